@@ -1,1 +1,24 @@
-//! Containers in one static binary.
+//! Containers in one static binary: no root, no daemon, no helper program.
+//!
+//! The modules stand in the order in which an image becomes a process:
+//! reference → registry → store → layer → snapshot → bundle → runtime.
+//! ARCHITECTURE.md is the map; `tests/architecture.rs` holds the arrows.
+
+pub mod diagnose;
+pub mod mount;
+pub mod oci;
+pub mod sys;
+
+pub mod layer;
+pub mod reference;
+pub mod registry;
+pub mod snapshot;
+pub mod store;
+
+pub mod bundle;
+pub mod container;
+pub mod runtime;
+pub mod userns;
+
+pub mod cli;
+pub mod engine;

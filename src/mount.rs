@@ -1,0 +1,91 @@
+//! Mounts as values: made on one side, performed on the other.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// The root of a container, before anything is mounted on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RootMount {
+    /// overlayfs with `userxattr`, mounted inside the user namespace.
+    Overlay {
+        /// Layer trees, the topmost first, as overlayfs counts them.
+        lowers: Vec<PathBuf>,
+        /// What the container writes.
+        upper: PathBuf,
+        /// overlayfs's scratch directory, on the file system of `upper`.
+        work: PathBuf,
+    },
+    /// A plain directory, bound as it is.
+    Directory(PathBuf),
+}
+
+/// How a bind mount passes mount events on (mount(2), "Shared subtrees").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Propagation {
+    /// Nothing passes.
+    #[default]
+    Private,
+    /// Host mounts appear in the container.
+    Slave,
+    /// Both ways, as far as the user namespace lets them.
+    Shared,
+}
+
+/// Mount attributes (`mount_setattr(2)`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(clippy::struct_excessive_bools)] // they are the kernel's own independent flags
+pub struct Attributes {
+    /// `MOUNT_ATTR_RDONLY`
+    pub read_only: bool,
+    /// `MOUNT_ATTR_NOSUID`
+    pub no_suid: bool,
+    /// `MOUNT_ATTR_NODEV`
+    pub no_dev: bool,
+    /// `MOUNT_ATTR_NOEXEC`
+    pub no_exec: bool,
+}
+
+/// What is mounted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A file or directory of the host.
+    Bind {
+        /// Path on the host.
+        source: PathBuf,
+        /// With the mounts below it.
+        recursive: bool,
+        /// Mount events.
+        propagation: Propagation,
+    },
+    /// A temporary file system.
+    Tmpfs {
+        /// `size=`, in bytes.
+        size: Option<u64>,
+        /// Mode of its root.
+        mode: u32,
+    },
+    /// procfs of the new pid namespace.
+    Proc,
+    /// sysfs of the network namespace.
+    Sysfs,
+    /// A devpts instance of its own.
+    Devpts,
+    /// POSIX message queues of the ipc namespace.
+    Mqueue,
+}
+
+/// One mount below the root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mount {
+    /// Absolute path in the container, resolved beneath its root.
+    pub target: PathBuf,
+    /// What is mounted there.
+    pub kind: Kind,
+    /// With which attributes.
+    pub attributes: Attributes,
+}
