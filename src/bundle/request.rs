@@ -1,0 +1,236 @@
+//! What the user asked for, parsed at the edge into types that cannot be wrong.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use crate::mount::Propagation;
+
+/// The flags of `run` that shape a container, in neutral types.
+///
+/// What is absent here falls to the image's configuration, then to the defaults.
+#[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own on the command line
+pub struct Request {
+    /// What stands behind the image's name.
+    pub command: Vec<OsString>,
+    /// `--entrypoint`; `Some` and empty clears the image's.
+    pub entrypoint: Option<Vec<OsString>>,
+    /// `--env` and `--env-file`, in order, host values filled in.
+    pub env: Vec<(OsString, OsString)>,
+    /// `--workdir`, absolute.
+    pub workdir: Option<PathBuf>,
+    /// `--user`: name or id, optionally `:group`; resolved in the image's files.
+    pub user: Option<String>,
+    /// `--hostname`.
+    pub hostname: Option<String>,
+    /// `--interactive`: keep stdin open.
+    pub interactive: bool,
+    /// `--tty`: a terminal of its own.
+    pub tty: bool,
+    /// `--network`.
+    pub network: Network,
+    /// `--volume` and `--mount`, in order.
+    pub binds: Vec<BindRequest>,
+    /// `--tmpfs` and `--mount type=tmpfs`, in order.
+    pub tmpfs: Vec<TmpfsRequest>,
+    /// `--read-only`: the root, not the mounts below it.
+    pub read_only: bool,
+    /// `--shm-size`, in bytes.
+    pub shm_size: Option<u64>,
+    /// `--init`: a pid 1 that forwards signals and reaps.
+    pub init: bool,
+    /// `--label`.
+    pub labels: BTreeMap<String, String>,
+    /// `--annotation`.
+    pub annotations: BTreeMap<String, String>,
+    /// `--stop-signal`, a signal number.
+    pub stop_signal: Option<i32>,
+    /// `--ulimit`.
+    pub ulimits: Vec<Ulimit>,
+    /// `--privileged`: all that the user itself may do.
+    pub privileged: bool,
+    /// `--cap-add`, as typed.
+    pub cap_add: Vec<String>,
+    /// `--cap-drop`, as typed.
+    pub cap_drop: Vec<String>,
+    /// `--security-opt`.
+    pub security: SecurityOptions,
+    /// `--add-host`.
+    pub add_hosts: Vec<(String, HostAddress)>,
+    /// `--dns`.
+    pub dns: Vec<IpAddr>,
+    /// `--dns-search`.
+    pub dns_search: Vec<String>,
+    /// `--dns-option`.
+    pub dns_options: Vec<String>,
+}
+
+/// Whose network the container sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// The host's.
+    #[default]
+    Host,
+    /// A loopback device and nothing else.
+    None,
+}
+
+/// A file or directory of the host in the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindRequest {
+    /// Absolute path on the host.
+    pub source: PathBuf,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// Without writing.
+    pub read_only: bool,
+    /// With the mounts below the source.
+    pub recursive: bool,
+    /// Mount events.
+    pub propagation: Propagation,
+    /// `--volume` makes a missing source directory, `--mount` refuses (as docker does).
+    pub create_source: bool,
+}
+
+/// A temporary file system in the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // the kernel's own independent flags
+pub struct TmpfsRequest {
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// `size=`, in bytes.
+    pub size: Option<u64>,
+    /// `mode=`; docker's default is 1777.
+    pub mode: u32,
+    /// `ro`
+    pub read_only: bool,
+    /// `exec` lifts the default `noexec`.
+    pub exec: bool,
+    /// `suid` lifts the default `nosuid`.
+    pub suid: bool,
+    /// `dev` lifts the default `nodev`.
+    pub dev: bool,
+}
+
+/// A resource limit (getrlimit(2)); `u64::MAX` is unlimited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ulimit {
+    /// Which resource.
+    pub resource: Resource,
+    /// The soft limit.
+    pub soft: u64,
+    /// The hard limit.
+    pub hard: u64,
+}
+
+/// A resource that setrlimit(2) limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// `RLIMIT_AS`
+    As,
+    /// `RLIMIT_CORE`
+    Core,
+    /// `RLIMIT_CPU`
+    Cpu,
+    /// `RLIMIT_DATA`
+    Data,
+    /// `RLIMIT_FSIZE`
+    Fsize,
+    /// `RLIMIT_LOCKS`
+    Locks,
+    /// `RLIMIT_MEMLOCK`
+    Memlock,
+    /// `RLIMIT_MSGQUEUE`
+    Msgqueue,
+    /// `RLIMIT_NICE`
+    Nice,
+    /// `RLIMIT_NOFILE`
+    Nofile,
+    /// `RLIMIT_NPROC`
+    Nproc,
+    /// `RLIMIT_RSS`
+    Rss,
+    /// `RLIMIT_RTPRIO`
+    Rtprio,
+    /// `RLIMIT_RTTIME`
+    Rttime,
+    /// `RLIMIT_SIGPENDING`
+    Sigpending,
+    /// `RLIMIT_STACK`
+    Stack,
+}
+
+impl Resource {
+    /// Every resource, with docker's name and the runtime-spec's.
+    const TABLE: [(Self, &'static str, &'static str); 16] = [
+        (Self::As, "as", "RLIMIT_AS"),
+        (Self::Core, "core", "RLIMIT_CORE"),
+        (Self::Cpu, "cpu", "RLIMIT_CPU"),
+        (Self::Data, "data", "RLIMIT_DATA"),
+        (Self::Fsize, "fsize", "RLIMIT_FSIZE"),
+        (Self::Locks, "locks", "RLIMIT_LOCKS"),
+        (Self::Memlock, "memlock", "RLIMIT_MEMLOCK"),
+        (Self::Msgqueue, "msgqueue", "RLIMIT_MSGQUEUE"),
+        (Self::Nice, "nice", "RLIMIT_NICE"),
+        (Self::Nofile, "nofile", "RLIMIT_NOFILE"),
+        (Self::Nproc, "nproc", "RLIMIT_NPROC"),
+        (Self::Rss, "rss", "RLIMIT_RSS"),
+        (Self::Rtprio, "rtprio", "RLIMIT_RTPRIO"),
+        (Self::Rttime, "rttime", "RLIMIT_RTTIME"),
+        (Self::Sigpending, "sigpending", "RLIMIT_SIGPENDING"),
+        (Self::Stack, "stack", "RLIMIT_STACK"),
+    ];
+
+    /// The resource that docker's `--ulimit` calls `name`.
+    pub fn from_docker_name(name: &str) -> Option<Self> {
+        Self::TABLE.iter().find(|row| row.1 == name).map(|row| row.0)
+    }
+
+    /// The name that docker's `--ulimit` uses.
+    pub fn docker_name(self) -> &'static str {
+        Self::TABLE.iter().find(|row| row.0 == self).map_or("", |row| row.1)
+    }
+
+    /// The runtime specification's name, `RLIMIT_…` (runtime-spec, config.md, `rlimits`).
+    pub fn spec_name(self) -> &'static str {
+        Self::TABLE.iter().find(|row| row.0 == self).map_or("", |row| row.2)
+    }
+}
+
+/// What `--security-opt` set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecurityOptions {
+    /// `no-new-privileges`
+    pub no_new_privileges: bool,
+    /// `seccomp=`
+    pub seccomp: SeccompChoice,
+    /// `mask=PATH[:PATH]`
+    pub mask: Vec<PathBuf>,
+    /// `unmask=PATH[:PATH]`; `ALL` is in `unmask_all`.
+    pub unmask: Vec<PathBuf>,
+    /// `unmask=ALL` or `systempaths=unconfined`
+    pub unmask_all: bool,
+}
+
+/// Which filter of system calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SeccompChoice {
+    /// Docker's default profile.
+    #[default]
+    Default,
+    /// None.
+    Unconfined,
+    /// The text of a profile in docker's JSON format.
+    Json(Vec<u8>),
+}
+
+/// Where `--add-host` points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostAddress {
+    /// An address.
+    Ip(IpAddr),
+    /// `host-gateway`: the address by which the container reaches the host.
+    Gateway,
+}
