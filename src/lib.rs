@@ -7,6 +7,7 @@
 pub mod diagnose;
 pub mod mount;
 pub mod oci;
+pub mod owners;
 pub mod sys;
 
 pub mod layer;

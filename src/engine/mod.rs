@@ -1,1 +1,2 @@
 //! Joined.
+pub mod pull;
