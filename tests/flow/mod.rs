@@ -1,0 +1,1 @@
+//! From pull to exit.

@@ -1,0 +1,1 @@
+//! Images, registries and archives that mean harm.
