@@ -1,37 +1,78 @@
-//! What is kept: blobs, unpacked layers, images, tags.
+//! What is kept: blobs, unpacked layers, images, tags. All directories are 0700.
+//!
+//! ```text
+//! version                   "1"; a higher one is a later coracle's
+//! blobs/sha256/HEX          manifests, indexes, configurations, layers as shipped
+//! partial/sha256-HEX        a blob being fetched, flock'ed by who fetches; resumed by Range
+//! layers/OWNERS/CHAINHEX/   one unpacked layer, there by rename when it is whole
+//!     fs/                   its tree
+//!     owners                what links and pipes cannot carry
+//!     layer.json            DiffId, size, number of entries
+//! images/HEX.json           one image: configuration, manifest, layers
+//! tags/ENCODED              one reference in full form and its image
+//! tmp/                      unfinished work, flock'ed while its maker lives, swept later
+//! locks/CHAINHEX            who unpacks a layer
+//! locks/gc                  shared by pulls and starts, exclusive (or not at all) by gc
+//! ```
+//!
+//! Everything becomes visible by a rename, after one barrier that puts it on disk. So a store
+//! needs no repair: what has no name is rubbish.
 
+mod blob;
+mod collect;
+mod error;
 mod image;
+mod lock;
+mod names;
+mod publish;
+mod scratch;
 
+use std::fs::{self, DirBuilder, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use crate::oci::{ChainId, Digest, ImageConfig};
-use crate::owners::Owners;
-
+pub use blob::Partial;
+pub use error::Error;
 pub use image::{Image, Layer, Names};
+pub use lock::Lock;
+pub use publish::{FinishedLayer, LayerRecord, Publication};
+pub use scratch::Scratch;
 
-/// The store below one root directory. Opening it sweeps nothing and costs two opens.
+use error::At;
+use scratch::Draft;
+
+/// The format this code reads and writes.
+const VERSION: u32 = 1;
+
+const DIRECTORIES: [&str; 9] =
+    ["blobs", "blobs/sha256", "partial", "layers", "images", "tags", "containers", "tmp", "locks"];
+
+/// The store below one root directory.
+#[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
 }
 
-/// Keeps the garbage collector off what was resolved, until dropped.
-pub struct Hold;
-
-/// Why the store could not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No image of that name or ID.
-    #[error("No such image: {query}")]
-    NoSuchImage {
-        /// What was asked for.
-        query: String,
-    },
-}
-
 impl Store {
-    /// Opens the store at `root`, making it where there is none.
-    pub fn open(_root: &Path) -> Result<Self, Error> {
-        todo!()
+    /// Opens the store at `root`, making it where there is none. An existing one costs the
+    /// reading of one small file: nothing is swept.
+    pub fn open(root: &Path) -> Result<Self, Error> {
+        let store = Self { root: root.to_owned() };
+        let path = store.path("version");
+        match fs::read_to_string(&path) {
+            Ok(text) => match text.trim().parse() {
+                Ok(VERSION) => {}
+                Ok(found) if found > VERSION => {
+                    return Err(Error::Newer { path: root.to_owned(), found, known: VERSION });
+                }
+                // Emptied by a power failure; this format has no predecessor.
+                _ => store.make()?,
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => store.make()?,
+            Err(error) => return Err(error).at("read", &path),
+        }
+        Ok(store)
     }
 
     /// Where the store lies.
@@ -39,43 +80,40 @@ impl Store {
         &self.root
     }
 
-    /// The image a tag, digest reference, ID or ID prefix names.
-    pub fn resolve(&self, _query: &str) -> Result<Image, Error> {
-        todo!()
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
     }
 
-    /// The image's configuration blob.
-    pub fn config(&self, _image: &Image) -> Result<ImageConfig, Error> {
-        todo!()
+    fn make(&self) -> Result<(), Error> {
+        let root = &self.root;
+        make_private(root).at("make", root)?;
+        for entry in fs::read_dir(root).at("read", root)? {
+            let name = entry.at("read", root)?.file_name();
+            let known = name.to_str().is_some_and(|name| {
+                DIRECTORIES.contains(&name) || matches!(name, "version" | "probe.json")
+            });
+            if !known {
+                return Err(Error::NotAStore { path: root.clone() });
+            }
+        }
+        for name in DIRECTORIES {
+            let path = self.path(name);
+            make_private(&path).at("make", &path)?;
+        }
+        let path = self.path("version");
+        let draft = Draft::new(&self.path("tmp"), format!("{VERSION}\n").as_bytes())?;
+        draft.sync()?;
+        draft.publish(&path)?;
+        sync_directory(root)
     }
+}
 
-    /// The trees of the image's layers, the lowest first; an error names one that is missing.
-    pub fn layers(&self, _image: &Image, _owners: Owners) -> Result<Vec<PathBuf>, Error> {
-        todo!()
-    }
+/// Makes a directory and those above it, for the owner alone.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
 
-    /// All images, in no order.
-    pub fn images(&self) -> Result<Vec<Image>, Error> {
-        todo!()
-    }
-
-    /// The names of an image.
-    pub fn names(&self, _id: &Digest) -> Result<Names, Error> {
-        todo!()
-    }
-
-    /// Keeps every layer in place while the caller writes down which ones it uses.
-    pub fn hold(&self) -> Result<Hold, Error> {
-        todo!()
-    }
-
-    /// Removes layers and blobs that neither an image nor `in_use` needs. Returns the bytes freed.
-    pub fn collect(&self, _in_use: &[ChainId]) -> Result<u64, Error> {
-        todo!()
-    }
-
-    /// Removes what dead commands left in `tmp/`.
-    pub fn sweep(&self) -> Result<(), Error> {
-        todo!()
-    }
+/// Waits until the names in a directory are on disk.
+fn sync_directory(path: &Path) -> Result<(), Error> {
+    File::open(path).and_then(|directory| directory.sync_all()).at("write out", path)
 }

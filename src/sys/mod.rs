@@ -1,1 +1,5 @@
 //! System calls.
+
+mod remove;
+
+pub use remove::{remove_tree, remove_tree_at};

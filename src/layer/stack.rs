@@ -1,0 +1,186 @@
+//! Layers on top of each other, seen as overlayfs would show them, without a mount.
+
+use std::collections::HashSet;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, chmodat, fgetxattr, openat, statat,
+};
+use rustix::io::Errno;
+
+use super::xattr;
+
+/// One directory of a stack: the same place in several layers, the topmost first.
+#[derive(Debug, Default)]
+pub struct Directory {
+    places: Vec<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    directory: OwnedFd,
+    /// Whiteouts here may be files with an attribute.
+    by_xattr: bool,
+}
+
+/// What a name in a directory of a stack is.
+#[derive(Debug)]
+pub enum Found {
+    /// A directory, merged.
+    Directory(Directory),
+    /// Anything else.
+    Other(Other),
+}
+
+/// Something in a stack that is no directory.
+#[derive(Debug)]
+pub struct Other {
+    /// Which of the directory's places holds it.
+    pub place: usize,
+    /// What it is.
+    pub stat: Stat,
+}
+
+impl Directory {
+    /// The root of a stack of `layers`, the lowest first.
+    pub fn root<P: AsRef<Path>>(layers: &[P]) -> io::Result<Self> {
+        let mut root = Self::default();
+        for layer in layers.iter().rev() {
+            let directory = open(
+                CWD,
+                &CString::new(layer.as_ref().as_os_str().as_encoded_bytes())?,
+                OFlags::DIRECTORY,
+            )?;
+            if root.push(directory)? {
+                break; // opaque
+            }
+        }
+        Ok(root)
+    }
+
+    /// The topmost directory itself; `None` in an empty stack.
+    pub fn top(&self) -> Option<BorrowedFd<'_>> {
+        self.places.first().map(|place| place.directory.as_fd())
+    }
+
+    /// The directory of one place.
+    pub fn place(&self, index: usize) -> BorrowedFd<'_> {
+        self.places[index].directory.as_fd()
+    }
+
+    /// What `name` is here; `None` where no layer has it, or one hides it.
+    pub fn find(&self, name: &CStr) -> io::Result<Option<Found>> {
+        let mut merged = Self::default();
+        for (index, place) in self.places.iter().enumerate() {
+            let stat = match statat(&place.directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(Errno::NOENT) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+            if place.is_whiteout(name, &stat) {
+                break;
+            }
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                if merged.places.is_empty() {
+                    return Ok(Some(Found::Other(Other { place: index, stat })));
+                }
+                break; // a directory above hides it
+            }
+            if merged.push(open(&place.directory, name, OFlags::DIRECTORY)?)? {
+                break;
+            }
+        }
+        Ok((!merged.places.is_empty()).then_some(Found::Directory(merged)))
+    }
+
+    /// The names here, each once.
+    pub fn names(&self) -> io::Result<Vec<CString>> {
+        let mut seen = HashSet::new();
+        let mut names = Vec::new();
+        for place in &self.places {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let reader = openat(&place.directory, c".", flags, Mode::empty())?;
+            let mut buffer = [MaybeUninit::uninit(); 8 << 10];
+            let mut entries = RawDir::new(reader, &mut buffer);
+            while let Some(entry) = entries.next() {
+                let entry = entry?;
+                let name = entry.file_name();
+                if matches!(name.to_bytes(), b"." | b"..") || seen.contains(name) {
+                    continue;
+                }
+                seen.insert(name.to_owned());
+                let hidden = match entry.file_type() {
+                    FileType::CharacterDevice | FileType::Unknown => true,
+                    FileType::RegularFile => place.by_xattr,
+                    _ => false,
+                } && place.hides(name);
+                if !hidden {
+                    names.push(name.to_owned());
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    /// Adds the next lower place; `true` when nothing below it counts.
+    fn push(&mut self, directory: OwnedFd) -> io::Result<bool> {
+        let mut value = [0; 2];
+        let opaque = match fgetxattr(&directory, xattr::OPAQUE, &mut value[..]) {
+            Ok(1) => value[0],
+            Ok(_) | Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE) => 0,
+            Err(errno) => return Err(errno.into()),
+        };
+        self.places.push(Place { directory, by_xattr: opaque == b'x' });
+        Ok(opaque == b'y')
+    }
+}
+
+impl Place {
+    fn hides(&self, name: &CStr) -> bool {
+        let stat = statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| self.is_whiteout(name, &stat))
+    }
+
+    fn is_whiteout(&self, name: &CStr, stat: &Stat) -> bool {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::CharacterDevice => stat.st_rdev == 0,
+            FileType::RegularFile if self.by_xattr && stat.st_size == 0 => {
+                let file = openat(
+                    &self.directory,
+                    name,
+                    OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                    Mode::empty(),
+                );
+                file.is_ok_and(|file| fgetxattr(&file, xattr::XWHITEOUT, &mut [0; 1][..]).is_ok())
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Opens a file or directory for reading, without following a link.
+///
+/// Images hold files that even their owner may not read (mode 0000), which the root of a container
+/// may; outside, the owner takes the right for a moment.
+pub fn open(directory: impl AsFd, name: &CStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let directory = directory.as_fd();
+    let flags = flags | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match openat(directory, name, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+                return Err(Errno::LOOP);
+            }
+            let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+            chmodat(directory, name, mode | Mode::RUSR | Mode::XUSR, AtFlags::empty())?;
+            let opened = openat(directory, name, flags, Mode::empty());
+            chmodat(directory, name, mode, AtFlags::empty())?;
+            opened
+        }
+        opened => opened,
+    }
+}

@@ -1,0 +1,91 @@
+//! What an image is pulled from: a registry, an OCI layout, an archive.
+
+use std::io::{self, Read};
+
+use crate::oci::{Digest, Platform};
+
+use super::Error;
+
+/// A blob as a manifest describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// What it is.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// How a layer is compressed, by its media type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// A plain tar archive.
+    None,
+    /// gzip, of one or more members.
+    Gzip,
+    /// Zstandard, of one or more frames.
+    Zstd,
+}
+
+/// A layer as a manifest describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerDescriptor {
+    /// The blob.
+    pub descriptor: Descriptor,
+    /// How to read it.
+    pub compression: Compression,
+}
+
+/// A manifest, verified: its digest, size and media type agree with what named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The index it was chosen from, and its digest.
+    pub index: Option<(Digest, Vec<u8>)>,
+    /// Its digest.
+    pub manifest_digest: Digest,
+    /// Its bytes, as shipped.
+    pub manifest_bytes: Vec<u8>,
+    /// Its media type.
+    pub media_type: String,
+    /// The configuration.
+    pub config: Descriptor,
+    /// The layers, the lowest first.
+    pub layers: Vec<LayerDescriptor>,
+}
+
+/// The bytes of a blob from [`offset`](Self::offset) on, not verified.
+pub struct BlobStream {
+    offset: u64,
+    bytes: Box<dyn Read + Send>,
+}
+
+impl BlobStream {
+    /// A stream that starts `offset` bytes into the blob.
+    pub fn new(offset: u64, bytes: impl Read + Send + 'static) -> Self {
+        Self { offset, bytes: Box::new(bytes) }
+    }
+
+    /// Where it starts: what was asked for, or 0 from a source that cannot start elsewhere.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+}
+
+impl Read for BlobStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.bytes.read(buffer)
+    }
+}
+
+/// Something images come from.
+pub trait ImageSource: Send + Sync {
+    /// The manifest for `platform`.
+    fn manifest(&self, platform: &Platform) -> Result<Resolved, Error>;
+
+    /// The configuration of an image, verified.
+    fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error>;
+
+    /// A blob from byte `from` on; several are read at once.
+    fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobStream, Error>;
+}

@@ -1,0 +1,109 @@
+//! Garbage collection: removes what no image and no container needs.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::oci::ChainId;
+use crate::owners::Owners;
+use crate::sys;
+
+use super::Store;
+use super::error::{At, Error};
+use super::lock::{How, Lock, lock};
+use super::scratch;
+
+/// How long a blob that no one went on fetching is kept for another try.
+const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+impl Store {
+    /// Keeps all that is in the store in place until dropped: for a pull, and for a run until
+    /// it has written down which layers it uses.
+    pub fn hold(&self) -> Result<Lock, Error> {
+        match lock(&self.gc_lock(), How::Shared)? {
+            Some(lock) => Ok(lock),
+            None => unreachable!("a shared lock waits"),
+        }
+    }
+
+    /// Removes layers and blobs that neither an image nor `in_use` needs, and gives how many
+    /// bytes of blobs and layers that were. While anyone holds the store, it does nothing: a
+    /// later collection will. Of layers in another user namespace than that of `owners` it has
+    /// no power over the files, so it leaves them.
+    pub fn collect(&self, in_use: &[ChainId], owners: Owners) -> Result<u64, Error> {
+        let Some(_alone) = lock(&self.gc_lock(), How::Try)? else { return Ok(0) };
+        let images = self.images()?;
+        let mut blobs = HashSet::new();
+        let mut chains: HashSet<String> =
+            in_use.iter().map(|chain| chain.0.hex().to_owned()).collect();
+        for image in &images {
+            blobs.extend([&image.id, &image.manifest].map(|digest| digest.hex().to_owned()));
+            blobs.extend(image.index.iter().map(|digest| digest.hex().to_owned()));
+            blobs.extend(image.layers.iter().map(|layer| layer.digest.hex().to_owned()));
+            chains.extend(image.layers.iter().map(|layer| layer.chain.0.hex().to_owned()));
+        }
+        let mut freed = 0;
+        let mut trees = vec![Owners::Recorded, owners];
+        trees.dedup();
+        for owners in trees {
+            let directory = self.path("layers").join(owners.to_string());
+            if directory.is_dir() {
+                for layer in entries(&directory)?.iter().filter(|path| !names(&chains, path)) {
+                    freed += self.discard(layer)?;
+                }
+            }
+        }
+        for algorithm in entries(&self.path("blobs"))? {
+            for blob in entries(&algorithm)?.into_iter().filter(|path| !names(&blobs, path)) {
+                freed += blob.symlink_metadata().map_or(0, |blob| blob.len());
+                fs::remove_file(&blob).at("remove", &blob)?;
+            }
+        }
+        for partial in entries(&self.path("partial"))?.into_iter().filter(|path| is_stale(path)) {
+            fs::remove_file(&partial).at("remove", &partial)?;
+        }
+        // Chain locks are taken under the shared lock only: now no one has or awaits one.
+        for lock in entries(&self.path("locks"))?.iter().filter(|path| !path.ends_with("gc")) {
+            fs::remove_file(lock).at("remove", lock)?;
+        }
+        self.sweep()?;
+        Ok(freed)
+    }
+
+    /// Removes what dead commands left in `tmp/`.
+    pub fn sweep(&self) -> Result<(), Error> {
+        scratch::sweep(&self.path("tmp"))
+    }
+
+    /// Removes a layer: out of sight at once, so that no half of it is ever seen.
+    fn discard(&self, layer: &Path) -> Result<u64, Error> {
+        let record = super::names::read_json::<super::LayerRecord>(&layer.join("layer.json"));
+        let freed = record.ok().flatten().map_or(0, |record| record.unpacked);
+        let name = format!("gone-{}", layer.file_name().unwrap_or_default().display());
+        let gone = self.path("tmp").join(name);
+        sys::remove_tree(&gone).at("remove", &gone)?;
+        fs::rename(layer, &gone).at("remove", layer)?;
+        sys::remove_tree(&gone).at("remove", &gone)?;
+        Ok(freed)
+    }
+
+    fn gc_lock(&self) -> PathBuf {
+        self.path("locks").join("gc")
+    }
+}
+
+fn names(wanted: &HashSet<String>, path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| wanted.contains(name))
+}
+
+fn is_stale(path: &Path) -> bool {
+    let modified = path.symlink_metadata().and_then(|metadata| metadata.modified());
+    modified
+        .is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > PATIENCE))
+}
+
+fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let read = fs::read_dir(directory).at("read", directory)?;
+    read.map(|entry| Ok(entry.at("read", directory)?.path())).collect()
+}

@@ -1,0 +1,178 @@
+//! How a pull becomes visible: all of it on disk first, then renames.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, openat, syncfs};
+use serde::{Deserialize, Serialize};
+
+use crate::oci::{ChainId, DiffId};
+use crate::owners::Owners;
+use crate::sys;
+
+use super::blob::Partial;
+use super::error::{At, Error};
+use super::image::Image;
+use super::lock::{How, Lock, lock};
+use super::names::read_json;
+use super::scratch::{Draft, Scratch};
+use super::{Store, sync_directory};
+
+/// `layers/OWNERS/CHAIN/layer.json`: what was found while unpacking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// The digest of its tar archive.
+    pub diff_id: DiffId,
+    /// The bytes its files hold.
+    pub unpacked: u64,
+    /// Number of entries.
+    pub entries: u64,
+}
+
+/// A layer that lies unpacked in a [`Scratch`].
+#[derive(Debug)]
+pub struct FinishedLayer {
+    /// Where: the directory with `fs` in it.
+    pub path: PathBuf,
+    /// Its place in the store.
+    pub owners: Owners,
+    /// Its name there.
+    pub chain: ChainId,
+    /// What is noted of it.
+    pub record: LayerRecord,
+}
+
+/// What a pull brings.
+#[derive(Debug)]
+pub struct Publication<'a> {
+    /// Fetched and checked blobs.
+    pub blobs: Vec<Partial>,
+    /// Unpacked layers.
+    pub layers: Vec<FinishedLayer>,
+    /// The image.
+    pub image: &'a Image,
+    /// Its names in full form.
+    pub names: Vec<String>,
+}
+
+impl Store {
+    /// An own directory for unfinished work.
+    pub fn scratch(&self) -> Result<Scratch, Error> {
+        Scratch::new(&self.path("tmp"))
+    }
+
+    /// Where a layer lies.
+    pub fn layer_path(&self, owners: Owners, chain: &ChainId) -> PathBuf {
+        self.path("layers").join(owners.to_string()).join(chain.0.hex())
+    }
+
+    /// What was found while unpacking a layer; `None` if it is not here, or not whole.
+    pub fn layer(&self, owners: Owners, chain: &ChainId) -> Result<Option<LayerRecord>, Error> {
+        let path = self.layer_path(owners, chain);
+        if !path.join("fs").is_dir() {
+            return Ok(None);
+        }
+        match read_json(&path.join("layer.json")) {
+            Err(Error::Damaged { .. }) => Ok(None),
+            record => record,
+        }
+    }
+
+    /// The trees of the image's layers, the lowest first; an error names one that is missing.
+    pub fn layers(&self, image: &Image, owners: Owners) -> Result<Vec<PathBuf>, Error> {
+        let tree = |chain: &ChainId| {
+            let path = self.layer_path(owners, chain).join("fs");
+            let missing = || Error::MissingLayer { image: image.id.clone(), chain: chain.clone() };
+            if path.is_dir() { Ok(path) } else { Err(missing()) }
+        };
+        image.layers.iter().map(|layer| tree(&layer.chain)).collect()
+    }
+
+    /// Takes the right to unpack a layer; `waits` is called if another command has it.
+    /// The layers of an image must be taken from the lowest up.
+    pub fn lock_layer(&self, chain: &ChainId, waits: impl FnOnce()) -> Result<Lock, Error> {
+        let path = self.path("locks").join(chain.0.hex());
+        if let Some(lock) = lock(&path, How::Try)? {
+            return Ok(lock);
+        }
+        waits();
+        match lock(&path, How::Exclusive)? {
+            Some(lock) => Ok(lock),
+            None => unreachable!("an exclusive lock waits"),
+        }
+    }
+
+    /// Makes a pull visible: everything is written to disk, then gets its name, the image and
+    /// its names last. The caller holds the locks of all it publishes.
+    pub fn publish(&self, publication: Publication) -> Result<(), Error> {
+        let Publication { blobs, layers, image, names } = publication;
+        for layer in &layers {
+            let path = layer.path.join("layer.json");
+            let bytes = serde_json::to_vec(&layer.record).map_err(std::io::Error::from);
+            bytes.and_then(|bytes| fs::write(&path, bytes)).at("write", &path)?;
+        }
+        let record = self.draft(&self.image_path(&image.id), image)?;
+        let tags: Result<Vec<(PathBuf, Draft)>, Error> = names
+            .iter()
+            .map(|name| Ok((self.tag_path(name), self.draft_tag(name, &image.id)?)))
+            .collect();
+        let tags = tags?;
+        // One barrier for all files: an fsync each would take longer than the pull.
+        self.sync()?;
+        for layer in &layers {
+            self.place_layer(layer)?;
+        }
+        for blob in &blobs {
+            let path = self.blob_path(blob.digest());
+            make_directory(path.parent().unwrap_or(&path))?;
+            fs::rename(blob.path(), &path).at("store", &path)?;
+        }
+        self.sync_parents(&layers, &blobs)?;
+        record.publish(&self.image_path(&image.id))?;
+        for (path, tag) in tags {
+            tag.publish(&path)?;
+        }
+        sync_directory(&self.path("images"))?;
+        sync_directory(&self.path("tags"))
+    }
+
+    fn place_layer(&self, layer: &FinishedLayer) -> Result<(), Error> {
+        let place = self.layer_path(layer.owners, &layer.chain);
+        make_directory(place.parent().unwrap_or(&place))?;
+        match fs::rename(&layer.path, &place) {
+            // A damaged one was there: its lock is ours.
+            Err(_) if place.symlink_metadata().is_ok() => {
+                sys::remove_tree(&place).at("replace", &place)?;
+                fs::rename(&layer.path, &place).at("store", &place)
+            }
+            done => done.at("store", &place),
+        }
+    }
+
+    fn sync_parents(&self, layers: &[FinishedLayer], blobs: &[Partial]) -> Result<(), Error> {
+        let layers = layers.iter().map(|layer| self.layer_path(layer.owners, &layer.chain));
+        let blobs = blobs.iter().map(|blob| self.blob_path(blob.digest()));
+        let mut parents: Vec<PathBuf> =
+            layers.chain(blobs).filter_map(|path| path.parent().map(Path::to_owned)).collect();
+        parents.sort();
+        parents.dedup();
+        parents.iter().try_for_each(|parent| sync_directory(parent))
+    }
+
+    /// Waits until all that was written to the store's file system is on disk.
+    fn sync(&self) -> Result<(), Error> {
+        let root = self.root();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = openat(CWD, root, flags, Mode::empty()).at("open", root)?;
+        syncfs(opened).at("write out", root)
+    }
+}
+
+/// Makes a directory that may be there, and its name durable.
+fn make_directory(path: &Path) -> Result<(), Error> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    super::make_private(path).at("make", path)?;
+    path.parent().map_or(Ok(()), sync_directory)
+}
