@@ -28,10 +28,9 @@ pub enum Propagation {
     /// Nothing passes.
     #[default]
     Private,
-    /// Host mounts appear in the container.
+    /// Host mounts appear in the container. The other way is closed to every user namespace: its
+    /// mounts are slaves of the host's (mount_namespaces(7), "Restrictions on mount namespaces").
     Slave,
-    /// Both ways, as far as the user namespace lets them.
-    Shared,
 }
 
 /// Mount attributes (`mount_setattr(2)`).
@@ -77,6 +76,9 @@ pub enum Kind {
     Devpts,
     /// POSIX message queues of the ipc namespace.
     Mqueue,
+    /// The cgroup namespace's own tree where the host has cgroup v2 at /sys/fs/cgroup, an empty
+    /// directory otherwise.
+    Cgroup,
 }
 
 /// One mount below the root.

@@ -1,1 +1,21 @@
-//! To come.
+//! User namespaces: which ids a container has, and how the kernel is told.
+//!
+//! ```text
+//! gather (files, PATH) ─► Facts ─► choose (pure) ─► IdMaps ─► prepare ─► ChildMaps │ ParentMaps
+//!
+//! single   one id, the caller's own; the child writes its maps itself
+//! range    a subordinate range as well: newuidmap and newgidmap write the maps
+//! direct   root, of the host or of an outer container: all the ids it has; the parent writes
+//! ```
+
+mod enter;
+mod error;
+mod facts;
+mod maps;
+mod refusal;
+
+pub use enter::{ChildMaps, ParentMaps, enter_in_place, prepare};
+pub use error::Error;
+pub use facts::{Facts, Helpers, HelpersMissing, SubordinateRange, gather};
+pub use maps::{Extent, IdMaps, InvalidRequest, Mode, Request, choose};
+pub use refusal::{Refusal, explain_refusal};

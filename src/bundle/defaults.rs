@@ -1,0 +1,114 @@
+//! What every container gets, as docker gives it (moby `oci/defaults.go`, runc's example spec).
+
+use std::path::{Path, PathBuf};
+
+use super::Network;
+use crate::mount::{Attributes, Kind, Mount, Propagation};
+
+/// `PATH` where the image names none.
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Docker's size of /dev/shm, in bytes.
+pub(super) const SHM_SIZE: u64 = 64 << 20;
+
+/// The device nodes of the runtime specification (runtime-spec, config-linux.md, "Default Devices").
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Paths that tell of the host or let it be changed.
+const MASKED: [&str; 12] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+
+const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Links of /dev, and what they point at.
+const LINKS: [(&str, &str); 6] = [
+    ("/dev/ptmx", "pts/ptmx"),
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/core", "/proc/kcore"),
+];
+
+pub(super) fn masked_paths() -> Vec<PathBuf> {
+    MASKED.iter().map(PathBuf::from).collect()
+}
+
+pub(super) fn read_only_paths() -> Vec<PathBuf> {
+    READ_ONLY.iter().map(PathBuf::from).collect()
+}
+
+pub(super) fn links() -> Vec<(PathBuf, &'static str)> {
+    LINKS.iter().map(|(link, target)| (PathBuf::from(link), *target)).collect()
+}
+
+/// /proc, /dev and /sys, in the order in which they are mounted.
+pub(super) fn mounts(network: Network, privileged: bool, shm_size: u64) -> Vec<Mount> {
+    let strict = Attributes { no_suid: true, no_dev: true, no_exec: true, read_only: false };
+    let devices = Attributes { no_suid: true, ..Attributes::default() };
+    let quiet = Attributes { no_suid: true, no_exec: true, ..Attributes::default() };
+    let mount =
+        |target: &str, kind, attributes| Mount { target: PathBuf::from(target), kind, attributes };
+    let mut mounts = vec![
+        mount("/proc", Kind::Proc, strict),
+        mount("/dev", Kind::Tmpfs { size: Some(64 << 10), mode: 0o755 }, devices),
+    ];
+    mounts.extend(DEVICES.iter().map(|name| {
+        let node = format!("/dev/{name}");
+        mount(&node, bind(&node), quiet)
+    }));
+    mounts.extend([
+        mount("/dev/pts", Kind::Devpts, quiet),
+        mount("/dev/shm", Kind::Tmpfs { size: Some(shm_size), mode: 0o1777 }, strict),
+        mount("/dev/mqueue", Kind::Mqueue, strict),
+    ]);
+    // A sysfs of its own needs a network namespace of its own (sysfs shows the owner's devices).
+    let sys = match network {
+        Network::None => Kind::Sysfs,
+        Network::Host => Kind::Bind {
+            source: PathBuf::from("/sys"),
+            recursive: true,
+            propagation: Propagation::Private,
+        },
+    };
+    mounts.push(mount("/sys", sys, Attributes { read_only: !privileged, ..strict }));
+    mounts.push(mount("/sys/fs/cgroup", Kind::Cgroup, Attributes { read_only: true, ..strict }));
+    mounts
+}
+
+pub(super) fn bind(source: &str) -> Kind {
+    Kind::Bind {
+        source: PathBuf::from(source),
+        recursive: false,
+        propagation: Propagation::Private,
+    }
+}
+
+/// Whether a mount may lie there: what reads procfs must not be fooled (CVE-2019-16884). The short
+/// list of files is runc's.
+pub(super) fn may_mount_on(target: &Path) -> bool {
+    const ALLOWED: [&str; 8] = [
+        "/proc/cpuinfo",
+        "/proc/diskstats",
+        "/proc/meminfo",
+        "/proc/stat",
+        "/proc/swaps",
+        "/proc/uptime",
+        "/proc/loadavg",
+        "/proc/slabinfo",
+    ];
+    !target.starts_with("/proc") || ALLOWED.iter().any(|path| target == Path::new(path))
+}

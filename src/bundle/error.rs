@@ -1,0 +1,94 @@
+//! Why no specification could be made.
+
+use std::path::PathBuf;
+
+use crate::diagnose::{Diagnose, Hint};
+
+/// Why a request and an image make no container.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image's passwd(5) has no such name.
+    #[error("unable to find user {user}: no matching entries in passwd file")]
+    UnknownUser {
+        /// What was asked for.
+        user: String,
+        /// The names that exist.
+        known: Vec<String>,
+    },
+    /// The image's group(5) has no such name.
+    #[error("unable to find group {group}: no matching entries in group file")]
+    UnknownGroup {
+        /// What was asked for.
+        group: String,
+    },
+    /// Neither the command line nor the image names a command.
+    #[error("no command specified: the image has neither Entrypoint nor Cmd")]
+    NoCommand,
+    /// A path in the container that is not absolute.
+    #[error("{what} {} is not an absolute path in the container", path.display())]
+    NotAbsolute {
+        /// Which path.
+        what: &'static str,
+        /// The path.
+        path: PathBuf,
+    },
+    /// Two mounts on one path.
+    #[error("Duplicate mount point: {}", path.display())]
+    DuplicateMount {
+        /// The path in the container.
+        path: PathBuf,
+    },
+    /// A mount over the container's root.
+    #[error("invalid mount: its target may not be /")]
+    MountOnRoot,
+    /// A mount that could fool what reads procfs.
+    #[error("cannot mount on {}: it is inside /proc", path.display())]
+    MountInProc {
+        /// The path in the container.
+        path: PathBuf,
+    },
+    /// An unknown capability.
+    #[error("unknown capability {name:?}")]
+    UnknownCapability {
+        /// As typed.
+        name: String,
+        /// The one that may be meant.
+        nearest: Option<String>,
+    },
+    /// A container without a network has no gateway.
+    #[error("--add-host {host}:host-gateway: a container without a network cannot reach the host")]
+    NoGateway {
+        /// The name that was to be added.
+        host: String,
+    },
+    /// A stop signal that is none.
+    #[error("invalid stop signal {signal:?} in the image's configuration")]
+    InvalidStopSignal {
+        /// As the image has it.
+        signal: String,
+    },
+}
+
+impl Diagnose for Error {
+    fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::UnknownUser { known, .. } if !known.is_empty() => {
+                let shown: Vec<_> = known.iter().take(12).map(String::as_str).collect();
+                Some(Hint::new(format!("the image has {}", shown.join(", "))))
+            }
+            Self::UnknownCapability { nearest: Some(nearest), .. } => {
+                Some(Hint::new(format!("did you mean {nearest}?")))
+            }
+            Self::NoCommand => Some(Hint::new("name one: coracle run IMAGE COMMAND")),
+            Self::UnknownUser { .. }
+            | Self::UnknownGroup { .. }
+            | Self::NotAbsolute { .. }
+            | Self::DuplicateMount { .. }
+            | Self::MountOnRoot
+            | Self::MountInProc { .. }
+            | Self::UnknownCapability { nearest: None, .. }
+            | Self::NoGateway { .. }
+            | Self::InvalidStopSignal { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Names and IDs of containers.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A container's name: a letter or digit, then letters, digits, `_`, `.` and `-` (docker's rule).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name(String);
+
+/// A text that is no name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("Invalid container name ({0}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
+pub struct InvalidName(pub String);
+
+impl Name {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A name for who gave none; `seed` is random.
+    pub fn generate(seed: u64) -> Self {
+        let pick = |words: &[&str], seed: u64| -> String {
+            let count = words.len() as u64;
+            words[usize::try_from(seed % count).unwrap_or(0)].to_owned()
+        };
+        let number = (seed >> 32) % 1000;
+        let (manner, boat) = (pick(&MANNERS, seed), pick(&BOATS, seed >> 16));
+        // Two words alone collide too soon among a few hundred containers.
+        Self(format!("{manner}_{boat}{number}"))
+    }
+}
+
+impl FromStr for Name {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let text = text.strip_prefix('/').unwrap_or(text);
+        let mut bytes = text.bytes();
+        let starts = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let goes_on = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+        // One character alone is refused by docker too; 255 is the longest file name.
+        if starts && text.len() > 1 && text.len() <= 255 && bytes.all(goes_on) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidName(text.chars().take(80).collect()))
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+const MANNERS: [&str; 32] = [
+    "able", "bold", "brave", "bright", "brisk", "calm", "clever", "daring", "deft", "eager",
+    "fair", "fleet", "gentle", "glad", "hardy", "hearty", "jolly", "keen", "kind", "lively",
+    "merry", "nimble", "patient", "plucky", "quick", "quiet", "ready", "sober", "steady", "sturdy",
+    "swift", "wise",
+];
+
+const BOATS: [&str; 32] = [
+    "barque", "brig", "canoe", "catboat", "clipper", "cog", "currach", "cutter", "dhow", "dinghy",
+    "dory", "felucca", "frigate", "galleon", "gig", "junk", "kayak", "ketch", "launch", "lugger",
+    "pinnace", "pirogue", "praam", "punt", "raft", "sampan", "schooner", "skiff", "sloop",
+    "tender", "wherry", "yawl",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_dockers_rule() {
+        for good in ["web", "web-1", "a.b_c", "/web", "9x"] {
+            assert!(good.parse::<Name>().is_ok(), "{good}");
+        }
+        for bad in ["", "x", "-web", ".web", "a/b", "../x", "a b", "é1"] {
+            assert!(bad.parse::<Name>().is_err(), "{bad}");
+        }
+        assert!(Name::generate(u64::MAX).as_str().parse::<Name>().is_ok());
+    }
+}

@@ -1,0 +1,167 @@
+//! One record a container: what it is made of, and how far it came.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::{ChainId, Digest};
+
+/// The version of the record's format that this binary writes.
+pub const VERSION: u32 = 1;
+
+/// What is known of a container: `containers/ID/record.json`.
+///
+/// The record says what was; whether a process still runs is checked each time (`Process`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The format's version.
+    pub version: u32,
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// The name, unique among the containers of a store.
+    pub name: String,
+    /// The image as the user named it.
+    pub image: String,
+    /// The image's ID.
+    pub image_id: Digest,
+    /// The layers that are in use, the lowest first.
+    pub layers: Vec<ChainId>,
+    /// RFC 3339 time of creation.
+    pub created: String,
+    /// How far it came.
+    pub state: State,
+    /// Whether it is removed when it ends.
+    pub remove: bool,
+    /// The circumstances, for `inspect`.
+    pub config: Config,
+}
+
+/// What `inspect` and `ps` show of a container's configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// `NAME=value` each.
+    pub env: Vec<String>,
+    /// Working directory.
+    pub cwd: String,
+    /// The user as given or as the image has it.
+    pub user: String,
+    /// The name in the uts namespace.
+    pub hostname: String,
+    /// `host` or `none`.
+    pub network: String,
+    /// A terminal of its own.
+    pub tty: bool,
+    /// Keeps stdin open.
+    pub interactive: bool,
+    /// All that the user itself may do.
+    pub privileged: bool,
+    /// The root is read-only.
+    pub read_only: bool,
+    /// A pid 1 of coracle's own.
+    pub init: bool,
+    /// Binds and file systems asked for: source (empty for tmpfs), target, writable.
+    pub mounts: Vec<MountPoint>,
+    /// Labels of image and command line.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// The signal that `stop` sends.
+    pub stop_signal: i32,
+    /// The root file system's driver.
+    pub driver: String,
+}
+
+/// A mount that the user asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountPoint {
+    /// `bind` or `tmpfs`.
+    pub kind: String,
+    /// The path on the host, empty for tmpfs.
+    pub source: String,
+    /// The path in the container.
+    pub target: String,
+    /// Whether the container may write.
+    pub writable: bool,
+}
+
+/// How far a container came, as it was written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "status")]
+pub enum State {
+    /// Made, and not started.
+    Created,
+    /// Started.
+    Running {
+        /// Its first process.
+        process: Process,
+        /// RFC 3339 time.
+        started: String,
+    },
+    /// Ended.
+    Stopped {
+        /// Its exit status; 137 stands for one that was lost with its coracle.
+        code: u8,
+        /// RFC 3339 time.
+        started: String,
+        /// RFC 3339 time.
+        finished: String,
+    },
+}
+
+/// A process that cannot be taken for another: its pid alone could be, after a reboot or a reuse.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// The pid.
+    pub pid: i32,
+    /// Its start in clock ticks since the boot (proc_pid_stat(5), field 22).
+    pub start_ticks: u64,
+    /// Which boot (random(4), `boot_id`).
+    pub boot: String,
+}
+
+impl Process {
+    /// The process that has `pid` now; `None` when there is none.
+    pub fn of(pid: i32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (state, start_ticks) = parse_stat(&stat)?;
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let boot = boot.trim().to_owned();
+        (state != 'Z').then_some(Self { pid, start_ticks, boot })
+    }
+
+    /// Whether this very process runs now.
+    pub fn is_running(&self) -> bool {
+        Self::of(self.pid).as_ref() == Some(self)
+    }
+}
+
+/// State and start time of a line of `/proc/PID/stat`; the name in it may hold anything.
+fn parse_stat(stat: &str) -> Option<(char, u64)> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let start_ticks = fields.nth(18)?.parse().ok()?;
+    Some((state, start_ticks))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_itself_and_no_other() {
+        let own = Process::of(i32::try_from(std::process::id()).expect("a pid")).expect("self");
+        assert!(own.is_running());
+        let reused = Process { start_ticks: own.start_ticks + 1, ..own.clone() };
+        let rebooted = Process { boot: "another".into(), ..own };
+        assert!(!reused.is_running() && !rebooted.is_running());
+    }
+
+    #[test]
+    fn a_name_with_parentheses_is_no_trap() {
+        let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 777 9 10";
+        assert_eq!(parse_stat(stat), Some(('S', 777)));
+    }
+}

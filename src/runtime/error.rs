@@ -1,0 +1,113 @@
+//! Why a container did not start.
+
+use rustix::io::Errno;
+
+use super::seccomp;
+use crate::diagnose::{Diagnose, Hint};
+use crate::userns;
+
+/// Why a container did not start, in the user's words.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The new namespaces were refused.
+    #[error("cannot make a container: {0}")]
+    Namespaces(#[source] userns::Error),
+    /// The id maps were refused.
+    #[error(transparent)]
+    Ids(#[from] userns::Error),
+    /// No such program.
+    #[error("exec: {command:?}: executable file not found in $PATH")]
+    CommandNotFound {
+        /// The program.
+        command: String,
+        /// The PATH that was searched; `None` where the command was a path.
+        path: Option<String>,
+    },
+    /// A program that is there and cannot be executed.
+    #[error("exec: {command:?}: {reason}")]
+    CommandNotExecutable {
+        /// The program.
+        command: String,
+        /// Why.
+        reason: ExecRefusal,
+    },
+    /// A step of the launch failed.
+    #[error("cannot {what}: {errno}")]
+    Step {
+        /// What was tried, on what.
+        what: String,
+        /// Why not.
+        errno: Errno,
+        /// What to do, where the cause is known.
+        hint: Option<String>,
+    },
+    /// The filter of system calls cannot be made.
+    #[error(transparent)]
+    Seccomp(#[from] seccomp::Error),
+    /// A text with a NUL byte.
+    #[error("a path, argument or variable has a NUL byte in it")]
+    Nul(#[from] std::ffi::NulError),
+    /// A pipe, socket or stream of the launch.
+    #[error("cannot make the pipes of the container: {0}")]
+    Pipe(#[source] Errno),
+    /// The child's report was unreadable.
+    #[error("cannot read the report of the container's first process: {0}")]
+    Report(#[source] std::io::Error),
+    /// Signals could not be held or waited for.
+    #[error("cannot wait for the container: {0}")]
+    Signals(#[source] Errno),
+    /// The caller's terminal could not be made raw.
+    #[error("cannot set up the terminal: {0}")]
+    Terminal(#[source] Errno),
+}
+
+/// Why the kernel would not execute a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExecRefusal {
+    /// `EACCES`
+    #[error("permission denied")]
+    Permission,
+    /// `EACCES` on a directory.
+    #[error("is a directory: permission denied")]
+    Directory,
+    /// `ENOEXEC`
+    #[error("exec format error")]
+    Format,
+    /// `ENOENT` though the file is there.
+    #[error("the file is there, the interpreter it names is not: no such file or directory")]
+    Interpreter,
+    /// Another errno.
+    #[error("{0}")]
+    Other(Errno),
+}
+
+impl Diagnose for Error {
+    fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Namespaces(error) | Self::Ids(error) => error.hint(),
+            Self::CommandNotFound { path: Some(path), .. } => {
+                Some(Hint::new(format!("searched in {path}")))
+            }
+            Self::CommandNotExecutable { reason, .. } => match reason {
+                ExecRefusal::Permission => {
+                    Some(Hint::new("is it executable (chmod +x), and on a mount without noexec?"))
+                }
+                ExecRefusal::Format => Some(Hint::new(
+                    "a script needs a first line such as #!/bin/sh; a program must be built for this machine",
+                )),
+                ExecRefusal::Interpreter => Some(Hint::new(
+                    "a program for glibc in an image with musl, or a #! line that names what is not there",
+                )),
+                ExecRefusal::Directory | ExecRefusal::Other(_) => None,
+            },
+            Self::Step { hint, .. } => hint.clone().map(Hint::new),
+            Self::Seccomp(error) => error.hint(),
+            Self::CommandNotFound { path: None, .. }
+            | Self::Nul(_)
+            | Self::Pipe(_)
+            | Self::Report(_)
+            | Self::Signals(_)
+            | Self::Terminal(_) => None,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Bytes between the caller's stdio and the container's pipes or terminal.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+
+/// One direction: what is read from `from` is written to `to`.
+#[derive(Debug)]
+pub(super) struct Flow<'a> {
+    from: Option<End<'a>>,
+    to: Option<End<'a>>,
+    buffer: Vec<u8>,
+    /// What of `buffer` waits to be written.
+    waiting: std::ops::Range<usize>,
+}
+
+/// A descriptor of ours, closed when its flow ends, or one of the caller's.
+#[derive(Debug)]
+pub(super) enum End<'a> {
+    Owned(OwnedFd),
+    Borrowed(BorrowedFd<'a>),
+}
+
+impl AsFd for End<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Owned(descriptor) => descriptor.as_fd(),
+            Self::Borrowed(descriptor) => descriptor.as_fd(),
+        }
+    }
+}
+
+const BUFFER: usize = 64 << 10;
+
+impl<'a> Flow<'a> {
+    /// A flow that has yet to carry a byte.
+    pub(super) fn new(from: End<'a>, to: End<'a>) -> Self {
+        Self { from: Some(from), to: Some(to), buffer: vec![0; BUFFER], waiting: 0..0 }
+    }
+
+    /// Whether nothing more can come.
+    pub(super) fn is_over(&self) -> bool {
+        self.to.is_none() || (self.from.is_none() && self.waiting.is_empty())
+    }
+
+    /// What to poll for: room for what waits, or more to read.
+    pub(super) fn interest(&self) -> Option<PollFd<'_>> {
+        if self.is_over() {
+            return None;
+        }
+        match (&self.from, &self.to) {
+            (_, Some(to)) if !self.waiting.is_empty() => {
+                Some(PollFd::from_borrowed_fd(to.as_fd(), PollFlags::OUT))
+            }
+            (Some(from), Some(_)) => Some(PollFd::from_borrowed_fd(from.as_fd(), PollFlags::IN)),
+            _ => None,
+        }
+    }
+
+    /// Carries what can be carried now; `poll` has said that it will not block.
+    ///
+    /// An end of input closes the other side, so that a container reading stdin sees it. A side
+    /// that went away ends the flow.
+    pub(super) fn carry(&mut self) {
+        if self.waiting.is_empty() {
+            self.fill();
+        } else {
+            self.empty();
+        }
+        if self.from.is_none() && self.waiting.is_empty() {
+            self.to = None;
+        }
+    }
+
+    fn fill(&mut self) {
+        let Some(from) = &self.from else { return };
+        match rustix::io::read(from.as_fd(), &mut self.buffer) {
+            Ok(0) => self.from = None,
+            Ok(length) => {
+                self.waiting = 0..length;
+                // Most often there is room at once; if not, poll will tell when.
+                self.empty_if_ready();
+            }
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            // EIO is how a terminal says that its last writer has gone.
+            Err(_) => self.from = None,
+        }
+    }
+
+    fn empty_if_ready(&mut self) {
+        let Some(to) = &self.to else { return };
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut room = [PollFd::new(to, PollFlags::OUT)];
+        if rustix::event::poll(&mut room, Some(&now)) == Ok(1) {
+            self.empty();
+        }
+    }
+
+    fn empty(&mut self) {
+        let Some(to) = &self.to else { return };
+        // At most what a pipe takes at once without blocking (pipe(7), PIPE_BUF).
+        let end = self.waiting.end.min(self.waiting.start + 4096);
+        match rustix::io::write(to.as_fd(), &self.buffer[self.waiting.start..end]) {
+            Ok(written) => self.waiting.start += written,
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => {
+                self.waiting = 0..0;
+                self.to = None;
+            }
+        }
+    }
+
+    /// Carries the rest, once the container is gone and only what it left is to be read.
+    pub(super) fn drain(mut self) {
+        while !self.is_over() {
+            let Some(interest) = self.interest() else { return };
+            let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+            let wait = if self.waiting.is_empty() { Some(&now) } else { None };
+            match rustix::event::poll(&mut [interest], wait) {
+                Ok(1..) => self.carry(),
+                Err(Errno::INTR) => {}
+                _ => return,
+            }
+        }
+    }
+
+    /// The side that is written to, if it is still there.
+    pub(super) fn to(&self) -> Option<BorrowedFd<'_>> {
+        self.to.as_ref().map(AsFd::as_fd)
+    }
+}

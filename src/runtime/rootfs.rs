@@ -1,0 +1,426 @@
+//! The container's file system: the root, the mounts below it, what is hidden in it.
+//!
+//! Runs in the child. Every target is opened beneath the root's descriptor and mounts go onto that
+//! descriptor, so no link of the image leads a mount elsewhere (CVE-2021-30465 and its kin).
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags,
+};
+
+use super::plan::{Layers, MountStep, RootStep, Source};
+use super::stage::{At, Failure, Stage};
+use super::target::Target;
+use crate::mount::{Attributes, Propagation};
+use crate::sys;
+
+const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
+const HANDLE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+const BENEATH: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+
+/// Cuts mount events off: what is unmounted here must stay mounted on the host.
+pub(super) fn make_slave() -> Result<(), Errno> {
+    let flags = MountPropagationFlags::DOWNSTREAM.union(MountPropagationFlags::REC);
+    rustix::mount::mount_change(c"/", flags)
+}
+
+/// Mounts the root over the container's own directory, which only this namespace sees.
+pub(super) fn mount_root(step: &RootStep) -> Result<OwnedFd, Failure> {
+    let mount = match &step.layers {
+        Layers::Directory(path) => {
+            rustix::mount::open_tree(CWD, path.as_c_str(), CLONE | OpenTreeFlags::AT_RECURSIVE)
+                .at(Stage::Root)?
+        }
+        Layers::Overlay { lowers, upper, work, volatile } => {
+            match overlay(lowers, upper, work, *volatile) {
+                // Layers by descriptor are new in Linux 6.13.
+                Err(failure) if failure.errno == Errno::INVAL => {
+                    return overlay_by_name(step, lowers, upper, work, *volatile);
+                }
+                other => other?,
+            }
+        }
+    };
+    attach(mount.as_fd(), CWD, &step.mount_point).at(Stage::Root)?;
+    Ok(mount)
+}
+
+fn overlay(
+    lowers: &[CString],
+    upper: &CString,
+    work: &CString,
+    volatile: bool,
+) -> Result<OwnedFd, Failure> {
+    use rustix::mount::{fsconfig_create, fsconfig_set_fd, fsconfig_set_flag, fsmount, fsopen};
+    let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).at(Stage::Root)?;
+    fsconfig_set_flag(&context, c"userxattr").at(Stage::Root)?;
+    for (number, lower) in lowers.iter().enumerate() {
+        let layer = open_path(lower).at_item(Stage::Layers, number)?;
+        fsconfig_set_fd(&context, c"lowerdir+", &layer).at(Stage::Root)?;
+    }
+    fsconfig_set_fd(&context, c"upperdir", open_path(upper).at(Stage::Root)?).at(Stage::Root)?;
+    fsconfig_set_fd(&context, c"workdir", open_path(work).at(Stage::Root)?).at(Stage::Root)?;
+    if volatile {
+        fsconfig_set_flag(&context, c"volatile").at(Stage::Root)?;
+    }
+    fsconfig_create(&context).at(Stage::Root)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).at(Stage::Root)
+}
+
+/// The same by mount(2) for kernels before 6.13: one page of options, the layers as short names.
+fn overlay_by_name(
+    step: &RootStep,
+    lowers: &[CString],
+    upper: &CString,
+    work: &CString,
+    volatile: bool,
+) -> Result<OwnedFd, Failure> {
+    use std::fmt::Write;
+    use std::os::fd::AsRawFd;
+    let mut held = Vec::with_capacity(lowers.len() + 2);
+    let mut options = String::from(if volatile { "userxattr,volatile" } else { "userxattr" });
+    for (number, lower) in lowers.iter().enumerate() {
+        let layer = open_path(lower).at_item(Stage::Layers, number)?;
+        let sign = if number == 0 { ",lowerdir=" } else { ":" };
+        let _ = write!(options, "{sign}/proc/self/fd/{}", layer.as_raw_fd());
+        held.push(layer);
+    }
+    for (name, path) in [("upperdir", upper), ("workdir", work)] {
+        let directory = open_path(path).at(Stage::Root)?;
+        let _ = write!(options, ",{name}=/proc/self/fd/{}", directory.as_raw_fd());
+        held.push(directory);
+    }
+    let options = CString::new(options).map_err(|_| Errno::INVAL).at(Stage::Root)?;
+    let point = step.mount_point.as_c_str();
+    rustix::mount::mount(c"overlay", point, c"overlay", MountFlags::empty(), Some(&*options))
+        .at(Stage::Root)?;
+    open_path(&step.mount_point).at(Stage::Root)
+}
+
+fn open_path(path: &CString) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(path.as_c_str(), HANDLE, Mode::empty())
+}
+
+/// Performs one mount below `root`.
+pub(super) fn mount(root: BorrowedFd<'_>, step: &MountStep, item: usize) -> Result<(), Failure> {
+    let source = match source(step) {
+        // Where an outer container hides parts of /proc or /sys the kernel grants no new one
+        // (mount_too_revealing), so that the caller's view is handed on.
+        Err(Errno::PERM) => match &step.source {
+            Source::Proc => tree_of_host(c"/proc"),
+            Source::Sysfs => tree_of_host(c"/sys"),
+            _ => Err(Errno::PERM),
+        },
+        // A kernel without this file system.
+        Err(Errno::NODEV) if step.optional => return Ok(()),
+        other => other,
+    };
+    let source = source.at_item(Stage::Mount, item)?;
+    let is_directory = is_directory(source.as_fd()).at_item(Stage::Mount, item)?;
+    let target = match open_target(root, &step.target, is_directory, step.create) {
+        Err(Errno::NOENT) if step.optional => return Ok(()),
+        other => other.at_item(Stage::MountTarget, item)?,
+    };
+    let late = match &step.source {
+        Source::Bind { propagation, recursive, .. } => {
+            set_attributes(source.as_fd(), step.attributes, Some(*propagation), *recursive)
+        }
+        // File systems made here got theirs from fsmount; the host's tree has yet to.
+        Source::Proc | Source::Sysfs => {
+            set_attributes(source.as_fd(), step.attributes, Some(Propagation::Private), true)
+        }
+        _ => Ok(false),
+    };
+    let late = late.at_item(Stage::Mount, item)?;
+    attach(source.as_fd(), target.as_fd(), c"").at_item(Stage::Mount, item)?;
+    if late {
+        remount(source.as_fd(), step.attributes).at_item(Stage::Mount, item)?;
+    }
+    Ok(())
+}
+
+/// Sets attributes; `true` when the kernel lacks mount_setattr (before 5.12) and it must be done by
+/// a remount once the mount is attached.
+fn set_attributes(
+    mount: BorrowedFd<'_>,
+    attributes: Attributes,
+    propagation: Option<Propagation>,
+    recursive: bool,
+) -> Result<bool, Errno> {
+    match sys::mount::set_attributes(mount, attributes, propagation, recursive) {
+        Err(Errno::NOSYS) => Ok(true),
+        other => other.map(|()| false),
+    }
+}
+
+/// The old way to make a bind mount read-only; the locked flags must be given again.
+fn remount(mount: BorrowedFd<'_>, attributes: Attributes) -> Result<(), Errno> {
+    use std::os::fd::AsRawFd;
+    let name = format!("/proc/self/fd/{}", mount.as_raw_fd());
+    let statistics = rustix::fs::fstatvfs(mount)?;
+    let kept = MountFlags::from_bits_truncate(
+        u32::try_from(statistics.f_flag.bits()).unwrap_or(0)
+            & (MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC)
+                .bits(),
+    );
+    let flag = |on: bool, flag: MountFlags| if on { flag } else { MountFlags::empty() };
+    let flags = kept
+        | flag(attributes.read_only, MountFlags::RDONLY)
+        | flag(attributes.no_suid, MountFlags::NOSUID)
+        | flag(attributes.no_dev, MountFlags::NODEV)
+        | flag(attributes.no_exec, MountFlags::NOEXEC);
+    rustix::mount::mount_remount(name, flags | MountFlags::BIND, c"")
+}
+
+fn source(step: &MountStep) -> Result<OwnedFd, Errno> {
+    match &step.source {
+        Source::Bind { path, recursive, device, .. } => {
+            let depth =
+                if *recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
+            let tree = rustix::mount::open_tree(CWD, path.as_c_str(), CLONE | depth)?;
+            match device {
+                Some(device) => check_device(tree, *device),
+                None => Ok(tree),
+            }
+        }
+        Source::Tmpfs { options } => file_system(c"tmpfs", options, step.attributes),
+        Source::Proc => file_system(c"proc", &[], step.attributes),
+        Source::Sysfs => file_system(c"sysfs", &[], step.attributes),
+        Source::Devpts { options } => file_system(c"devpts", options, step.attributes),
+        Source::Mqueue => file_system(c"mqueue", &[], step.attributes),
+        Source::Cgroup => match is_cgroup2() {
+            true => file_system(c"cgroup2", &[], step.attributes),
+            // A version 1 tree would show the host's groups: an empty directory instead.
+            false => file_system(c"tmpfs", &[], step.attributes),
+        },
+    }
+}
+
+/// A node bound as /dev/null must be the null device and not what someone put in its place
+/// (CVE-2025-31133).
+fn check_device(node: OwnedFd, device: u64) -> Result<OwnedFd, Errno> {
+    let stat = rustix::fs::fstat(&node)?;
+    let is_it = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && stat.st_rdev == device;
+    if is_it { Ok(node) } else { Err(Errno::NODEV) }
+}
+
+fn is_cgroup2() -> bool {
+    const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+    rustix::fs::statfs(c"/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == CGROUP2_SUPER_MAGIC)
+}
+
+fn tree_of_host(path: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
+    rustix::mount::open_tree(CWD, path, CLONE | OpenTreeFlags::AT_RECURSIVE)
+}
+
+fn file_system(
+    name: &std::ffi::CStr,
+    options: &[(CString, CString)],
+    attributes: Attributes,
+) -> Result<OwnedFd, Errno> {
+    use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
+    let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        fsconfig_set_string(&context, key.as_c_str(), value.as_c_str())?;
+    }
+    fsconfig_create(&context)?;
+    let flag = |on: bool, flag: MountAttrFlags| if on { flag } else { MountAttrFlags::empty() };
+    let flags = flag(attributes.read_only, MountAttrFlags::MOUNT_ATTR_RDONLY)
+        | flag(attributes.no_suid, MountAttrFlags::MOUNT_ATTR_NOSUID)
+        | flag(attributes.no_dev, MountAttrFlags::MOUNT_ATTR_NODEV)
+        | flag(attributes.no_exec, MountAttrFlags::MOUNT_ATTR_NOEXEC);
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
+}
+
+fn attach(mount: BorrowedFd<'_>, directory: impl AsFd, path: &std::ffi::CStr) -> Result<(), Errno> {
+    let mut flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    if path.is_empty() {
+        flags |= MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    }
+    rustix::mount::move_mount(mount, c"", directory, path, flags)
+}
+
+fn is_directory(file: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+/// Opens a mount target beneath `root`; what is missing is made where `create` says so.
+fn open_target(
+    root: BorrowedFd<'_>,
+    target: &Target,
+    is_directory: bool,
+    create: bool,
+) -> Result<OwnedFd, Errno> {
+    let whole = target.whole();
+    match beneath(root, whole, OFlags::empty()) {
+        Err(Errno::NOENT) if create => {}
+        // A plain file or link where a directory of ours must be is replaced, never followed.
+        Ok(found) if target.ours && is_directory != self::is_directory(found.as_fd())? => {
+            rustix::fs::unlinkat(root, whole, AtFlags::empty())?;
+        }
+        other => return other,
+    }
+    make_parents(root, target)?;
+    let (parent, name) = target.parent_and_name();
+    let parent = match parent {
+        Some(parent) => beneath(root, parent, OFlags::DIRECTORY)?,
+        None => rustix::io::fcntl_dupfd_cloexec(root, 0)?,
+    };
+    if is_directory {
+        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
+    } else {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))?;
+    }
+    beneath(root, whole, OFlags::empty())
+}
+
+/// Makes the directories above `target`, each beneath `root`.
+fn make_parents(root: BorrowedFd<'_>, target: &Target) -> Result<(), Errno> {
+    for end in 1..target.depth() {
+        let prefix = target.prefix(end);
+        match beneath(root, prefix, OFlags::DIRECTORY) {
+            Err(Errno::NOENT) => {}
+            other => {
+                other?;
+                continue;
+            }
+        }
+        let mode = Mode::from_raw_mode(0o755);
+        match end {
+            1 => rustix::fs::mkdirat(root, prefix, mode)?,
+            _ => {
+                let parent = beneath(root, target.prefix(end - 1), OFlags::DIRECTORY)?;
+                rustix::fs::mkdirat(parent, target.name(end), mode)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn beneath(root: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat2(root, path, HANDLE | flags, Mode::empty(), BENEATH)
+}
+
+/// Makes a directory below the root, with its parents.
+pub(super) fn make_directory(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Errno> {
+    if target.depth() == 0 {
+        return rustix::io::fcntl_dupfd_cloexec(root, 0);
+    }
+    open_target(root, target, true, true)
+}
+
+/// Makes a symbolic link below the root; one that is there stays.
+pub(super) fn link(
+    root: BorrowedFd<'_>,
+    target: &Target,
+    points_at: &std::ffi::CStr,
+) -> Result<(), Errno> {
+    let (parent, name) = target.parent_and_name();
+    let made = match parent {
+        Some(parent) => {
+            rustix::fs::symlinkat(points_at, beneath(root, parent, OFlags::DIRECTORY)?, name)
+        }
+        None => rustix::fs::symlinkat(points_at, root, name),
+    };
+    match made {
+        Err(Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}
+
+/// Keeps a directory of a root writable that is about to become read-only: the same directory,
+/// bound over itself as a mount of its own.
+pub(super) fn keep_writable(root: BorrowedFd<'_>, target: &Target) -> Result<(), Errno> {
+    let directory = make_directory(root, target)?;
+    let flags = CLONE | OpenTreeFlags::AT_EMPTY_PATH;
+    let mount = rustix::mount::open_tree(&directory, c"", flags)?;
+    attach(mount.as_fd(), directory.as_fd(), c"")
+}
+
+/// Binds the terminal over /dev/console, as docker does.
+pub(super) fn bind_console(root: BorrowedFd<'_>, terminal: &OwnedFd) -> Result<(), Errno> {
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mode = Mode::from_raw_mode(0o600);
+    let console = rustix::fs::openat2(root, c"dev/console", flags, mode, BENEATH)?;
+    let flags = CLONE | OpenTreeFlags::AT_EMPTY_PATH;
+    let mount = rustix::mount::open_tree(terminal, c"", flags)?;
+    attach(mount.as_fd(), console.as_fd(), c"")
+}
+
+/// Hides `paths`: a directory behind an empty one, a file behind the null device.
+pub(super) fn mask(
+    root: BorrowedFd<'_>,
+    paths: &[Target],
+    null: &MountStep,
+) -> Result<(), Failure> {
+    let read_only = Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: true };
+    let mut empty: Option<OwnedFd> = None;
+    for (item, path) in paths.iter().enumerate() {
+        let target = match beneath(root, path.whole(), OFlags::NOFOLLOW) {
+            // What is not there, or the image made unreachable, cannot be read either.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => continue,
+            other => other.at_item(Stage::Mask, item)?,
+        };
+        let cover = if !is_directory(target.as_fd()).at_item(Stage::Mask, item)? {
+            source(null)
+        } else if let Some(empty) = &empty {
+            let flags = CLONE | OpenTreeFlags::AT_EMPTY_PATH;
+            rustix::mount::open_tree(empty, c"", flags)
+        } else {
+            file_system(c"tmpfs", &[], read_only)
+        };
+        let cover = cover.at_item(Stage::Mask, item)?;
+        attach(cover.as_fd(), target.as_fd(), c"").at_item(Stage::Mask, item)?;
+        if empty.is_none() && is_directory(cover.as_fd()).at_item(Stage::Mask, item)? {
+            // Cloned for the next directory: cheaper than another file system.
+            empty = Some(cover);
+        }
+    }
+    Ok(())
+}
+
+/// Makes `paths` read-only, each bound over itself.
+pub(super) fn make_read_only(root: BorrowedFd<'_>, paths: &[Target]) -> Result<(), Failure> {
+    let read_only = Attributes { read_only: true, ..Attributes::default() };
+    for (item, path) in paths.iter().enumerate() {
+        let target = match beneath(root, path.whole(), OFlags::NOFOLLOW) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => continue,
+            other => other.at_item(Stage::ReadOnly, item)?,
+        };
+        let flags = CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_RECURSIVE;
+        let tree = rustix::mount::open_tree(&target, c"", flags).at_item(Stage::ReadOnly, item)?;
+        let late =
+            set_attributes(tree.as_fd(), read_only, None, true).at_item(Stage::ReadOnly, item)?;
+        attach(tree.as_fd(), target.as_fd(), c"").at_item(Stage::ReadOnly, item)?;
+        if late {
+            remount(tree.as_fd(), read_only).at_item(Stage::ReadOnly, item)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the root itself read-only, not the mounts below it.
+pub(super) fn seal_root(root: BorrowedFd<'_>) -> Result<(), Errno> {
+    let read_only = Attributes { read_only: true, ..Attributes::default() };
+    match set_attributes(root, read_only, None, false)? {
+        true => remount(root, read_only),
+        false => Ok(()),
+    }
+}
+
+/// Makes the container's root the process's; host paths end here.
+pub(super) fn pivot(root: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::process::fchdir(root)?;
+    // The old root lands on top of the new one and is taken off again (pivot_root(2), NOTES).
+    rustix::process::pivot_root(c".", c".")?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    rustix::process::chdir(c"/")
+}

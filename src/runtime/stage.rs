@@ -1,0 +1,171 @@
+//! Where a launch stands, and the few bytes in which a child tells why it stopped there.
+
+use std::fmt;
+use std::io::{Read, Write};
+
+use rustix::io::Errno;
+
+/// The steps of a launch, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// Writing or awaiting the id maps.
+    IdMap,
+    /// Cutting the mounts off from the host's.
+    Propagation,
+    /// Opening the layers; the item is the layer, the topmost 0.
+    Layers,
+    /// Mounting the root file system.
+    Root,
+    /// Making one of the mounts below the root; the item is its place in the plan.
+    Mount,
+    /// Finding or making that mount's target.
+    MountTarget,
+    /// Making a link below the root.
+    Link,
+    /// Keeping an image volume writable.
+    Volume,
+    /// Hiding a path.
+    Mask,
+    /// Making a path read-only.
+    ReadOnly,
+    /// Making the working directory.
+    WorkingDirectory,
+    /// Opening the terminal.
+    Terminal,
+    /// Changing the root.
+    Pivot,
+    /// Setting the host name.
+    Hostname,
+    /// Bringing the loopback device up.
+    Loopback,
+    /// Setting a resource limit; the item is its place in the plan.
+    Limit,
+    /// Joining a new session keyring.
+    Keyring,
+    /// Loading the filter of system calls.
+    Seccomp,
+    /// Taking on groups, group and user.
+    Identity,
+    /// Dropping capabilities.
+    Capabilities,
+    /// Entering the working directory.
+    ChangeDirectory,
+    /// Setting up stdin, stdout and stderr.
+    Stdio,
+    /// Starting pid 1's child.
+    Init,
+    /// Executing the program; the item is one of `Exec`'s kinds.
+    Exec,
+}
+
+impl Stage {
+    const ALL: [Self; 24] = [
+        Self::IdMap,
+        Self::Propagation,
+        Self::Layers,
+        Self::Root,
+        Self::Mount,
+        Self::MountTarget,
+        Self::Link,
+        Self::Volume,
+        Self::Mask,
+        Self::ReadOnly,
+        Self::WorkingDirectory,
+        Self::Terminal,
+        Self::Pivot,
+        Self::Hostname,
+        Self::Loopback,
+        Self::Limit,
+        Self::Keyring,
+        Self::Seccomp,
+        Self::Identity,
+        Self::Capabilities,
+        Self::ChangeDirectory,
+        Self::Stdio,
+        Self::Init,
+        Self::Exec,
+    ];
+}
+
+/// A failed step: plain bytes, so that a child need not allocate to tell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The step.
+    pub stage: Stage,
+    /// Which of the step's things.
+    pub item: u16,
+    /// Why.
+    pub errno: Errno,
+}
+
+const SIZE: usize = 7;
+
+impl Failure {
+    /// Sends the failure; when even that fails there is nobody left to tell.
+    pub(super) fn send(self, mut pipe: impl Write) {
+        let mut bytes = [0; SIZE];
+        bytes[0] = self.stage as u8;
+        bytes[1..3].copy_from_slice(&self.item.to_ne_bytes());
+        bytes[3..].copy_from_slice(&self.errno.raw_os_error().to_ne_bytes());
+        let _ = pipe.write_all(&bytes);
+    }
+
+    /// Reads a failure; `None` when the other side closed the pipe without one.
+    pub(super) fn receive(mut pipe: impl Read) -> std::io::Result<Option<Self>> {
+        let mut bytes = [0; SIZE];
+        match pipe.read_exact(&mut bytes) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+            other => other?,
+        }
+        let [stage, low, high, errno @ ..] = bytes;
+        let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidData);
+        Ok(Some(Self {
+            stage: *Stage::ALL.get(usize::from(stage)).ok_or_else(invalid)?,
+            item: u16::from_ne_bytes([low, high]),
+            errno: Errno::from_raw_os_error(i32::from_ne_bytes(errno)),
+        }))
+    }
+}
+
+/// Names the step in which a call failed.
+pub(super) trait At<T> {
+    /// The call belongs to `stage`.
+    fn at(self, stage: Stage) -> Result<T, Failure>;
+    /// The call belongs to the `item`th thing of `stage`.
+    fn at_item(self, stage: Stage, item: usize) -> Result<T, Failure>;
+}
+
+impl<T> At<T> for Result<T, Errno> {
+    fn at(self, stage: Stage) -> Result<T, Failure> {
+        self.at_item(stage, 0)
+    }
+
+    fn at_item(self, stage: Stage, item: usize) -> Result<T, Failure> {
+        let item = u16::try_from(item).unwrap_or(u16::MAX);
+        self.map_err(|errno| Failure { stage, item, errno })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {}: {}", self.stage, self.item, self.errno)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_stage_survives_the_pipe() {
+        for (number, stage) in Stage::ALL.into_iter().enumerate() {
+            assert_eq!(stage as usize, number);
+            let failure = Failure { stage, item: 513, errno: Errno::PERM };
+            let mut bytes = Vec::new();
+            failure.send(&mut bytes);
+            assert_eq!(Failure::receive(&bytes[..]).expect("a failure"), Some(failure));
+        }
+        assert_eq!(Failure::receive(&b""[..]).expect("an end"), None);
+    }
+}

@@ -1,0 +1,207 @@
+//! Stays with a running container: carries its bytes, forwards signals, waits for its end.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
+
+use super::relay::Flow;
+use super::terminal::{Raw, copy_size};
+use super::{Error, Running};
+use crate::sys;
+
+/// How a container's first process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By exit(2), with this status.
+    Code(u8),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The shell's reading: the status, or 128 and the signal's number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+/// Signals held back from their usual effect, to be read one by one; dropping this lets go.
+///
+/// Made before the launch, so that a signal in its middle is not lost either.
+#[derive(Debug)]
+pub struct Signals {
+    descriptor: SignalFd,
+    before: SigSet,
+}
+
+impl Signals {
+    /// Holds back every signal that is forwarded. Job control (SIGTSTP and its kin) stays the
+    /// caller's shell's, faults stay fatal.
+    pub fn hold() -> Result<Self, Error> {
+        let mut held = SigSet::all();
+        for signal in [
+            Signal::SIGTSTP,
+            Signal::SIGTTIN,
+            Signal::SIGTTOU,
+            Signal::SIGCHLD,
+            Signal::SIGPIPE,
+            Signal::SIGSEGV,
+            Signal::SIGBUS,
+            Signal::SIGILL,
+            Signal::SIGFPE,
+            Signal::SIGABRT,
+            Signal::SIGTRAP,
+            Signal::SIGSYS,
+        ] {
+            held.remove(signal);
+        }
+        let errno =
+            |error: nix::errno::Errno| Error::Signals(Errno::from_raw_os_error(error as i32));
+        let before = held.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(errno)?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let descriptor = SignalFd::with_flags(&held, flags).map_err(errno)?;
+        Ok(Self { descriptor, before })
+    }
+
+    fn next(&self) -> Option<i32> {
+        let info = self.descriptor.read_signal().ok().flatten()?;
+        i32::try_from(info.ssi_signo).ok()
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        let _ = self.before.thread_set_mask();
+    }
+}
+
+/// Waits for the end of `running`. With `sig_proxy` the caller's signals go to the container.
+pub fn supervise(running: Running, signals: &Signals, sig_proxy: bool) -> Result<Exit, Error> {
+    let Running { child, mut flows, terminal } = running;
+    let stdin = rustix::stdio::stdin();
+    let interactive = terminal.is_some() && flows.len() > 1;
+    let _raw = if interactive { Raw::enter(stdin).map_err(Error::Terminal)? } else { None };
+    if let Some(master) = &terminal {
+        copy_size(stdin, master);
+    }
+    let mut taken = None;
+    loop {
+        let (ended, signalled) = wait(child.pidfd.as_fd(), signals, &mut flows)?;
+        if signalled {
+            while let Some(signal) = signals.next() {
+                match (&terminal, signal) {
+                    (Some(master), libc::SIGWINCH) => copy_size(stdin, master),
+                    _ if sig_proxy || signal == libc::SIGTERM => {
+                        taken = forward(&child, signal).or(taken);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if ended {
+            let exit = reap(child.pidfd.as_fd())?;
+            // What the container wrote last is still in the pipes.
+            flows.into_iter().for_each(drain_output);
+            return Ok(match (exit, taken) {
+                (Exit::Signal(libc::SIGKILL), Some(signal)) => Exit::Signal(signal),
+                _ => exit,
+            });
+        }
+    }
+}
+
+/// Waits until something happens: the container's end, a signal, bytes (carried at once).
+fn wait(
+    pidfd: BorrowedFd<'_>,
+    signals: &Signals,
+    flows: &mut [Flow<'_>],
+) -> Result<(bool, bool), Error> {
+    let mut polled = vec![
+        PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
+        PollFd::from_borrowed_fd(signals.descriptor.as_fd(), PollFlags::IN),
+    ];
+    let waiting: Vec<usize> = (0..flows.len()).filter(|i| flows[*i].interest().is_some()).collect();
+    polled.extend(waiting.iter().filter_map(|i| flows[*i].interest()));
+    match rustix::event::poll(&mut polled, None) {
+        Err(Errno::INTR) => return Ok((false, false)),
+        other => other.map_err(Error::Signals)?,
+    };
+    let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
+    drop(polled);
+    for (place, flow) in waiting.into_iter().enumerate() {
+        if ready[place + 2] {
+            flows[flow].carry();
+        }
+    }
+    Ok((ready[0], ready[1]))
+}
+
+/// Sends a signal on.
+///
+/// The kernel drops a signal to pid 1 that pid 1 does not catch (pid_namespaces(7)): a program that
+/// never asked to survive Ctrl-C would. Its default action is carried out instead, and the signal
+/// that it stands for is returned.
+fn forward(child: &sys::fork::Child, signal: i32) -> Option<i32> {
+    const ENDING: [i32; 8] = [
+        libc::SIGHUP,
+        libc::SIGINT,
+        libc::SIGQUIT,
+        libc::SIGTERM,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGALRM,
+        libc::SIGVTALRM,
+    ];
+    if ENDING.contains(&signal) && is_default(child.pid, signal) {
+        let kill = rustix::process::Signal::KILL;
+        return rustix::process::pidfd_send_signal(&child.pidfd, kill).ok().map(|()| signal);
+    }
+    // The pid is held by our unreaped child, so it cannot be another's.
+    let _ = sys::process::kill(child.pid, signal);
+    None
+}
+
+/// Whether the process neither catches nor ignores nor blocks a signal (proc_pid_status(5)).
+fn is_default(pid: rustix::process::Pid, signal: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+    let handled = |text: &str| {
+        text.lines()
+            .filter_map(|line| line.split_once(':'))
+            .filter(|(name, _)| matches!(*name, "SigCgt" | "SigIgn" | "SigBlk"))
+            .filter_map(|(_, mask)| u64::from_str_radix(mask.trim(), 16).ok())
+            .any(|mask| mask & (1 << (signal - 1)) != 0)
+    };
+    status.is_ok_and(|text| !handled(&text))
+}
+
+fn drain_output(flow: Flow<'_>) {
+    // Input that the container never read goes with it.
+    let to_caller = flow.to().is_some_and(|to| {
+        [rustix::stdio::stdout(), rustix::stdio::stderr()].iter().any(|caller| {
+            std::os::fd::AsRawFd::as_raw_fd(caller) == std::os::fd::AsRawFd::as_raw_fd(&to)
+        })
+    });
+    if to_caller {
+        flow.drain();
+    }
+}
+
+fn reap(pidfd: BorrowedFd<'_>) -> Result<Exit, Error> {
+    let status: Option<WaitIdStatus> =
+        rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED)
+            .map_err(Error::Signals)?;
+    let status = status.ok_or(Error::Signals(Errno::CHILD))?;
+    let code = status.exit_status().and_then(|code| u8::try_from(code & 0xff).ok());
+    Ok(match (code, status.terminating_signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, Some(signal)) => Exit::Signal(signal),
+        (None, None) => Exit::Code(u8::MAX),
+    })
+}

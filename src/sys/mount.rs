@@ -1,0 +1,56 @@
+//! mount_setattr(2), which rustix does not have.
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+use crate::mount::{Attributes, Propagation};
+
+#[repr(C)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// Sets `attributes` on the mount that `mount` is the root of, below it too where `recursive`, and
+/// how it passes mount events on where that is given.
+///
+/// Adds only: a user namespace may not take locked flags away. Needs Linux 5.12.
+pub fn set_attributes(
+    mount: BorrowedFd<'_>,
+    attributes: Attributes,
+    propagation: Option<Propagation>,
+    recursive: bool,
+) -> Result<(), Errno> {
+    let flag = |on: bool, bit: u64| if on { bit } else { 0 };
+    let attr = MountAttr {
+        attr_set: flag(attributes.read_only, libc::MOUNT_ATTR_RDONLY)
+            | flag(attributes.no_suid, libc::MOUNT_ATTR_NOSUID)
+            | flag(attributes.no_dev, libc::MOUNT_ATTR_NODEV)
+            | flag(attributes.no_exec, libc::MOUNT_ATTR_NOEXEC),
+        attr_clr: 0,
+        propagation: match propagation {
+            None => 0,
+            Some(Propagation::Private) => libc::MS_PRIVATE,
+            Some(Propagation::Slave) => libc::MS_SLAVE,
+        },
+        userns_fd: 0,
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is an empty C string, `attr` is a `struct mount_attr` of the size given and
+    // outlives the call.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            std::ptr::from_ref(&attr),
+            std::mem::size_of::<MountAttr>(),
+        )
+    };
+    if status == 0 { Ok(()) } else { Err(super::CallError::last("mount_setattr").errno) }
+}

@@ -1,0 +1,119 @@
+//! What a process sets on itself just before it becomes another program.
+#![allow(unsafe_code)]
+
+use rustix::io::Errno;
+
+use super::CallError;
+
+/// Marks every descriptor from `first` up close-on-exec (close_range(2), Linux 5.11), so that none
+/// leaks into the container (CVE-2024-21626).
+pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: the call changes flags of descriptors only.
+    let status =
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if status == 0 { Ok(()) } else { Err(CallError::last("close_range").errno) }
+}
+
+/// Gives every signal its default action and unblocks all: exec keeps ignored signals ignored
+/// (signal(7)), and Rust's runtime ignores SIGPIPE.
+pub fn reset_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: SIG_DFL installs no code of ours; signals that cannot be changed answer EINVAL.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+    let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set it is given.
+    unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+    }
+    // SAFETY: the set was initialised just above; the old mask is not asked for.
+    unsafe {
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// Restores SIGPIPE's default action, so that output into a closed pipe ends a command quietly.
+pub fn default_sigpipe() {
+    // SAFETY: SIG_DFL installs no code of ours.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
+/// Joins a new, empty session keyring (keyctl(2)), so that the caller's keys stay outside.
+///
+/// A kernel or an outer filter without keyrings is no failure: then there is none to share.
+pub fn leave_keyring() -> Result<(), Errno> {
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_int = 1;
+    // SAFETY: a null name asks for an anonymous keyring.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            KEYCTL_JOIN_SESSION_KEYRING,
+            std::ptr::null::<libc::c_char>(),
+        )
+    };
+    match status {
+        -1 => match CallError::last("keyctl").errno {
+            Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::DQUOT => Ok(()),
+            errno => Err(errno),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Sends `signal`, by number, so that real-time signals can be sent too.
+pub fn kill(pid: rustix::process::Pid, signal: i32) -> Result<(), Errno> {
+    // SAFETY: kill(2) takes any pid and number.
+    let status = unsafe { libc::kill(pid.as_raw_nonzero().get(), signal) };
+    if status == 0 { Ok(()) } else { Err(CallError::last("kill").errno) }
+}
+
+/// The highest signal number of this system (signal(7), "Real-time signals").
+pub fn last_signal() -> i32 {
+    libc::SIGRTMAX()
+}
+
+/// Sets a resource limit of this process (setrlimit(2)); `u64::MAX` is unlimited.
+///
+/// By number, because `RLIMIT_LOCKS`, `RLIMIT_RSS` and `RLIMIT_RTTIME` have no safe wrapper.
+pub fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: `limit` outlives the call; the old limit is not asked for.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            resource,
+            std::ptr::from_ref(&limit),
+            std::ptr::null_mut::<libc::rlimit64>(),
+        )
+    };
+    if status == 0 { Ok(()) } else { Err(CallError::last("prlimit64").errno) }
+}
+
+/// Blocks every signal that can be blocked; `reset_signals` undoes it in a child.
+pub fn block_signals() {
+    let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigfillset initialises the set it is given.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+    }
+    // SAFETY: the set was initialised just above; the old mask is not asked for.
+    unsafe {
+        libc::sigprocmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut());
+    }
+}
+
+/// Waits for any signal and takes it (sigwaitinfo(2)); all must be blocked before.
+pub fn wait_signal() -> i32 {
+    let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigfillset initialises the set it is given.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+    }
+    // SAFETY: the set was initialised just above; no details are asked for.
+    unsafe { libc::sigwaitinfo(all.as_ptr(), std::ptr::null_mut()) }
+}
