@@ -86,6 +86,11 @@ pub trait ImageSource: Send + Sync {
     /// The configuration of an image, verified.
     fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error>;
 
+    /// The digest that the name stands for now, if asking costs less than the manifest.
+    fn digest(&self) -> Result<Option<Digest>, Error> {
+        Ok(None)
+    }
+
     /// A blob from byte `from` on; several are read at once.
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobStream, Error>;
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use crate::oci::Digest;
@@ -40,6 +41,17 @@ impl Partial {
     /// How many bytes an earlier try left.
     pub fn length(&self) -> Result<u64, Error> {
         Ok(self.file.metadata().at("look at", &self.path)?.len())
+    }
+
+    /// Writes the whole of a small blob that is checked.
+    pub fn replace(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.clear()?;
+        self.file.write_all_at(bytes, 0).at("write", &self.path)
+    }
+
+    /// Gives it up: the blob is here.
+    pub fn discard(self) {
+        let _ = fs::remove_file(&self.path); // if it stays, gc removes it
     }
 
     /// Starts anew: what is there turned out to be wrong.
