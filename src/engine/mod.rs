@@ -1,2 +1,92 @@
-//! Joined.
+//! Both sides joined: pull, run, list, remove.
+//!
+//! ```text
+//! pull    reference ─► registry ─► store, layer
+//! run     store ─► snapshot ─► bundle ─► runtime, with a record in container/
+//! ```
+
+pub mod probe;
 pub mod pull;
+
+mod containers;
+mod driver;
+mod error;
+mod run;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::container::Containers;
+use crate::owners::Owners;
+use crate::snapshot::Driver;
+use crate::store::Store;
+use crate::userns::{self, IdMaps};
+
+pub use containers::{Removal, Removed};
+pub use error::Error;
+pub use run::{Outcome, Phase, Prepared, RunRequest};
+
+/// What an engine works with, as the command line and the configuration have it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The store's root.
+    pub root: PathBuf,
+    /// `--storage-driver`; chosen by a probe where nothing is said.
+    pub driver: Option<Driver>,
+    /// `--userns`
+    pub userns: userns::Request,
+    /// Where newuidmap is looked for: the PATH variable.
+    pub path: OsString,
+}
+
+/// A store, its containers, and how to use them.
+#[derive(Debug)]
+pub struct Engine {
+    options: Options,
+    store: Store,
+    containers: Containers,
+}
+
+impl Engine {
+    /// Opens the store, making it where there is none. Starts no thread, asks no network.
+    pub fn open(options: Options) -> Result<Self, Error> {
+        let store = Store::open(&options.root)?;
+        let containers = Containers::new(&options.root);
+        Ok(Self { options, store, containers })
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// What it was opened with.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The ids of a container whose program runs as `user`, and why these.
+    pub fn ids(&self, user: (u32, u32)) -> Result<IdMaps, Error> {
+        let facts = userns::gather(std::path::Path::new("/"), &self.options.path);
+        Ok(userns::choose(self.options.userns, user, &facts)?)
+    }
+
+    /// How unpacked files carry their owners in this mode.
+    pub fn owners(&self) -> Result<Owners, Error> {
+        Ok(owners(&self.ids((0, 0))?))
+    }
+
+    /// Enters the user namespace in which the store's files have their real owners. Before any
+    /// thread is started; with one id, or as root, there is nothing to enter.
+    pub fn enter_owners(&self) -> Result<Owners, Error> {
+        let ids = self.ids((0, 0))?;
+        if matches!(ids.mode, userns::Mode::Range { .. }) {
+            userns::enter_in_place(&ids)?;
+        }
+        Ok(owners(&ids))
+    }
+}
+
+fn owners(ids: &IdMaps) -> Owners {
+    ids.range_start().map_or(Owners::Recorded, |first| Owners::Range { first })
+}

@@ -45,8 +45,8 @@ use scratch::Draft;
 /// The format this code reads and writes.
 const VERSION: u32 = 1;
 
-const DIRECTORIES: [&str; 9] =
-    ["blobs", "blobs/sha256", "partial", "layers", "images", "tags", "containers", "tmp", "locks"];
+const DIRECTORIES: [&str; 10] =
+    ["blobs", "blobs/sha256", "partial", "layers", "images", "tags", "containers", "names", "tmp", "locks"];
 
 /// The store below one root directory.
 #[derive(Clone, Debug)]

@@ -89,3 +89,23 @@ pub fn exit(code: u8) -> ! {
     // SAFETY: _exit(2) takes any status and does not return.
     unsafe { libc::_exit(libc::c_int::from(code)) }
 }
+
+impl Child {
+    /// Waits for the end; the exit status, or 128 and the signal's number.
+    pub fn wait(&self) -> Result<u8, rustix::io::Errno> {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        loop {
+            let id = WaitId::PidFd(std::os::fd::AsFd::as_fd(&self.pidfd));
+            match waitid(id, WaitIdOptions::EXITED) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+                Ok(None) => return Err(rustix::io::Errno::CHILD),
+                Ok(Some(status)) => {
+                    let code = status.exit_status().map(|code| code & 0xff);
+                    let code = code.or(status.terminating_signal().map(|signal| 128 + signal));
+                    return Ok(u8::try_from(code.unwrap_or(255)).unwrap_or(u8::MAX));
+                }
+            }
+        }
+    }
+}

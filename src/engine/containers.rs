@@ -1,0 +1,110 @@
+//! The list of containers, and their end.
+
+use std::path::Path;
+
+use super::{Engine, Error};
+use crate::container::{self, Record, Status};
+use crate::oci::ChainId;
+use crate::{sys, userns};
+
+/// What `rm` may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// Kill it first if it runs; one that does not exist is no error.
+    pub force: bool,
+}
+
+/// What `rm` did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// It is gone.
+    Container {
+        /// Its ID.
+        id: String,
+    },
+    /// There was none, and `force` takes that for done.
+    Nothing,
+}
+
+impl Engine {
+    /// All containers, the newest first, with what each is at this moment. What killed commands
+    /// left behind is cleared away on the way.
+    pub fn containers(&self) -> Result<Vec<(Record, Status)>, Error> {
+        self.sweep_containers();
+        let records = self.containers.list()?;
+        let status = |record: Record| {
+            let status = record.status();
+            (record, status)
+        };
+        Ok(records.into_iter().map(status).collect())
+    }
+
+    /// One container by name, ID or the beginning of its ID.
+    pub fn container(&self, query: &str) -> Result<(Record, Status), Error> {
+        let record = self.containers.find(query)?;
+        let status = record.status();
+        Ok((record, status))
+    }
+
+    /// Removes a container and all that it wrote.
+    pub fn remove_container(&self, query: &str, removal: Removal) -> Result<Removed, Error> {
+        let mut record = match self.containers.find(query) {
+            Err(container::Error::NoSuchContainer { .. }) if removal.force => {
+                return Ok(Removed::Nothing);
+            }
+            other => other?,
+        };
+        if removal.force && record.status() == Status::Running {
+            self.containers.kill(&record)?;
+            // Its coracle has written the end down by now, or, with --rm, removed it.
+            match self.containers.reread(&record)? {
+                Some(now) => record = now,
+                None => return Ok(Removed::Container { id: record.id }),
+            }
+        }
+        let path = self.containers.detach(&record)?;
+        self.remove_tree(&path)?;
+        Ok(Removed::Container { id: record.id })
+    }
+
+    /// The layers that containers use: a collection must leave them.
+    pub fn layers_in_use(&self) -> Result<Vec<ChainId>, Error> {
+        let mut layers: Vec<ChainId> =
+            self.containers.list()?.into_iter().flat_map(|record| record.layers).collect();
+        layers.sort_unstable();
+        layers.dedup();
+        Ok(layers)
+    }
+
+    /// Clears away what killed commands left; what cannot be is left for the next time.
+    pub(super) fn sweep_containers(&self) {
+        for path in self.containers.sweep().unwrap_or_default() {
+            let _ = self.remove_tree(&path);
+        }
+    }
+
+    /// Removes a tree that a container wrote, its files of subordinate ids too.
+    pub(super) fn remove_tree(&self, path: &Path) -> Result<(), Error> {
+        let failed = |source| Error::Io { action: "remove", path: path.to_owned(), source };
+        match sys::remove_tree(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+            other => return other.map_err(failed),
+        }
+        // Files of other ids can be removed only by who is root over these ids.
+        let ids = self.ids((0, 0))?;
+        let failed = |why: String| Error::Child { what: format!("remove {}", path.display()), why };
+        if !matches!(ids.mode, userns::Mode::Range { .. }) {
+            return Err(failed("it has files of subordinate ids, and newuidmap is not here".into()));
+        }
+        let child = sys::fork::in_child(|| {
+            let done = userns::enter_in_place(&ids).is_ok() && sys::remove_tree(path).is_ok();
+            u8::from(!done)
+        });
+        let child = child.map_err(|error| failed(error.to_string()))?;
+        match child.wait() {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(failed("permission denied, as root of the user namespace too".into())),
+            Err(errno) => Err(failed(errno.to_string())),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Which driver makes root file systems here: probed, not guessed, and remembered.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::Engine;
+use crate::snapshot::Driver;
+
+/// What a probe found: `probe.json`. It holds for one boot and one file system.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Probed {
+    boot: String,
+    device: u64,
+    overlay: bool,
+}
+
+impl Engine {
+    /// The driver asked for, else overlayfs where a probe on this boot and file system mounted one.
+    pub fn driver(&self) -> Driver {
+        match self.options.driver {
+            Some(driver) => driver,
+            None => Driver::choose(None, self.overlay_works()),
+        }
+    }
+
+    fn overlay_works(&self) -> bool {
+        let root = self.store.root();
+        let path = root.join("probe.json");
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let device = std::fs::metadata(root).map(|metadata| metadata.dev()).unwrap_or_default();
+        let known = std::fs::read(&path)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Probed>(&bytes).ok())
+            .filter(|probed| probed.boot == boot && probed.device == device);
+        if let Some(known) = known {
+            return known.overlay;
+        }
+        let overlay = super::probe::overlay(&root.join("tmp")).is_ok();
+        // What cannot be remembered is probed again; half a file is no JSON.
+        remember(&path, &Probed { boot, device, overlay });
+        overlay
+    }
+}
+
+fn remember(path: &Path, probed: &Probed) {
+    if let Ok(bytes) = serde_json::to_vec(probed) {
+        let _ = std::fs::write(path, bytes);
+    }
+}

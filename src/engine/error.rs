@@ -1,0 +1,121 @@
+//! Whatever went wrong, as the part that it went wrong in tells it.
+
+use std::path::PathBuf;
+
+use super::pull;
+use crate::diagnose::{Diagnose, Hint};
+use crate::oci::Platform;
+use crate::{bundle, container, runtime, snapshot, store, userns};
+
+/// Why the engine could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image could not be pulled.
+    #[error(transparent)]
+    Pull(#[from] pull::Error),
+    /// A pull in a child failed, and has said why.
+    #[error("the image could not be pulled")]
+    PullReported {
+        /// The child's exit status.
+        code: u8,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The root file system.
+    #[error(transparent)]
+    Snapshot(#[from] snapshot::Error),
+    /// The specification.
+    #[error(transparent)]
+    Bundle(#[from] bundle::Error),
+    /// The launch.
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    /// The launch of an image for another machine.
+    #[error("{error}: the image is {image}, this machine is {host}")]
+    Foreign {
+        /// What the kernel said.
+        error: runtime::Error,
+        /// What the image is for.
+        image: Platform,
+        /// What this machine is.
+        host: Platform,
+    },
+    /// The records.
+    #[error(transparent)]
+    Container(#[from] container::Error),
+    /// The ids.
+    #[error(transparent)]
+    Ids(#[from] userns::Error),
+    /// The profile that was named cannot be used.
+    #[error(transparent)]
+    Seccomp(#[from] runtime::seccomp::Error),
+    /// `--cidfile` names a file that is there.
+    #[error("container ID file found, make sure the other container isn't running or delete {}",
+        path.display())]
+    CidFileExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A bind source that is not there.
+    #[error("bind source path does not exist: {}", path.display())]
+    NoBindSource {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The image is in use.
+    #[error("conflict: unable to remove image {image} (must be forced) - container {container} is using it")]
+    ImageInUse {
+        /// The image.
+        image: String,
+        /// By which container.
+        container: String,
+    },
+    /// A child that was to do a part of the work failed.
+    #[error("cannot {what}: {why}")]
+    Child {
+        /// What it was to do.
+        what: String,
+        /// Why not.
+        why: String,
+    },
+    /// A file operation failed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl Diagnose for Error {
+    fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Pull(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Snapshot(error) => error.hint(),
+            Self::Bundle(error) => error.hint(),
+            Self::Runtime(error) => error.hint(),
+            Self::Foreign { image, .. } => Some(Hint::new(format!(
+                "pull the image for this machine, or have an administrator install qemu-user-static for {}",
+                image.architecture
+            ))),
+            Self::Container(error) => error.hint(),
+            Self::Ids(error) => error.hint(),
+            Self::Seccomp(error) => error.hint(),
+            Self::NoBindSource { .. } => {
+                Some(Hint::new("make it first, or use --volume, which makes it"))
+            }
+            Self::ImageInUse { container, .. } => {
+                Some(Hint::new(format!("coracle rm {container}")))
+            }
+            Self::PullReported { .. }
+            | Self::CidFileExists { .. }
+            | Self::Child { .. }
+            | Self::Io { .. } => None,
+        }
+    }
+}

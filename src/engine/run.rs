@@ -1,0 +1,462 @@
+//! An image and a request to a running container, and its end.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::pull::Policy;
+use super::{Engine, Error, owners};
+use crate::bundle::{
+    self, BindRequest, Circumstances, ContainerSpec, EtcFiles, HostFiles, Network, SeccompChoice,
+};
+use crate::container::{Config, Directory, MountPoint, Name, Process, Record, State, VERSION};
+use crate::mount::RootMount;
+use crate::oci::{Digest, Platform};
+use crate::runtime::seccomp::Profile;
+use crate::runtime::{self, Exit, ExecRefusal, Launch, Signals};
+use crate::snapshot::{self, Driver};
+use crate::store::{Image, Lock};
+use crate::userns::{self, IdMaps};
+use crate::{store, sys};
+
+/// What `run` was asked for, besides the container itself.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// The image as the user named it.
+    pub image: String,
+    /// `--platform`
+    pub platform: Option<Platform>,
+    /// `--pull`
+    pub policy: Policy,
+    /// `--name`
+    pub name: Option<Name>,
+    /// `--rm`
+    pub remove: bool,
+    /// `--sig-proxy`
+    pub sig_proxy: bool,
+    /// `--cidfile`
+    pub cidfile: Option<PathBuf>,
+    /// The container.
+    pub container: bundle::Request,
+}
+
+/// A part of a run and the time it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// Which part.
+    pub name: &'static str,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The container's ID.
+    pub id: String,
+    /// How its first process ended.
+    pub exit: Exit,
+    /// Where the time went.
+    pub phases: Vec<Phase>,
+}
+
+/// A container that is planned: everything is decided, nothing is done.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The image.
+    pub image: Image,
+    /// The ids.
+    pub ids: IdMaps,
+    /// The root file system's driver.
+    pub driver: Driver,
+    /// The specification.
+    pub spec: ContainerSpec,
+    /// The texts of the container's /etc files.
+    pub etc: EtcFiles,
+    /// The image's layers, the lowest first.
+    layers: Vec<PathBuf>,
+    /// Keeps them there until the record says that they are in use.
+    hold: Lock,
+    clock: Clock,
+}
+
+/// Measures phase after phase.
+#[derive(Debug)]
+struct Clock {
+    last: Instant,
+    phases: Vec<Phase>,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { last: Instant::now(), phases: Vec::with_capacity(8) }
+    }
+
+    fn lap(&mut self, name: &'static str) {
+        let now = Instant::now();
+        self.phases.push(Phase { name, took: now - self.last });
+        self.last = now;
+    }
+}
+
+/// How an image is fetched: run in a child, so that the threads of a pull never live in the process
+/// that clones. Reports its own errors; gives the image's ID, or its exit status.
+pub type Fetch<'a> = &'a dyn Fn() -> Result<Digest, u8>;
+
+impl Engine {
+    /// Runs a container in the foreground, from the request to its end.
+    pub fn run(&self, request: &RunRequest, fetch: Fetch<'_>) -> Result<Outcome, Error> {
+        if let Some(path) = request.cidfile.as_ref().filter(|path| path.exists()) {
+            return Err(Error::CidFileExists { path: path.clone() });
+        }
+        for bind in &request.container.binds {
+            check_source(bind)?;
+        }
+        let mut clock = Clock::start();
+        let (image, hold) = self.find_image(request, fetch)?;
+        clock.lap("image");
+        let directory = self.containers.create(request.name.as_ref())?;
+        clock.lap("record");
+        let started = self
+            .specify(request, image, hold, &directory.id, &directory.path, clock)
+            .and_then(|prepared| self.start(request, prepared, &directory));
+        match started {
+            Ok(outcome) => Ok(outcome),
+            Err(error) => {
+                // No half-made container stays; the first error is the one to tell.
+                if let Ok(path) = self.containers.detach_own(&directory) {
+                    let _ = self.remove_tree(&path);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Decides everything that `run` would do, and does none of it but fetching the image.
+    pub fn plan(&self, request: &RunRequest, fetch: Fetch<'_>) -> Result<Prepared, Error> {
+        let mut clock = Clock::start();
+        let (image, hold) = self.find_image(request, fetch)?;
+        clock.lap("image");
+        let id = "0".repeat(64);
+        let directory = self.store.root().join("containers").join(&id);
+        self.specify(request, image, hold, &id, &directory, clock)
+    }
+
+    /// The image, here and unpacked, and held in place.
+    fn find_image(
+        &self,
+        request: &RunRequest,
+        fetch: Fetch<'_>,
+    ) -> Result<(Image, Lock), Error> {
+        let hold = self.store.hold()?;
+        let owners = self.owners()?;
+        let here = match self.store.resolve(&request.image) {
+            Err(store::Error::NoSuchImage { .. }) => None,
+            other => Some(other?),
+        };
+        let fits = |image: &Image| {
+            let wanted = request.platform.as_ref();
+            wanted.is_none_or(|platform| platform.accepts(&image.platform))
+                && self.store.layers(image, owners).is_ok()
+        };
+        let image = match (request.policy, here) {
+            (Policy::Missing | Policy::Never, Some(image)) if fits(&image) => image,
+            (Policy::Never, _) => {
+                return Err(store::Error::NoSuchImage { query: request.image.clone() }.into());
+            }
+            _ => self.fetch(fetch)?,
+        };
+        Ok((image, hold))
+    }
+
+    fn fetch(&self, fetch: Fetch<'_>) -> Result<Image, Error> {
+        let failed = |errno: rustix::io::Errno| Error::Child {
+            what: "start the pull".to_owned(),
+            why: errno.to_string(),
+        };
+        let flags = rustix::pipe::PipeFlags::CLOEXEC;
+        let (reader, writer) = rustix::pipe::pipe_with(flags).map_err(failed)?;
+        let child = sys::fork::in_child(|| match fetch() {
+            Ok(id) => {
+                let sent = rustix::io::write(&writer, id.to_string().as_bytes());
+                u8::from(sent.is_err())
+            }
+            Err(code) => code,
+        });
+        let child = child.map_err(|error| failed(error.errno))?;
+        drop(writer);
+        let mut id = String::new();
+        let read = std::fs::File::from(reader).read_to_string(&mut id);
+        match child.wait().map_err(failed)? {
+            0 => {
+                read.map_err(|source| Error::Io {
+                    action: "read from the pull of",
+                    path: PathBuf::new(),
+                    source,
+                })?;
+                Ok(self.store.resolve(&id)?)
+            }
+            code => Err(Error::PullReported { code }),
+        }
+    }
+
+    fn specify(
+        &self,
+        request: &RunRequest,
+        image: Image,
+        hold: Lock,
+        id: &str,
+        directory: &Path,
+        mut clock: Clock,
+    ) -> Result<Prepared, Error> {
+        let facts = userns::gather(Path::new("/"), &self.options.path);
+        let ids = userns::choose(self.options.userns, (0, 0), &facts)?;
+        clock.lap("ids");
+        let layers = self.store.layers(&image, owners(&ids))?;
+        let config = self.store.config(&image)?;
+        let driver = self.driver();
+        let root = match driver {
+            Driver::Overlay => RootMount::Overlay {
+                lowers: layers.iter().rev().cloned().collect(),
+                upper: directory.join("upper"),
+                work: directory.join("work"),
+            },
+            Driver::Copy => RootMount::Directory(directory.join("rootfs")),
+        };
+        let read = |path: &str| -> Result<Vec<u8>, Error> {
+            let found = snapshot::read_file(&layers, Path::new(path), USERS_LIMIT)?;
+            Ok(found.unwrap_or_default())
+        };
+        let devices = if request.container.privileged { host_devices() } else { Vec::new() };
+        let cx = Circumstances {
+            id,
+            config: &config,
+            passwd: &read("/etc/passwd")?,
+            group: &read("/etc/group")?,
+            host: &host_files(),
+            directory,
+            root,
+            devices: &devices,
+        };
+        let (spec, etc) = bundle::specify(&request.container, cx)?;
+        // With one id only it is the program's own; with more nothing changes.
+        let user = &spec.process.user;
+        let ids = userns::choose(self.options.userns, (user.uid, user.gid), &facts)?;
+        clock.lap("specification");
+        Ok(Prepared { image, ids, driver, spec, etc, layers, hold, clock })
+    }
+
+    fn start(
+        &self,
+        request: &RunRequest,
+        prepared: Prepared,
+        directory: &Directory,
+    ) -> Result<Outcome, Error> {
+        let Prepared { image, ids, driver, spec, etc, layers, hold, mut clock } = prepared;
+        snapshot::prepare(driver, &layers, &directory.path, spec.root_read_only)?;
+        write_files(&directory.path, &etc)?;
+        clock.lap("files");
+        let profile = profile(&spec.seccomp)?;
+        let signals = Signals::hold()?;
+        let launch =
+            Launch { spec: &spec, ids: &ids, profile: profile.as_ref(), volatile: request.remove };
+        let starting = runtime::start(&launch)?;
+        clock.lap("clone");
+        let mut record = record(request, &image, &spec, driver, directory);
+        record.state = State::Running {
+            process: Process::of(starting.pid().as_raw_nonzero().get()).unwrap_or(GONE),
+            started: now(),
+        };
+        directory.write(&record)?;
+        drop(hold);
+        if let Some(path) = &request.cidfile {
+            std::fs::write(path, &directory.id).map_err(|source| Error::Io {
+                action: "write",
+                path: path.clone(),
+                source,
+            })?;
+        }
+        clock.lap("written down");
+        let running = starting.finish().map_err(|error| explain(error, &image))?;
+        clock.lap("set up");
+        let exit = runtime::supervise(running, &signals, request.sig_proxy)?;
+        clock.lap("program");
+        self.end(request, record, directory, exit)?;
+        clock.lap("end");
+        Ok(Outcome { id: directory.id.clone(), exit, phases: clock.phases })
+    }
+
+    fn end(
+        &self,
+        request: &RunRequest,
+        mut record: Record,
+        directory: &Directory,
+        exit: Exit,
+    ) -> Result<(), Error> {
+        if request.remove {
+            let path = self.containers.detach_own(directory)?;
+            return self.remove_tree(&path);
+        }
+        if let State::Running { started, .. } = record.state {
+            record.state = State::Stopped { code: exit.code(), started, finished: now() };
+        }
+        Ok(directory.write(&record)?)
+    }
+}
+
+/// What passwd(5) and group(5) of an image may take, in bytes (CVE-2024-9676 and its kin).
+const USERS_LIMIT: u64 = 1 << 20;
+
+/// Stands for a process that ended before it could be looked at.
+const GONE: Process = Process { pid: 0, start_ticks: 0, boot: String::new() };
+
+fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
+fn profile(choice: &SeccompChoice) -> Result<Option<Profile>, Error> {
+    match choice {
+        SeccompChoice::Unconfined => Ok(None),
+        SeccompChoice::Default => Ok(Some(Profile::docker_default())),
+        SeccompChoice::Json(bytes) => Ok(Some(Profile::from_json(bytes)?)),
+    }
+}
+
+/// An image for another machine explains a program that this one cannot execute.
+fn explain(error: runtime::Error, image: &Image) -> Error {
+    let host = Platform::host();
+    match error {
+        runtime::Error::CommandNotExecutable { reason: ExecRefusal::Format, .. }
+            if !host.accepts(&image.platform) =>
+        {
+            Error::Foreign { error, image: image.platform.clone(), host }
+        }
+        error => error.into(),
+    }
+}
+
+fn check_source(bind: &BindRequest) -> Result<(), Error> {
+    if bind.source.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    if !bind.create_source {
+        return Err(Error::NoBindSource { path: bind.source.clone() });
+    }
+    std::fs::create_dir_all(&bind.source).map_err(|source| Error::Io {
+        action: "make the bind source",
+        path: bind.source.clone(),
+        source,
+    })
+}
+
+fn write_files(directory: &Path, etc: &EtcFiles) -> Result<(), Error> {
+    let files =
+        [("hosts", &etc.hosts), ("hostname", &etc.hostname), ("resolv.conf", &etc.resolv_conf)];
+    for (name, text) in files {
+        let path = directory.join(name);
+        std::fs::write(&path, text).map_err(|source| Error::Io {
+            action: "write",
+            path,
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+fn host_files() -> HostFiles {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    HostFiles {
+        hosts: read("/etc/hosts"),
+        resolv_conf: read("/etc/resolv.conf"),
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+    }
+}
+
+/// The device nodes that the caller may open for reading and writing.
+fn host_devices() -> Vec<PathBuf> {
+    use std::os::unix::fs::FileTypeExt;
+    let mut found = Vec::new();
+    let mut waiting = vec![PathBuf::from("/dev")];
+    while let Some(directory) = waiting.pop() {
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let (path, Ok(kind)) = (entry.path(), entry.file_type()) else { continue };
+            // These the container has as its own.
+            let own = ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/console", "/dev/ptmx"];
+            if own.iter().any(|name| path == Path::new(name)) {
+                continue;
+            }
+            if kind.is_dir() {
+                waiting.push(path);
+            } else if (kind.is_char_device() || kind.is_block_device()) && may_open(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn may_open(path: &Path) -> bool {
+    let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
+    rustix::fs::access(path, access).is_ok()
+}
+
+fn record(
+    request: &RunRequest,
+    image: &Image,
+    spec: &ContainerSpec,
+    driver: Driver,
+    directory: &Directory,
+) -> Record {
+    let lossy = |texts: &[std::ffi::OsString]| {
+        texts.iter().map(|text| text.to_string_lossy().into_owned()).collect()
+    };
+    Record {
+        version: VERSION,
+        id: directory.id.clone(),
+        name: directory.name.to_string(),
+        image: request.image.clone(),
+        image_id: image.id.clone(),
+        layers: image.layers.iter().map(|layer| layer.chain.clone()).collect(),
+        created: now(),
+        state: State::Created,
+        remove: request.remove,
+        config: Config {
+            args: lossy(&spec.process.args),
+            env: lossy(&spec.process.env),
+            cwd: spec.process.cwd.display().to_string(),
+            user: request.container.user.clone().unwrap_or_default(),
+            hostname: spec.hostname.clone(),
+            network: match spec.network {
+                Network::Host => "host".to_owned(),
+                Network::None => "none".to_owned(),
+            },
+            tty: spec.process.terminal,
+            interactive: spec.process.interactive,
+            privileged: request.container.privileged,
+            read_only: spec.root_read_only,
+            init: spec.init,
+            mounts: mount_points(&request.container),
+            labels: spec.labels.clone(),
+            annotations: spec.annotations.clone(),
+            stop_signal: spec.stop_signal,
+            driver: driver.to_string(),
+        },
+    }
+}
+
+fn mount_points(request: &bundle::Request) -> Vec<MountPoint> {
+    let binds = request.binds.iter().map(|bind| MountPoint {
+        kind: "bind".to_owned(),
+        source: bind.source.display().to_string(),
+        target: bind.target.display().to_string(),
+        writable: !bind.read_only,
+    });
+    let tmpfs = request.tmpfs.iter().map(|tmpfs| MountPoint {
+        kind: "tmpfs".to_owned(),
+        source: String::new(),
+        target: tmpfs.target.display().to_string(),
+        writable: !tmpfs.read_only,
+    });
+    binds.chain(tmpfs).collect()
+}
