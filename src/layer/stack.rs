@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, chmodat, fgetxattr, openat, statat,
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, chmodat, fgetxattr, lgetxattr, openat,
+    statat,
 };
 use rustix::io::Errno;
 
@@ -128,14 +129,26 @@ impl Directory {
 
     /// Adds the next lower place; `true` when nothing below it counts.
     fn push(&mut self, directory: OwnedFd) -> io::Result<bool> {
-        let mut value = [0; 2];
-        let opaque = match fgetxattr(&directory, xattr::OPAQUE, &mut value[..]) {
-            Ok(1) => value[0],
-            Ok(_) | Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE) => 0,
-            Err(errno) => return Err(errno.into()),
-        };
-        self.places.push(Place { directory, by_xattr: opaque == b'x' });
-        Ok(opaque == b'y')
+        let mut value = [0; 1];
+        let mark = mark(fgetxattr(&directory, xattr::OPAQUE, &mut value[..]), value)?;
+        self.places.push(Place { directory, by_xattr: mark == b'x' });
+        Ok(mark == b'y')
+    }
+}
+
+/// Whether a directory hides all that lies below it.
+pub fn is_opaque(path: &Path) -> io::Result<bool> {
+    let mut value = [0; 1];
+    let length = lgetxattr(path, xattr::OPAQUE, &mut value[..]);
+    Ok(mark(length, value)? == b'y')
+}
+
+/// What overlayfs's attribute says: `y`, `x` or nothing.
+fn mark(length: rustix::io::Result<usize>, value: [u8; 1]) -> io::Result<u8> {
+    match length {
+        Ok(1) => Ok(value[0]),
+        Ok(_) | Err(Errno::NODATA | Errno::NOTSUP | Errno::RANGE) => Ok(0),
+        Err(errno) => Err(errno.into()),
     }
 }
 

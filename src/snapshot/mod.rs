@@ -1,13 +1,23 @@
 //! Layers to the root of a container.
 //!
 //! ```text
-//! Driver::Overlay   containers/ID/upper, work    lowers are the layers themselves
+//! Driver::Overlay   containers/ID/upper, work    the layers themselves are the lowers
 //! Driver::Copy      containers/ID/rootfs         the layers merged into one tree
 //! ```
 
-use std::path::{Path, PathBuf};
+mod copy;
+mod overlay;
+mod read;
 
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::diagnose::{Diagnose, Hint};
 use crate::mount::RootMount;
+
+pub use read::read_file;
 
 /// How layers become a root file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,20 +39,45 @@ impl Driver {
     }
 }
 
-/// Makes what the root of a container needs below `container`, from `layers`, the lowest first.
-pub fn prepare(
-    _driver: Driver,
-    _layers: &[PathBuf],
-    _container: &Path,
-    _read_only: bool,
-) -> Result<RootMount, Error> {
-    todo!()
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Overlay => "overlay",
+            Self::Copy => "copy",
+        })
+    }
 }
 
-/// The content of a regular file at `path` in the stack of `layers`, the lowest first, without
-/// mounting it. `None` where there is none.
-pub fn read_file(_layers: &[PathBuf], _path: &Path, _limit: u64) -> Result<Option<Vec<u8>>, Error> {
-    todo!()
+/// A text that is no driver.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown storage driver {0:?}: want overlay or copy")]
+pub struct UnknownDriver(pub String);
+
+impl FromStr for Driver {
+    type Err = UnknownDriver;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDriver> {
+        match text {
+            "overlay" => Ok(Self::Overlay),
+            "copy" => Ok(Self::Copy),
+            _ => Err(UnknownDriver(text.to_owned())),
+        }
+    }
+}
+
+/// Makes what the root of a container needs below `container`, from `layers`, the lowest first.
+///
+/// With `read_only`, the copy shares its files with the layers: it must not be written to.
+pub fn prepare(
+    driver: Driver,
+    layers: &[PathBuf],
+    container: &Path,
+    read_only: bool,
+) -> Result<RootMount, Error> {
+    match driver {
+        Driver::Overlay => overlay::prepare(layers, container),
+        Driver::Copy => copy::prepare(layers, container, read_only),
+    }
 }
 
 /// Why a root could not be made.
@@ -56,6 +91,36 @@ pub enum Error {
         /// On what.
         path: PathBuf,
         /// Why not.
-        source: std::io::Error,
+        source: io::Error,
     },
+    /// A file of the image is too large to be read into memory.
+    #[error("cannot read {} in the image: it is longer than {limit} bytes", path.display())]
+    TooLarge {
+        /// The file, as the container sees it.
+        path: PathBuf,
+        /// The limit.
+        limit: u64,
+    },
+}
+
+impl Diagnose for Error {
+    fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                Some(Hint::new("free some space there, or keep the store elsewhere with --root"))
+            }
+            Self::Io { .. } | Self::TooLarge { .. } => None,
+        }
+    }
+}
+
+/// Says what was tried on which path.
+trait At<T> {
+    fn at(self, action: &'static str, path: &Path) -> Result<T, Error>;
+}
+
+impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
+    fn at(self, action: &'static str, path: &Path) -> Result<T, Error> {
+        self.map_err(|source| Error::Io { action, path: path.to_owned(), source: source.into() })
+    }
 }

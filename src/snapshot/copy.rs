@@ -1,0 +1,215 @@
+//! The merged tree, copied: reflinks where the file system has them, holes kept, hard links
+//! within the image kept.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, OsStr};
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, chmodat,
+    chownat, copy_file_range, fstat, ftruncate, futimens, ioctl_ficlone, linkat, mkdirat, mknodat,
+    openat, readlinkat, seek, symlinkat, utimensat,
+};
+use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
+
+use crate::layer::copy_xattrs;
+use crate::layer::stack::{Directory, Found, Other, open};
+use crate::mount::RootMount;
+
+use super::overlay::resemble;
+use super::{At, Error};
+
+pub(super) fn prepare(
+    layers: &[PathBuf],
+    container: &Path,
+    read_only: bool,
+) -> Result<RootMount, Error> {
+    let path = container.join("rootfs");
+    DirBuilder::new().mode(0o700).create(&path).at("make", &path)?;
+    let root = File::open(&path).at("open", &path)?;
+    let from = Directory::root(layers).at("open the layers of", container)?;
+    let mut copier = Copier { base: &path, root: &root, share: read_only, seen: HashMap::new() };
+    match copier.directory(&from, &root, Path::new("")) {
+        Ok(()) => Ok(RootMount::Directory(path)),
+        Err(error) => {
+            // The first error counts; what cannot be removed now goes with the container.
+            let _ = crate::sys::remove_tree(&path);
+            Err(error)
+        }
+    }
+}
+
+struct Copier<'a> {
+    base: &'a Path,
+    root: &'a File,
+    /// Files are linked to those of the layers instead of copied.
+    share: bool,
+    /// Where files with several names were put first, by device and inode.
+    seen: HashMap<(u64, u64), PathBuf>,
+}
+
+impl Copier<'_> {
+    /// Copies what is in a directory, then its attributes: its mode may forbid the rest.
+    fn directory(&mut self, from: &Directory, to: &File, path: &Path) -> Result<(), Error> {
+        let base = self.base;
+        for name in from.names().at("read the layers for", &base.join(path))? {
+            let path = path.join(OsStr::from_bytes(name.to_bytes()));
+            let full = || base.join(&path);
+            match from.find(&name).at("read the layers for", &full())? {
+                Some(Found::Directory(child)) => {
+                    mkdirat(to, &name, Mode::RWXU).at("make", &full())?;
+                    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                    let made = openat(to, &name, flags, Mode::empty()).at("open", &full())?;
+                    self.directory(&child, &made.into(), &path)?;
+                }
+                Some(Found::Other(other)) => {
+                    self.other(from, &other, &name, to, &path).at("copy a file to", &full())?;
+                }
+                None => {}
+            }
+        }
+        let Some(top) = from.top() else { return Ok(()) };
+        let finish = || {
+            resemble(to, top)?;
+            futimens(to, &times(&fstat(top)?))
+        };
+        finish().at("set the attributes of", &base.join(path))
+    }
+
+    fn other(
+        &mut self,
+        from: &Directory,
+        other: &Other,
+        name: &CStr,
+        to: &File,
+        path: &Path,
+    ) -> io::Result<()> {
+        let (source, stat) = (from.place(other.place), &other.stat);
+        if stat.st_nlink > 1 {
+            let identity = (stat.st_dev, stat.st_ino);
+            if let Some(first) = self.seen.get(&identity) {
+                // Below the root all is new and ours: no link of the image is on the way.
+                return Ok(linkat(self.root, first, to, name, AtFlags::empty())?);
+            }
+            self.seen.insert(identity, path.to_owned());
+        }
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile if self.share && share(source, name, to)? => Ok(()),
+            FileType::RegularFile => copy_file(source, stat, name, to),
+            FileType::Symlink => {
+                let text = readlinkat(source, name, Vec::new())?;
+                symlinkat(&text, to, name)?;
+                own(stat, name, to)?;
+                Ok(utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?)
+            }
+            FileType::Fifo => {
+                mknodat(to, name, FileType::Fifo, Mode::RWXU, 0)?;
+                own(stat, name, to)?;
+                chmodat(to, name, mode(stat), AtFlags::empty())?;
+                Ok(utimensat(to, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?)
+            }
+            _ => Ok(()), // layers hold nothing else
+        }
+    }
+}
+
+/// `false` where the file system refuses another name for the file.
+fn share(source: BorrowedFd, name: &CStr, to: &File) -> io::Result<bool> {
+    match linkat(source, name, to, name, AtFlags::empty()) {
+        Ok(()) => Ok(true),
+        Err(Errno::MLINK | Errno::XDEV | Errno::PERM) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn copy_file(source: BorrowedFd, stat: &Stat, name: &CStr, to: &File) -> io::Result<()> {
+    let from = File::from(open(source, name, OFlags::empty())?);
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let made = File::from(openat(to, name, flags, Mode::RUSR | Mode::WUSR)?);
+    if ioctl_ficlone(&made, &from).is_err() {
+        copy_data(&from, &made, stat.st_size.cast_unsigned())?;
+    }
+    // The owner first: its change takes setuid and capabilities away.
+    if is_foreign(stat) {
+        let (user, group) = owner(stat);
+        rustix::fs::fchown(&made, Some(user), Some(group))?;
+    }
+    copy_xattrs(&from, &made)?;
+    rustix::fs::fchmod(&made, mode(stat))?;
+    Ok(futimens(&made, &times(stat))?)
+}
+
+/// Copies the data of a file and leaves its holes out.
+fn copy_data(from: &File, to: &File, size: u64) -> io::Result<()> {
+    ftruncate(to, size)?;
+    let mut at = 0;
+    while at < size {
+        let data = match seek(from, SeekFrom::Data(at)) {
+            Err(Errno::NXIO) => return Ok(()), // nothing but a hole is left
+            Err(Errno::INVAL) => at,           // a file system that knows no holes
+            data => data?,
+        };
+        let end = seek(from, SeekFrom::Hole(data)).unwrap_or(size);
+        copy_run(from, to, data, end)?;
+        at = end.max(data + 1);
+    }
+    Ok(())
+}
+
+fn copy_run(from: &File, to: &File, mut at: u64, end: u64) -> io::Result<()> {
+    let mut by_kernel = true;
+    while at < end {
+        let length = usize::try_from(end - at).unwrap_or(usize::MAX).min(64 << 20);
+        if by_kernel {
+            let (mut off_in, mut off_out) = (at, at);
+            match copy_file_range(from, Some(&mut off_in), to, Some(&mut off_out), length) {
+                Ok(0) => return Ok(()), // it was cut meanwhile
+                Ok(count) => at += count as u64,
+                Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                    by_kernel = false;
+                }
+                Err(errno) => return Err(errno.into()),
+            }
+        } else {
+            let mut buffer = vec![0; length.min(128 << 10)];
+            let count = from.read_at(&mut buffer, at)?;
+            if count == 0 {
+                return Ok(());
+            }
+            to.write_all_at(&buffer[..count], at)?;
+            at += count as u64;
+        }
+    }
+    Ok(())
+}
+
+fn own(stat: &Stat, name: &CStr, to: &File) -> io::Result<()> {
+    if is_foreign(stat) {
+        let (user, group) = owner(stat);
+        chownat(to, name, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}
+
+fn is_foreign(stat: &Stat) -> bool {
+    (stat.st_uid, stat.st_gid) != (geteuid().as_raw(), getegid().as_raw())
+}
+
+fn owner(stat: &Stat) -> (Uid, Gid) {
+    (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid))
+}
+
+fn mode(stat: &Stat) -> Mode {
+    Mode::from_raw_mode(stat.st_mode & 0o7777)
+}
+
+fn times(stat: &Stat) -> Timestamps {
+    let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
+    Timestamps { last_access: time, last_modification: time }
+}

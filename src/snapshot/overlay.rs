@@ -1,0 +1,56 @@
+//! overlayfs: an empty directory to write to, on top of the layers.
+
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Gid, Mode, Uid, fchmod, fchown, fstat};
+use rustix::process::{getegid, geteuid};
+
+use crate::layer::copy_xattrs;
+use crate::layer::stack::{Directory, is_opaque};
+use crate::mount::RootMount;
+
+use super::{At, Error};
+
+pub(super) fn prepare(layers: &[PathBuf], container: &Path) -> Result<RootMount, Error> {
+    let (upper, work) = (container.join("upper"), container.join("work"));
+    for path in [&upper, &work] {
+        make(path)?;
+    }
+    let mut lowers = Vec::new();
+    for layer in layers.iter().rev() {
+        lowers.push(layer.clone());
+        // overlayfs does not look at the roots of its layers: theirs is obeyed here.
+        if is_opaque(layer).at("look at", layer)? {
+            break;
+        }
+    }
+    if lowers.is_empty() {
+        let empty = container.join("empty"); // overlayfs wants a lower one
+        make(&empty)?;
+        lowers.push(empty);
+    }
+    // What the container sees as the attributes of / are those of the uppermost directory.
+    let root = Directory::root(layers).at("open the layers of", container)?;
+    let opened = File::open(&upper).at("open", &upper)?;
+    match root.top() {
+        Some(top) => resemble(&opened, top).at("set the attributes of", &upper)?,
+        None => fchmod(&opened, Mode::from_raw_mode(0o755)).at("set the mode of", &upper)?,
+    }
+    Ok(RootMount::Overlay { lowers, upper, work })
+}
+
+/// Owner, attributes and mode of another directory.
+pub(super) fn resemble(directory: &File, model: impl std::os::fd::AsFd) -> rustix::io::Result<()> {
+    let stat = fstat(&model)?;
+    if (stat.st_uid, stat.st_gid) != (geteuid().as_raw(), getegid().as_raw()) {
+        fchown(directory, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+    }
+    copy_xattrs(model, directory)?;
+    fchmod(directory, Mode::from_raw_mode(stat.st_mode & 0o7777))
+}
+
+fn make(path: &Path) -> Result<(), Error> {
+    DirBuilder::new().mode(0o700).create(path).at("make", path)
+}
