@@ -94,3 +94,6 @@ pub fn apply(
     // It reads the tail too: a digest covers every byte.
     Ok(Applied { diff_id: changes.finish()?, bytes: tree.bytes, entries })
 }
+
+#[cfg(test)]
+mod tests;

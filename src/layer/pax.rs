@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_value_may_hold_newlines_and_equal_signs() {
-        let body = b"30 SCHILY.xattr.user.a=\x01\n=\nbbb\n12 size=123\n";
+        let body = b"31 SCHILY.xattr.user.a=\x01\n=\nbbb\n12 size=123\n";
         let records = Records::parse(body).expect("records");
         assert_eq!(records.xattrs(), [(b"user.a".to_vec(), b"\x01\n=\nbbb".to_vec())]);
         assert_eq!(records.number("size"), Ok(Some(123)));
