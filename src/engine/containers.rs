@@ -94,7 +94,9 @@ impl Engine {
         let ids = self.ids((0, 0))?;
         let failed = |why: String| Error::Child { what: format!("remove {}", path.display()), why };
         if !matches!(ids.mode, userns::Mode::Range { .. }) {
-            return Err(failed("it has files of subordinate ids, and newuidmap is not here".into()));
+            return Err(failed(
+                "it has files of subordinate ids, and newuidmap is not here".into(),
+            ));
         }
         let child = sys::fork::in_child(|| {
             let done = userns::enter_in_place(&ids).is_ok() && sys::remove_tree(path).is_ok();

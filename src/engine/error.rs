@@ -64,7 +64,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// The image is in use.
-    #[error("conflict: unable to remove image {image} (must be forced) - container {container} is using it")]
+    #[error(
+        "conflict: unable to remove image {image} (must be forced) - container {container} is using it"
+    )]
     ImageInUse {
         /// The image.
         image: String,

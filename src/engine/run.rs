@@ -13,7 +13,7 @@ use crate::container::{Config, Directory, MountPoint, Name, Process, Record, Sta
 use crate::mount::RootMount;
 use crate::oci::{Digest, Platform};
 use crate::runtime::seccomp::Profile;
-use crate::runtime::{self, Exit, ExecRefusal, Launch, Signals};
+use crate::runtime::{self, ExecRefusal, Exit, Launch, Signals};
 use crate::snapshot::{self, Driver};
 use crate::store::{Image, Lock};
 use crate::userns::{self, IdMaps};
@@ -143,11 +143,7 @@ impl Engine {
     }
 
     /// The image, here and unpacked, and held in place.
-    fn find_image(
-        &self,
-        request: &RunRequest,
-        fetch: Fetch<'_>,
-    ) -> Result<(Image, Lock), Error> {
+    fn find_image(&self, request: &RunRequest, fetch: Fetch<'_>) -> Result<(Image, Lock), Error> {
         let hold = self.store.hold()?;
         let owners = self.owners()?;
         let here = match self.store.resolve(&request.image) {

@@ -135,9 +135,8 @@ impl FromStr for Reference {
         let invalid = |why| Error::Invalid { text: text.chars().take(300).collect(), why };
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
-                let digest = digest
-                    .parse()
-                    .map_err(|_| invalid("what stands behind @ is no digest"))?;
+                let digest =
+                    digest.parse().map_err(|_| invalid("what stands behind @ is no digest"))?;
                 (rest, Some(digest))
             }
             None => (text, None),
@@ -171,8 +170,7 @@ impl FromStr for Reference {
             return Err(invalid("64 hexadecimal digits are an ID and not a name"));
         }
         let official = registry == DEFAULT_REGISTRY && !path.contains('/');
-        let repository =
-            if official { format!("library/{path}") } else { path.to_owned() };
+        let repository = if official { format!("library/{path}") } else { path.to_owned() };
         if repository.len() > 255 {
             return Err(Error::TooLong(text.chars().take(300).collect()));
         }
@@ -191,8 +189,7 @@ fn split_registry(name: &str) -> (&str, &str) {
                 || first == "localhost"
                 || first.bytes().any(|byte| byte.is_ascii_uppercase()) =>
         {
-            let registry =
-                if first == "index.docker.io" { DEFAULT_REGISTRY } else { first };
+            let registry = if first == "index.docker.io" { DEFAULT_REGISTRY } else { first };
             (registry, rest)
         }
         _ => (DEFAULT_REGISTRY, name),
@@ -272,8 +269,26 @@ mod tests {
         let long = format!("a/{}", "b".repeat(255));
         let id = "a".repeat(64);
         for text in [
-            "", "/", "a//b", "-a", "a-", "a:", "a:b:c", "a@sha256:12", "a b", "a/../b", "a._b",
-            "a___b", ":tag", "host:99999/app", "a:-tag", "a/B", "App", "exa_mple.com/a", &long, &id,
+            "",
+            "/",
+            "a//b",
+            "-a",
+            "a-",
+            "a:",
+            "a:b:c",
+            "a@sha256:12",
+            "a b",
+            "a/../b",
+            "a._b",
+            "a___b",
+            ":tag",
+            "host:99999/app",
+            "a:-tag",
+            "a/B",
+            "App",
+            "exa_mple.com/a",
+            &long,
+            &id,
         ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }

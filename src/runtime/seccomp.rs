@@ -22,4 +22,11 @@ impl Diagnose for Error {
         None
     }
 }
-impl Profile { pub fn docker_default() -> Self { Self } pub fn from_json(_b: &[u8]) -> Result<Self, Error> { Ok(Self) } }
+impl Profile {
+    pub fn docker_default() -> Self {
+        Self
+    }
+    pub fn from_json(_b: &[u8]) -> Result<Self, Error> {
+        Ok(Self)
+    }
+}

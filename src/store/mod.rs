@@ -36,6 +36,7 @@ pub use blob::Partial;
 pub use error::Error;
 pub use image::{Image, Layer, Names};
 pub use lock::Lock;
+pub use names::full_name;
 pub use publish::{FinishedLayer, LayerRecord, Publication};
 pub use scratch::Scratch;
 
@@ -45,8 +46,18 @@ use scratch::Draft;
 /// The format this code reads and writes.
 const VERSION: u32 = 1;
 
-const DIRECTORIES: [&str; 10] =
-    ["blobs", "blobs/sha256", "partial", "layers", "images", "tags", "containers", "names", "tmp", "locks"];
+const DIRECTORIES: [&str; 10] = [
+    "blobs",
+    "blobs/sha256",
+    "partial",
+    "layers",
+    "images",
+    "tags",
+    "containers",
+    "names",
+    "tmp",
+    "locks",
+];
 
 /// The store below one root directory.
 #[derive(Clone, Debug)]

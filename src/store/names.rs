@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::oci::{Digest, ImageConfig};
+use crate::reference::Reference;
 
 use super::error::{At, Error};
 use super::image::{Image, Names};
@@ -25,8 +26,8 @@ impl Store {
     /// The image a tag, digest reference, ID or ID prefix names: two small files are read.
     pub fn resolve(&self, query: &str) -> Result<Image, Error> {
         let missing = || Error::NoSuchImage { query: query.to_owned() };
-        if let Some(name) = full_name(query)
-            && let Some(image) = self.named(&name)?
+        if let Ok(reference) = query.parse::<Reference>()
+            && let Some(image) = self.named(&full_name(&reference))?
         {
             return Ok(image);
         }
@@ -149,9 +150,12 @@ impl Store {
     }
 }
 
-/// A reference as tags are stored: a digest wins over a tag, as docker has it.
-fn full_name(query: &str) -> Option<String> {
-    Some(query.to_owned())
+/// A reference in full form, as the store keeps it: a digest wins over a tag, as docker has it.
+pub fn full_name(reference: &Reference) -> String {
+    match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => format!("{}@{digest}", reference.name()),
+        (None, tag) => format!("{}:{}", reference.name(), tag.unwrap_or("latest")),
+    }
 }
 
 /// A reference as a file name.

@@ -309,3 +309,6 @@ fn pulled(request: &Request, image: &Image, status: Status) -> Pulled {
 fn digest_of(resolved: &Resolved) -> &Digest {
     resolved.index.as_ref().map_or(&resolved.manifest_digest, |(digest, _)| digest)
 }
+
+#[cfg(test)]
+mod tests;
