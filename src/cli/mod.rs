@@ -1,1 +1,5 @@
-//! Speaks.
+//! Arguments, configuration, output.
+
+pub mod human;
+pub mod parse;
+pub mod table;

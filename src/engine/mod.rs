@@ -22,6 +22,9 @@ use crate::snapshot::Driver;
 use crate::store::Store;
 use crate::userns::{self, IdMaps};
 
+// What the command line needs of the folders below, which it does not import itself.
+pub use crate::{bundle, container, reference, registry, runtime, snapshot, store, userns};
+
 pub use containers::{Removal, Removed};
 pub use error::Error;
 pub use run::{Outcome, Phase, Prepared, RunRequest};

@@ -1,0 +1,38 @@
+//! Texts of the command line to values: pure functions, each with its refusals.
+
+mod environment;
+mod hosts;
+mod limits;
+mod mounts;
+mod security;
+mod sizes;
+mod volumes;
+
+pub use environment::{env_file, label_file, pair, variable};
+pub use hosts::add_host;
+pub use limits::ulimit;
+pub use mounts::{MountRequest, mount};
+pub use security::SecurityOption;
+pub use security::security_option;
+pub use sizes::size;
+pub use volumes::{tmpfs, volume};
+
+/// Why a text was refused: what is wrong with it, then what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(pub String);
+
+impl Invalid {
+    fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+/// `true`, `1`, `false`… as Go's `strconv.ParseBool` reads them.
+pub fn boolean(text: &str) -> Result<bool, Invalid> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(Invalid::new(format!("{text:?} is neither true nor false"))),
+    }
+}
