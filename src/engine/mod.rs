@@ -20,7 +20,7 @@ use crate::container::Containers;
 use crate::owners::Owners;
 use crate::snapshot::Driver;
 use crate::store::Store;
-use crate::userns::{self, IdMaps};
+use crate::userns::IdMaps;
 
 // What the command line needs of the folders below, which it does not import itself.
 pub use crate::{bundle, container, reference, registry, runtime, snapshot, store, userns};
