@@ -5,6 +5,8 @@
 //! run     store ─► snapshot ─► bundle ─► runtime, with a record in container/
 //! ```
 
+pub mod hello;
+pub mod images;
 pub mod probe;
 pub mod pull;
 

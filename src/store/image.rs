@@ -60,3 +60,11 @@ pub struct Names {
     /// `docker.io/library/debian@sha256:…`
     pub digests: Vec<String>,
 }
+
+impl Names {
+    /// Adds a name to its kind.
+    pub fn add(&mut self, name: String) {
+        let kind = if name.contains('@') { &mut self.digests } else { &mut self.tags };
+        kind.push(name);
+    }
+}

@@ -79,8 +79,7 @@ impl Store {
         let mut names = Names::default();
         for (name, image) in self.tags()? {
             if image == *id {
-                let kind = if name.contains('@') { &mut names.digests } else { &mut names.tags };
-                kind.push(name);
+                names.add(name);
             }
         }
         Ok(names)
