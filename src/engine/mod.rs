@@ -13,6 +13,7 @@ pub mod pull;
 mod containers;
 mod driver;
 mod error;
+mod explain;
 mod run;
 
 use std::ffi::OsString;

@@ -234,7 +234,14 @@ impl Engine {
             root,
             devices: &devices,
         };
-        let (spec, etc) = bundle::specify(&request.container, cx)?;
+        let mut wanted = request.container.clone();
+        if let userns::Request::HostId { .. } = self.options.userns {
+            // Who asks for the host's id wants to be it, unless told otherwise (podman's keep-id).
+            let ids = userns::choose(self.options.userns, (0, 0), &facts)?;
+            let own = format!("{}:{}", ids.uids[0].inside, ids.gids[0].inside);
+            wanted.user.get_or_insert(own);
+        }
+        let (spec, etc) = bundle::specify(&wanted, cx)?;
         // With one id only it is the program's own; with more nothing changes.
         let user = &spec.process.user;
         let ids = userns::choose(self.options.userns, (user.uid, user.gid), &facts)?;
