@@ -1,9 +1,210 @@
-//! TEMP
+//! Capabilities: names, sets, docker's default (capabilities(7)).
+
+use std::fmt;
+
 use super::Error;
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CapabilitySet(pub u64);
+
+/// The kernel's names, in the order of their numbers (linux/capability.h).
+const NAMES: [&str; 41] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETPCAP",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_NICE",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_MKNOD",
+    "CAP_LEASE",
+    "CAP_AUDIT_WRITE",
+    "CAP_AUDIT_CONTROL",
+    "CAP_SETFCAP",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MAC_ADMIN",
+    "CAP_SYSLOG",
+    "CAP_WAKE_ALARM",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_AUDIT_READ",
+    "CAP_PERFMON",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+];
+
+/// What docker leaves a container (moby `oci/caps/defaults.go`).
+const DEFAULT: [&str; 14] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+];
+
+/// One past the highest capability known here.
+pub const COUNT: u32 = 41;
+
+/// Some capabilities, a bit each.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct CapabilitySet(u64);
+
 impl CapabilitySet {
-    pub fn requested(p: bool, _a: &[String], _d: &[String]) -> Result<Self, Error> {
-        Ok(Self(if p { (1 << 41) - 1 } else { 0xa80425fb }))
+    /// None.
+    pub const EMPTY: Self = Self(0);
+    /// All that are known here.
+    pub const ALL: Self = Self((1 << COUNT) - 1);
+
+    /// Docker's default.
+    pub fn docker_default() -> Self {
+        DEFAULT.iter().filter_map(|name| Self::named(name)).fold(Self::EMPTY, Self::with)
+    }
+
+    /// The default with `--cap-add` and `--cap-drop`, as docker joins them: `ALL` to add starts from
+    /// all, `ALL` to drop from none, and what is named goes before what `ALL` says.
+    pub fn requested(privileged: bool, add: &[String], drop: &[String]) -> Result<Self, Error> {
+        let (add_all, added) = read(add)?;
+        let (drop_all, dropped) = read(drop)?;
+        if privileged {
+            return Ok(Self::ALL);
+        }
+        Ok(match (add_all, drop_all) {
+            (true, _) => Self::ALL.without(dropped),
+            (false, true) => added,
+            (false, false) => Self::docker_default().without(dropped).with(added),
+        })
+    }
+
+    /// The set of one capability, by its kernel name.
+    pub fn named(name: &str) -> Option<Self> {
+        NAMES.iter().position(|known| *known == name).map(|number| Self(1 << number))
+    }
+
+    /// The bits, that of capability n at 2^n.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Whether all of `other` are in the set.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// This without the other.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// The kernel's names, in the order of their numbers.
+    pub fn names(self) -> Vec<String> {
+        let held = |number: &usize| self.0 & (1 << number) != 0;
+        (0..NAMES.len()).filter(held).map(|number| NAMES[number].to_owned()).collect()
+    }
+}
+
+impl fmt::Debug for CapabilitySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.names()).finish()
+    }
+}
+
+/// Whether `ALL` is among the names, and the set of the others.
+fn read(names: &[String]) -> Result<(bool, CapabilitySet), Error> {
+    let (mut all, mut set) = (false, CapabilitySet::EMPTY);
+    for name in names {
+        let upper = name.trim().to_ascii_uppercase();
+        if upper == "ALL" || upper == "CAP_ALL" {
+            all = true;
+            continue;
+        }
+        let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+        let one = CapabilitySet::named(&full).ok_or_else(|| Error::UnknownCapability {
+            name: name.clone(),
+            nearest: nearest(&full),
+        })?;
+        set = set.with(one);
+    }
+    Ok((all, set))
+}
+
+/// The known name that shares most with a wrong one, if it shares enough.
+fn nearest(wrong: &str) -> Option<String> {
+    let shared = |name: &str| {
+        let pairs = |text: &str| {
+            text.as_bytes().windows(2).map(|pair| [pair[0], pair[1]]).collect::<Vec<_>>()
+        };
+        let (ours, theirs) = (pairs(&name[4..]), pairs(wrong.get(4..).unwrap_or_default()));
+        ours.iter().filter(|pair| theirs.contains(pair)).count() * 200
+            / (ours.len() + theirs.len()).max(1)
+    };
+    let best = NAMES.iter().max_by_key(|name| shared(name))?;
+    (shared(best) >= 60).then(|| (*best).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn requested(add: &[&str], drop: &[&str]) -> Result<CapabilitySet, Error> {
+        let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        CapabilitySet::requested(false, &own(add), &own(drop))
+    }
+
+    #[test]
+    fn the_default_is_dockers() {
+        assert_eq!(CapabilitySet::docker_default().bits(), 0xa804_25fb);
+    }
+
+    #[test]
+    fn adding_and_dropping_follow_docker() {
+        let named = |name: &str| CapabilitySet::named(name).expect(name);
+        let set = requested(&["sys_time"], &["CAP_CHOWN"]).expect("a set");
+        assert!(set.contains(named("CAP_SYS_TIME")) && !set.contains(named("CAP_CHOWN")));
+        let only = requested(&["NET_ADMIN"], &["ALL"]).expect("a set");
+        assert_eq!(only, named("CAP_NET_ADMIN"));
+        let most = requested(&["all"], &["mknod"]).expect("a set");
+        assert_eq!(most, CapabilitySet::ALL.without(named("CAP_MKNOD")));
+    }
+
+    #[test]
+    fn a_wrong_name_is_told_with_the_right_one() {
+        match requested(&["SYS_ADMN"], &[]) {
+            Err(Error::UnknownCapability { nearest, .. }) => {
+                assert_eq!(nearest.as_deref(), Some("CAP_SYS_ADMIN"));
+            }
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -27,7 +27,10 @@ impl Prepared {
         }
         let network = if spec.network == Network::None { ", net" } else { "" };
         line("namespaces", &format!("user, mnt, pid, ipc, uts, cgroup{network}"));
-        line("root", &format!("{}{}", self.driver, if spec.root_read_only { ", read-only" } else { "" }));
+        line(
+            "root",
+            &format!("{}{}", self.driver, if spec.root_read_only { ", read-only" } else { "" }),
+        );
         match &spec.root {
             RootMount::Overlay { lowers, upper, work } => {
                 for lower in lowers {
@@ -49,14 +52,20 @@ impl Prepared {
         }
         line("hostname", &spec.hostname);
         for limit in &spec.process.limits {
-            line("limit", &format!("{} {}:{}", limit.resource.docker_name(), limit.soft, limit.hard));
+            line(
+                "limit",
+                &format!("{} {}:{}", limit.resource.docker_name(), limit.soft, limit.hard),
+            );
         }
         line("capabilities", &spec.capabilities.names().join(" "));
-        line("seccomp", match &spec.seccomp {
-            SeccompChoice::Default => "docker's default profile",
-            SeccompChoice::Unconfined => "unconfined",
-            SeccompChoice::Json(_) => "the given profile",
-        });
+        line(
+            "seccomp",
+            match &spec.seccomp {
+                SeccompChoice::Default => "docker's default profile",
+                SeccompChoice::Unconfined => "unconfined",
+                SeccompChoice::Json(_) => "the given profile",
+            },
+        );
         line("no_new_privs", if spec.no_new_privileges { "yes" } else { "no" });
         let user = &spec.process.user;
         line("user", &format!("{}:{} groups {:?}", user.uid, user.gid, user.groups));
@@ -143,16 +152,12 @@ fn namespaces(network: Network) -> Vec<Value> {
 /// Type, source and options of a mount, as mount(8) spells them.
 fn parts(mount: &Mount) -> (&'static str, String, Vec<String>) {
     let Attributes { read_only, no_suid, no_dev, no_exec } = mount.attributes;
-    let mut options: Vec<String> = [
-        (read_only, "ro"),
-        (no_suid, "nosuid"),
-        (no_dev, "nodev"),
-        (no_exec, "noexec"),
-    ]
-    .iter()
-    .filter(|(set, _)| *set)
-    .map(|(_, name)| (*name).to_owned())
-    .collect();
+    let mut options: Vec<String> =
+        [(read_only, "ro"), (no_suid, "nosuid"), (no_dev, "nodev"), (no_exec, "noexec")]
+            .iter()
+            .filter(|(set, _)| *set)
+            .map(|(_, name)| (*name).to_owned())
+            .collect();
     let (kind, source) = match &mount.kind {
         Kind::Bind { source, recursive, propagation } => {
             options.push(if *recursive { "rbind" } else { "bind" }.to_owned());

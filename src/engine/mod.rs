@@ -30,7 +30,7 @@ pub use crate::{bundle, container, reference, registry, runtime, snapshot, store
 
 pub use containers::{Removal, Removed};
 pub use error::Error;
-pub use run::{Outcome, Phase, Prepared, RunRequest};
+pub use run::{Fetch, Outcome, Phase, Prepared, RunRequest};
 
 /// What an engine works with, as the command line and the configuration have it.
 #[derive(Clone, Debug)]

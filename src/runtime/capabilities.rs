@@ -1,19 +1,38 @@
-//! TEMP
-use crate::bundle::capabilities::CapabilitySet;
+//! Takes capabilities away from the process (capabilities(7)).
+
 use rustix::io::Errno;
-use rustix::thread::{CapabilitySet as Caps, CapabilitySets};
-pub(super) fn limit_bounding_set(set: CapabilitySet) -> Result<(), Errno> {
-    for n in 0..41u32 {
-        if set.0 & (1 << n) == 0 {
-            rustix::thread::remove_capability_from_bounding_set(Caps::from_bits_retain(1 << n))?;
+use rustix::thread::{CapabilitySet as Bits, CapabilitySets};
+
+use crate::bundle::capabilities::{COUNT, CapabilitySet};
+
+/// Drops from the bounding set what is not in `kept`, for this process and all it becomes.
+pub(super) fn limit_bounding_set(kept: CapabilitySet) -> Result<(), Errno> {
+    // Up to 63: a newer kernel may have capabilities that have no name here.
+    for number in 0..u64::BITS {
+        let bit = 1_u64 << number;
+        if kept.bits() & bit != 0 {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(Bits::from_bits_retain(bit)) {
+            // One past the kernel's last.
+            Err(Errno::INVAL) if number >= OLDEST => return Ok(()),
+            other => other?,
         }
     }
     Ok(())
 }
-pub(super) fn assume(set: CapabilitySet, root: bool) -> Result<(), Errno> {
-    let b = Caps::from_bits_retain(if root { set.0 } else { 0 });
-    rustix::thread::set_capabilities(
-        None,
-        CapabilitySets { effective: b, permitted: b, inheritable: Caps::empty() },
-    )
+
+/// Linux 5.11 knows all capabilities, so none below can be missing.
+const OLDEST: u32 = COUNT;
+
+/// Sets what the process holds: `held` for root, nothing for another user, as exec would leave it.
+/// The inheritable and ambient sets are empty (CVE-2022-29162 and its kin).
+pub(super) fn assume(held: CapabilitySet, root: bool) -> Result<(), Errno> {
+    let held = if root { held } else { CapabilitySet::EMPTY };
+    rustix::thread::clear_ambient_capability_set()?;
+    let bits = Bits::from_bits_retain(held.bits());
+    // Only what it has can be kept; a root of fewer powers outside keeps fewer.
+    let permitted = rustix::thread::capabilities(None)?.permitted & bits;
+    let sets = CapabilitySets { effective: permitted, permitted, inheritable: Bits::empty() };
+    rustix::thread::set_capabilities(None, sets)
 }

@@ -9,6 +9,7 @@ pub mod mount;
 pub mod network;
 pub mod process;
 mod remove;
+pub mod seccomp;
 
 use std::fmt;
 

@@ -1,0 +1,210 @@
+//! Docker's JSON form of a profile (moby `profiles/seccomp/seccomp.go`).
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::Error;
+use super::profile::{Action, Comparison, Condition, Profile, Rule};
+use crate::bundle::capabilities::CapabilitySet;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    default_action: String,
+    default_errno_ret: Option<u64>,
+    #[serde(rename = "defaultErrno")]
+    _default_errno: Option<String>,
+    // Which architectures a filter speaks of follows from the machine: its own and its 32-bit kin.
+    #[serde(rename = "archMap")]
+    _arch_map: Option<serde::de::IgnoredAny>,
+    #[serde(rename = "architectures")]
+    _architectures: Option<serde::de::IgnoredAny>,
+    flags: Option<Vec<String>>,
+    listener_path: Option<String>,
+    #[serde(default)]
+    syscalls: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Entry {
+    name: Option<String>,
+    #[serde(default)]
+    names: Vec<String>,
+    action: String,
+    errno_ret: Option<u64>,
+    #[serde(rename = "errno")]
+    _errno: Option<String>,
+    args: Option<Vec<Argument>>,
+    #[serde(rename = "comment")]
+    _comment: Option<String>,
+    includes: Option<Only>,
+    excludes: Option<Only>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Argument {
+    index: u64,
+    value: u64,
+    #[serde(default)]
+    value_two: u64,
+    op: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Only {
+    caps: Vec<String>,
+    arches: Vec<String>,
+    min_kernel: Option<String>,
+}
+
+impl Profile {
+    /// Reads a profile in docker's JSON form. What this binary cannot honour is an error.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
+        let file: File = serde_json::from_slice(bytes)?;
+        if let Some(path) = file.listener_path {
+            return Err(Error::Unknown { what: "listenerPath", text: path });
+        }
+        // The flags that runc sets by itself change nothing in what is allowed.
+        let harmless = ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"];
+        for flag in file.flags.into_iter().flatten() {
+            if !harmless.contains(&flag.as_str()) {
+                return Err(Error::Unknown { what: "flag", text: flag });
+            }
+        }
+        let mut rules = Vec::new();
+        for entry in file.syscalls {
+            rules.extend(rule(entry)?);
+        }
+        // The first that matches answers, so that conditions go before what has none.
+        rules.sort_by_key(|rule: &Rule| rule.conditions.is_empty());
+        Ok(Self { default: action(&file.default_action, file.default_errno_ret)?, rules })
+    }
+}
+
+/// The rule of an entry; `None` where it is for another machine.
+fn rule(entry: Entry) -> Result<Option<Rule>, Error> {
+    let (includes, excludes) =
+        (entry.includes.unwrap_or_default(), entry.excludes.unwrap_or_default());
+    let here = |arches: &[String]| arches.iter().any(|arch| ARCHES.contains(&arch.as_str()));
+    if (!includes.arches.is_empty() && !here(&includes.arches)) || here(&excludes.arches) {
+        return Ok(None);
+    }
+    let running = rustix::system::uname().release().to_string_lossy().into_owned();
+    let reached = |wanted: &Option<String>| {
+        wanted.as_ref().is_some_and(|wanted| version(&running) >= version(wanted))
+    };
+    if (includes.min_kernel.is_some() && !reached(&includes.min_kernel))
+        || reached(&excludes.min_kernel)
+    {
+        return Ok(None);
+    }
+    let conditions = entry.args.unwrap_or_default().into_iter().map(condition);
+    Ok(Some(Rule {
+        names: entry.name.into_iter().chain(entry.names).map(Cow::Owned).collect(),
+        action: action(&entry.action, entry.errno_ret)?,
+        conditions: conditions.collect::<Result<_, _>>()?,
+        with: capabilities(&includes.caps)?,
+        without: capabilities(&excludes.caps)?,
+    }))
+}
+
+#[cfg(target_arch = "x86_64")]
+const ARCHES: [&str; 2] = ["amd64", "x86_64"];
+#[cfg(target_arch = "aarch64")]
+const ARCHES: [&str; 2] = ["arm64", "aarch64"];
+
+fn version(text: &str) -> (u32, u32) {
+    let mut numbers = text.split(|letter: char| !letter.is_ascii_digit()).map(str::parse);
+    let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);
+    (next(), next())
+}
+
+fn capabilities(names: &[String]) -> Result<CapabilitySet, Error> {
+    names.iter().try_fold(CapabilitySet::EMPTY, |set, name| {
+        let one = CapabilitySet::named(name)
+            .ok_or_else(|| Error::Unknown { what: "capability", text: name.clone() })?;
+        Ok(set.with(one))
+    })
+}
+
+fn action(name: &str, errno: Option<u64>) -> Result<Action, Error> {
+    let datum = |default: u16| match errno {
+        None => Ok(default),
+        // MAX_ERRNO
+        Some(value) => u16::try_from(value)
+            .ok()
+            .filter(|value| *value <= 4095)
+            .ok_or(Error::Range { what: "errnoRet", value }),
+    };
+    Ok(match name {
+        "SCMP_ACT_ALLOW" => Action::Allow,
+        "SCMP_ACT_ERRNO" => Action::Errno(datum(libc::EPERM as u16)?),
+        "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => Action::KillThread,
+        "SCMP_ACT_KILL_PROCESS" => Action::KillProcess,
+        "SCMP_ACT_TRAP" => Action::Trap,
+        "SCMP_ACT_LOG" => Action::Log,
+        "SCMP_ACT_TRACE" => Action::Trace(datum(0)?),
+        "SCMP_ACT_NOTIFY" => return Err(Error::Notify),
+        other => return Err(Error::Unknown { what: "action", text: other.to_owned() }),
+    })
+}
+
+fn condition(argument: Argument) -> Result<Condition, Error> {
+    let index = u8::try_from(argument.index)
+        .ok()
+        .filter(|index| *index < 6)
+        .ok_or(Error::Range { what: "argument index", value: argument.index })?;
+    let (comparison, value) = match argument.op.as_str() {
+        "SCMP_CMP_EQ" => (Comparison::Equal, argument.value),
+        "SCMP_CMP_NE" => (Comparison::NotEqual, argument.value),
+        "SCMP_CMP_LT" => (Comparison::Less, argument.value),
+        "SCMP_CMP_LE" => (Comparison::LessOrEqual, argument.value),
+        "SCMP_CMP_GT" => (Comparison::Greater, argument.value),
+        "SCMP_CMP_GE" => (Comparison::GreaterOrEqual, argument.value),
+        "SCMP_CMP_MASKED_EQ" => {
+            (Comparison::MaskedEqual { mask: argument.value }, argument.value_two)
+        }
+        other => return Err(Error::Unknown { what: "comparison", text: other.to_owned() }),
+    };
+    Ok(Condition { index, comparison, value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dockers_form_is_read() {
+        let text = br#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":38,"archMap":[],
+            "syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW"},
+            {"names":["clone"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":2114060288,
+             "valueTwo":0,"op":"SCMP_CMP_MASKED_EQ"}],"excludes":{"caps":["CAP_SYS_ADMIN"]}},
+            {"names":["arch_prctl"],"action":"SCMP_ACT_ALLOW","includes":{"arches":["nosuch"]}},
+            {"names":["ptrace"],"action":"SCMP_ACT_ALLOW","includes":{"minKernel":"99.0"}}]}"#;
+        let profile = Profile::from_json(text).expect("a profile");
+        assert_eq!(profile.default, Action::Errno(38));
+        assert_eq!(profile.rules.len(), 2);
+        assert_eq!(profile.rules[0].names, ["clone"]);
+        assert!(profile.compile(CapabilitySet::EMPTY).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_named() {
+        for text in [
+            r#"{"defaultAction":"SCMP_ACT_NOPE"}"#,
+            r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#,
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x"}"#,
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","surprise":1}"#,
+            r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":5000}"#,
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["x"],"action":"SCMP_ACT_ALLOW",
+                "args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]}]}"#,
+            "[]",
+        ] {
+            assert!(Profile::from_json(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! What a profile says: which calls, under which conditions, with which answer.
+
+use std::borrow::Cow;
+
+use crate::bundle::capabilities::CapabilitySet;
+
+/// The answer to a system call (seccomp(2), `SECCOMP_RET_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It runs.
+    Allow,
+    /// It fails with this errno.
+    Errno(u16),
+    /// The process is killed.
+    KillProcess,
+    /// The thread is killed.
+    KillThread,
+    /// `SIGSYS`
+    Trap,
+    /// It runs and is logged.
+    Log,
+    /// A tracer is told, with this datum.
+    Trace(u16),
+}
+
+/// How an argument is compared, as 64 bits without sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `argument == value`
+    Equal,
+    /// `argument != value`
+    NotEqual,
+    /// `argument < value`
+    Less,
+    /// `argument <= value`
+    LessOrEqual,
+    /// `argument > value`
+    Greater,
+    /// `argument >= value`
+    GreaterOrEqual,
+    /// `argument & mask == value`
+    MaskedEqual {
+        /// The mask.
+        mask: u64,
+    },
+}
+
+/// A condition on one argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Which argument, 0 to 5.
+    pub index: u8,
+    /// How it is compared.
+    pub comparison: Comparison,
+    /// With what.
+    pub value: u64,
+}
+
+impl Condition {
+    /// Compares the lower half alone: the kernel reads an `int` argument so, and a filter that looks
+    /// at all 64 bits is passed by setting one of the upper.
+    pub(super) const fn int(index: u8, value: u32) -> Self {
+        let comparison = Comparison::MaskedEqual { mask: 0xffff_ffff };
+        Self { index, comparison, value: value as u64 }
+    }
+}
+
+/// Some calls that are answered alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Their names; one that this architecture does not have is no error.
+    pub names: Vec<Cow<'static, str>>,
+    /// The answer.
+    pub action: Action,
+    /// All must hold.
+    pub conditions: Vec<Condition>,
+    /// Counts only where the container has all of these.
+    pub with: CapabilitySet,
+    /// Counts only where the container has not all of these; empty always counts.
+    pub without: CapabilitySet,
+}
+
+/// A profile: rules in order, the first that matches answers; an answer for the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The answer where no rule matches.
+    pub default: Action,
+    /// The rules.
+    pub rules: Vec<Rule>,
+}
+
+impl Rule {
+    /// Whether the rule counts for a container with these capabilities.
+    pub(super) fn counts(&self, held: CapabilitySet) -> bool {
+        let excluded = self.without != CapabilitySet::EMPTY && held.contains(self.without);
+        held.contains(self.with) && !excluded
+    }
+}
