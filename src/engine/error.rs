@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::pull;
+use super::{images, pull};
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::Platform;
 use crate::{bundle, container, runtime, snapshot, store, userns};
@@ -63,16 +63,9 @@ pub enum Error {
         /// The path.
         path: PathBuf,
     },
-    /// The image is in use.
-    #[error(
-        "conflict: unable to remove image {image} (must be forced) - container {container} is using it"
-    )]
-    ImageInUse {
-        /// The image.
-        image: String,
-        /// By which container.
-        container: String,
-    },
+    /// An image that cannot be removed or described.
+    #[error(transparent)]
+    Image(#[from] images::Error),
     /// A child that was to do a part of the work failed.
     #[error("cannot {what}: {why}")]
     Child {
@@ -111,9 +104,7 @@ impl Diagnose for Error {
             Self::NoBindSource { .. } => {
                 Some(Hint::new("make it first, or use --volume, which makes it"))
             }
-            Self::ImageInUse { container, .. } => {
-                Some(Hint::new(format!("coracle rm {container}")))
-            }
+            Self::Image(error) => error.hint(),
             Self::PullReported { .. }
             | Self::CidFileExists { .. }
             | Self::Child { .. }

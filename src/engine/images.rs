@@ -1,7 +1,12 @@
 //! Images in the store: list, name, describe, remove.
 
+use std::fs::File;
+
+use super::Engine;
+use super::pull::{self, Progress, Pulled, Request};
+use crate::container::Status;
 use crate::diagnose::{Diagnose, Hint};
-use crate::oci::{ChainId, Digest, ImageConfig};
+use crate::oci::{Digest, ImageConfig};
 use crate::owners::Owners;
 use crate::reference::{Reference, familiar};
 use crate::store::{self, Image, Names, Store, full_name};
@@ -168,9 +173,60 @@ pub fn remove(
     Ok(removed)
 }
 
-/// Removes layers and blobs that neither an image nor `in_use` needs; gives the bytes freed.
-pub fn collect(store: &Store, in_use: &[ChainId], owners: Owners) -> Result<u64, Error> {
-    Ok(store.collect(in_use, owners)?)
+impl Engine {
+    /// Brings an image into the store, as far as it is not there.
+    pub fn pull(&self, request: &Request, progress: &dyn Progress) -> Result<Pulled, super::Error> {
+        Ok(pull::pull(self.store(), request, progress)?)
+    }
+
+    /// Makes `hello:latest` of the binary `exe`, unless it is there.
+    pub fn install_hello(
+        &self,
+        exe: &File,
+        owners: Owners,
+        progress: &dyn Progress,
+    ) -> Result<Pulled, super::Error> {
+        Ok(super::hello::install(self.store(), exe, owners, progress)?)
+    }
+
+    /// All images, the newest first.
+    pub fn images(&self) -> Result<Vec<Listed>, super::Error> {
+        Ok(list(self.store())?)
+    }
+
+    /// An image in every detail.
+    pub fn image(&self, query: &str) -> Result<Details, super::Error> {
+        Ok(inspect(self.store(), query)?)
+    }
+
+    /// Gives an image one more name.
+    pub fn tag(&self, query: &str, name: &Reference) -> Result<(), super::Error> {
+        Ok(tag(self.store(), query, name)?)
+    }
+
+    /// Takes away a name, and with the last one the image and what only it needed. `owners` as
+    /// [`Engine::enter_owners`] gave them: the files may be those of subordinate ids.
+    pub fn remove_image(
+        &self,
+        query: &str,
+        force: bool,
+        owners: Owners,
+    ) -> Result<Vec<Removed>, super::Error> {
+        let users: Vec<User> = self
+            .containers()?
+            .into_iter()
+            .map(|(record, status)| User {
+                container: record.id,
+                image: record.image_id,
+                running: status == Status::Running,
+            })
+            .collect();
+        let removed = remove(self.store(), query, force, &users)?;
+        if removed.iter().any(|removed| matches!(removed, Removed::Deleted(_))) {
+            self.store().collect(&self.layers_in_use()?, owners)?;
+        }
+        Ok(removed)
+    }
 }
 
 /// What a removal does.
@@ -180,7 +236,7 @@ struct Plan {
     delete: bool,
 }
 
-/// docker's rules (moby, daemon/images/image_delete.go).
+/// docker's rules (moby, `daemon/images/image_delete.go`).
 fn plan(
     query: &str,
     id: &Digest,
@@ -188,43 +244,35 @@ fn plan(
     force: bool,
     users: &[User],
 ) -> Result<Plan, Error> {
-    let named = query.parse::<Reference>().ok().map(|reference| full_name(&reference));
-    let named = named.filter(|name| names.tags.contains(name) || names.digests.contains(name));
+    let asked = query.parse::<Reference>().ok().map(|reference| full_name(&reference));
+    let asked = asked.filter(|name| names.tags.contains(name) || names.digests.contains(name));
     let users = || users.iter().filter(|user| user.image == *id);
     let image = || id.clone();
-    let all = || names.tags.iter().chain(&names.digests).cloned().collect::<Vec<_>>();
-    let gone = match named {
-        Some(name) => {
-            let others = names.tags.iter().filter(|tag| **tag != name).count();
-            let is_last = others == 0;
-            if !is_last {
-                let mut gone = digests_left_alone(&name, names);
-                gone.insert(0, name);
-                return Ok(Plan { names: gone, delete: false });
-            }
-            if let Some(user) = users().next().filter(|_| !force) {
-                let (query, container) = (query.to_owned(), user.container.clone());
-                return Err(Error::NameInUse { query, image: image(), container });
-            }
-            all()
+    if let Some(name) = asked {
+        if names.tags.iter().any(|tag| *tag != name) {
+            let mut gone = digests_left_alone(&name, names);
+            gone.insert(0, name);
+            return Ok(Plan { names: gone, delete: false });
         }
-        None => {
-            let mut repositories: Vec<&str> =
-                names.tags.iter().map(|tag| repository(tag)).collect();
-            repositories.dedup();
-            if repositories.len() > 1 && !force {
-                return Err(Error::ManyNames { image: image() });
-            }
-            all()
+        if let Some(user) = users().next().filter(|_| !force) {
+            let (query, container) = (query.to_owned(), user.container.clone());
+            return Err(Error::NameInUse { query, image: image(), container });
         }
-    };
+    } else {
+        let mut repositories: Vec<&str> = names.tags.iter().map(|tag| repository(tag)).collect();
+        repositories.dedup();
+        if repositories.len() > 1 && !force {
+            return Err(Error::ManyNames { image: image() });
+        }
+    }
     if let Some(user) = users().find(|user| user.running) {
         return Err(Error::Running { image: image(), container: user.container.clone() });
     }
     if let Some(user) = users().next().filter(|_| !force) {
         return Err(Error::Stopped { image: image(), container: user.container.clone() });
     }
-    Ok(Plan { names: gone, delete: true })
+    let all = names.tags.iter().chain(&names.digests).cloned().collect();
+    Ok(Plan { names: all, delete: true })
 }
 
 /// The digest names of a repository go with its last tag.

@@ -271,7 +271,7 @@ pub(super) fn number(field: &[u8]) -> Option<i64> {
     let start = field.iter().position(|byte| !blank(byte)).unwrap_or(field.len());
     let digits = &field[start..];
     let end = digits.iter().position(blank).unwrap_or(digits.len());
-    if !digits[end..].iter().all(|byte| blank(byte)) && digits[end] == b' ' {
+    if !digits[end..].iter().all(blank) && digits[end] == b' ' {
         return None;
     }
     digits[..end].iter().try_fold(0_i64, |value, digit| match digit {

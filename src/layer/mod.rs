@@ -3,7 +3,8 @@
 //! ```text
 //! archive     512-byte blocks: headers and bodies, hashed as they go by
 //! changes     headers to entries; special names to Whiteout and Opaque
-//! tree        entries to files beneath one descriptor; dress: their owners, modes, attributes
+//! tree        entries to files beneath one descriptor; write: their bodies; dress: their
+//!             owners, modes, attributes; hide: whiteouts as overlayfs has them
 //! settle      with the layers below: links into them, directories without entry, modes of
 //!             directories last
 //! stack       finished layers seen on top of each other
@@ -20,6 +21,7 @@ mod directories;
 mod dress;
 mod entry;
 mod error;
+mod hide;
 mod name;
 mod pax;
 mod record;
@@ -28,6 +30,7 @@ mod sparse;
 pub mod stack;
 mod tree;
 mod whiteout;
+mod write;
 mod xattr;
 
 use std::io::BufRead;

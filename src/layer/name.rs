@@ -33,6 +33,7 @@ impl Name {
     }
 
     /// The name of `last` in the directory `self`.
+    #[must_use]
     pub fn join(&self, last: &[u8]) -> Self {
         let mut joined = Vec::with_capacity(self.0.len() + 1 + last.len());
         joined.extend_from_slice(&self.0);

@@ -57,49 +57,20 @@ impl Tree {
         if self.is_taken(&parent, &last, name)? {
             return Ok(()); // by a later entry
         }
-        let found = match self.link_target(name, target)? {
-            Some(found) => found,
-            None => {
-                let to = self.parent(&target_parent)?;
-                let last = c_string(target_last);
-                if self.is_hidden(&to, &last, target)?
-                    || !self.copy_up(below, target, &to, &last)?
-                {
-                    return Err(missing());
-                }
-                (to, last)
+        let mut found = self.link_target(name, target)?;
+        if found.is_none() {
+            let to = self.parent(&target_parent)?;
+            let last = c_string(target_last);
+            if !self.is_hidden(&to, &last, target)? && copy_up(below, target, &to, &last)? {
+                found = Some((to, last));
             }
-        };
+        }
+        let found = found.ok_or_else(missing)?;
         let link = |parent: &Parent| {
             linkat(&found.0.directory, &found.1, &parent.directory, &last, AtFlags::empty())
         };
         self.make(&parent, &last, name, link)?;
         Ok(())
-    }
-
-    /// Copies a file of the layers below to its own place in this one; `false` if there is none.
-    fn copy_up(
-        &mut self,
-        below: &Directory,
-        target: &Name,
-        to: &Parent,
-        last: &CString,
-    ) -> Result<bool, Error> {
-        let mut directory = None;
-        let mut parts = target.parts().peekable();
-        while let Some(part) = parts.next() {
-            let at = directory.as_ref().unwrap_or(below);
-            match at.find(&c_string(part)).at("look below for", target)? {
-                Some(Found::Directory(next)) => directory = Some(next),
-                Some(Found::Other(other)) if parts.peek().is_none() => {
-                    let from = at.place(other.place);
-                    return copy(from, &other.stat, to, last)
-                        .at("copy from the layer below", target);
-                }
-                _ => return Ok(false),
-            }
-        }
-        Ok(false)
     }
 
     /// Modes and times of a directory and all in it, the deepest first.
@@ -155,6 +126,24 @@ impl Tree {
         let stat = rustix::fs::statat(&parent.directory, last, AtFlags::SYMLINK_NOFOLLOW);
         Ok(stat.is_ok() && !self.is_hidden(parent, last, name)?)
     }
+}
+
+/// Copies a file of the layers below to its own place in this one; `false` if there is none.
+fn copy_up(below: &Directory, target: &Name, to: &Parent, last: &CString) -> Result<bool, Error> {
+    let mut directory = None;
+    let mut parts = target.parts().peekable();
+    while let Some(part) = parts.next() {
+        let at = directory.as_ref().unwrap_or(below);
+        match at.find(&c_string(part)).at("look below for", target)? {
+            Some(Found::Directory(next)) => directory = Some(next),
+            Some(Found::Other(other)) if parts.peek().is_none() => {
+                let from = at.place(other.place);
+                return copy(from, &other.stat, to, last).at("copy from the layer below", target);
+            }
+            _ => return Ok(false),
+        }
+    }
+    Ok(false)
 }
 
 fn seal(directory: &OwnedFd, bits: u32, mtime: Time) -> rustix::io::Result<()> {

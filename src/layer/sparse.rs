@@ -171,7 +171,7 @@ pub(super) fn from_gnu<R: BufRead>(
 }
 
 fn pair(numbers: &[u64]) -> Result<Vec<Extent>, &'static str> {
-    if numbers.len() % 2 != 0 || numbers.len() > 2 * MOST_EXTENTS {
+    if !numbers.len().is_multiple_of(2) || numbers.len() > 2 * MOST_EXTENTS {
         return Err("a sparse map that is none");
     }
     let pairs = numbers.chunks_exact(2);

@@ -8,7 +8,6 @@ use std::fs::File;
 use std::io::BufRead;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
@@ -25,9 +24,10 @@ use super::archive::Body;
 use super::directories::Directories;
 use super::entry::{Entry, Kind};
 use super::error::{At, Error};
+use super::hide::{Was, set_opaque};
 use super::name::Name;
 use super::record::Records;
-use super::xattr;
+use super::write::{write_plain, write_run};
 
 /// The deepest directory a layer may have: each level costs a descriptor when modes are set.
 const DEEPEST: u32 = 256;
@@ -45,9 +45,9 @@ pub struct Tree {
     pub(super) links: Vec<(Name, Name)>,
     /// Bytes in files.
     pub(super) bytes: u64,
-    last: Option<Parent>,
+    pub(super) last: Option<Parent>,
     /// mknod of a whiteout was refused: an attribute says it.
-    by_xattr: bool,
+    pub(super) by_xattr: bool,
     most_directories: u64,
 }
 
@@ -57,14 +57,6 @@ pub(super) struct Parent {
     pub(super) name: Name,
     pub(super) directory: OwnedFd,
     pub(super) inode: u64,
-}
-
-/// What was at a place before.
-enum Was {
-    Nothing,
-    Whiteout,
-    Directory,
-    Other,
 }
 
 impl Tree {
@@ -103,33 +95,6 @@ impl Tree {
         if self.put_in(&parent, &last, entry, body)? {
             self.last = Some(parent);
         }
-        Ok(())
-    }
-
-    /// Hides what the layers below have at `name`; what this layer has there stays.
-    pub(super) fn hide(&mut self, name: &Name) -> Result<(), Error> {
-        let Some((parent, last)) = name.split() else { return Ok(()) };
-        let last = c_string(last);
-        let parent = self.parent(&parent)?;
-        if !self.make_whiteout(&parent, &last).at("hide", name)? {
-            let stat = statat(&parent.directory, &last, AtFlags::SYMLINK_NOFOLLOW);
-            if FileType::from_raw_mode(stat.at("look at", name)?.st_mode) == FileType::Directory {
-                self.hide_below(name)?;
-            }
-        }
-        self.last = Some(parent);
-        Ok(())
-    }
-
-    /// Hides all that the layers below have in the directory `name`.
-    pub(super) fn hide_below(&mut self, name: &Name) -> Result<(), Error> {
-        let parent = self.parent(name)?;
-        let directory = open_directory(&parent.directory, c".").at("open", name)?;
-        set_opaque(&directory, b"y").at("mark as opaque", name)?;
-        if let Some(directory) = self.directories.get_mut(parent.inode) {
-            directory.opaque = true;
-        }
-        self.last = Some(parent);
         Ok(())
     }
 
@@ -233,8 +198,8 @@ impl Tree {
     ) -> Result<bool, Error> {
         let name = &entry.name;
         match &entry.kind {
-            Kind::Directory => return self.put_directory(parent, last, entry),
-            Kind::HardLink(target) => return self.put_link(parent, last, name, target),
+            Kind::Directory => self.put_directory(parent, last, entry),
+            Kind::HardLink(target) => self.put_link(parent, last, name, target),
             Kind::File { size, extents } => {
                 let (file, steady) = self.make_file(parent, last, name)?;
                 let written = match extents {
@@ -394,7 +359,7 @@ impl Tree {
                 let steady = self.clear(parent, last, name)?;
                 Ok((make(parent).at("make", name)?, steady))
             }
-            made => Ok((made.at("make", name)?, true)),
+            result => Ok((result.at("make", name)?, true)),
         }
     }
 
@@ -409,60 +374,6 @@ impl Tree {
         }
         Ok(!matches!(kind, FileType::Directory | FileType::Symlink))
     }
-
-    /// Whether this layer itself hides the name.
-    pub(super) fn is_hidden(
-        &self,
-        parent: &Parent,
-        last: &CString,
-        name: &Name,
-    ) -> Result<bool, Error> {
-        Ok(matches!(self.look(parent, last).at("look at", name)?, Was::Whiteout))
-    }
-
-    fn look(&self, parent: &Parent, last: &CString) -> rustix::io::Result<Was> {
-        let stat = match statat(&parent.directory, last, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(Was::Nothing),
-            stat => stat?,
-        };
-        Ok(match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory => Was::Directory,
-            FileType::CharacterDevice => Was::Whiteout, // no other node is ever made
-            FileType::RegularFile if self.by_xattr && stat.st_size == 0 => {
-                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let file = openat(&parent.directory, last, flags, Mode::empty())?;
-                match rustix::fs::fgetxattr(&file, xattr::XWHITEOUT, &mut [0; 1][..]) {
-                    Ok(_) => Was::Whiteout,
-                    Err(_) => Was::Other,
-                }
-            }
-            _ => Was::Other,
-        })
-    }
-
-    /// `false` where something is.
-    fn make_whiteout(&mut self, parent: &Parent, last: &CString) -> rustix::io::Result<bool> {
-        if !self.by_xattr {
-            match mknodat(&parent.directory, last, FileType::CharacterDevice, Mode::empty(), 0) {
-                Ok(()) => return Ok(true),
-                Err(Errno::EXIST) => return Ok(false),
-                // Kernels before 5.8, and sandboxes that filter mknod.
-                Err(Errno::PERM | Errno::ACCESS) => self.by_xattr = true,
-                Err(errno) => return Err(errno),
-            }
-        }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = match openat(&parent.directory, last, flags, Mode::RUSR) {
-            Err(Errno::EXIST) => return Ok(false),
-            file => file?,
-        };
-        rustix::fs::fsetxattr(&file, xattr::XWHITEOUT, b"y", rustix::fs::XattrFlags::empty())?;
-        let directory = open_directory(&parent.directory, c".")?;
-        if !self.directories.get(parent.inode).is_some_and(|directory| directory.opaque) {
-            set_opaque(&directory, b"x")?;
-        }
-        Ok(true)
-    }
 }
 
 pub(super) fn c_string(bytes: &[u8]) -> CString {
@@ -473,59 +384,4 @@ pub(super) fn c_string(bytes: &[u8]) -> CString {
 pub(super) fn open_directory(at: impl AsFd, name: &std::ffi::CStr) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(at, name, flags, Mode::empty())
-}
-
-fn set_opaque(directory: &OwnedFd, value: &[u8]) -> rustix::io::Result<()> {
-    rustix::fs::fsetxattr(directory, xattr::OPAQUE, value, rustix::fs::XattrFlags::empty())
-}
-
-fn write_plain<R: BufRead>(file: &File, body: &mut Body<'_, R>, name: &Name) -> Result<u64, Error> {
-    let mut written = 0;
-    loop {
-        let step = step(file, body, written, u64::MAX, name)?;
-        if step == 0 {
-            return Ok(written);
-        }
-        written += step;
-    }
-}
-
-fn write_run<R: BufRead>(
-    file: &File,
-    body: &mut Body<'_, R>,
-    mut offset: u64,
-    mut length: u64,
-    name: &Name,
-) -> Result<(), Error> {
-    while length > 0 {
-        let step = step(file, body, offset, length, name)?;
-        if step == 0 {
-            return Err(body.malformed("it ends in an entry"));
-        }
-        offset += step;
-        length -= step;
-    }
-    Ok(())
-}
-
-fn step<R: BufRead>(
-    file: &File,
-    body: &mut Body<'_, R>,
-    offset: u64,
-    most: u64,
-    name: &Name,
-) -> Result<u64, Error> {
-    let length = loop {
-        match body.fill_buf() {
-            Ok(buffer) => {
-                let length = usize::try_from(most).map_or(buffer.len(), |n| n.min(buffer.len()));
-                file.write_all_at(&buffer[..length], offset).at("write", name)?;
-                break length;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(body.error(error)),
-        }
-    };
-    body.consume(length);
-    Ok(length as u64)
 }

@@ -156,7 +156,7 @@ mod tests {
         fs::create_dir_all(tree.join("work/work/incompat/volatile")).expect("directories");
         fs::write(tree.join("work/work/incompat/file"), "x").expect("a file");
         for directory in ["work/work/incompat/volatile", "work/work/incompat", "work/work"] {
-            fs::set_permissions(tree.join(directory), fs::Permissions::from_mode(0))
+            fs::set_permissions(tree.join(directory), fs::Permissions::from_mode(0o000))
                 .expect("a mode");
         }
         fs::set_permissions(&tree, fs::Permissions::from_mode(0o555)).expect("a mode");

@@ -62,9 +62,9 @@ pub enum Error {
         /// The image.
         image: String,
         /// What it is for.
-        found: Platform,
+        found: Box<Platform>,
         /// What was asked for.
-        wanted: Platform,
+        wanted: Box<Platform>,
     },
     /// A document or layer is not the one that was named.
     #[error("{what}: want {want}, got {got}")]

@@ -138,7 +138,10 @@ pub(super) fn read(job: &Job, path: &Path, mut output: Writer) -> Result<(), Err
         let Ok(mut buffer) = output.buffer() else { return Ok(()) };
         let length = fill(&mut file, &mut buffer).map_err(io)?;
         let sent = match length {
-            0 => return Ok(drop(output.finish())),
+            0 => {
+                let _ = output.finish(); // a reader that is gone says why itself
+                return Ok(());
+            }
             length => output.send(buffer, length),
         };
         if sent.is_err() {

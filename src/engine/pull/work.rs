@@ -58,7 +58,7 @@ impl<'a> Work<'a> {
         if let (Some(wanted), Some(found)) = (&request.platform, &config.platform)
             && !wanted.accepts(found)
         {
-            let (found, wanted) = (found.clone(), wanted.clone());
+            let (found, wanted) = (Box::new(found.clone()), Box::new(wanted.clone()));
             return Err(Error::WrongPlatform { image: image.clone(), found, wanted });
         }
         let chain = ChainId::of_stack(&config.diff_ids);
@@ -321,9 +321,9 @@ impl<'a> Work<'a> {
     fn is_known(&self, image: &Image, names: &[String]) -> bool {
         let known = self.store.image(&image.id);
         matches!(known, Ok(Some(known)) if known == *image)
-            && names.iter().all(
-                |name| matches!(self.store.named(name), Ok(Some(named)) if named.id == image.id),
-            )
+            && names
+                .iter()
+                .all(|name| matches!(self.store.named(name), Ok(Some(it)) if it.id == image.id))
     }
 }
 

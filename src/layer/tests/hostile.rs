@@ -1,6 +1,7 @@
 //! Archives made to do harm.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use super::*;
 
@@ -143,7 +144,7 @@ fn odd_archives_are_refused() {
     {
         let mut tar = Tar::default();
         tar.header_with(b"x", b'0', 0, b"", |block| {
-            block[124..124 + size.len()].copy_from_slice(size)
+            block[124..124 + size.len()].copy_from_slice(size);
         });
         refused(tar.end());
     }
@@ -204,7 +205,6 @@ fn a_tebibyte_of_holes_takes_no_room() {
     let mut bench = bench();
     bench.add(&tar.0).expect("a layer");
     let metadata = fs::metadata(bench.at("big")).expect("a file");
-    use std::os::unix::fs::MetadataExt;
     assert_eq!(metadata.len(), 1 << 40);
     assert!(metadata.blocks() < 64);
     // A map that does not fit its data.

@@ -1,0 +1,111 @@
+//! Whiteouts and opaque directories, as overlayfs reads them on disk.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, XattrFlags, fgetxattr, fsetxattr, mknodat, openat, statat,
+};
+use rustix::io::Errno;
+
+use super::error::{At, Error};
+use super::name::Name;
+use super::tree::{Parent, Tree, c_string, open_directory};
+use super::xattr;
+
+/// What was at a place before.
+pub(super) enum Was {
+    Nothing,
+    Whiteout,
+    Directory,
+    Other,
+}
+
+impl Tree {
+    /// Hides what the layers below have at `name`; what this layer has there stays.
+    pub(super) fn hide(&mut self, name: &Name) -> Result<(), Error> {
+        let Some((parent, last)) = name.split() else { return Ok(()) };
+        let last = c_string(last);
+        let parent = self.parent(&parent)?;
+        if !self.make_whiteout(&parent, &last).at("hide", name)? {
+            let stat = statat(&parent.directory, &last, AtFlags::SYMLINK_NOFOLLOW);
+            if FileType::from_raw_mode(stat.at("look at", name)?.st_mode) == FileType::Directory {
+                self.hide_below(name)?;
+            }
+        }
+        self.last = Some(parent);
+        Ok(())
+    }
+
+    /// Hides all that the layers below have in the directory `name`.
+    pub(super) fn hide_below(&mut self, name: &Name) -> Result<(), Error> {
+        let parent = self.parent(name)?;
+        let directory = open_directory(&parent.directory, c".").at("open", name)?;
+        set_opaque(&directory, b"y").at("mark as opaque", name)?;
+        if let Some(directory) = self.directories.get_mut(parent.inode) {
+            directory.opaque = true;
+        }
+        self.last = Some(parent);
+        Ok(())
+    }
+
+    /// Whether this layer itself hides the name.
+    pub(super) fn is_hidden(
+        &self,
+        parent: &Parent,
+        last: &CString,
+        name: &Name,
+    ) -> Result<bool, Error> {
+        Ok(matches!(self.look(parent, last).at("look at", name)?, Was::Whiteout))
+    }
+
+    /// What is at a place.
+    pub(super) fn look(&self, parent: &Parent, last: &CString) -> rustix::io::Result<Was> {
+        let stat = match statat(&parent.directory, last, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(Was::Nothing),
+            stat => stat?,
+        };
+        Ok(match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Was::Directory,
+            FileType::CharacterDevice => Was::Whiteout, // no other node is ever made
+            FileType::RegularFile if self.by_xattr && stat.st_size == 0 => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let file = openat(&parent.directory, last, flags, Mode::empty())?;
+                match fgetxattr(&file, xattr::XWHITEOUT, &mut [0; 1][..]) {
+                    Ok(_) => Was::Whiteout,
+                    Err(_) => Was::Other,
+                }
+            }
+            _ => Was::Other,
+        })
+    }
+
+    /// `false` where something is.
+    fn make_whiteout(&mut self, parent: &Parent, last: &CString) -> rustix::io::Result<bool> {
+        if !self.by_xattr {
+            match mknodat(&parent.directory, last, FileType::CharacterDevice, Mode::empty(), 0) {
+                Ok(()) => return Ok(true),
+                Err(Errno::EXIST) => return Ok(false),
+                // Kernels before 5.8, and sandboxes that filter mknod.
+                Err(Errno::PERM | Errno::ACCESS) => self.by_xattr = true,
+                Err(errno) => return Err(errno),
+            }
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = match openat(&parent.directory, last, flags, Mode::RUSR) {
+            Err(Errno::EXIST) => return Ok(false),
+            file => file?,
+        };
+        fsetxattr(&file, xattr::XWHITEOUT, b"y", XattrFlags::empty())?;
+        let directory = open_directory(&parent.directory, c".")?;
+        if !self.directories.get(parent.inode).is_some_and(|directory| directory.opaque) {
+            set_opaque(&directory, b"x")?;
+        }
+        Ok(true)
+    }
+}
+
+/// Sets overlayfs's attribute.
+pub(super) fn set_opaque(directory: &OwnedFd, value: &[u8]) -> rustix::io::Result<()> {
+    fsetxattr(directory, xattr::OPAQUE, value, XattrFlags::empty())
+}
