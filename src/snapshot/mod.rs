@@ -124,3 +124,6 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
         self.map_err(|source| Error::Io { action, path: path.to_owned(), source: source.into() })
     }
 }
+
+#[cfg(test)]
+mod tests;
