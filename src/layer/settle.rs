@@ -103,23 +103,28 @@ impl Tree {
             };
             self.finish(&opened, child, &name, found.as_ref(), children)?;
         }
-        match (known.entry, below.and_then(Directory::top)) {
+        let model = below.map_or(Ok(None), Directory::top).at("look below for", name)?;
+        match (known.entry, model) {
             (Some((bits, mtime)), _) => seal(directory, bits, mtime),
-            (None, Some(below)) => self.resemble(directory, &below),
+            (None, Some((below, stat))) => self.resemble(directory, &below, &stat),
             (None, None) => seal(directory, DEFAULT_MODE, Time::default()),
         }
         .at("finish the directory", name)
     }
 
     /// Gives a directory the attributes of the one below.
-    fn resemble(&self, directory: &OwnedFd, below: &impl AsFd) -> rustix::io::Result<()> {
-        let stat = fstat(below)?;
+    fn resemble(
+        &self,
+        directory: &OwnedFd,
+        below: &impl AsFd,
+        stat: &Stat,
+    ) -> rustix::io::Result<()> {
         if let Owners::Range { .. } = self.owners {
             let (user, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
             fchown(directory, Some(user), Some(group))?;
         }
         copy_xattrs(below, directory)?;
-        seal(directory, stat.st_mode, mtime(&stat))
+        seal(directory, stat.st_mode, mtime(stat))
     }
 
     fn is_taken(&self, parent: &Parent, last: &CString, name: &Name) -> Result<bool, Error> {

@@ -8,10 +8,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, chmodat, fgetxattr, lgetxattr, openat,
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, chmodat, fchmod, fgetxattr, fstat, openat,
     statat,
 };
 use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use super::xattr;
 
@@ -26,6 +27,16 @@ struct Place {
     directory: OwnedFd,
     /// Whiteouts here may be files with an attribute.
     by_xattr: bool,
+    /// The mode to give back: without search permission not even its owner may look inside.
+    closed: Option<Mode>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(mode) = self.closed {
+            let _ = fchmod(&self.directory, mode);
+        }
+    }
 }
 
 /// What a name in a directory of a stack is.
@@ -51,21 +62,21 @@ impl Directory {
     pub fn root<P: AsRef<Path>>(layers: &[P]) -> io::Result<Self> {
         let mut root = Self::default();
         for layer in layers.iter().rev() {
-            let directory = open(
-                CWD,
-                &CString::new(layer.as_ref().as_os_str().as_encoded_bytes())?,
-                OFlags::DIRECTORY,
-            )?;
-            if root.push(directory)? {
+            if root.push(open_root(layer.as_ref())?)? {
                 break; // opaque
             }
         }
         Ok(root)
     }
 
-    /// The topmost directory itself; `None` in an empty stack.
-    pub fn top(&self) -> Option<BorrowedFd<'_>> {
-        self.places.first().map(|place| place.directory.as_fd())
+    /// The topmost directory itself, and what it is; `None` in an empty stack.
+    pub fn top(&self) -> io::Result<Option<(BorrowedFd<'_>, Stat)>> {
+        let Some(place) = self.places.first() else { return Ok(None) };
+        let mut stat = fstat(&place.directory)?;
+        if let Some(mode) = place.closed {
+            stat.st_mode = stat.st_mode & !0o7777 | mode.as_raw_mode();
+        }
+        Ok(Some((place.directory.as_fd(), stat)))
     }
 
     /// The directory of one place.
@@ -129,18 +140,23 @@ impl Directory {
 
     /// Adds the next lower place; `true` when nothing below it counts.
     fn push(&mut self, directory: OwnedFd) -> io::Result<bool> {
+        let mut place = Place::open(directory)?;
         let mut value = [0; 1];
-        let mark = mark(fgetxattr(&directory, xattr::OPAQUE, &mut value[..]), value)?;
-        self.places.push(Place { directory, by_xattr: mark == b'x' });
+        let mark = mark(fgetxattr(&place.directory, xattr::OPAQUE, &mut value[..]), value)?;
+        place.by_xattr = mark == b'x';
+        self.places.push(place);
         Ok(mark == b'y')
     }
 }
 
-/// Whether a directory hides all that lies below it.
-pub fn is_opaque(path: &Path) -> io::Result<bool> {
-    let mut value = [0; 1];
-    let length = lgetxattr(path, xattr::OPAQUE, &mut value[..]);
-    Ok(mark(length, value)? == b'y')
+/// Whether the root of a layer hides all that lies below it.
+pub fn is_opaque(layer: &Path) -> io::Result<bool> {
+    Directory::default().push(open_root(layer)?)
+}
+
+fn open_root(layer: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(layer.as_os_str().as_encoded_bytes())?;
+    Ok(open(CWD, &path, OFlags::DIRECTORY)?)
 }
 
 /// What overlayfs's attribute says: `y`, `x` or nothing.
@@ -153,6 +169,16 @@ fn mark(length: rustix::io::Result<usize>, value: [u8; 1]) -> io::Result<u8> {
 }
 
 impl Place {
+    fn open(directory: OwnedFd) -> rustix::io::Result<Self> {
+        let bits = fstat(&directory)?.st_mode & 0o7777;
+        let is_closed = bits & 0o500 != 0o500 && !geteuid().is_root();
+        let closed = is_closed.then(|| Mode::from_raw_mode(bits));
+        if let Some(mode) = closed {
+            fchmod(&directory, mode | Mode::RUSR | Mode::XUSR)?;
+        }
+        Ok(Self { directory, by_xattr: false, closed })
+    }
+
     fn hides(&self, name: &CStr) -> bool {
         let stat = statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW);
         stat.is_ok_and(|stat| self.is_whiteout(name, &stat))

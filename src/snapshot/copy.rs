@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, chmodat,
-    chownat, copy_file_range, fstat, ftruncate, futimens, ioctl_ficlone, linkat, mkdirat, mknodat,
-    openat, readlinkat, seek, symlinkat, utimensat,
+    chownat, copy_file_range, ftruncate, futimens, ioctl_ficlone, linkat, mkdirat, mknodat, openat,
+    readlinkat, seek, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
@@ -74,10 +74,11 @@ impl Copier<'_> {
                 None => {}
             }
         }
-        let Some(top) = from.top() else { return Ok(()) };
+        let top = from.top().at("read the layers for", &base.join(path))?;
+        let Some((top, stat)) = top else { return Ok(()) };
         let finish = || {
-            resemble(to, top)?;
-            futimens(to, &times(&fstat(top)?))
+            resemble(to, top, &stat)?;
+            futimens(to, &times(&stat))
         };
         finish().at("set the attributes of", &base.join(path))
     }

@@ -1,10 +1,11 @@
 //! overlayfs: an empty directory to write to, on top of the layers.
 
 use std::fs::{DirBuilder, File};
+use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Gid, Mode, Uid, fchmod, fchown, fstat};
+use rustix::fs::{Gid, Mode, Stat, Uid, fchmod, fchown};
 use rustix::process::{getegid, geteuid};
 
 use crate::layer::copy_xattrs;
@@ -34,16 +35,15 @@ pub(super) fn prepare(layers: &[PathBuf], container: &Path) -> Result<RootMount,
     // What the container sees as the attributes of / are those of the uppermost directory.
     let root = Directory::root(layers).at("open the layers of", container)?;
     let opened = File::open(&upper).at("open", &upper)?;
-    match root.top() {
-        Some(top) => resemble(&opened, top).at("set the attributes of", &upper)?,
+    match root.top().at("look at the layers of", container)? {
+        Some((top, stat)) => resemble(&opened, top, &stat).at("set the attributes of", &upper)?,
         None => fchmod(&opened, Mode::from_raw_mode(0o755)).at("set the mode of", &upper)?,
     }
     Ok(RootMount::Overlay { lowers, upper, work })
 }
 
 /// Owner, attributes and mode of another directory.
-pub(super) fn resemble(directory: &File, model: impl std::os::fd::AsFd) -> rustix::io::Result<()> {
-    let stat = fstat(&model)?;
+pub(super) fn resemble(directory: &File, model: impl AsFd, stat: &Stat) -> rustix::io::Result<()> {
     if (stat.st_uid, stat.st_gid) != (geteuid().as_raw(), getegid().as_raw()) {
         fchown(directory, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
     }
