@@ -1,6 +1,137 @@
 //! Arguments, configuration, output.
+//!
+//! ```text
+//! argv ─► globals, the command's word ─► its Args (flags.rs, clap) ─► cmd/*.rs ─► engine
+//!            │ unknown, or help: the whole tree (cmd/mod.rs)            │
+//!            └────────────► report.rs: error, hint, exit code ◄────────┘
+//! ```
+//!
+//! Only the command that was named is built: the tree of all is for help and completion.
 
+pub mod complete;
+pub mod config;
+pub mod context;
+pub mod environment;
+pub mod error;
 pub mod format;
 pub mod human;
+pub mod list;
+pub mod out;
 pub mod parse;
+pub mod report;
 pub mod table;
+
+mod cmd;
+mod flags;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+pub use cmd::{completion_scripts, manual_pages};
+pub use context::Context;
+pub use error::Error;
+
+use cmd::{Action, Entry};
+use context::Globals;
+use environment::Environment;
+use report::Report;
+
+/// Runs the command line; gives its exit code.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.collect();
+    let environment = Environment::of_process();
+    if environment.get(complete::VARIABLE).is_some() {
+        return complete::answer(arguments);
+    }
+    // Output into a closed pipe ends the command quietly, as it does for any other program.
+    crate::sys::process::default_sigpipe();
+    let report = Report::new(&environment);
+    match split(arguments.get(1..).unwrap_or_default()) {
+        Ok((globals, entry, rest)) => dispatch(environment, globals, entry, rest, &report),
+        Err(Unclear::Usage(error)) => report.error(&error, ""),
+        // Help, the version, or a mistake: clap has the words.
+        Err(Unclear::Tree) => match cmd::tree().try_get_matches_from(&arguments) {
+            Ok(_) => report.clap(
+                &cmd::tree()
+                    .error(clap::error::ErrorKind::MissingSubcommand, "a command is missing"),
+            ),
+            Err(error) => report.clap(&error),
+        },
+    }
+}
+
+fn dispatch(
+    environment: Environment,
+    globals: Globals,
+    entry: &'static Entry,
+    rest: &[OsString],
+    report: &Report,
+) -> ExitCode {
+    let mut path = format!("coracle {}", entry.name);
+    let mut entry = entry;
+    let mut rest = rest;
+    if let Action::Group(entries) = &entry.action {
+        let word = rest.first().and_then(|word| word.to_str());
+        let Some(found) = word.and_then(|word| cmd::find(entries, word)) else {
+            let group = entry.build().bin_name(path).arg_required_else_help(true);
+            let error = group.no_binary_name(true).subcommand_required(true);
+            return match error.try_get_matches_from(rest) {
+                Ok(_) => ExitCode::SUCCESS,
+                Err(error) => report.clap(&error),
+            };
+        };
+        path = format!("{path} {}", found.name);
+        (entry, rest) = (found, &rest[1..]);
+    }
+    let mut command = entry.build().bin_name(path).no_binary_name(true);
+    command.build();
+    let rest = flags::normalize(&command, rest);
+    let matches = match command.try_get_matches_from(rest) {
+        Ok(matches) => matches,
+        Err(error) => return report.clap(&error),
+    };
+    let Action::Run { run, .. } = entry.action else { return ExitCode::SUCCESS };
+    let done = Context::new(environment, globals).and_then(|mut cx| {
+        let done = run(&matches, &mut cx);
+        // What was printed before a failure stays printed.
+        cx.out.flush().and(done)
+    });
+    match done {
+        Ok(code) => code,
+        Err(error) => report.error(&error, entry.name),
+    }
+}
+
+/// Why the command's word was not found.
+enum Unclear {
+    /// An option before it is wrong.
+    Usage(Error),
+    /// clap is to say why.
+    Tree,
+}
+
+type Split<'a> = (Globals, &'static Entry, &'a [OsString]);
+
+/// The options before the command, the command, what stands behind it.
+fn split(arguments: &[OsString]) -> Result<Split<'_>, Unclear> {
+    let mut globals = Globals::default();
+    let mut rest = arguments;
+    while let Some((word, behind)) = rest.split_first() {
+        let word = word.to_str().ok_or(Unclear::Tree)?;
+        rest = behind;
+        if word == "--root" {
+            let (value, behind) = rest.split_first().ok_or(Unclear::Tree)?;
+            globals.root = Some(value.into());
+            rest = behind;
+        } else if let Some(value) = word.strip_prefix("--root=") {
+            globals.root = Some(value.into());
+        } else {
+            let entry = cmd::find(cmd::ENTRIES, word).ok_or(Unclear::Tree)?;
+            if globals.root.as_ref().is_some_and(|root| root.as_os_str().is_empty()) {
+                return Err(Unclear::Usage(Error::usage("--root is empty")));
+            }
+            return Ok((globals, entry, rest));
+        }
+    }
+    Err(Unclear::Tree)
+}

@@ -1,6 +1,7 @@
 //! Texts of the command line to values: pure functions, each with its refusals.
 
 mod environment;
+pub mod filter;
 mod hosts;
 mod limits;
 mod mounts;

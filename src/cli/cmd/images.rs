@@ -1,0 +1,177 @@
+//! `images`
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::super::format::Format;
+use super::super::list::Listing;
+use super::super::parse::filter::{self, Filter};
+use super::super::{Context, Error, complete, human};
+use crate::engine::images::{self, Listed};
+use crate::engine::{Engine, reference};
+use crate::oci::Digest;
+
+const LISTING: Listing = Listing {
+    columns: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
+    headings: &[
+        ("ID", "IMAGE ID"),
+        ("Repository", "REPOSITORY"),
+        ("Tag", "TAG"),
+        ("Digest", "DIGEST"),
+        ("CreatedSince", "CREATED"),
+        ("CreatedAt", "CREATED AT"),
+        ("Size", "SIZE"),
+        ("Platform", "PLATFORM"),
+        ("Containers", "CONTAINERS"),
+    ],
+};
+const WITH_DIGESTS: Listing = Listing {
+    columns: "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
+    ..LISTING
+};
+const FILTERS: &[&str] = &["before", "dangling", "label", "reference", "since"];
+
+/// List images
+#[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
+pub(crate) struct Args {
+    /// Those with this name only; * and ? stand for any letters
+    #[arg(value_name = "REPOSITORY[:TAG]", add = complete::image_names())]
+    repository: Option<String>,
+    /// Those without a name too (they are shown anyway: there are no layers without an image)
+    #[arg(short, long)]
+    all: bool,
+    /// Print IDs alone
+    #[arg(short, long)]
+    quiet: bool,
+    /// Print IDs and digests in full
+    #[arg(long)]
+    no_trunc: bool,
+    /// Show digests
+    #[arg(long)]
+    digests: bool,
+    /// Only where this holds: dangling, reference, label, before or since
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
+    /// Print with a Go template, `table TEMPLATE`, or json
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+}
+
+pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
+    filter::check(&args.filter, FILTERS).map_err(|error| Error::usage(error.0))?;
+    let engine = cx.engine(None, None)?;
+    let mut listed = images::list(engine.store())?;
+    for Filter { key, value } in &args.filter {
+        if key == "before" || key == "since" {
+            let edge = engine.store().resolve(value)?.id;
+            let at = listed.iter().position(|it| it.image.id == edge).unwrap_or(listed.len());
+            // The newest stands first.
+            listed = match key.as_str() {
+                "since" => listed.drain(..at).collect(),
+                _ => listed.drain(at..).skip(1).collect(),
+            };
+        }
+    }
+    let now = jiff::Timestamp::now();
+    let mut items = Vec::new();
+    for image in &listed {
+        if passes(&engine, args, image)? {
+            items.extend(rows(args, image, now));
+        }
+    }
+    if args.quiet && args.format.is_none() {
+        let mut last = None;
+        for item in &items {
+            if last != Some(&item["ID"]) {
+                cx.out.line(item["ID"].as_str().unwrap_or_default())?;
+            }
+            last = Some(&item["ID"]);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let listing = if args.digests { &WITH_DIGESTS } else { &LISTING };
+    listing.print(&mut cx.out, args.format.as_ref(), &items)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn passes(engine: &Engine, args: &Args, listed: &Listed) -> Result<bool, Error> {
+    let wants_labels = args.filter.iter().any(|filter| filter.key == "label");
+    let labels = match wants_labels {
+        true => engine.store().config(&listed.image)?.labels,
+        false => std::collections::BTreeMap::new(),
+    };
+    Ok(filter::passes(&args.filter, |key, value| match key {
+        "dangling" => listed.names.tags.is_empty() == matches!(value, "true" | "1"),
+        "label" => filter::label_holds(value, &labels),
+        "reference" => listed.names.tags.iter().any(|tag| named(value, tag)),
+        _ => true, // before and since cut the list itself
+    }))
+}
+
+/// Whether a pattern, with or without a tag, names a tag.
+fn named(pattern: &str, tag: &str) -> bool {
+    let familiar = reference::familiar(tag);
+    let bare = split(&familiar).0.to_owned();
+    [tag, &familiar, &bare, split(tag).0].iter().any(|name| filter::matches(pattern, name))
+}
+
+/// One row a name; an image without any has one too.
+fn rows(args: &Args, listed: &Listed, now: jiff::Timestamp) -> Vec<Value> {
+    let Listed { image, names } = listed;
+    let wanted = |tag: &&String| args.repository.as_ref().is_none_or(|it| named(it, tag));
+    let id = |id: &Digest| match args.no_trunc {
+        true => id.to_string(),
+        false => id.short().to_owned(),
+    };
+    let created = image.created.as_deref().unwrap_or_default();
+    let row = |repository: &str, tag: &str| {
+        let digest =
+            if names.digests.is_empty() { "<none>".to_owned() } else { image.digest().to_string() };
+        json!({
+            "ID": id(&image.id),
+            "Repository": repository,
+            "Tag": tag,
+            "Digest": digest,
+            "CreatedSince": human::ago(created, now),
+            "CreatedAt": created,
+            "Size": human::size(image.size()),
+            "Platform": image.platform.to_string(),
+        })
+    };
+    if names.tags.is_empty() && args.repository.is_none() {
+        let digest = names.digests.first().map(|digest| reference::familiar(digest));
+        let repository = digest.as_deref().and_then(|it| it.split('@').next());
+        return vec![row(repository.unwrap_or("<none>"), "<none>")];
+    }
+    let tags = names.tags.iter().filter(wanted);
+    tags.map(|tag| {
+        let familiar = reference::familiar(tag);
+        let (repository, tag) = split(&familiar);
+        row(repository, tag)
+    })
+    .collect()
+}
+
+/// `debian:12` to `debian` and `12`.
+fn split(name: &str) -> (&str, &str) {
+    match name.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => (repository, tag),
+        _ => (name, "<none>"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_name_tags_in_every_form() {
+        let tag = "docker.io/library/debian:12";
+        for pattern in ["debian", "debian:12", "deb*", "docker.io/library/debian", "*:12"] {
+            assert!(named(pattern, tag), "{pattern}");
+        }
+        assert!(!named("debian:11", tag) && !named("ubuntu", tag));
+    }
+}

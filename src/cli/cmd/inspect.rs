@@ -1,0 +1,189 @@
+//! `inspect`: docker's JSON, for the fields that coracle has.
+
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+use super::super::format::Format;
+use super::super::{Context, Error, complete};
+use super::ps::state;
+use crate::engine::bundle::signal;
+use crate::engine::container::{Record, State, Status};
+use crate::engine::images::{self, Details};
+use crate::engine::{Engine, container, reference, store};
+
+/// Show all there is to know of containers and images
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print with a Go template, or as json
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Look among these only
+    #[arg(long = "type", value_name = "KIND")]
+    kind: Option<Kind>,
+    /// Names, IDs or beginnings of IDs
+    #[arg(required = true, value_name = "NAME|ID", add = complete::object_names())]
+    names: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Container,
+    Image,
+}
+
+pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
+    let engine = cx.engine(None, None)?;
+    let mut found = Vec::new();
+    // One that is missing does not hide the others.
+    let looked_up = cx.each(&args.names, |_, name| {
+        found.push(look_up(&engine, args.kind, name)?);
+        Ok(())
+    });
+    match &args.format {
+        None | Some(Format::Usual) => {
+            let text = serde_json::to_string_pretty(&found).map_err(std::io::Error::from);
+            cx.out.line(text.map_err(Error::Output)?)?;
+        }
+        Some(Format::Json) => cx.out.line(Value::Array(found))?,
+        Some(Format::Template(template) | Format::Table(template)) => {
+            for value in &found {
+                cx.out.line(template.render(value)?)?;
+            }
+        }
+    }
+    looked_up.map(|()| ExitCode::SUCCESS)
+}
+
+fn look_up(engine: &Engine, kind: Option<Kind>, name: &str) -> Result<Value, Error> {
+    if kind != Some(Kind::Image) {
+        match engine.container(name) {
+            Ok((record, status)) => return Ok(of_container(&record, status)),
+            Err(crate::engine::Error::Container(container::Error::NoSuchContainer { .. }))
+                if kind.is_none() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match images::inspect(engine.store(), name) {
+        Ok(details) => Ok(of_image(&details)),
+        Err(images::Error::Store(store::Error::NoSuchImage { .. })) if kind.is_none() => {
+            Err(Error::NoSuchObject(name.to_owned()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// docker writes this for a time that has not come.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+fn of_container(record: &Record, status: Status) -> Value {
+    let config = &record.config;
+    let (started, finished, pid) = match &record.state {
+        State::Created => (NEVER, NEVER, 0),
+        State::Running { process, started } => {
+            (started.as_str(), NEVER, if status == Status::Running { process.pid } else { 0 })
+        }
+        State::Stopped { started, finished, .. } => (started.as_str(), finished.as_str(), 0),
+    };
+    let code = if let Status::Stopped(code) = status { code } else { 0 };
+    let (path, args) = config.args.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+    let mounts: Vec<Value> = config.mounts.iter().map(mount).collect();
+    json!({
+        "Id": record.id,
+        "Created": record.created,
+        "Path": path,
+        "Args": args,
+        "State": {
+            "Status": state(status),
+            "Running": status == Status::Running,
+            "Paused": false,
+            "Restarting": false,
+            "OOMKilled": false,
+            "Dead": false,
+            "Pid": pid,
+            "ExitCode": code,
+            "Error": "",
+            "StartedAt": started,
+            "FinishedAt": finished,
+        },
+        "Image": record.image_id,
+        "Name": format!("/{}", record.name),
+        "RestartCount": 0,
+        "Driver": config.driver,
+        "Platform": "linux",
+        "HostConfig": {
+            "NetworkMode": config.network,
+            "AutoRemove": record.remove,
+            "Privileged": config.privileged,
+            "ReadonlyRootfs": config.read_only,
+            "Init": config.init,
+            "Annotations": config.annotations,
+        },
+        "Mounts": mounts,
+        "Config": {
+            "Hostname": config.hostname,
+            "User": config.user,
+            "AttachStdin": config.interactive,
+            "Tty": config.tty,
+            "OpenStdin": config.interactive,
+            "Env": config.env,
+            "Cmd": config.args,
+            "Image": reference::familiar(&record.image),
+            "WorkingDir": config.cwd,
+            "Labels": config.labels,
+            "StopSignal": signal::name(config.stop_signal),
+        },
+        "NetworkSettings": {"Networks": {&config.network: {}}, "Ports": {}, "IPAddress": ""},
+    })
+}
+
+fn mount(mount: &container::MountPoint) -> Value {
+    json!({
+        "Type": mount.kind,
+        "Source": mount.source,
+        "Destination": mount.target,
+        "Mode": if mount.writable { "rw" } else { "ro" },
+        "RW": mount.writable,
+        "Propagation": "rprivate",
+    })
+}
+
+fn of_image(details: &Details) -> Value {
+    let Details { image, names, config } = details;
+    let familiar = |names: &[String]| -> Vec<String> {
+        names.iter().map(|name| reference::familiar(name)).collect()
+    };
+    let set = |paths: &[String]| -> Value {
+        paths.iter().map(|path| (path.clone(), json!({}))).collect::<serde_json::Map<_, _>>().into()
+    };
+    let digest = |it: &crate::engine::store::Image| {
+        it.layers.iter().map(|l| l.diff_id.clone()).collect::<Vec<_>>()
+    };
+    json!({
+        "Id": image.id,
+        "RepoTags": familiar(&names.tags),
+        "RepoDigests": familiar(&names.digests),
+        "Created": image.created,
+        "Author": config.author.as_deref().unwrap_or_default(),
+        "Architecture": image.platform.architecture,
+        "Variant": image.platform.variant.as_deref().unwrap_or_default(),
+        "Os": image.platform.os,
+        "Size": image.size(),
+        "Digest": image.digest(),
+        "Config": {
+            "User": config.user,
+            "ExposedPorts": set(&config.exposed_ports),
+            "Env": config.env,
+            "Entrypoint": config.entrypoint,
+            "Cmd": config.cmd,
+            "Volumes": set(&config.volumes),
+            "WorkingDir": config.working_dir,
+            "Labels": config.labels,
+            "StopSignal": config.stop_signal.as_deref().unwrap_or_default(),
+            "Shell": config.shell,
+        },
+        "RootFS": {"Type": "layers", "Layers": digest(image)},
+        "History": config.history,
+    })
+}

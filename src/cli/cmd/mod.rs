@@ -1,0 +1,159 @@
+//! The commands: one file each, its arguments and what it does with them.
+
+mod completion;
+mod generate;
+mod hello;
+mod images;
+mod inspect;
+mod ps;
+mod rm;
+mod rmi;
+mod tag;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
+
+use super::{Context, Error};
+
+pub use completion::scripts as completion_scripts;
+pub use generate::manual_pages;
+
+/// A command: its name and what it takes.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: &'static str,
+    aliases: &'static [&'static str],
+    hidden: bool,
+    pub(super) action: Action,
+}
+
+/// What a command is.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// Commands about one kind of thing.
+    Group(&'static [Entry]),
+    /// Something to do.
+    Run {
+        build: fn(Command) -> Command,
+        run: fn(&ArgMatches, &mut Context) -> Result<ExitCode, Error>,
+    },
+}
+
+macro_rules! entry {
+    ($module:ident, $name:literal $(, alias $alias:literal)* $(, hidden $hidden:literal)?) => {
+        Entry {
+            name: $name,
+            aliases: &[$($alias),*],
+            hidden: false $(|| $hidden)?,
+            action: Action::Run {
+                build: $module::Args::augment_args,
+                run: |matches, cx| {
+                    let args = $module::Args::from_arg_matches(matches)
+                        .map_err(|error| Error::usage(error.to_string()))?;
+                    $module::run(&args, cx)
+                },
+            },
+        }
+    };
+}
+
+macro_rules! group {
+    ($name:literal, $entries:expr) => {
+        Entry { name: $name, aliases: &[], hidden: false, action: Action::Group($entries) }
+    };
+}
+
+/// Every command, in the order in which help shows them.
+pub(super) const ENTRIES: &[Entry] = &[
+    entry!(ps, "ps"),
+    entry!(rm, "rm"),
+    entry!(images, "images"),
+    entry!(rmi, "rmi"),
+    entry!(tag, "tag"),
+    entry!(inspect, "inspect"),
+    entry!(version, "version"),
+    entry!(completion, "completion"),
+    group!("container", CONTAINER),
+    group!("image", IMAGE),
+    entry!(hello, "hello", hidden true),
+    entry!(generate, "generate", hidden true),
+];
+
+const CONTAINER: &[Entry] = &[
+    entry!(inspect, "inspect"),
+    entry!(ps, "ls", alias "list", alias "ps"),
+    entry!(rm, "rm", alias "remove"),
+];
+
+const IMAGE: &[Entry] = &[
+    entry!(inspect, "inspect"),
+    entry!(images, "ls", alias "list"),
+    entry!(rmi, "rm", alias "remove"),
+    entry!(tag, "tag"),
+];
+
+/// The command called `word`.
+pub(super) fn find(entries: &'static [Entry], word: &str) -> Option<&'static Entry> {
+    entries.iter().find(|entry| entry.name == word || entry.aliases.contains(&word))
+}
+
+impl Entry {
+    /// The command for clap.
+    pub(super) fn build(&self) -> Command {
+        let command = Command::new(self.name)
+            .visible_aliases(self.aliases.iter().copied())
+            .hide(self.hidden)
+            .args_override_self(true);
+        match &self.action {
+            Action::Run { build, .. } => build(command),
+            Action::Group(entries) => {
+                let what = if self.name == "image" { "images" } else { "containers" };
+                command
+                    .about(format!("Commands about {what}"))
+                    .subcommands(entries.iter().map(Self::build))
+                    .subcommand_required(true)
+                    .disable_help_subcommand(true)
+            }
+        }
+    }
+}
+
+/// All commands as clap sees them: for help, completion and the manual pages.
+pub(super) fn tree() -> Command {
+    Command::new("coracle")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Containers in one static binary: no root, no daemon, no helper program")
+        .arg(
+            clap::Arg::new("root")
+                .long("root")
+                .value_name("DIRECTORY")
+                .value_hint(clap::ValueHint::DirPath)
+                .help("Keep images and containers there [default: $XDG_DATA_HOME/coracle]"),
+        )
+        .arg_required_else_help(true)
+        .subcommand_required(true)
+        .subcommands(ENTRIES.iter().map(Entry::build))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        tree().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        for command in tree().get_subcommands() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!about.is_empty() && !about.ends_with('.'), "{}", command.get_name());
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} {}", command.get_name(), arg.get_id());
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! `rm`
+
+use std::process::ExitCode;
+
+use super::super::{Context, Error, complete};
+use crate::engine::{Removal, Removed};
+
+/// Remove containers and all that they wrote
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Kill those that run; take those that are not there for removed
+    #[arg(short, long)]
+    force: bool,
+    /// Names, IDs or beginnings of IDs
+    #[arg(required = true, value_name = "CONTAINER", add = complete::container_names())]
+    containers: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
+    let engine = cx.engine(None, None)?;
+    let removal = Removal { force: args.force };
+    // One failure does not spare the rest; the exit code tells.
+    cx.each(&args.containers, |cx, query| match engine.remove_container(query, removal)? {
+        // The name as it was given, as docker echoes it.
+        Removed::Container { .. } => cx.out.line(query),
+        Removed::Nothing => Ok(()),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,26 @@
+//! `tag`
+
+use std::process::ExitCode;
+
+use super::super::{Context, Error, complete};
+use crate::engine::images;
+use crate::engine::reference::Reference;
+
+/// Give an image one more name
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The image: a name, an ID or the beginning of one
+    #[arg(value_name = "IMAGE", add = complete::image_names())]
+    image: String,
+    /// The name, with a tag or for :latest
+    #[arg(value_name = "NAME[:TAG]")]
+    name: Reference,
+}
+
+pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
+    if args.name.digest().is_some() {
+        return Err(Error::usage("refusing to create a tag with a digest reference"));
+    }
+    images::tag(cx.engine(None, None)?.store(), &args.image, &args.name)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,117 @@
+//! What a command works with.
+
+use std::path::PathBuf;
+
+use super::Error;
+use super::config::Config;
+use super::environment::Environment;
+use super::out::Out;
+use super::report::Report;
+use crate::engine::snapshot::Driver;
+use crate::engine::{Engine, Options, userns};
+
+/// Options that stand before the command.
+#[derive(Clone, Debug, Default)]
+pub struct Globals {
+    /// `--root`
+    pub root: Option<PathBuf>,
+}
+
+/// Output, environment and configuration: what a command is given beside its arguments.
+#[derive(Debug)]
+pub struct Context {
+    /// stdout.
+    pub out: Out,
+    /// stderr.
+    pub report: Report,
+    /// The variables.
+    pub environment: Environment,
+    /// The files.
+    pub config: Config,
+    globals: Globals,
+}
+
+impl Context {
+    /// Reads the configuration; opens nothing yet.
+    pub fn new(environment: Environment, globals: Globals) -> Result<Self, Error> {
+        let config = Config::load(&environment)?;
+        let report = Report::new(&environment);
+        Ok(Self { out: Out::new(), report, environment, config, globals })
+    }
+
+    /// Where the store is: `--root`, `CORACLE_ROOT`, the configuration, `$XDG_DATA_HOME/coracle`.
+    pub fn root(&self) -> Result<PathBuf, Error> {
+        let variable = self.environment.get("CORACLE_ROOT").filter(|root| !root.is_empty());
+        let data = || Some(self.environment.data_home()?.join("coracle"));
+        let root = self
+            .globals
+            .root
+            .clone()
+            .or(variable.map(PathBuf::from))
+            .or_else(|| self.config.root.clone())
+            .or_else(data)
+            .ok_or_else(|| Error::usage("no home directory: HOME is not set, name a --root"))?;
+        std::path::absolute(&root).map_err(|source| Error::File {
+            action: "find",
+            path: root,
+            source,
+        })
+    }
+
+    /// The engine, with what the command line says before what the files say.
+    pub fn engine(
+        &self,
+        driver: Option<Driver>,
+        userns: Option<userns::Request>,
+    ) -> Result<Engine, Error> {
+        let configured = |key: &str, error: String| Error::usage(format!("{key}: {error}"));
+        let driver = match (driver, &self.config.storage_driver) {
+            (None, Some(name)) => {
+                Some(driver_named(name).map_err(|error| configured("storage-driver", error))?)
+            }
+            (driver, _) => driver,
+        };
+        let userns = match (userns, &self.config.userns) {
+            (None, Some(text)) => text
+                .parse()
+                .map_err(|error: userns::InvalidRequest| configured("userns", error.to_string()))?,
+            (userns, _) => userns.unwrap_or_default(),
+        };
+        let path = self.environment.get("PATH").unwrap_or_default();
+        Ok(Engine::open(Options { root: self.root()?, driver, userns, path })?)
+    }
+
+    /// Does `each` for every item: one failure is told and does not spare the rest.
+    pub fn each<T>(
+        &mut self,
+        items: &[T],
+        mut each: impl FnMut(&mut Self, &T) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut failures = Vec::new();
+        for item in items {
+            if let Err(error) = each(self, item) {
+                failures.push(error);
+            }
+        }
+        match failures.len() {
+            0 => Ok(()),
+            1 => failures.pop().map_or(Ok(()), Err),
+            _ => {
+                self.out.flush()?;
+                for error in &failures {
+                    self.report.tell(error);
+                }
+                Err(Error::Told)
+            }
+        }
+    }
+}
+
+/// `overlay` or `copy`.
+pub fn driver_named(name: &str) -> Result<Driver, String> {
+    match name {
+        "overlay" | "overlayfs" => Ok(Driver::Overlay),
+        "copy" | "vfs" => Ok(Driver::Copy),
+        _ => Err(format!("no storage driver is called {name:?}: want overlay or copy")),
+    }
+}

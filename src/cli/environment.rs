@@ -1,0 +1,126 @@
+//! The process's environment, read here and nowhere below.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::PathBuf;
+
+/// Variables of the environment.
+pub struct Environment {
+    look_up: fn(&OsStr) -> Option<OsString>,
+}
+
+impl fmt::Debug for Environment {
+    /// Without the values: some are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Environment")
+    }
+}
+
+impl Environment {
+    /// This process's.
+    pub fn of_process() -> Self {
+        Self { look_up: |name| std::env::var_os(name) }
+    }
+
+    /// One that a test made up.
+    pub fn of(look_up: fn(&OsStr) -> Option<OsString>) -> Self {
+        Self { look_up }
+    }
+
+    /// A variable.
+    pub fn get(&self, name: impl AsRef<OsStr>) -> Option<OsString> {
+        (self.look_up)(name.as_ref())
+    }
+
+    /// A variable that holds something readable.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.get(name)?.into_string().ok().filter(|value| !value.is_empty())
+    }
+
+    /// A variable that holds an absolute path; others are ignored, as the XDG base directory
+    /// specification has it.
+    pub fn path(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+
+    /// The home directory: of the environment, else of the user database's file.
+    pub fn home(&self) -> Option<PathBuf> {
+        self.path("HOME").or_else(home_from_passwd)
+    }
+
+    /// `$XDG_DATA_HOME`
+    pub fn data_home(&self) -> Option<PathBuf> {
+        self.path("XDG_DATA_HOME").or_else(|| Some(self.home()?.join(".local/share")))
+    }
+
+    /// `$XDG_CONFIG_HOME`
+    pub fn config_home(&self) -> Option<PathBuf> {
+        self.path("XDG_CONFIG_HOME").or_else(|| Some(self.home()?.join(".config")))
+    }
+
+    /// Files that may hold logins, in order of precedence (containers-auth.json(5), then docker's).
+    pub fn auth_files(&self) -> Vec<PathBuf> {
+        if let Some(file) = self.get("REGISTRY_AUTH_FILE").filter(|file| !file.is_empty()) {
+            return vec![file.into()];
+        }
+        let docker = self
+            .path("DOCKER_CONFIG")
+            .or_else(|| Some(self.home()?.join(".docker")))
+            .map(|directory| directory.join("config.json"));
+        let containers = |directory: PathBuf| directory.join("containers/auth.json");
+        [self.path("XDG_RUNTIME_DIR").map(containers), self.config_home().map(containers), docker]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// Directories that hold a directory of certificates for each registry
+    /// (containers-certs.d(5), then docker's).
+    pub fn certs_directories(&self) -> Vec<PathBuf> {
+        let config = self.config_home();
+        let own = ["coracle/certs.d", "containers/certs.d", "docker/certs.d"];
+        let own = own.into_iter().filter_map(|name| Some(config.as_ref()?.join(name)));
+        let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
+        own.chain(system.into_iter().map(PathBuf::from)).collect()
+    }
+}
+
+/// Read from the file itself: a static binary has no libc that would ask other databases.
+fn home_from_passwd() -> Option<PathBuf> {
+    let text = std::fs::read_to_string("/etc/passwd").ok()?;
+    let own = rustix::process::getuid().as_raw().to_string();
+    let line = text.lines().find(|line| line.split(':').nth(2) == Some(own.as_str()))?;
+    line.split(':').nth(5).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variables(name: &OsStr) -> Option<OsString> {
+        let value = match name.to_str()? {
+            "HOME" => "/home/me",
+            "XDG_RUNTIME_DIR" => "/run/user/1000",
+            "XDG_DATA_HOME" => "relative",
+            _ => return None,
+        };
+        Some(value.into())
+    }
+
+    #[test]
+    fn relative_directories_are_ignored() {
+        let environment = Environment::of(variables);
+        assert_eq!(environment.data_home(), Some("/home/me/.local/share".into()));
+    }
+
+    #[test]
+    fn logins_are_looked_for_in_order() {
+        let files = Environment::of(variables).auth_files();
+        let want = [
+            "/run/user/1000/containers/auth.json",
+            "/home/me/.config/containers/auth.json",
+            "/home/me/.docker/config.json",
+        ];
+        assert_eq!(files, want.map(PathBuf::from));
+    }
+}

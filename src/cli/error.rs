@@ -1,0 +1,105 @@
+//! Whatever a command may fail with.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::{config, format};
+use crate::diagnose::{Diagnose, Hint};
+use crate::engine::{self, images, pull, reference, registry, store};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The command line asks for what cannot be.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What would be right.
+        hint: Option<Hint>,
+    },
+    /// `--tty` without a terminal.
+    #[error("the input device is not a TTY")]
+    NotATerminal,
+    /// A file named on the command line cannot be used.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// stdout is closed or full.
+    #[error("cannot write the output: {0}")]
+    Output(#[source] io::Error),
+    /// Neither a container nor an image.
+    #[error("No such object: {0}")]
+    NoSuchObject(String),
+    /// One of several objects failed; each was told about.
+    #[error("some of it failed")]
+    Told,
+    /// The configuration file.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// `--format`
+    #[error(transparent)]
+    Format(#[from] format::Error),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] engine::Error),
+    /// A pull.
+    #[error(transparent)]
+    Pull(#[from] pull::Error),
+    /// An image.
+    #[error(transparent)]
+    Images(#[from] images::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The name of an image.
+    #[error(transparent)]
+    Reference(#[from] reference::Error),
+    /// A registry or an archive.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+}
+
+impl Error {
+    /// What is wrong with the command line.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: None }
+    }
+}
+
+impl Diagnose for Error {
+    fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Usage { hint, .. } => hint.clone(),
+            Self::NotATerminal => {
+                Some(Hint::new("drop -t: it needs a terminal, and stdin is none here"))
+            }
+            Self::Format(format::Error::NoField { field, known }) => known_fields(field, known),
+            Self::Config(error) => error.hint(),
+            Self::Engine(error) => error.hint(),
+            Self::Pull(error) => error.hint(),
+            Self::Images(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Reference(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
+            Self::Format(format::Error::Syntax(_) | format::Error::Evaluation(_))
+            | Self::File { .. }
+            | Self::Output(_)
+            | Self::NoSuchObject(_)
+            | Self::Told => None,
+        }
+    }
+}
+
+fn known_fields(field: &str, known: &[String]) -> Option<Hint> {
+    if let Some(name) = known.iter().find(|name| name.eq_ignore_ascii_case(field)) {
+        return Some(Hint::new(format!("did you mean .{name}?")));
+    }
+    (!known.is_empty()).then(|| Hint::new(format!("there are {}", known.join(", "))))
+}

@@ -1,0 +1,52 @@
+//! Lists as docker prints them: a table, a template for each item, JSON lines, or IDs alone.
+
+use serde_json::{Map, Value};
+
+use super::Error;
+use super::format::{Format, Template};
+use super::out::Out;
+use super::report::escape;
+use super::table::Table;
+
+/// How a kind of thing is listed.
+#[derive(Debug)]
+pub struct Listing {
+    /// The usual columns, as a template.
+    pub columns: &'static str,
+    /// Fields and the headings above them.
+    pub headings: &'static [(&'static str, &'static str)],
+}
+
+impl Listing {
+    /// Prints `items`, each an object with the fields of `headings`.
+    pub fn print(
+        &self,
+        out: &mut Out,
+        format: Option<&Format>,
+        items: &[Value],
+    ) -> Result<(), Error> {
+        match format {
+            None | Some(Format::Usual) => self.table(out, &Template::new(self.columns)?, items),
+            Some(Format::Table(template)) => self.table(out, template, items),
+            Some(Format::Json) => items.iter().try_for_each(|item| out.line(item)),
+            Some(Format::Template(template)) => {
+                // Rendered before anything is printed: a wrong field gives no half of a list.
+                let lines = items.iter().map(|item| template.render(item));
+                let lines: Vec<String> = lines.collect::<Result<_, _>>()?;
+                lines.iter().try_for_each(|line| out.line(line))
+            }
+        }
+    }
+
+    fn table(&self, out: &mut Out, template: &Template, items: &[Value]) -> Result<(), Error> {
+        let headings = self.headings.iter();
+        let headings: Map<String, Value> =
+            headings.map(|(field, heading)| ((*field).to_owned(), (*heading).into())).collect();
+        let mut lines = vec![template.render(&headings.into())?];
+        for item in items {
+            lines.push(escape(&template.render(item)?).replace('\n', "\\n"));
+        }
+        let table = Table::from_lines(lines.iter().map(String::as_str));
+        table.lines().iter().try_for_each(|line| out.line(line))
+    }
+}

@@ -1,0 +1,51 @@
+//! stdout: results only.
+
+use std::fmt::Display;
+use std::io::{BufWriter, IsTerminal, Stdout, Write};
+
+use super::Error;
+use super::report::escape;
+
+/// stdout, written in large pieces.
+#[derive(Debug)]
+pub struct Out {
+    writer: BufWriter<Stdout>,
+    terminal: bool,
+}
+
+impl Out {
+    /// The process's stdout.
+    pub fn new() -> Self {
+        let stdout = std::io::stdout();
+        let terminal = stdout.is_terminal();
+        Self { writer: BufWriter::new(stdout), terminal }
+    }
+
+    /// A line; what would move a terminal's cursor is escaped where there is one.
+    pub fn line(&mut self, text: impl Display) -> Result<(), Error> {
+        self.text(format_args!("{text}\n"))
+    }
+
+    /// A text without an end of line of its own.
+    pub fn text(&mut self, text: impl Display) -> Result<(), Error> {
+        let text = text.to_string();
+        let text = if self.terminal { escape(&text) } else { text };
+        self.bytes(text.as_bytes())
+    }
+
+    /// Bytes as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.writer.write_all(bytes).map_err(Error::Output)
+    }
+
+    /// Writes out what is held back: before a fork, and at the end.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.writer.flush().map_err(Error::Output)
+    }
+}
+
+impl Default for Out {
+    fn default() -> Self {
+        Self::new()
+    }
+}
