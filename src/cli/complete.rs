@@ -9,7 +9,7 @@ use clap_complete::env::CompleteEnv;
 use super::cmd;
 use super::context::{Context, Globals};
 use super::environment::Environment;
-use crate::engine::{Engine, images, reference};
+use crate::engine::{Engine, reference};
 
 /// Set by the completion scripts; nothing else costs the normal path anything.
 pub const VARIABLE: &str = "CORACLE_COMPLETE";
@@ -58,7 +58,7 @@ fn matching(typed: &OsStr, names: fn(&Engine) -> Vec<String>) -> Vec<CompletionC
 }
 
 fn images(engine: &Engine) -> Vec<String> {
-    let listed = images::list(engine.store()).unwrap_or_default();
+    let listed = engine.images().unwrap_or_default();
     let tags = listed.into_iter().flat_map(|listed| listed.names.tags);
     tags.map(|tag| reference::familiar(&tag)).collect()
 }

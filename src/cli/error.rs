@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{config, format};
 use crate::diagnose::{Diagnose, Hint};
-use crate::engine::{self, images, pull, reference, registry, store};
+use crate::engine::{self, reference, registry, store};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -49,12 +49,6 @@ pub enum Error {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] engine::Error),
-    /// A pull.
-    #[error(transparent)]
-    Pull(#[from] pull::Error),
-    /// An image.
-    #[error(transparent)]
-    Images(#[from] images::Error),
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -83,8 +77,6 @@ impl Diagnose for Error {
             Self::Format(format::Error::NoField { field, known }) => known_fields(field, known),
             Self::Config(error) => error.hint(),
             Self::Engine(error) => error.hint(),
-            Self::Pull(error) => error.hint(),
-            Self::Images(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Reference(error) => error.hint(),
             Self::Registry(error) => error.hint(),

@@ -57,9 +57,10 @@ impl Report {
     fn line(self, word: &str, colour: &str, text: &str) {
         let text = escape(text);
         // With stderr gone there is nobody to tell.
-        let _ = match self.colour {
-            true => writeln!(std::io::stderr(), "\x1b[{colour}m{word}:\x1b[0m {text}"),
-            false => writeln!(std::io::stderr(), "{word}: {text}"),
+        let _ = if self.colour {
+            writeln!(std::io::stderr(), "\x1b[{colour}m{word}:\x1b[0m {text}")
+        } else {
+            writeln!(std::io::stderr(), "{word}: {text}")
         };
     }
 
@@ -108,9 +109,8 @@ pub fn escape(text: &str) -> String {
     if text.chars().all(visible) {
         return text.to_owned();
     }
-    let shown = |c: char| match visible(c) {
-        true => c.to_string(),
-        false => c.escape_default().to_string(),
+    let shown = |c: char| {
+        if visible(c) { c.to_string() } else { c.escape_default().to_string() }
     };
     text.chars().map(shown).collect()
 }

@@ -1,5 +1,6 @@
 //! `hello`: inside the image that is in the binary, tells how it was run.
 
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
@@ -73,7 +74,7 @@ fn root(mountinfo: &str) -> String {
     };
     let mut text = kind.unwrap_or("unknown").to_owned();
     if layers > 0 {
-        text.push_str(&format!(" over {layers} layer{}", if layers == 1 { "" } else { "s" }));
+        let _ = write!(text, " over {layers} layer{}", if layers == 1 { "" } else { "s" });
     }
     text.push_str(if read_only { ", read-only" } else { "" });
     text

@@ -8,7 +8,7 @@ use super::super::format::Format;
 use super::super::list::Listing;
 use super::super::parse::filter::{self, Filter};
 use super::super::{Context, Error, complete, human};
-use crate::engine::images::{self, Listed};
+use crate::engine::images::Listed;
 use crate::engine::{Engine, reference};
 use crate::oci::Digest;
 
@@ -62,7 +62,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     filter::check(&args.filter, FILTERS).map_err(|error| Error::usage(error.0))?;
     let engine = cx.engine(None, None)?;
-    let mut listed = images::list(engine.store())?;
+    let mut listed = engine.images()?;
     for Filter { key, value } in &args.filter {
         if key == "before" || key == "since" {
             let edge = engine.store().resolve(value)?.id;
@@ -98,9 +98,10 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
 
 fn passes(engine: &Engine, args: &Args, listed: &Listed) -> Result<bool, Error> {
     let wants_labels = args.filter.iter().any(|filter| filter.key == "label");
-    let labels = match wants_labels {
-        true => engine.store().config(&listed.image)?.labels,
-        false => std::collections::BTreeMap::new(),
+    let labels = if wants_labels {
+        engine.store().config(&listed.image)?.labels
+    } else {
+        std::collections::BTreeMap::new()
     };
     Ok(filter::passes(&args.filter, |key, value| match key {
         "dangling" => listed.names.tags.is_empty() == matches!(value, "true" | "1"),
@@ -121,9 +122,8 @@ fn named(pattern: &str, tag: &str) -> bool {
 fn rows(args: &Args, listed: &Listed, now: jiff::Timestamp) -> Vec<Value> {
     let Listed { image, names } = listed;
     let wanted = |tag: &&String| args.repository.as_ref().is_none_or(|it| named(it, tag));
-    let id = |id: &Digest| match args.no_trunc {
-        true => id.to_string(),
-        false => id.short().to_owned(),
+    let id = |id: &Digest| {
+        if args.no_trunc { id.to_string() } else { id.short().to_owned() }
     };
     let created = image.created.as_deref().unwrap_or_default();
     let row = |repository: &str, tag: &str| {

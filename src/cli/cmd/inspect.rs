@@ -11,7 +11,7 @@ use super::ps::state;
 use crate::engine::bundle::signal;
 use crate::engine::container::{Record, State, Status};
 use crate::engine::images::{self, Details};
-use crate::engine::{Engine, container, reference, store};
+use crate::engine::{self, Engine, container, reference, store};
 
 /// Show all there is to know of containers and images
 #[derive(Debug, clap::Args)]
@@ -60,14 +60,16 @@ fn look_up(engine: &Engine, kind: Option<Kind>, name: &str) -> Result<Value, Err
     if kind != Some(Kind::Image) {
         match engine.container(name) {
             Ok((record, status)) => return Ok(of_container(&record, status)),
-            Err(crate::engine::Error::Container(container::Error::NoSuchContainer { .. }))
+            Err(engine::Error::Container(container::Error::NoSuchContainer { .. }))
                 if kind.is_none() => {}
             Err(error) => return Err(error.into()),
         }
     }
-    match images::inspect(engine.store(), name) {
+    match engine.image(name) {
         Ok(details) => Ok(of_image(&details)),
-        Err(images::Error::Store(store::Error::NoSuchImage { .. })) if kind.is_none() => {
+        Err(engine::Error::Image(images::Error::Store(store::Error::NoSuchImage { .. })))
+            if kind.is_none() =>
+        {
             Err(Error::NoSuchObject(name.to_owned()))
         }
         Err(error) => Err(error.into()),

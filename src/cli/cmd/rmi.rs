@@ -3,8 +3,7 @@
 use std::process::ExitCode;
 
 use super::super::{Context, Error, complete};
-use crate::engine::container::Status;
-use crate::engine::{Engine, images, store};
+use crate::engine::{self, images, store};
 
 /// Remove images
 #[derive(Debug, clap::Args)]
@@ -19,12 +18,10 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
-    let users = users(&engine)?;
-    let removed = cx.each(&args.images, |cx, query| {
-        let removed = match images::remove(engine.store(), query, args.force, &users) {
-            Err(images::Error::Store(store::Error::NoSuchImage { .. })) if args.force => {
-                return Ok(());
-            }
+    let owners = engine.enter_owners()?;
+    cx.each(&args.images, |cx, query| {
+        let removed = match engine.remove_image(query, args.force, owners) {
+            Err(error) if args.force && is_missing(&error) => return Ok(()),
             removed => removed?,
         };
         for part in removed {
@@ -34,19 +31,15 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
             }
         }
         Ok(())
-    });
-    let in_use = engine.layers_in_use()?;
-    let owners = engine.enter_owners()?;
-    images::collect(engine.store(), &in_use, owners)?;
-    removed.map(|()| ExitCode::SUCCESS)
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn users(engine: &Engine) -> Result<Vec<images::User>, Error> {
-    let containers = engine.containers()?;
-    let user = |(record, status): (crate::engine::container::Record, Status)| images::User {
-        container: record.id,
-        image: record.image_id,
-        running: status == Status::Running,
-    };
-    Ok(containers.into_iter().map(user).collect())
+fn is_missing(error: &engine::Error) -> bool {
+    use store::Error::NoSuchImage;
+    matches!(
+        error,
+        engine::Error::Store(NoSuchImage { .. })
+            | engine::Error::Image(images::Error::Store(NoSuchImage { .. }))
+    )
 }

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use super::super::{Context, Error, complete};
-use crate::engine::images;
 use crate::engine::reference::Reference;
 
 /// Give an image one more name
@@ -21,6 +20,6 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     if args.name.digest().is_some() {
         return Err(Error::usage("refusing to create a tag with a digest reference"));
     }
-    images::tag(cx.engine(None, None)?.store(), &args.image, &args.name)?;
+    cx.engine(None, None)?.tag(&args.image, &args.name)?;
     Ok(ExitCode::SUCCESS)
 }
