@@ -1,0 +1,233 @@
+//! Why a source did not give what it was asked for.
+
+use std::path::PathBuf;
+
+use crate::diagnose::{Diagnose, Hint};
+use crate::oci::{Digest, Platform};
+
+/// Why a source did not give what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file of a layout or archive.
+    #[error("cannot read {what}: {source}")]
+    Io {
+        /// What was read.
+        what: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file with logins.
+    #[error("cannot read the logins in {}: {source}", path.display())]
+    AuthFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A credential helper.
+    #[error("the credential helper {name} failed: {message}")]
+    Helper {
+        /// Its name.
+        name: String,
+        /// What it said.
+        message: String,
+    },
+    /// Certificates that cannot be used.
+    #[error("cannot set up TLS for {registry}: {why}")]
+    Tls {
+        /// The registry.
+        registry: String,
+        /// Why not.
+        why: String,
+    },
+    /// Nobody answers.
+    #[error("cannot reach {registry}: {why}")]
+    Unreachable {
+        /// The registry.
+        registry: String,
+        /// Why not.
+        why: String,
+        /// What stands in the way, where it is known.
+        cause: Cause,
+    },
+    /// The registry has no such image, or does not say.
+    #[error(
+        "pull access denied for {image}, repository does not exist or may require 'docker login': {registry} answered {status}{said}"
+    )]
+    Denied {
+        /// The image.
+        image: String,
+        /// The registry.
+        registry: String,
+        /// Its status.
+        status: u16,
+        /// What it said.
+        said: String,
+        /// Whether a login was sent.
+        login: bool,
+    },
+    /// The login was refused.
+    #[error("unauthorized: authentication required: {registry} refused {image} ({status}{said})")]
+    Unauthorized {
+        /// The image.
+        image: String,
+        /// The registry.
+        registry: String,
+        /// Its status.
+        status: u16,
+        /// What it said.
+        said: String,
+        /// Whether a login was sent.
+        login: bool,
+    },
+    /// The repository has no such tag or digest.
+    #[error("manifest unknown: {registry} has no {image}{said}")]
+    NotFound {
+        /// The image.
+        image: String,
+        /// The registry.
+        registry: String,
+        /// What it said.
+        said: String,
+    },
+    /// Too many requests.
+    #[error("toomanyrequests: {registry} asks to wait{} before the next pull{said}",
+        wait_seconds.map_or_else(String::new, |seconds| format!(" {seconds} seconds")))]
+    TooMany {
+        /// The registry.
+        registry: String,
+        /// What it said.
+        said: String,
+        /// How long.
+        wait_seconds: Option<u64>,
+    },
+    /// Another answer than was to be expected.
+    #[error("{registry} answered {status} to a request for {what}{said}")]
+    Status {
+        /// The registry.
+        registry: String,
+        /// What was asked for.
+        what: String,
+        /// Its status.
+        status: u16,
+        /// What it said.
+        said: String,
+    },
+    /// A redirect or a place for tokens that must not be followed.
+    #[error("{registry} sends to {to}: {why}")]
+    Redirect {
+        /// The registry.
+        registry: String,
+        /// Where to.
+        to: String,
+        /// Why it is not followed.
+        why: &'static str,
+    },
+    /// A document that breaks the specification.
+    #[error("cannot use {what}: {why}")]
+    Document {
+        /// Which.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A document that is not the one that was named.
+    #[error("{what}: want {want}, got {got}")]
+    Digest {
+        /// Which.
+        what: String,
+        /// What was named.
+        want: Digest,
+        /// What came.
+        got: Digest,
+    },
+    /// No image for this platform.
+    #[error("no image for {wanted} in {image}")]
+    NoPlatform {
+        /// The image.
+        image: String,
+        /// What was asked for.
+        wanted: Platform,
+        /// What there is.
+        offered: Vec<Platform>,
+    },
+    /// An archive without the image that was asked for.
+    #[error("{archive} has no image {wanted}")]
+    NotInArchive {
+        /// The archive or directory.
+        archive: String,
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        offered: Vec<String>,
+    },
+}
+
+/// What stands between a client and a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Its name does not resolve.
+    Name,
+    /// Its certificate is signed by nobody who is trusted.
+    Authority {
+        /// Where a certificate of its authority would be looked for.
+        directory: PathBuf,
+    },
+    /// It speaks plain HTTP.
+    PlainHttp,
+    /// A proxy, without its password.
+    Proxy(String),
+    /// Something else.
+    Other,
+}
+
+impl Diagnose for Error {
+    fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Unreachable { registry, cause, .. } => match cause {
+                Cause::Name => {
+                    Some(Hint::new(format!("is {registry} the right name? it does not resolve")))
+                }
+                Cause::Authority { directory } => Some(Hint::new(format!(
+                    "put the certificate of its authority in {}/ca.crt, or name a bundle in SSL_CERT_FILE",
+                    directory.display()
+                ))),
+                Cause::PlainHttp => Some(Hint::new(format!(
+                    "it speaks plain HTTP: --tls-verify=false allows that for {registry}"
+                ))),
+                Cause::Proxy(proxy) => Some(Hint::new(format!(
+                    "the way leads through the proxy {proxy}; NO_PROXY={registry} goes around it"
+                ))),
+                Cause::Other => None,
+            },
+            Self::Denied { login: false, registry, .. }
+            | Self::Unauthorized { login: false, registry, .. } => Some(Hint::new(format!(
+                "no login was sent: give --creds USER:PASSWORD, or put one for {registry} in ~/.docker/config.json"
+            ))),
+            Self::Denied { login: true, registry, .. }
+            | Self::Unauthorized { login: true, registry, .. } => {
+                Some(Hint::new(format!("the login for {registry} was sent and did not help")))
+            }
+            Self::NoPlatform { offered, .. } => {
+                let mut names: Vec<String> = offered.iter().map(ToString::to_string).collect();
+                names.sort();
+                names.dedup();
+                Some(Hint::new(format!("there is {}; choose with --platform", names.join(", "))))
+            }
+            Self::NotInArchive { offered, .. } if !offered.is_empty() => {
+                Some(Hint::new(format!("it has {}", offered.join(", "))))
+            }
+            Self::Io { .. }
+            | Self::AuthFile { .. }
+            | Self::Helper { .. }
+            | Self::Tls { .. }
+            | Self::NotFound { .. }
+            | Self::TooMany { .. }
+            | Self::Status { .. }
+            | Self::Redirect { .. }
+            | Self::Document { .. }
+            | Self::Digest { .. }
+            | Self::NotInArchive { .. } => None,
+        }
+    }
+}

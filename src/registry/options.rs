@@ -1,0 +1,53 @@
+//! What a client is told; the command line reads it from flags, environment and configuration.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// How registries are spoken to.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// `--tls-verify`; false accepts any certificate, and plain HTTP where nobody speaks TLS.
+    pub tls_verify: Option<bool>,
+    /// Files with logins, the first that has one for the registry wins (containers-auth.json(5)).
+    pub auth_files: Vec<PathBuf>,
+    /// `--creds`: user and password.
+    pub login: Option<Login>,
+    /// Directories with a directory for each registry (`HOST[:PORT]/ca.crt`; docker's `certs.d`).
+    pub certificate_directories: Vec<PathBuf>,
+    /// `SSL_CERT_FILE`: certificates trusted in place of the host's store.
+    pub certificate_file: Option<PathBuf>,
+    /// `SSL_CERT_DIR`: directories of such.
+    pub certificate_paths: Vec<PathBuf>,
+    /// `HTTPS_PROXY`
+    pub https_proxy: Option<String>,
+    /// `HTTP_PROXY`
+    pub http_proxy: Option<String>,
+    /// `NO_PROXY`
+    pub no_proxy: Option<String>,
+    /// Where credential helpers are looked for: the PATH variable.
+    pub path: OsString,
+}
+
+/// A user's name and password, or a token in their place.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Login {
+    /// Basic credentials.
+    Password {
+        /// The user.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// A token to get tokens with (OAuth 2 refresh token).
+    Identity(String),
+}
+
+impl std::fmt::Debug for Login {
+    /// Says who, never the secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Password { user, .. } => write!(f, "Password({user})"),
+            Self::Identity(_) => f.write_str("Identity"),
+        }
+    }
+}
