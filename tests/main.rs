@@ -2,7 +2,7 @@
 //! an unprivileged user may run it. `tests/run` is the way to start it; alone (`cargo test`) it
 //! does what the machine allows and says what it skipped.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, unreachable_pub)]
 
 mod architecture;
 mod binary;

@@ -1,1 +1,56 @@
-//! From pull to exit.
+//! From pull to exit, as a user types it.
+
+mod archives;
+mod commands;
+mod crash;
+mod explain;
+mod files;
+mod hello;
+mod isolation;
+mod podman;
+mod process;
+mod pull;
+mod terminal;
+mod unpack;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use crate::support::{Home, Run, busybox, image};
+
+/// Pull an image into the shared home, once for all tests, and give its reference.
+pub fn pulled(name: &str, tag: &str) -> String {
+    static DONE: OnceLock<Mutex<HashMap<String, Arc<OnceLock<()>>>>> = OnceLock::new();
+    let reference = image(name, tag);
+    let once = {
+        let mut done = DONE.get_or_init(Mutex::default).lock().unwrap();
+        Arc::clone(done.entry(reference.clone()).or_default())
+    };
+    once.get_or_init(|| {
+        Home::shared().coracle(["pull", "-q", &reference]).ok();
+    });
+    reference
+}
+
+/// `coracle run --rm --network none FLAGS… busybox COMMAND…` in the shared home.
+pub fn run(flags: &[&str], command: &[&str]) -> Run {
+    run_image(&pulled("busybox", "latest"), flags, command)
+}
+
+pub fn run_image(image: &str, flags: &[&str], command: &[&str]) -> Run {
+    let first = ["run", "--rm", "--network", "none"];
+    Home::shared().coracle(first.iter().chain(flags).chain([&image]).chain(command))
+}
+
+/// What a shell script prints in a container.
+pub fn sh(flags: &[&str], script: &str) -> String {
+    run(flags, &["sh", "-c", script]).ok()
+}
+
+/// A private home that has the busybox image.
+pub fn home_with_busybox() -> (Home, String) {
+    let home = Home::new();
+    let image = busybox();
+    home.coracle(["pull", "-q", &image]).ok();
+    (home, image)
+}

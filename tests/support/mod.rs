@@ -90,9 +90,12 @@ impl Home {
 
     /// Any program, in this home's environment and nothing of the caller's but PATH.
     pub fn run(&self, mut command: Command) -> Run {
-        let path = env::var_os("PATH").unwrap_or_default();
-        command.env_clear().envs([("LANG", "C.UTF-8"), ("TERM", "xterm"), ("USER", "tester")]);
-        command.env("PATH", path).env("HOME", &self.directory);
+        command.env_clear().envs([("LANG", "C.UTF-8"), ("TERM", "xterm")]);
+        // podman looks its id ranges up by the name in USER.
+        for name in ["PATH", "USER"] {
+            command.env(name, env::var_os(name).unwrap_or_default());
+        }
+        command.env("HOME", &self.directory);
         command.env("XDG_RUNTIME_DIR", self.directory.join("run")).current_dir(&self.directory);
         Run { command, stdin: None, timeout: Duration::from_secs(120) }
     }

@@ -1,0 +1,217 @@
+//! The same image in podman and in coracle: what a command sees must be the same.
+//!
+//! Only in the range pass, since podman needs newuidmap. podman runs with runc: Debian's crun
+//! refuses the hybrid control groups that CI machines have.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::{pulled, run_image};
+use crate::requires;
+use crate::support::needs::pass;
+use crate::support::{Home, image};
+
+/// podman's own store, in a home where nothing else is.
+fn podman(arguments: &[&str]) -> crate::support::Run {
+    static HOME: OnceLock<&'static Home> = OnceLock::new();
+    // Leaked: the store holds other ids' files, which `tests/run` removes.
+    let home = HOME.get_or_init(|| Box::leak(Box::new(Home::new())));
+    let mut command = Command::new("/usr/bin/podman");
+    command.args([
+        "--log-level=error",
+        "--cgroup-manager=cgroupfs",
+        "--runtime=runc",
+        "--storage-driver=overlay",
+    ]);
+    command.args(arguments);
+    // The suite's own: podman breaks when this path has more than 50 characters.
+    home.run(command)
+        .env("XDG_RUNTIME_DIR", std::env::var_os("XDG_RUNTIME_DIR").unwrap_or_default())
+}
+
+fn in_podman(image: &str, flags: &[&str], command: &[&str]) -> crate::support::Run {
+    podman(&["pull", "-q", "--tls-verify=false", image]).ok();
+    let first = ["run", "--rm", "--network=none"];
+    let all: Vec<&str> =
+        first.iter().chain(flags).chain([&image]).chain(command).copied().collect();
+    podman(&all)
+}
+
+/// Lines that one has and the other has not.
+fn compare(what: &str, coracle: &str, podman: &str) {
+    let (ours, theirs): (BTreeSet<&str>, BTreeSet<&str>) =
+        (coracle.lines().collect(), podman.lines().collect());
+    let only = |a: &BTreeSet<&str>, b: &BTreeSet<&str>| {
+        a.difference(b).take(20).map(|line| format!("  {line}\n")).collect::<String>()
+    };
+    assert!(
+        ours == theirs,
+        "{what} differs ({} and {} lines)\nonly coracle:\n{}only podman:\n{}",
+        ours.len(),
+        theirs.len(),
+        only(&ours, &theirs),
+        only(&theirs, &ours)
+    );
+    assert!(!ours.is_empty(), "{what}: nothing to compare");
+}
+
+/// Every file: kind, mode, owner, size, time, links, name and target.
+const FILES: &str = "find / -xdev \\( -path /proc -o -path /sys -o -path /dev -o -path /run \\) \
+    -prune -o -print0 | xargs -0 stat -c '%F|%a|%u|%g|%s|%Y|%h|%N'";
+
+/// The lines that must be the same: not what each tool lays over the image, and of directories
+/// neither size nor links nor time, which are the file system's and the moment's.
+fn files(text: &str) -> String {
+    let laid_over = [
+        "/",
+        "/etc",
+        "/etc/hosts",
+        "/etc/hostname",
+        "/etc/resolv.conf",
+        "/etc/mtab",
+        "/etc/passwd",
+    ];
+    let mut kept = String::new();
+    for line in text.lines() {
+        let fields: Vec<&str> = line.split('|').collect();
+        let [kind, mode, uid, gid, .., name] = fields[..] else {
+            kept.push_str(line);
+            continue;
+        };
+        let path = name.split(" -> ").next().unwrap_or(name);
+        if laid_over.contains(&path.trim_matches('\'')) {
+            continue;
+        }
+        match kind {
+            "directory" => kept.push_str(&format!("{kind}|{mode}|{uid}|{gid}|{name}\n")),
+            _ => kept.push_str(&format!("{line}\n")),
+        }
+    }
+    kept
+}
+
+macro_rules! only_in_range {
+    () => {
+        if pass() != "range" {
+            return;
+        }
+        requires!(UserNamespaces, Registry, Program("/usr/bin/podman"), Program("/usr/sbin/runc"));
+    };
+}
+
+#[test]
+fn the_same_files() {
+    only_in_range!();
+    requires!(Image("edge", "buildah"), Image("debian", "12"), Image("python", "3"));
+    for (name, tag) in [
+        ("edge", "buildah"),
+        ("edge", "umoci"),
+        ("busybox", "docker"),
+        ("debian", "12"),
+        ("python", "3"),
+    ] {
+        let reference = pulled(name, tag);
+        let flags = ["--entrypoint", ""];
+        let ours = files(&run_image(&reference, &flags, &["sh", "-c", FILES]).ok());
+        let theirs = files(&in_podman(&reference, &flags, &["sh", "-c", FILES]).ok());
+        compare(&format!("{name}:{tag}"), &ours, &theirs);
+    }
+}
+
+#[test]
+fn the_same_files_of_odd_images() {
+    // Left out is what podman refuses (links across layers, duplicates, GNU's sparse files).
+    only_in_range!();
+    for tag in [
+        "whiteout",
+        "whiteout-missing",
+        "opaque",
+        "replace",
+        "replace-back",
+        "order",
+        "dot-names",
+        "long-pax",
+        "long-gnu",
+        "sparse-pax-0-1",
+        "modes",
+        "owners",
+        "times",
+        "many",
+    ] {
+        requires!(Image("edge", "whiteout"));
+        let reference = pulled("edge", tag);
+        let ours = files(&run_image(&reference, &[], &["sh", "-c", FILES]).ok());
+        let theirs = files(&in_podman(&reference, &[], &["sh", "-c", FILES]).ok());
+        compare(tag, &ours, &theirs);
+    }
+}
+
+#[test]
+fn the_same_contents() {
+    only_in_range!();
+    requires!(Image("python", "3"));
+    let reference = image("python", "3");
+    pulled("python", "3");
+    let script = "find / -xdev -type f \\( -path '/proc/*' -o -path '/sys/*' -o -path '/dev/*' -o -path '/run/*' -o -path /etc/hosts \
+        -o -path /etc/hostname -o -path /etc/resolv.conf -o -path /etc/passwd \\) -prune -o -type f -print0 | xargs -0 md5sum";
+    let ours = run_image(&reference, &["--entrypoint", ""], &["sh", "-c", script]).ok();
+    let theirs = in_podman(&reference, &["--entrypoint", ""], &["sh", "-c", script]).ok();
+    compare("contents of python:3", &ours, &theirs);
+}
+
+#[test]
+fn the_same_process() {
+    only_in_range!();
+    requires!(Image("busybox", "latest"), Image("busybox", "user-name"));
+    let look = "id -u; id -g; id -G; pwd; umask; env | grep -vE '^(HOSTNAME|container|TERM)=' | sort; \
+                grep -E 'NoNewPrivs|Seccomp:' /proc/self/status; echo $HOME $0 $$; ls -d /proc/[0-9]* | head -1";
+    for (tag, flags) in [
+        ("latest", &[][..]),
+        ("latest", &["-u", "1000"]),
+        ("latest", &["-u", "nonroot"]),
+        ("latest", &["-u", "1000:2001"]),
+        ("latest", &["-u", "4321"]),
+        ("latest", &["-w", "/tmp", "-e", "A=b", "-e", "PATH=/bin"]),
+        ("user-name", &[]),
+        ("user-id", &[]),
+        ("shell-entry", &["--entrypoint", ""]),
+    ] {
+        let reference = pulled("busybox", tag);
+        let ours = run_image(&reference, flags, &["sh", "-c", look]).ok();
+        let theirs = in_podman(&reference, flags, &["sh", "-c", look]).ok();
+        compare(&format!("{tag} {flags:?}"), &ours, &theirs);
+    }
+}
+
+#[test]
+fn the_same_exit_codes() {
+    only_in_range!();
+    requires!(Image("busybox", "latest"));
+    let reference = pulled("busybox", "latest");
+    for command in [
+        &["true"][..],
+        &["false"],
+        &["sh", "-c", "exit 77"],
+        &["no-such-command"],
+        &["/etc/passwd"],
+        &["sh", "-c", "kill -9 $$; exit 3"],
+    ] {
+        let ours = run_image(&reference, &[], command).output().code();
+        let theirs = in_podman(&reference, &[], command).output().code();
+        assert_eq!(ours, theirs, "{command:?}");
+    }
+}
+
+#[test]
+fn the_same_devices_and_masks() {
+    only_in_range!();
+    requires!(Image("busybox", "latest"));
+    let reference = pulled("busybox", "latest");
+    let script = "ls -l /dev | awk '{print $1, $NF}' | sort | grep -vE '^total|console|core'; \
+                  for p in kcore keys timer_list sched_debug; do [ -e /proc/$p ] && wc -c </proc/$p; done; \
+                  (echo 1 >/proc/sys/kernel/hung_task_panic) 2>/dev/null || echo sys refused";
+    let ours = run_image(&reference, &[], &["sh", "-c", script]).ok();
+    let theirs = in_podman(&reference, &[], &["sh", "-c", script]).ok();
+    compare("devices", &ours, &theirs);
+}

@@ -1,0 +1,262 @@
+//! The command: its output, exit code, environment, user, directory, signals.
+
+use nix::sys::signal::Signal;
+
+use super::{pulled, run, run_image, sh};
+use crate::requires;
+use crate::support::needs::pass;
+use crate::support::{Home, has, until};
+
+#[test]
+fn output_goes_where_it_should() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let output = run(&[], &["sh", "-c", "echo out; echo err >&2"]).output();
+    assert_eq!(output.code(), 0, "{output}");
+    assert_eq!(output.stdout, "out\n");
+    assert!(output.stderr.ends_with("err\n"), "{output}");
+}
+
+#[test]
+fn the_exit_code_is_the_commands() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    for code in [0, 1, 37, 125, 255] {
+        let script = format!("exit {code}");
+        assert_eq!(run(&[], &["sh", "-c", &script]).output().code(), code);
+    }
+}
+
+#[test]
+fn a_signal_is_128_and_its_number() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    // Below --init: pid 1 of a namespace cannot be killed from within.
+    assert_eq!(run(&["--init"], &["sh", "-c", "kill -9 $$"]).output().code(), 137);
+    assert_eq!(run(&["--init"], &["sh", "-c", "kill -SEGV $$"]).output().code(), 139);
+}
+
+#[test]
+fn a_missing_command_is_127() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    has(
+        &run(&[], &["no-such-program"]).fails(127),
+        &["no-such-program", "executable file not found in $PATH"],
+    );
+    has(&run(&[], &["/no/such/program"]).fails(127), &["/no/such/program"]);
+    // The file is there, what it names as its interpreter is not.
+    let script = "printf '#!/no/interpreter\\n' >/s; chmod 755 /s; exec /s";
+    assert_eq!(run(&[], &["sh", "-c", script]).output().code(), 127);
+}
+
+#[test]
+fn a_command_that_cannot_run_is_126() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    has(&run(&[], &["/etc/passwd"]).fails(126), &["/etc/passwd", "permission denied"]);
+    has(&run(&[], &["/etc"]).fails(126), &["/etc"]);
+    let home = Home::shared();
+    let text = home.write("not-a-program", "no program\n");
+    std::fs::set_permissions(&text, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let bind = format!("{}:/not-a-program:ro", text.display());
+    run(&["-v", &bind], &["/not-a-program"]).fails(126);
+}
+
+#[test]
+fn the_tools_own_failures_are_125() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let home = Home::shared();
+    has(&home.coracle(["run", "--no-such-flag", "x"]).fails(125), &["--no-such-flag"]);
+    home.coracle(["run"]).fails(125);
+    home.coracle(["run", "Not/A:Reference:"]).fails(125);
+    home.coracle(["no-such-command"]).fails(125);
+    run_image(&pulled("busybox", "no-command"), &[], &[]).fails(125);
+    run(&["-u", "ghost"], &["true"]).fails(125);
+}
+
+#[test]
+fn stdin_is_streamed_with_i_only() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    assert_eq!(run(&["-i"], &["cat"]).stdin("typed\n").ok(), "typed");
+    assert_eq!(run(&[], &["cat"]).stdin("typed\n").ok(), "");
+    let much = vec![b'x'; 5_000_000];
+    assert_eq!(run(&["-i"], &["wc", "-c"]).stdin(much).ok().trim(), "5000000");
+    assert_eq!(run(&[], &["head", "-c", "5000000", "/dev/zero"]).ok().len(), 5_000_000);
+}
+
+/// A program that ends before it has read its input must end the run.
+#[test]
+fn an_open_stdin_does_not_hold_the_run() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let output = run(&["-i"], &["echo", "done"]).timeout_s(20).spawn_open();
+    assert_eq!(output.wait().ok(), "done");
+}
+
+#[test]
+fn the_environment_is_the_images_and_the_users() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Image("busybox", "shell-entry"));
+    let home = Home::shared();
+    let file = home.write("env-file", "# a comment\nFROM_FILE=a \"b\" c\n\nFROM_HOST\nNOT_THERE\n");
+    let environment = run(
+        &["-e", "A=b=c", "-e", "FROM_HOST", "-e", "E=", "--env-file", file.to_str().unwrap()],
+        &["env"],
+    )
+    .env("FROM_HOST", "of the host")
+    .env("SECRET", "of the host")
+    .ok();
+    let lines: Vec<&str> = environment.lines().collect();
+    for line in ["A=b=c", "FROM_HOST=of the host", "E=", "FROM_FILE=a \"b\" c", "HOME=/root"] {
+        assert!(lines.contains(&line), "no {line} in\n{environment}");
+    }
+    assert!(!environment.contains("SECRET") && !environment.contains("NOT_THERE"), "{environment}");
+    assert!(!environment.contains("XDG_"), "{environment}");
+
+    let entry = pulled("busybox", "shell-entry");
+    assert_eq!(run_image(&entry, &[], &[]).ok(), "shell entry hello world");
+    assert_eq!(run_image(&entry, &["-e", "GREETING=bye"], &[]).ok(), "shell entry bye");
+    let environment = run_image(&entry, &["--entrypoint", "env"], &[]).ok();
+    has(&environment, &["\nEMPTY=\n", "QUOTED=\"a b\""]);
+}
+
+#[test]
+fn entrypoint_and_command_combine_as_dockers() {
+    requires!(UserNamespaces, Image("busybox", "entry"));
+    let entry = pulled("busybox", "entry");
+    assert_eq!(run_image(&entry, &[], &[]).ok(), "entry and cmd");
+    assert_eq!(run_image(&entry, &[], &["given"]).ok(), "entry given");
+    // A new entrypoint drops the image's command.
+    assert_eq!(run_image(&entry, &["--entrypoint", "/bin/echo"], &[]).ok(), "");
+    assert_eq!(run_image(&entry, &["--entrypoint", "/bin/echo"], &["x", "y"]).ok(), "x y");
+    assert_eq!(run_image(&entry, &["--entrypoint", ""], &["echo", "cleared"]).ok(), "cleared");
+}
+
+#[test]
+fn flags_after_the_image_are_the_commands() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    assert_eq!(run(&[], &["echo", "--rm", "-e", "X", "--help"]).ok(), "--rm -e X --help");
+}
+
+#[test]
+fn the_user_is_looked_up_in_the_image() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Image("busybox", "user-name"));
+    // busybox's id wants a name for every number.
+    let ids = "awk '/^[UG]id:/ {print $2}' /proc/self/status";
+    let who = "echo $(id -u) $(id -g) $HOME";
+    assert_eq!(sh(&[], who), "0 0 /root");
+    assert_eq!(sh(&["-u", "nonroot"], who), "1000 1000 /home/nonroot");
+    assert_eq!(sh(&["-u", "1000"], who), "1000 1000 /home/nonroot");
+    assert_eq!(sh(&["-u", "1000:2000"], "id -u; id -g"), "1000\n2000");
+    assert_eq!(sh(&["-u", "nonroot:crew"], "id -u; id -g"), "1000\n2000");
+    assert_eq!(sh(&["-u", "4321"], ids), "4321\n0");
+    let named = pulled("busybox", "user-name");
+    assert_eq!(run_image(&named, &[], &["id", "-un"]).ok(), "nonroot");
+    assert_eq!(run_image(&pulled("busybox", "user-id"), &[], &["id", "-g"]).ok(), "2000");
+    assert_eq!(
+        run_image(&pulled("busybox", "user-unlisted"), &[], &["sh", "-c", ids]).ok(),
+        "4321\n0"
+    );
+    let error = run_image(&pulled("busybox", "user-unknown"), &[], &[]).fails(125);
+    has(&error, &["unable to find user ghost: no matching entries in passwd file"]);
+    has(&run(&["-u", "0:ghosts"], &["true"]).fails(125), &["ghosts"]);
+}
+
+#[test]
+fn supplementary_groups_are_the_images() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    if pass() != "range" {
+        return; // with one id there is one group
+    }
+    assert_eq!(sh(&["-u", "nonroot"], "id -G"), "1000 2000 2001");
+    assert_eq!(sh(&["-u", "1001"], "id -G"), "1001 2001");
+    // An explicit group stands alone, as docker has it.
+    assert_eq!(sh(&["-u", "1000:1000"], "id -G"), "1000");
+    assert_eq!(sh(&[], "id -G"), "0");
+}
+
+#[test]
+fn the_working_directory_is_made_when_missing() {
+    requires!(UserNamespaces, Image("busybox", "workdir"));
+    assert_eq!(sh(&[], "pwd"), "/");
+    assert_eq!(sh(&["-w", "/tmp"], "pwd"), "/tmp");
+    assert_eq!(sh(&["-w", "/a/b/c"], "pwd"), "/a/b/c");
+    let image = pulled("busybox", "workdir");
+    assert_eq!(run_image(&image, &[], &[]).ok(), "/made/on/demand");
+    assert_eq!(run_image(&image, &["-w", "/bin"], &[]).ok(), "/bin");
+    run(&["-w", "/etc/passwd"], &["pwd"]).fails(125);
+}
+
+#[test]
+fn the_command_is_pid_1_and_below_init_it_is_not() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    assert_eq!(sh(&[], "echo $$"), "1");
+    assert_ne!(sh(&["--init"], "echo $$"), "1");
+    // Orphans are reaped by init: after a while no zombie is left.
+    let script = "(sleep 0.1 &) ; sleep 0.4; grep -l '^State:.Z' /proc/[0-9]*/status; true";
+    assert_eq!(sh(&["--init"], script), "");
+}
+
+#[test]
+fn signals_are_passed_on() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    for (signal, name) in [
+        (Signal::SIGTERM, "TERM"),
+        (Signal::SIGINT, "INT"),
+        (Signal::SIGUSR1, "USR1"),
+        (Signal::SIGHUP, "HUP"),
+    ] {
+        let home = Home::shared();
+        let ready = home.path().join(format!("ready-{name}"));
+        std::fs::create_dir_all(&ready).unwrap();
+        let bind = format!("{}:/ready", ready.display());
+        let script = format!(
+            "trap 'echo got {name}; exit 42' {name}; touch /ready/now; while :; do sleep 0.05; done"
+        );
+        let running = run(&["-v", &bind], &["sh", "-c", &script]).spawn();
+        until("the container's trap", || ready.join("now").exists());
+        running.signal(signal);
+        let output = running.wait();
+        assert_eq!(
+            (output.code(), output.stdout.as_str()),
+            (42, format!("got {name}\n").as_str()),
+            "{output}"
+        );
+    }
+}
+
+#[test]
+fn the_container_dies_with_its_parent() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let marker = format!("86{}", std::process::id());
+    for flags in [&[][..], &["--init"]] {
+        let running = run(flags, &["sleep", &marker]).spawn();
+        until("the container's start", || processes(&marker) > 1);
+        running.signal(Signal::SIGKILL);
+        assert_eq!(running.wait().code(), 137);
+        until("the container's end", || processes(&marker) == 0);
+    }
+}
+
+/// Processes of this user with this word on their command line.
+fn processes(word: &str) -> usize {
+    let ids = std::fs::read_dir("/proc").unwrap().flatten();
+    ids.filter(|entry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|part| part == word.as_bytes())
+    })
+    .count()
+}
+
+#[test]
+fn limits_are_set() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    assert_eq!(sh(&["--ulimit", "nofile=512:1024"], "ulimit -Sn; ulimit -Hn"), "512\n1024");
+    assert_eq!(sh(&["--ulimit", "core=0"], "ulimit -c"), "0");
+    has(&run(&["--ulimit", "nonsense=1"], &["true"]).fails(125), &["nonsense"]);
+}
+
+#[test]
+fn many_at_once() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let all: Vec<_> =
+        (0..16).map(|n| run(&[], &["sh", "-c", &format!("exit {n}")]).spawn()).collect();
+    for (n, running) in all.into_iter().enumerate() {
+        let output = running.wait();
+        assert_eq!(usize::try_from(output.code()).unwrap(), n, "{output}");
+    }
+}

@@ -1,0 +1,319 @@
+//! Pull from each kind of registry, as each tool pushed.
+
+use std::env;
+
+use crate::requires;
+use crate::support::image::{Image, Tar};
+use crate::support::registry::{Registry, Reply};
+use crate::support::{Home, busybox, has, image};
+
+fn address(kind: &str) -> String {
+    env::var(format!("CORACLE_TEST_{kind}")).unwrap()
+}
+
+fn login() -> String {
+    format!(
+        "{}:{}",
+        env::var("CORACLE_TEST_USER").unwrap(),
+        env::var("CORACLE_TEST_PASSWORD").unwrap()
+    )
+}
+
+#[test]
+fn the_last_lines_are_dockers() {
+    requires!(Registry, Image("busybox", "latest"));
+    let home = Home::new();
+    let first = home.coracle(["pull", &busybox()]).ok();
+    let lines: Vec<&str> = first.lines().collect();
+    let [.., digest, status, last] = lines[..] else { panic!("{first}") };
+    assert!(digest.starts_with("Digest: sha256:") && digest.len() == 79, "{first}");
+    assert_eq!(status, format!("Status: Downloaded newer image for {}", busybox()));
+    assert_eq!(last, busybox());
+    has(
+        &home.coracle(["pull", &busybox()]).ok(),
+        &[&format!("Status: Image is up to date for {}", busybox())],
+    );
+    let id = home.coracle(["pull", "-q", &busybox()]).ok();
+    assert!(id.trim_start_matches("sha256:").len() == 64 && id.lines().count() == 1, "{id}");
+}
+
+#[test]
+fn whatever_tool_pushed() {
+    requires!(
+        Registry,
+        Image("busybox", "docker"),
+        Image("edge", "buildah"),
+        Image("edge", "umoci"),
+        Image("busybox", "zstd")
+    );
+    let home = Home::new();
+    for (name, tag) in [
+        ("busybox", "docker"),
+        ("busybox", "zstd"),
+        ("busybox", "plain-tar"),
+        ("edge", "buildah"),
+        ("edge", "umoci"),
+    ] {
+        has(
+            &home.coracle(["pull", &image(name, tag)]).ok(),
+            &["Digest: sha256:", "Status: Downloaded newer image"],
+        );
+    }
+}
+
+#[test]
+fn by_digest() {
+    requires!(Registry, Image("busybox", "latest"));
+    let home = Home::new();
+    let pulled = home.coracle(["pull", &busybox()]).ok();
+    let digest = pulled.lines().find_map(|line| line.strip_prefix("Digest: ")).unwrap();
+    let name = busybox().rsplit_once(':').unwrap().0.to_owned();
+    let other = Home::new();
+    has(&other.coracle(["pull", &format!("{name}@{digest}")]).ok(), &[digest]);
+    let wrong = digest.replace(|c: char| c.is_ascii_digit(), "0");
+    other.coracle(["pull", &format!("{name}@{wrong}")]).fails(1);
+}
+
+#[test]
+fn a_platform_of_an_index() {
+    requires!(UserNamespaces, Registry, Image("busybox", "multi"));
+    let home = Home::new();
+    let multi = image("busybox", "multi");
+    assert_eq!(home.coracle(["run", "--rm", "--network", "none", &multi]).ok(), "amd64");
+    home.coracle(["pull", "-q", "--platform", "linux/arm64", &multi]).ok();
+    let shown = home.coracle(["inspect", "--format", "{{.Architecture}}", &multi]).ok();
+    assert_eq!(shown, "arm64");
+    let error = home.coracle(["pull", "--platform", "linux/riscv64", &multi]).fails(1);
+    has(&error, &["riscv64", "arm64"]);
+}
+
+#[test]
+fn a_foreign_machine_is_named() {
+    requires!(UserNamespaces, Registry, Image("busybox", "foreign"));
+    let output =
+        Home::new().coracle(["run", "--rm", &image("busybox", "foreign"), "true"]).output();
+    // The program inside is this machine's, so it may run; but it is said what the image claims.
+    has(&output.stderr, &["s390x", "amd64"]);
+}
+
+#[test]
+fn a_password_is_asked_for_and_used() {
+    requires!(Registry);
+    let home = Home::new();
+    let reference = format!("{}/private/busybox:latest", address("BASIC"));
+    has(&home.coracle(["pull", &reference]).fails(1), &["401", "coracle login"]);
+    let (host, encoded) = (address("BASIC"), base64(&login()));
+    home.write(
+        ".docker/config.json",
+        format!(r#"{{"auths":{{"{host}":{{"auth":"{encoded}"}}}}}}"#),
+    );
+    home.coracle(["pull", "-q", &reference]).ok();
+    // Podman's file, and the variable that names one, come first.
+    let other = Home::new();
+    other.write(
+        "run/containers/auth.json",
+        format!(r#"{{"auths":{{"{host}":{{"auth":"{encoded}"}}}}}}"#),
+    );
+    other.coracle(["pull", "-q", &reference]).ok();
+    let third = Home::new();
+    let file = third
+        .write("elsewhere.json", format!(r#"{{"auths":{{"{host}":{{"auth":"{encoded}"}}}}}}"#));
+    third.coracle(["pull", "-q", &reference]).env("REGISTRY_AUTH_FILE", &file).ok();
+    let wrong = base64("mariner:wrong");
+    third.write("elsewhere.json", format!(r#"{{"auths":{{"{host}":{{"auth":"{wrong}"}}}}}}"#));
+    let error = third
+        .coracle(["pull", "-q", &image_of(&host, "edge")])
+        .env("REGISTRY_AUTH_FILE", &file)
+        .fails(1);
+    has(&error, &["401"]);
+    assert!(!error.contains(&wrong), "a credential was printed: {error}");
+}
+
+fn image_of(host: &str, name: &str) -> String {
+    format!("{host}/{name}:buildah")
+}
+
+#[test]
+fn tokens_are_fetched() {
+    requires!(Registry);
+    let host = address("BEARER");
+    Home::new().coracle(["pull", "-q", &format!("{host}/busybox:latest")]).ok();
+    let home = Home::new();
+    let private = format!("{host}/private/busybox:latest");
+    home.coracle(["pull", &private]).fails(1);
+    home.write(
+        ".docker/config.json",
+        format!(r#"{{"auths":{{"{host}":{{"auth":"{}"}}}}}}"#, base64(&login())),
+    );
+    home.coracle(["pull", "-q", &private]).ok();
+}
+
+#[test]
+fn a_credential_helper_is_asked() {
+    requires!(Registry);
+    let home = Home::new();
+    let (user, password) =
+        (env::var("CORACLE_TEST_USER").unwrap(), env::var("CORACLE_TEST_PASSWORD").unwrap());
+    let host = address("BASIC");
+    let script = format!(
+        "#!/bin/sh\nread -r host\n[ \"$1 $host\" = \"get {host}\" ] || exit 1\necho '{{\"Username\":\"{user}\",\"Secret\":\"{password}\"}}'\n"
+    );
+    let helper = home.write("bin/docker-credential-test", script);
+    std::fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    home.write(".docker/config.json", format!(r#"{{"credHelpers":{{"{host}":"test"}}}}"#));
+    let path = format!("{}:{}", helper.parent().unwrap().display(), env::var("PATH").unwrap());
+    home.coracle(["pull", "-q", &format!("{host}/private/busybox:latest")]).env("PATH", path).ok();
+}
+
+#[test]
+fn a_private_authority_must_be_known() {
+    requires!(Registry);
+    let host = address("TLS");
+    let reference = format!("{host}/busybox:latest");
+    let authority = std::fs::read(env::var("CORACLE_TEST_CA").unwrap()).unwrap();
+    let home = Home::new();
+    let error = home.coracle(["pull", &reference]).fails(1);
+    has(&error, &["certificate", "certs.d"]);
+    home.coracle(["pull", "-q", &reference])
+        .env("SSL_CERT_FILE", env::var("CORACLE_TEST_CA").unwrap())
+        .ok();
+
+    let home = Home::new();
+    home.write(&format!(".config/containers/certs.d/{host}/ca.crt"), &authority);
+    home.coracle(["pull", "-q", &reference]).ok();
+
+    let home = Home::new();
+    home.coracle(["pull", "-q", "--tls-verify=false", &reference]).ok();
+}
+
+#[test]
+fn plain_http_is_for_loopback_only() {
+    requires!(Registry);
+    let port = address("PLAIN").rsplit_once(':').unwrap().1.to_owned();
+    let home = Home::new();
+    home.coracle(["pull", "-q", &format!("localhost:{port}/busybox:latest")]).ok();
+    // Nothing must be sent in the clear to another host without being told to.
+    let error = home
+        .coracle(["pull", &format!("192.0.2.1:{port}/busybox:latest")])
+        .env("HTTPS_PROXY", "http://127.0.0.1:1")
+        .fails(1);
+    has(&error, &["192.0.2.1"]);
+}
+
+#[test]
+fn what_is_not_there_is_said() {
+    requires!(Registry, Image("busybox", "latest"));
+    let home = Home::new();
+    let missing = format!("{}/no/such/image:latest", address("PLAIN"));
+    has(&home.coracle(["pull", &missing]).fails(1), &["no/such/image"]);
+    has(&home.coracle(["pull", &image("busybox", "no-such-tag")]).fails(1), &["no-such-tag"]);
+    has(
+        &home.coracle(["run", "--rm", &missing, "true"]).fails(125),
+        &["Unable to find image", "no/such/image"],
+    );
+    has(
+        &home.coracle(["run", "--rm", "--pull", "never", &busybox(), "true"]).fails(125),
+        &[&busybox()],
+    );
+    home.coracle(["pull", "127.0.0.1:1/nobody/listens:latest"]).timeout_s(60).fails(1);
+}
+
+#[test]
+fn run_pulls_by_policy() {
+    requires!(UserNamespaces);
+    let registry = Registry::new();
+    let home = Home::new();
+    let first = image_with("one\n");
+    let reference = registry.push("app", "latest", &first);
+    let explain =
+        ["run", "--rm", "--network", "none", "--entrypoint", "/no-such-command", &reference];
+    let requests = || registry.log().len();
+    // The command is never there; 127 shows that the image was.
+    home.coracle(explain).fails(127);
+    let after_pull = requests();
+    home.coracle(explain).fails(127);
+    assert_eq!(requests(), after_pull, "a present image asks nobody");
+    let always = |policy: &str| {
+        let all: Vec<&str> =
+            ["run", "--pull", policy].into_iter().chain(explain[1..].iter().copied()).collect();
+        home.coracle(all).fails(127)
+    };
+    always("always");
+    assert!(requests() > after_pull);
+    let blobs = registry.blob_requests();
+    always("newer");
+    assert_eq!(registry.blob_requests(), blobs, "nothing newer, nothing fetched");
+    registry.push("app", "latest", &image_with("two\n"));
+    always("newer");
+    assert!(registry.blob_requests() > blobs);
+}
+
+fn image_with(text: &str) -> Image {
+    Image::of(&[Tar::new().directory("etc", 0o755).file("etc/app", text).finish()])
+}
+
+#[test]
+fn a_layer_in_two_images_is_fetched_once() {
+    let registry = Registry::new();
+    let base = Tar::new().file("base", "base\n").finish();
+    let one = registry.push(
+        "one",
+        "1",
+        &Image::of(&[base.clone(), Tar::new().file("one", "1\n").finish()]),
+    );
+    let two =
+        registry.push("two", "1", &Image::of(&[base, Tar::new().file("two", "2\n").finish()]));
+    let home = Home::new();
+    home.coracle(["pull", "-q", &one]).ok();
+    assert_eq!(registry.blob_requests(), 3);
+    home.coracle(["pull", "-q", &two]).ok();
+    assert_eq!(registry.blob_requests(), 5);
+}
+
+#[test]
+fn busy_and_failing_registries_are_tried_again() {
+    let failures = std::sync::atomic::AtomicUsize::new(0);
+    let registry = Registry::with(move |request, reply| {
+        let seen =
+            failures.fetch_add(usize::from(request.is_blob()), std::sync::atomic::Ordering::SeqCst);
+        match seen {
+            0 if request.is_blob() => Reply::new(503, "busy"),
+            1 if request.is_blob() => Reply::new(429, r#"{"errors":[{"code":"TOOMANYREQUESTS"}]}"#)
+                .header("Retry-After", "1"),
+            2 if request.is_blob() => Reply { cut_after: Some(10), ..reply },
+            _ => reply,
+        }
+    });
+    let reference = registry.push("app", "1", &image_with("text\n"));
+    Home::new().coracle(["pull", "-q", &reference]).ok();
+}
+
+#[test]
+fn a_redirect_keeps_the_login_at_home() {
+    let elsewhere = Registry::new();
+    let image = image_with("text\n");
+    elsewhere.push("app", "1", &image);
+    let target = elsewhere.address;
+    let registry = Registry::with(move |request, reply| {
+        if request.header("authorization").is_none() {
+            return Reply::new(401, "").header("WWW-Authenticate", "Basic realm=\"x\"");
+        }
+        if request.is_blob() {
+            // Another port of the same machine is another host to a credential.
+            return Reply::new(307, "")
+                .header("Location", format!("http://localhost:{}{}", target.port(), request.path));
+        }
+        reply
+    });
+    let reference = registry.push("app", "1", &image);
+    let home = Home::new();
+    let (host, auth) = (registry.address, base64("user:secret"));
+    home.write(".docker/config.json", format!(r#"{{"auths":{{"{host}":{{"auth":"{auth}"}}}}}}"#));
+    home.coracle(["pull", "-q", &reference]).ok();
+    assert!(elsewhere.blob_requests() > 0);
+}
+
+fn base64(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
