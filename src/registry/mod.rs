@@ -1,18 +1,21 @@
 //! Reference to manifest and blob streams.
 //!
 //! ```text
-//! Remote (a registry)      ┐
-//! Layout (oci:)            ├─ ImageSource: manifest, config, blob
-//! Archive (oci-archive:, docker-archive:) ┘
+//! Remote (a registry)         ┐
+//! Layout (oci:, oci-archive:) ├─ ImageSource: manifest, config, blob
+//! DockerArchive               ┘
 //! ```
 //!
 //! Blocking on the outside; the async part lives in `transport` and `remote`, on a runtime that
 //! starts at the first request.
 
+mod archive;
 mod challenge;
 mod credentials;
+mod docker_archive;
 mod document;
 mod error;
+mod layout;
 mod options;
 mod remote;
 mod source;
@@ -20,7 +23,9 @@ mod tls;
 mod transport;
 
 pub use credentials::lookup;
+pub use docker_archive::DockerArchive;
 pub use error::{Cause, Error};
+pub use layout::Layout;
 pub use options::{Login, Options};
 pub use remote::Remote;
 pub use source::{BlobStream, Compression, Descriptor, ImageSource, LayerDescriptor, Resolved};
