@@ -18,6 +18,7 @@ pub mod human;
 pub mod list;
 pub mod out;
 pub mod parse;
+pub mod progress;
 pub mod report;
 pub mod table;
 
@@ -47,7 +48,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     crate::sys::process::default_sigpipe();
     let report = Report::new(&environment);
     match split(arguments.get(1..).unwrap_or_default()) {
-        Ok((globals, entry, rest)) => dispatch(environment, globals, entry, rest, &report),
+        Ok((globals, entry, rest)) => dispatch(environment, globals, entry, rest, report),
         Err(Unclear::Usage(error)) => report.error(&error, ""),
         // Help, the version, or a mistake: clap has the words.
         Err(Unclear::Tree) => match cmd::tree().try_get_matches_from(&arguments) {
@@ -65,7 +66,7 @@ fn dispatch(
     globals: Globals,
     entry: &'static Entry,
     rest: &[OsString],
-    report: &Report,
+    report: Report,
 ) -> ExitCode {
     let mut path = format!("coracle {}", entry.name);
     let mut entry = entry;
@@ -105,7 +106,7 @@ fn dispatch(
 /// Why the command's word was not found.
 enum Unclear {
     /// An option before it is wrong.
-    Usage(Error),
+    Usage(Box<Error>),
     /// clap is to say why.
     Tree,
 }
@@ -128,7 +129,7 @@ fn split(arguments: &[OsString]) -> Result<Split<'_>, Unclear> {
         } else {
             let entry = cmd::find(cmd::ENTRIES, word).ok_or(Unclear::Tree)?;
             if globals.root.as_ref().is_some_and(|root| root.as_os_str().is_empty()) {
-                return Err(Unclear::Usage(Error::usage("--root is empty")));
+                return Err(Unclear::Usage(Box::new(Error::usage("--root is empty"))));
             }
             return Ok((globals, entry, rest));
         }

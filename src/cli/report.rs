@@ -86,7 +86,7 @@ fn is_told(error: &Error) -> bool {
 }
 
 /// The exit code of a failure (docker's, but 126 for another machine's programs).
-fn code(error: &Error, command: &str) -> u8 {
+pub(super) fn code(error: &Error, command: &str) -> u8 {
     match error {
         Error::Usage { .. } | Error::Config(_) => TOOL,
         Error::NotATerminal => FAILED,

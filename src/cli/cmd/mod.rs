@@ -6,8 +6,11 @@ mod hello;
 mod images;
 mod inspect;
 mod ps;
+mod pull;
+mod registry;
 mod rm;
 mod rmi;
+mod run;
 mod tag;
 mod version;
 
@@ -67,6 +70,8 @@ macro_rules! group {
 
 /// Every command, in the order in which help shows them.
 pub(super) const ENTRIES: &[Entry] = &[
+    entry!(run, "run"),
+    entry!(pull, "pull"),
     entry!(ps, "ps"),
     entry!(rm, "rm"),
     entry!(images, "images"),
@@ -85,14 +90,21 @@ const CONTAINER: &[Entry] = &[
     entry!(inspect, "inspect"),
     entry!(ps, "ls", alias "list", alias "ps"),
     entry!(rm, "rm", alias "remove"),
+    entry!(run, "run"),
 ];
 
 const IMAGE: &[Entry] = &[
     entry!(inspect, "inspect"),
     entry!(images, "ls", alias "list"),
+    entry!(pull, "pull"),
     entry!(rmi, "rm", alias "remove"),
     entry!(tag, "tag"),
 ];
+
+/// A flag's value, as Go reads it.
+fn boolean(text: &str) -> Result<bool, super::parse::Invalid> {
+    super::parse::boolean(text)
+}
 
 /// The command called `word`.
 pub(super) fn find(entries: &'static [Entry], word: &str) -> Option<&'static Entry> {

@@ -1,0 +1,463 @@
+//! `run`
+
+use std::ffi::{OsStr, OsString};
+use std::io::{IsTerminal, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{ArgAction, ValueEnum};
+
+use super::super::context::driver_named;
+use super::super::parse::{self, Invalid, MountRequest, SecurityOption};
+use super::super::{Context, Error, complete};
+use super::registry::{self, RegistryArgs};
+use crate::engine::bundle::{
+    self, BindRequest, HostAddress, Network, SeccompChoice, SecurityOptions, TmpfsRequest, Ulimit,
+    signal,
+};
+use crate::engine::container::Name;
+use crate::engine::pull::Policy;
+use crate::engine::snapshot::Driver;
+use crate::engine::{Engine, Outcome, Phase, RunRequest, userns};
+use crate::oci::Digest;
+
+/// Run a command in a new container
+#[derive(Debug, clap::Args)]
+#[command(
+    disable_help_flag = true,
+    override_usage = "coracle run [OPTIONS] IMAGE [COMMAND] [ARG]..."
+)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
+pub(crate) struct Args {
+    /// Keep stdin open
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the container a terminal
+    #[arg(short, long)]
+    tty: bool,
+    /// Remove the container when it ends
+    #[arg(long)]
+    rm: bool,
+    /// Name the container
+    #[arg(long)]
+    name: Option<Name>,
+    /// Set a variable; a name alone takes the host's value
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<OsString>,
+    /// Set the variables in a file, one a line
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Show a file or directory of the host in the container: HOST-PATH:PATH[:ro]
+    #[arg(short, long, value_name = "HOST-PATH:PATH[:OPTIONS]", value_parser = volume)]
+    volume: Vec<BindRequest>,
+    /// Mount: type=bind,source=PATH,target=PATH[,readonly] or type=tmpfs,target=PATH
+    #[arg(long, value_name = "FIELDS", value_parser = parse::mount)]
+    mount: Vec<MountRequest>,
+    /// Mount a temporary file system: PATH[:size=64m,mode=1777]
+    #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = parse::tmpfs)]
+    tmpfs: Vec<TmpfsRequest>,
+    /// Start in this directory; made where it is missing
+    #[arg(short, long, value_name = "DIRECTORY", value_parser = directory)]
+    workdir: Option<PathBuf>,
+    /// Run as this user: name or id, with :GROUP if another one
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<String>,
+    /// Run this instead of the image's entry point; "" for none
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<OsString>,
+    /// Name the host in the container
+    #[arg(short = 'h', long, value_name = "NAME")]
+    hostname: Option<String>,
+    /// Use the network of the host, or none
+    #[arg(long, alias = "net", value_name = "host|none", value_parser = network)]
+    network: Option<Network>,
+    /// Make the root file system read-only; volumes and temporary ones are not
+    #[arg(long)]
+    read_only: bool,
+    /// Put a process before the program that forwards signals and reaps children
+    #[arg(long)]
+    init: bool,
+    /// Label the container
+    #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse::pair)]
+    label: Vec<(String, String)>,
+    /// Label the container with the lines of a file
+    #[arg(long, value_name = "FILE")]
+    label_file: Vec<PathBuf>,
+    /// Annotate the container, for the OCI configuration
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse::pair)]
+    annotation: Vec<(String, String)>,
+    /// Ask the registry: missing, always, never or newer
+    #[arg(long, value_name = "WHEN", default_value = "missing", hide_default_value = true)]
+    pull: Policy,
+    #[command(flatten)]
+    registry: RegistryArgs,
+    /// Write the container's ID to a file that must not be there yet
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+    /// Forward signals to the container's process [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = super::boolean)]
+    sig_proxy: Option<bool>,
+    /// Stop the container with this signal
+    #[arg(long, value_name = "SIGNAL", value_parser = stop_signal)]
+    stop_signal: Option<i32>,
+    /// Limit a resource: NAME=SOFT[:HARD]
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = parse::ulimit)]
+    ulimit: Vec<Ulimit>,
+    /// Limit the size of /dev/shm
+    #[arg(long, value_name = "BYTES", value_parser = parse::size)]
+    shm_size: Option<u64>,
+    /// Tighten or loosen: no-new-privileges, seccomp=FILE, mask=PATH, unmask=PATH
+    #[arg(long, value_name = "OPTION", value_parser = parse::security_option)]
+    security_opt: Vec<SecurityOption>,
+    /// Add a capability, or ALL
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_add: Vec<String>,
+    /// Drop a capability, or ALL
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_drop: Vec<String>,
+    /// Give the container all that the user may do, and no more
+    #[arg(long)]
+    privileged: bool,
+    /// Choose the ids in the container: auto, single, range or host-id[:uid=N,gid=N]
+    #[arg(long, value_name = "IDS")]
+    userns: Option<userns::Request>,
+    /// Add a host to /etc/hosts: HOST:ADDRESS, or HOST:host-gateway
+    #[arg(long, value_name = "HOST:ADDRESS", value_parser = add_host)]
+    add_host: Vec<AddedHosts>,
+    /// Ask this name server
+    #[arg(long, value_name = "ADDRESS")]
+    dns: Vec<IpAddr>,
+    /// Complete host names with this domain
+    #[arg(long, value_name = "DOMAIN")]
+    dns_search: Vec<String>,
+    /// Set an option of the resolver (`resolv.conf(5)`)
+    #[arg(long, alias = "dns-opt", value_name = "OPTION")]
+    dns_option: Vec<String>,
+    /// Make the root file system with overlay or copy; probed by default
+    #[arg(long, value_name = "DRIVER", value_parser = driver_named)]
+    storage_driver: Option<Driver>,
+    /// Print what would be done, and do none of it but fetching the image
+    #[arg(long, value_name = "text|json", num_args = 0..=1, require_equals = true,
+        default_missing_value = "text")]
+    explain: Option<Explain>,
+    /// Print how long each phase took
+    #[arg(long)]
+    timing: bool,
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    help: Option<bool>,
+    /// The image, then the command and its arguments
+    #[arg(value_name = "IMAGE", required = true, num_args = 1.., trailing_var_arg = true,
+        add = complete::image_names())]
+    image: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Explain {
+    Text,
+    Json,
+}
+
+/// What one `--add-host` adds.
+type AddedHosts = std::sync::Arc<[(String, HostAddress)]>;
+
+pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
+    if args.interactive && args.tty && !std::io::stdin().is_terminal() {
+        return Err(Error::NotATerminal);
+    }
+    let request = request(args, cx)?;
+    let engine = cx.engine(args.storage_driver, args.userns)?;
+    let fetch = || fetch(args, cx, &engine, &request);
+    if let Some(kind) = args.explain {
+        let prepared = engine.plan(&request, &fetch)?;
+        let text = match kind {
+            Explain::Text => prepared.explain(),
+            Explain::Json => {
+                let text = serde_json::to_string_pretty(&prepared.config_json());
+                text.map_err(std::io::Error::from).map_err(Error::Output)? + "\n"
+            }
+        };
+        cx.out.text(text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Outcome { exit, phases, .. } = engine.run(&request, &fetch)?;
+    if args.timing {
+        tell_phases(&phases);
+    }
+    Ok(ExitCode::from(exit.code()))
+}
+
+/// Fetches the image, in a child: its threads never live in the process that clones.
+fn fetch(args: &Args, cx: &Context, engine: &Engine, request: &RunRequest) -> Result<Digest, u8> {
+    let image = &request.image;
+    let missing = engine.store().resolve(image).is_err();
+    if missing && !args.registry.quiet && !registry::is_embedded(image) {
+        let _ = writeln!(std::io::stderr(), "Unable to find image '{image}' locally");
+    }
+    let owners = engine.enter_owners().map_err(Error::from);
+    let pulled = owners.and_then(|owners| {
+        registry::fetch(cx, engine, &args.registry, image, request.policy, owners)
+    });
+    pulled.map(|pulled| pulled.id).map_err(|error| {
+        cx.report.tell(&error);
+        super::super::report::code(&error, "run")
+    })
+}
+
+fn tell_phases(phases: &[Phase]) {
+    let mut err = std::io::stderr().lock();
+    let ms = |phase: &Phase| phase.took.as_secs_f64() * 1e3;
+    for phase in phases {
+        let _ = writeln!(err, "{:<14}{:>10.3} ms", phase.name, ms(phase));
+    }
+    let _ = writeln!(err, "{:<14}{:>10.3} ms", "all", phases.iter().map(ms).sum::<f64>());
+}
+
+fn request(args: &Args, cx: &Context) -> Result<RunRequest, Error> {
+    let (image, command) = args.image.split_first().ok_or_else(|| Error::usage("no image"))?;
+    let image = image.to_str().ok_or_else(|| Error::usage("the image's name is no text"))?;
+    let image = image.strip_prefix("docker://").unwrap_or(image);
+    // The embedded image follows the binary: whether it still fits is looked at each time.
+    let policy = match args.pull {
+        Policy::Missing if registry::is_embedded(image) => Policy::Always,
+        policy => policy,
+    };
+    Ok(RunRequest {
+        image: image.to_owned(),
+        platform: args.registry.platform.clone(),
+        policy,
+        name: args.name.clone(),
+        remove: args.rm,
+        sig_proxy: args.sig_proxy.unwrap_or(true),
+        cidfile: args.cidfile.clone(),
+        container: container(args, cx, command)?,
+    })
+}
+
+fn container(args: &Args, cx: &Context, command: &[OsString]) -> Result<bundle::Request, Error> {
+    let network = match (args.network, &cx.config.network) {
+        (Some(network), _) => network,
+        (None, Some(name)) => {
+            network(name).map_err(|error| Error::usage(format!("configuration: {error}")))?
+        }
+        (None, None) => Network::default(),
+    };
+    let mut binds = args.volume.clone();
+    let mut tmpfs = args.tmpfs.clone();
+    for mount in &args.mount {
+        match mount {
+            MountRequest::Bind(bind) => binds.push(bind.clone()),
+            MountRequest::Tmpfs(one) => tmpfs.push(one.clone()),
+        }
+    }
+    let entrypoint = args.entrypoint.as_ref();
+    Ok(bundle::Request {
+        command: command.to_vec(),
+        entrypoint: entrypoint.map(|it| words(it)).transpose()?,
+        env: environment(args, cx)?,
+        workdir: args.workdir.clone(),
+        user: args.user.clone(),
+        hostname: args.hostname.clone(),
+        interactive: args.interactive,
+        tty: args.tty,
+        network,
+        binds,
+        tmpfs,
+        read_only: args.read_only,
+        shm_size: args.shm_size,
+        init: args.init,
+        labels: labels(args)?,
+        annotations: args.annotation.iter().cloned().collect(),
+        stop_signal: args.stop_signal,
+        ulimits: args.ulimit.clone(),
+        privileged: args.privileged,
+        cap_add: list(&args.cap_add),
+        cap_drop: list(&args.cap_drop),
+        security: security(&args.security_opt)?,
+        add_hosts: args.add_host.iter().flat_map(|all| all.iter().cloned()).collect(),
+        dns: args.dns.clone(),
+        dns_search: args.dns_search.clone(),
+        dns_options: args.dns_option.clone(),
+    })
+}
+
+/// Nothing, one program, or podman's JSON array.
+fn words(entrypoint: &OsStr) -> Result<Vec<OsString>, Error> {
+    match entrypoint.to_str() {
+        Some("") => Ok(Vec::new()),
+        Some(text) if text.starts_with('[') => {
+            let words: Vec<String> = serde_json::from_str(text)
+                .map_err(|error| Error::usage(format!("--entrypoint {text}: {error}")))?;
+            Ok(words.into_iter().map(OsString::from).collect())
+        }
+        _ => Ok(vec![entrypoint.to_owned()]),
+    }
+}
+
+/// Files first: what stands on the command line wins.
+fn environment(args: &Args, cx: &Context) -> Result<Vec<(OsString, OsString)>, Error> {
+    let host = |name: &OsStr| cx.environment.get(name);
+    let mut env = Vec::new();
+    for path in &args.env_file {
+        let variables = parse::env_file(&read(path)?, host);
+        env.extend(variables.map_err(|error| in_file(path, &error))?);
+    }
+    for text in &args.env {
+        let variable = parse::variable(text, host);
+        env.extend(variable.map_err(|error| Error::usage(format!("--env: {error}")))?);
+    }
+    Ok(env)
+}
+
+fn labels(args: &Args) -> Result<std::collections::BTreeMap<String, String>, Error> {
+    let mut labels = std::collections::BTreeMap::new();
+    for path in &args.label_file {
+        let text = String::from_utf8_lossy(&read(path)?).into_owned();
+        labels.extend(parse::label_file(&text).map_err(|error| in_file(path, &error))?);
+    }
+    labels.extend(args.label.iter().cloned());
+    Ok(labels)
+}
+
+fn security(options: &[SecurityOption]) -> Result<SecurityOptions, Error> {
+    let mut security = SecurityOptions::default();
+    for option in options {
+        match option {
+            SecurityOption::NoNewPrivileges(on) => security.no_new_privileges = *on,
+            SecurityOption::SeccompUnconfined => security.seccomp = SeccompChoice::Unconfined,
+            SecurityOption::SeccompFile(path) => {
+                security.seccomp = SeccompChoice::Json(read(path)?);
+            }
+            SecurityOption::Mask(paths) => security.mask.extend(paths.iter().cloned()),
+            SecurityOption::Unmask(paths) => security.unmask.extend(paths.iter().cloned()),
+            SecurityOption::UnmaskAll => security.unmask_all = true,
+            SecurityOption::AsItIs => {}
+        }
+    }
+    Ok(security)
+}
+
+/// `--cap-add A,B` as podman has it, and each alone.
+fn list(names: &[String]) -> Vec<String> {
+    names.iter().flat_map(|names| names.split(',')).map(str::to_owned).collect()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn in_file(path: &Path, error: &Invalid) -> Error {
+    Error::usage(format!("{}: {error}", path.display()))
+}
+
+fn volume(text: &str) -> Result<BindRequest, Invalid> {
+    parse::volume(text, &std::env::current_dir().unwrap_or_default())
+}
+
+fn directory(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let absolute = path.is_absolute().then_some(path);
+    absolute.ok_or_else(|| format!("the working directory {text:?} is not an absolute path"))
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    match text {
+        "host" => Ok(Network::Host),
+        "none" => Ok(Network::None),
+        _ => Err(format!("there is no network {text:?}: want host or none")),
+    }
+}
+
+fn stop_signal(text: &str) -> Result<i32, String> {
+    signal::parse(text).ok_or_else(|| format!("invalid signal: {text}"))
+}
+
+fn add_host(text: &str) -> Result<AddedHosts, Invalid> {
+    parse::add_host(text).map(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, FromArgMatches as _};
+
+    use super::super::super::flags;
+    use super::*;
+
+    fn parse(line: &[&str]) -> Result<Args, clap::Error> {
+        use clap::Args as _;
+        let mut command =
+            Args::augment_args(Command::new("run").args_override_self(true)).no_binary_name(true);
+        command.build();
+        let words: Vec<OsString> = line.iter().map(OsString::from).collect();
+        let words = flags::normalize(&command, &words);
+        command.try_get_matches_from(words).and_then(|matches| Args::from_arg_matches(&matches))
+    }
+
+    #[test]
+    fn what_stands_behind_the_image_is_the_command() {
+        let args =
+            parse(&["--rm", "-it", "-e", "A=b", "debian", "sh", "-c", "x", "--rm=false", "--"])
+                .expect("valid");
+        assert!(args.rm && args.interactive && args.tty);
+        assert_eq!(args.image, ["debian", "sh", "-c", "x", "--rm=false", "--"]);
+        let args = parse(&["debian", "-e", "x"]).expect("valid");
+        assert_eq!((args.image.len(), args.env.len()), (3, 0));
+    }
+
+    #[test]
+    fn booleans_are_go_s() {
+        let args = parse(&["--rm=false", "--sig-proxy=false", "-i=0", "x"]);
+        assert!(args.is_err(), "a short flag takes no value");
+        let args = parse(&["--rm", "--rm=false", "--sig-proxy=false", "x"]).expect("valid");
+        assert!(!args.rm);
+        assert_eq!(args.sig_proxy, Some(false));
+        let args = parse(&["--tls-verify", "x"]).expect("valid");
+        assert_eq!(args.image, ["x"]);
+    }
+
+    #[test]
+    fn the_last_of_a_single_value_wins_and_aliases_work() {
+        let args =
+            parse(&["-w", "/a", "-w", "/b", "--net=none", "--dns-opt", "x", "--explain", "i"])
+                .expect("valid");
+        assert_eq!(args.workdir, Some("/b".into()));
+        assert_eq!(args.network, Some(Network::None));
+        assert_eq!(args.explain, Some(Explain::Text));
+        assert_eq!(args.dns_option, ["x"]);
+        assert_eq!(args.image, ["i"]);
+    }
+
+    #[test]
+    fn h_is_the_host_name() {
+        let args = parse(&["-h", "box", "i"]).expect("valid");
+        assert_eq!(args.hostname.as_deref(), Some("box"));
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        for line in [
+            &["--nope", "i"][..],
+            &[],
+            &["-v", "data:/x", "i"],
+            &["--network", "bridge", "i"],
+            &["-p", "80:80", "i"],
+            &["-w", "relative", "i"],
+        ] {
+            assert!(parse(line).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn entry_points_are_words() {
+        let words = |text: &str| words(OsStr::new(text)).expect("valid");
+        assert!(words("").is_empty());
+        assert_eq!(words("/bin/sh"), ["/bin/sh"]);
+        assert_eq!(words(r#"["a","b c"]"#), ["a", "b c"]);
+    }
+}
