@@ -119,13 +119,14 @@ impl Store {
         let tags = tags?;
         // One barrier for all files: an fsync each would take longer than the pull.
         self.sync()?;
-        for layer in &layers {
-            self.place_layer(layer)?;
-        }
         for blob in &blobs {
             let path = self.blob_path(blob.digest());
             make_directory(path.parent().unwrap_or(&path))?;
             fs::rename(blob.path(), &path).at("store", &path)?;
+        }
+        // After the blobs: a layer that is there is not fetched again, and its blob is to be kept.
+        for layer in &layers {
+            self.place_layer(layer)?;
         }
         self.sync_parents(&layers, &blobs)?;
         record.publish(&self.image_path(&image.id))?;
