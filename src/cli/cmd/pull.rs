@@ -22,9 +22,14 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
+    let prepare = |image| registry::prepare(cx, &args.registry, image);
+    let wanted: Vec<_> = args.images.iter().map(|image| prepare(image)).collect();
+    let mut wanted = wanted.into_iter();
     let owners = engine.enter_owners()?;
     cx.each(&args.images, |cx, image| {
-        let pulled = registry::fetch(cx, &engine, &args.registry, image, args.policy, owners)?;
+        let Some(wanted) = wanted.next().transpose()? else { return Ok(()) };
+        let wanted = (image.as_str(), wanted);
+        let pulled = registry::fetch(cx, &engine, &args.registry, wanted, args.policy, owners)?;
         if args.registry.quiet {
             return cx.out.line(pulled.id);
         }

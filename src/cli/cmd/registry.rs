@@ -8,7 +8,7 @@ use super::super::{Context, Error};
 use crate::engine::Engine;
 use crate::engine::pull::{self, Policy, Pulled};
 use crate::engine::reference::{Reference, Source};
-use crate::engine::registry::ImageSource;
+use crate::engine::registry::{self, DockerArchive, ImageSource, Layout, Login, Options, Remote};
 use crate::engine::store::full_name;
 use crate::oci::Platform;
 use crate::owners::Owners;
@@ -28,7 +28,7 @@ pub(crate) struct RegistryArgs {
     /// Read logins from this file only
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
-    /// Log in with these, for this command
+    /// Log in with these, for this command; other programs can read them meanwhile
     #[arg(long, value_name = "USER[:PASSWORD]")]
     creds: Option<String>,
 }
@@ -41,53 +41,148 @@ pub(super) fn is_embedded(image: &str) -> bool {
     image == HELLO
 }
 
-/// Brings `image` into the store. The caller has entered the user namespace of `owners`.
+/// An image that is about to be fetched. The login is looked up by now: its file or helper is the
+/// user's, and might be out of reach inside the user namespace of the store.
+pub(super) struct Wanted {
+    /// None for the binary's own image.
+    source: Option<Source>,
+    options: Options,
+    login: Option<Login>,
+}
+
+/// Reads the image's name and looks up the login for its registry.
+pub(super) fn prepare(cx: &Context, args: &RegistryArgs, image: &str) -> Result<Wanted, Error> {
+    let source: Option<Source> = (!is_embedded(image)).then(|| image.parse()).transpose()?;
+    let options = options(cx, args)?;
+    let login = match &source {
+        Some(Source::Registry(reference)) => registry::lookup(&options, reference)?,
+        _ => None,
+    };
+    Ok(Wanted { source, options, login })
+}
+
+/// Brings an image into the store. The caller has entered the user namespace of `owners`.
 pub(super) fn fetch(
     cx: &Context,
     engine: &Engine,
     args: &RegistryArgs,
-    image: &str,
+    (image, wanted): (&str, Wanted),
     policy: Policy,
     owners: Owners,
 ) -> Result<Pulled, Error> {
     let shown = Shown::new(args.quiet, &cx.environment);
-    if is_embedded(image) {
-        let exe = File::open("/proc/self/exe").map_err(|source| Error::File {
-            action: "read",
-            path: "/proc/self/exe".into(),
+    let pull = |source: &dyn ImageSource, reference: Option<&Reference>, repository: bool| {
+        let request = pull::Request {
             source,
-        })?;
-        return Ok(engine.install_hello(&exe, owners, &shown)?);
-    }
-    let source: Source = image.parse()?;
-    let opened = open(cx, args, &source)?;
-    let reference = reference(&source);
-    let request = pull::Request {
-        source: opened.as_ref(),
-        image: image.to_owned(),
-        name: reference.map(full_name),
-        repository: reference.map(Reference::name),
-        platform: args.platform.clone(),
-        policy,
-        owners,
-        jobs: cx.config.pull_jobs.unwrap_or(3).clamp(1, 16),
+            image: image.to_owned(),
+            name: reference.map(full_name),
+            repository: reference.filter(|_| repository).map(Reference::name),
+            platform: args.platform.clone(),
+            policy,
+            owners,
+            jobs: cx.config.pull_jobs.unwrap_or(3).clamp(1, 16),
+        };
+        Ok(engine.pull(&request, &shown)?)
     };
-    Ok(engine.pull(&request, &shown)?)
-}
-
-/// The name that the image gets in the store.
-fn reference(source: &Source) -> Option<&Reference> {
-    match source {
-        Source::Registry(reference) => Some(reference),
-        Source::DockerArchive { reference, .. } => reference.as_ref(),
-        Source::OciLayout { .. } | Source::OciArchive { .. } => None,
+    let scratch = || engine.store().scratch();
+    match wanted.source {
+        None => {
+            let exe = File::open("/proc/self/exe").map_err(|source| Error::File {
+                action: "read",
+                path: "/proc/self/exe".into(),
+                source,
+            })?;
+            Ok(engine.install_hello(&exe, owners, &shown)?)
+        }
+        Some(Source::Registry(reference)) => {
+            let source = Remote::new(wanted.options, reference.clone(), wanted.login);
+            pull(&source, Some(&reference), true)
+        }
+        Some(Source::OciLayout { directory, tag }) => {
+            let name = name_in_layout(tag.as_deref());
+            pull(&Layout::open(&directory, tag)?, name.as_ref(), false)
+        }
+        Some(Source::OciArchive { file, tag }) => {
+            let name = name_in_layout(tag.as_deref());
+            let scratch = scratch()?;
+            pull(&Layout::open_archive(&file, tag, scratch.path())?, name.as_ref(), false)
+        }
+        Some(Source::DockerArchive { file, reference }) => {
+            let scratch = scratch()?;
+            let archive = DockerArchive::open(&file, reference.as_ref(), scratch.path())?;
+            let tags = archive.tags();
+            let name = reference.as_ref().or(tags.first());
+            let pulled = pull(&archive, name, false)?;
+            for tag in &tags {
+                engine.tag(&pulled.id.to_string(), tag)?;
+            }
+            Ok(pulled)
+        }
     }
 }
 
-fn open(
-    _cx: &Context,
-    _args: &RegistryArgs,
-    _source: &Source,
-) -> Result<Box<dyn ImageSource>, Error> {
-    Err(Error::usage("no registry can be asked yet"))
+/// The name in a layout, where it is a whole reference and not just a tag.
+fn name_in_layout(tag: Option<&str>) -> Option<Reference> {
+    tag.filter(|tag| tag.contains([':', '/'])).and_then(|tag| tag.parse().ok())
+}
+
+/// What registries are told, from flags and environment.
+fn options(cx: &Context, args: &RegistryArgs) -> Result<Options, Error> {
+    let environment = &cx.environment;
+    // Go's order: the lower-case name first.
+    let proxy = |scheme: &str| {
+        let name = format!("{scheme}_proxy");
+        let either = |name: &str| {
+            environment.text(name).or_else(|| environment.text(&name.to_ascii_uppercase()))
+        };
+        either(&name)
+    };
+    let paths = environment.get("SSL_CERT_DIR").unwrap_or_default();
+    Ok(Options {
+        tls_verify: args.tls_verify,
+        auth_files: match &args.authfile {
+            Some(file) => vec![file.clone()],
+            None => environment.auth_files(),
+        },
+        login: args.creds.as_deref().map(login).transpose()?,
+        certificate_directories: environment.certs_directories(),
+        certificate_file: environment
+            .get("SSL_CERT_FILE")
+            .filter(|file| !file.is_empty())
+            .map(PathBuf::from),
+        certificate_paths: std::env::split_paths(&paths)
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect(),
+        https_proxy: proxy("https").or_else(|| proxy("all")),
+        http_proxy: proxy("http").or_else(|| proxy("all")),
+        no_proxy: proxy("no"),
+        path: environment.get("PATH").unwrap_or_default(),
+    })
+}
+
+fn login(creds: &str) -> Result<Login, Error> {
+    let (user, password) = creds.split_once(':').unwrap_or((creds, ""));
+    if user.is_empty() {
+        return Err(Error::usage("--creds: want USER:PASSWORD"));
+    }
+    Ok(Login::Password { user: user.to_owned(), password: password.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_may_have_colons() {
+        let Ok(Login::Password { user, password }) = login("me:a:b") else { panic!("a login") };
+        assert_eq!((user.as_str(), password.as_str()), ("me", "a:b"));
+        assert!(login(":x").is_err());
+    }
+
+    #[test]
+    fn a_layout_names_an_image_by_a_whole_reference_only() {
+        assert_eq!(name_in_layout(Some("latest")), None);
+        let name = name_in_layout(Some("docker.io/library/debian:12")).expect("a reference");
+        assert_eq!(name.familiar(), "debian:12");
+    }
 }

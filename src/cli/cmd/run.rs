@@ -196,9 +196,9 @@ fn fetch(args: &Args, cx: &Context, engine: &Engine, request: &RunRequest) -> Re
     if missing && !args.registry.quiet && !registry::is_embedded(image) {
         let _ = writeln!(std::io::stderr(), "Unable to find image '{image}' locally");
     }
-    let owners = engine.enter_owners().map_err(Error::from);
-    let pulled = owners.and_then(|owners| {
-        registry::fetch(cx, engine, &args.registry, image, request.policy, owners)
+    let pulled = registry::prepare(cx, &args.registry, image).and_then(|wanted| {
+        let owners = engine.enter_owners()?;
+        registry::fetch(cx, engine, &args.registry, (image, wanted), request.policy, owners)
     });
     pulled.map(|pulled| pulled.id).map_err(|error| {
         cx.report.tell(&error);
