@@ -18,8 +18,6 @@ pub enum Need {
     /// A program, by absolute path: the suite's own PATH is bare on purpose.
     Program(&'static str),
     UserNamespaces,
-    /// Overlayfs mounted by a user.
-    Overlay,
 }
 
 impl Need {
@@ -44,9 +42,6 @@ impl Need {
             Self::Fixture(path) => super::fixtures().join(path).exists(),
             Self::Program(path) => Path::new(path).exists(),
             Self::UserNamespaces => in_namespace("true"),
-            Self::Overlay => in_namespace(
-                "cd $(mktemp -d) && mkdir l u w m && mount -t overlay -o userxattr,lowerdir=l,upperdir=u,workdir=w o m",
-            ),
         };
         (!met).then(|| format!("{self:?}"))
     }

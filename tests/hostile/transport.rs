@@ -1,0 +1,131 @@
+//! Registries that send elsewhere, never end, or speak to the terminal.
+
+use super::Victim;
+use crate::support::image::{Image, Tar};
+use crate::support::registry::{Registry, Reply};
+use crate::support::{Home, has};
+
+fn image() -> Image {
+    Image::of(&[Tar::new().file("f", "x\n").finish()])
+}
+
+#[test]
+fn redirects_to_nowhere_good() {
+    for target in [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
+        "gopher://127.0.0.1:1/",
+        "//",
+        "",
+        "http://",
+        "http://user:pass@127.0.0.1:1/",
+    ] {
+        let registry = Registry::with(move |request, reply| {
+            if request.is_blob() { Reply::new(302, "").header("Location", target) } else { reply }
+        });
+        let reference = registry.push("app", "1", &image());
+        Home::new().coracle(["pull", &reference]).timeout_s(60).fails(1);
+    }
+}
+
+#[test]
+fn a_circle_of_redirects() {
+    let registry = Registry::with(|request, reply| {
+        if request.is_blob() {
+            Reply::new(307, "").header("Location", request.path.clone())
+        } else {
+            reply
+        }
+    });
+    let reference = registry.push("app", "1", &image());
+    Home::new().coracle(["pull", &reference]).timeout_s(60).fails(1);
+    assert!(registry.blob_requests() < 200, "{} requests", registry.blob_requests());
+}
+
+#[test]
+fn token_realms_that_fish() {
+    for realm in [
+        "http://169.254.169.254/latest/meta-data",
+        "file:///etc/passwd",
+        "http://x:y@127.0.0.1/token",
+        "",
+        "not a url",
+    ] {
+        let registry = Registry::with(move |_, _| {
+            Reply::new(401, "")
+                .header("WWW-Authenticate", format!("Bearer realm=\"{realm}\",service=\"x\""))
+        });
+        let home = Home::new();
+        let reference = registry.push("app", "1", &image());
+        // user:secret
+        home.write(
+            ".docker/config.json",
+            format!(r#"{{"auths":{{"{}":{{"auth":"dXNlcjpzZWNyZXQ="}}}}}}"#, registry.address),
+        );
+        let error = home.coracle(["pull", &reference]).timeout_s(30).fails(1);
+        assert!(!error.contains("secret") && !error.contains("dXNlcjpzZWNyZXQ"), "{error}");
+    }
+}
+
+#[test]
+fn bodies_longer_than_told() {
+    let victim = Victim::new();
+    let registry = Registry::with(|request, mut reply| {
+        if request.is_blob() && reply.body.len() < 2000 {
+            reply.body.extend(vec![b'x'; 32 << 20]);
+        }
+        reply
+    });
+    let reference = registry.push("app", "1", &image());
+    let output = victim.home.coracle(["pull", &reference]).timeout_s(30).output();
+    victim.unharmed(&output);
+    output.fails(1);
+}
+
+#[test]
+fn words_for_the_terminal() {
+    let registry = Registry::with(|request, reply| {
+        if request.path.contains("/manifests/") {
+            let body = "{\"errors\":[{\"code\":\"DENIED\",\"message\":\"\\u001b[2J\\u001b]0;owned\\u0007 gone\\u009b31m\"}]}";
+            return Reply::new(403, body).header("Content-Type", "application/json");
+        }
+        reply
+    });
+    let error = Home::new().coracle(["pull", &registry.reference("app", "1")]).fails(1);
+    assert!(!error.contains(['\x1b', '\x07', '\u{9b}']), "{error:?}");
+
+    let registry = Registry::new();
+    let config = br#"{"architecture":"amd64","os":"linux","config":{"Labels":{"a":"\u001b[31mred"},"Cmd":["\u001b[31mred"]},
+        "rootfs":{"type":"layers","diff_ids":[]}}"#;
+    let home = Home::new();
+    let reference = registry.push("app", "1", &Image::with_config(config.to_vec(), Vec::new()));
+    if home.coracle(["pull", "-q", &reference]).output().code() == 0 {
+        for command in [&["images"][..], &["inspect", &reference], &["ps", "-a"]] {
+            let text = home.coracle(command).ok();
+            assert!(!text.contains('\x1b'), "{command:?}: {text:?}");
+        }
+    }
+}
+
+#[test]
+fn names_from_the_command_line() {
+    let home = Home::new();
+    for name in [
+        "../../etc/passwd",
+        "/etc/passwd",
+        "a//b",
+        "UPPER/case",
+        "x:tag:tag",
+        "x@sha256:abc",
+        "",
+        "-",
+        ".",
+        "a b",
+        "\u{1b}[31m",
+    ] {
+        let error = home.coracle(["pull", "--", name]).fails(1);
+        assert!(!error.contains('\x1b'), "{error:?}");
+        has(&error, &[]);
+        home.coracle(["tag", "nothing", name]).fails(1);
+    }
+}
