@@ -37,9 +37,13 @@ impl Engine {
         if let Some(known) = known {
             return known.overlay;
         }
-        let overlay = super::probe::overlay(&root.join("tmp")).is_ok();
-        // What cannot be remembered is probed again; half a file is no JSON.
-        remember(&path, &Probed { boot, device, overlay });
+        let probed = super::probe::overlay(&root.join("tmp"));
+        let overlay = probed.is_ok();
+        // A full disk tells nothing about overlayfs. What cannot be remembered is probed again;
+        // half a file is no JSON.
+        if probed.is_ok() || probed.is_err_and(|failure| failure.lasts()) {
+            remember(&path, &Probed { boot, device, overlay });
+        }
         overlay
     }
 }

@@ -1,6 +1,360 @@
-//! TEMP
-use std::path::Path;
-/// TEMP
-pub fn overlay(_dir: &Path) -> Result<(), ()> {
-    Ok(())
+//! What this host allows, found out by trying it in a child that is thrown away.
+//!
+//! ```text
+//! attempt: fork ─► unshare ─► one id mapped ─► mounts cut off ─► the thing itself
+//!             ▲                                                      │
+//!             └──────────────── pipe: step, errno ◄──────────────────┘
+//! ```
+//!
+//! For a process of one thread: the children go on with a copy of that thread alone.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use nix::sched::CloneFlags;
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags};
+use rustix::pipe::PipeFlags;
+
+use crate::{runtime, sys, userns};
+
+/// How far an attempt came, and what stopped it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {step}: {}", io::Error::from(*errno))]
+pub struct ProbeFailure {
+    /// What was tried.
+    pub step: Step,
+    /// What the kernel said.
+    pub errno: Errno,
+}
+
+/// The steps of all attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Step {
+    /// Making directories, a pipe, a child.
+    Prepare,
+    /// unshare(2)
+    Namespaces,
+    /// Writing the id maps.
+    Map,
+    /// Cutting the mounts off from the host's: the first use of the new capabilities.
+    Propagation,
+    /// Opening the device.
+    Open,
+    /// Mounting the file system.
+    Mount,
+    /// Writing to a new file, and to one from below.
+    Write,
+    /// Removing a file from below.
+    Whiteout,
+    /// Removing a directory from below and making it anew.
+    Opaque,
+    /// Renaming a directory from below.
+    Rename,
+    /// Bringing the loopback device up.
+    Loopback,
+    /// Loading a filter of system calls.
+    Filter,
+}
+
+impl Step {
+    const ALL: [Self; 12] = [
+        Self::Prepare,
+        Self::Namespaces,
+        Self::Map,
+        Self::Propagation,
+        Self::Open,
+        Self::Mount,
+        Self::Write,
+        Self::Whiteout,
+        Self::Opaque,
+        Self::Rename,
+        Self::Loopback,
+        Self::Filter,
+    ];
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prepare => "prepare the attempt",
+            Self::Namespaces => "make the namespaces",
+            Self::Map => "map an id",
+            Self::Propagation => "change mounts in a user namespace",
+            Self::Open => "open the device",
+            Self::Mount => "mount it",
+            Self::Write => "write in it",
+            Self::Whiteout => "remove a file in it",
+            Self::Opaque => "replace a directory in it",
+            Self::Rename => "rename a file in it",
+            Self::Loopback => "bring the loopback device up",
+            Self::Filter => "load a filter",
+        })
+    }
+}
+
+impl ProbeFailure {
+    /// Whether it says something about the host, and not about this moment only.
+    pub fn lasts(&self) -> bool {
+        let passing = [Errno::NOSPC, Errno::DQUOT, Errno::NOMEM, Errno::MFILE, Errno::NOENT];
+        self.step != Step::Prepare && !passing.contains(&self.errno)
+    }
+}
+
+/// Names the step in which a call failed.
+trait At<T> {
+    fn at(self, step: Step) -> Result<T, ProbeFailure>;
+}
+
+impl<T> At<T> for Result<T, Errno> {
+    fn at(self, step: Step) -> Result<T, ProbeFailure> {
+        self.map_err(|errno| ProbeFailure { step, errno })
+    }
+}
+
+impl<T> At<T> for io::Result<T> {
+    fn at(self, step: Step) -> Result<T, ProbeFailure> {
+        self.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO)).at(step)
+    }
+}
+
+/// A user namespace with one id in which mounts may be changed.
+pub fn user_namespace() -> Result<(), ProbeFailure> {
+    attempt(|| enter(CloneFlags::empty()))
+}
+
+/// An overlay whose layers lie below `dir`, mounted the way a container's root is, and used.
+pub fn overlay(dir: &Path) -> Result<(), ProbeFailure> {
+    let layers = Directories::new(dir).at(Step::Prepare)?;
+    attempt(|| {
+        enter(CloneFlags::empty())?;
+        let path = |name: &str| layers.path.join(name);
+        let (lower, upper, work) = (path("lower"), path("upper"), path("work"));
+        let point = path("root");
+        runtime::mount_overlay(&lower, &upper, &work, &point).at(Step::Mount)?;
+        use_overlay(&point)
+    })
+}
+
+/// FUSE: its device, and a mount of it. Nobody answers there; the mount goes with the child.
+pub fn fuse() -> Result<(), ProbeFailure> {
+    use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
+    attempt(|| {
+        enter(CloneFlags::empty())?;
+        // The kernel takes a device only from the user namespace that it was opened in.
+        let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        let device = device.at(Step::Open)?;
+        let number = device.as_raw_fd().to_string();
+        let context = fsopen("fuse", FsOpenFlags::FSOPEN_CLOEXEC).at(Step::Mount)?;
+        let options =
+            [("fd", number.as_str()), ("rootmode", "40000"), ("user_id", "0"), ("group_id", "0")];
+        for (name, value) in options {
+            fsconfig_set_string(&context, name, value).at(Step::Mount)?;
+        }
+        fsconfig_create(&context).at(Step::Mount)?;
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+            .at(Step::Mount)
+            .map(drop)
+    })
+}
+
+/// A network namespace with loopback.
+pub fn netns() -> Result<(), ProbeFailure> {
+    attempt(|| {
+        enter(CloneFlags::CLONE_NEWNET)?;
+        sys::network::loopback_up().at(Step::Loopback)
+    })
+}
+
+/// A new /proc in a new pid namespace. The kernel grants none where parts of the caller's are
+/// hidden (`mount_too_revealing`), as in most outer containers.
+pub fn procfs() -> Result<(), ProbeFailure> {
+    attempt(|| {
+        enter(CloneFlags::CLONE_NEWPID)?;
+        // unshare(2) puts the next child into the new pid namespace, not the caller.
+        attempt(|| {
+            use rustix::mount::{fsconfig_create, fsmount, fsopen};
+            let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC).at(Step::Mount)?;
+            fsconfig_create(&context).at(Step::Mount)?;
+            let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
+                | MountAttrFlags::MOUNT_ATTR_NODEV
+                | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+            fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags).at(Step::Mount).map(drop)
+        })
+    })
+}
+
+/// A filter of system calls that lets everything through.
+pub fn seccomp() -> Result<(), ProbeFailure> {
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    const ALLOW: u32 = 0x7fff_0000; // SECCOMP_RET_ALLOW
+    attempt(|| {
+        rustix::thread::set_no_new_privs(true).at(Step::Filter)?;
+        let allow =
+            sys::seccomp::Instruction { code: RETURN, jump_true: 0, jump_false: 0, operand: ALLOW };
+        sys::seccomp::load(&[allow]).at(Step::Filter)
+    })
+}
+
+/// Whether a user namespace with these ids comes about; else what the kernel or a helper said.
+pub fn ids(ids: &userns::IdMaps) -> Result<(), String> {
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+        .map_err(|errno| io::Error::from(errno).to_string())?;
+    let (mut reader, mut writer) = (File::from(reader), File::from(writer));
+    let child = sys::fork::in_child(|| match userns::enter_in_place(ids) {
+        Ok(()) => 0,
+        Err(error) => {
+            let _ = writer.write_all(error.to_string().as_bytes());
+            1
+        }
+    });
+    let child = child.map_err(|error| error.to_string())?;
+    drop(writer);
+    let mut message = String::new();
+    let _ = reader.read_to_string(&mut message);
+    match child.wait() {
+        Ok(0) => Ok(()),
+        _ => Err(message),
+    }
+}
+
+/// Does `work` in a child and brings its failure back.
+fn attempt(work: impl FnOnce() -> Result<(), ProbeFailure>) -> Result<(), ProbeFailure> {
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?;
+    let (mut reader, mut writer) = (File::from(reader), File::from(writer));
+    let child = sys::fork::in_child(|| match work() {
+        Ok(()) => 0,
+        Err(failure) => {
+            let _ = writer.write_all(&encode(failure));
+            1
+        }
+    });
+    let child = child.map_err(|error| error.errno).at(Step::Prepare)?;
+    drop(writer);
+    let mut told = [0; SIZE];
+    let told = reader.read_exact(&mut told).map(|()| told);
+    match (child.wait().at(Step::Prepare)?, told) {
+        (0, _) => Ok(()),
+        (_, Ok(told)) => Err(decode(told)),
+        // A sandbox kills for a call that it does not like.
+        (_, Err(_)) => Err(ProbeFailure { step: Step::Prepare, errno: Errno::INTR }),
+    }
+}
+
+const SIZE: usize = 5;
+
+fn encode(failure: ProbeFailure) -> [u8; SIZE] {
+    let [a, b, c, d] = failure.errno.raw_os_error().to_ne_bytes();
+    [failure.step as u8, a, b, c, d]
+}
+
+fn decode([step, errno @ ..]: [u8; SIZE]) -> ProbeFailure {
+    ProbeFailure {
+        step: Step::ALL.get(usize::from(step)).copied().unwrap_or(Step::Prepare),
+        errno: Errno::from_raw_os_error(i32::from_ne_bytes(errno)),
+    }
+}
+
+/// Enters namespaces of its own: user, mount and `more`; one id is mapped, as root.
+fn enter(more: CloneFlags) -> Result<(), ProbeFailure> {
+    let uid = rustix::process::geteuid().as_raw();
+    let gid = rustix::process::getegid().as_raw();
+    let namespaces = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS | more;
+    nix::sched::unshare(namespaces)
+        .map_err(|errno| Errno::from_raw_os_error(errno as i32))
+        .at(Step::Namespaces)?;
+    // gid_map takes a line only once setgroups(2) is denied (user_namespaces(7)).
+    fs::write("/proc/self/setgroups", "deny").at(Step::Map)?;
+    fs::write("/proc/self/uid_map", format!("0 {uid} 1\n")).at(Step::Map)?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1\n")).at(Step::Map)?;
+    // Where AppArmor gives a user namespace without capabilities, this is what fails.
+    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", flags).at(Step::Propagation)
+}
+
+/// What package managers do in a root.
+fn use_overlay(root: &Path) -> Result<(), ProbeFailure> {
+    let expect = |held: bool| if held { Ok(()) } else { Err(Errno::IO) };
+    fs::write(root.join("new"), "new").at(Step::Write)?;
+    fs::write(root.join("changed"), "changed").at(Step::Write)?;
+    expect(fs::read(root.join("changed")).at(Step::Write)? == b"changed").at(Step::Write)?;
+    fs::remove_file(root.join("removed")).at(Step::Whiteout)?;
+    expect(!root.join("removed").exists()).at(Step::Whiteout)?;
+    let directory = root.join("directory");
+    fs::remove_file(directory.join("inner")).at(Step::Opaque)?;
+    fs::remove_dir(&directory).at(Step::Opaque)?;
+    fs::create_dir(&directory).at(Step::Opaque)?;
+    expect(fs::read_dir(&directory).at(Step::Opaque)?.next().is_none()).at(Step::Opaque)?;
+    let (from, to) = (root.join("renamed"), root.join("elsewhere"));
+    rustix::fs::renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE).at(Step::Rename)
+}
+
+/// The layers of an overlay to be tried, removed when dropped.
+struct Directories {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Directories {
+    fn new(below: &Path) -> io::Result<Self> {
+        let made = tempfile::Builder::new().prefix("probe-").tempdir_in(below)?;
+        // A sweep of the store takes what nobody locks.
+        let lock = File::open(made.path())?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        let made = Self { path: made.keep(), _lock: lock };
+        let mut builder = fs::DirBuilder::new();
+        builder.mode(0o755);
+        for name in ["lower", "upper", "work", "root", "lower/directory"] {
+            builder.create(made.path.join(name))?;
+        }
+        for name in ["changed", "removed", "renamed", "directory/inner"] {
+            fs::write(made.path.join("lower").join(name), "below")?;
+        }
+        Ok(made)
+    }
+}
+
+impl Drop for Directories {
+    fn drop(&mut self) {
+        // The kernel leaves work/work of mode 000; what stays, a sweep of the store takes.
+        let _ = sys::remove_tree(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_survive_the_pipe() {
+        for (number, step) in Step::ALL.into_iter().enumerate() {
+            assert_eq!(step as usize, number);
+            let failure = ProbeFailure { step, errno: Errno::PERM };
+            assert_eq!(decode(encode(failure)), failure);
+        }
+    }
+
+    #[test]
+    fn the_layers_of_an_attempt_do_not_stay() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let layers = Directories::new(dir.path()).expect("layers");
+        assert!(layers.path.join("lower/directory/inner").exists());
+        fs::create_dir(layers.path.join("work/work")).expect("a directory");
+        drop(layers);
+        assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0);
+    }
+
+    #[test]
+    fn a_full_disk_says_nothing_about_overlayfs() {
+        let failure = |step, errno| ProbeFailure { step, errno };
+        assert!(failure(Step::Mount, Errno::PERM).lasts());
+        assert!(!failure(Step::Mount, Errno::NOSPC).lasts());
+        assert!(!failure(Step::Prepare, Errno::PERM).lasts());
+    }
 }

@@ -30,5 +30,6 @@ mod terminal;
 
 pub use error::{Error, ExecRefusal};
 pub use launch::{Launch, Running, Starting, start};
+pub(crate) use rootfs::mount_overlay;
 pub use stage::{Failure, Stage};
 pub use supervise::{Exit, Signals, supervise};

@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -48,6 +49,25 @@ pub(super) fn mount_root(step: &RootStep) -> Result<OwnedFd, Failure> {
     };
     attach(mount.as_fd(), CWD, &step.mount_point).at(Stage::Root)?;
     Ok(mount)
+}
+
+/// Mounts an overlay over `point` the way a container's root is mounted: to see whether it works.
+pub(crate) fn mount_overlay(
+    lower: &Path,
+    upper: &Path,
+    work: &Path,
+    point: &Path,
+) -> Result<(), Errno> {
+    let name =
+        |path: &Path| CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Errno::INVAL);
+    let layers = Layers::Overlay {
+        lowers: vec![name(lower)?],
+        upper: name(upper)?,
+        work: name(work)?,
+        volatile: false,
+    };
+    let step = RootStep { layers, mount_point: name(point)? };
+    mount_root(&step).map(drop).map_err(|failure| failure.errno)
 }
 
 fn overlay(
