@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{
     AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
-    fgetxattr, flistxattr, fremovexattr, fsetxattr, futimens, utimensat,
+    fgetxattr, flistxattr, fremovexattr, fsetxattr, fstat, futimens, utimensat,
 };
 use rustix::io::Errno;
 
@@ -206,15 +206,30 @@ pub fn copy_xattrs(from: impl AsFd, to: impl AsFd) -> rustix::io::Result<()> {
         if key.starts_with(b"user.overlay.") {
             continue;
         }
-        let mut value = vec![0; 64 << 10]; // XATTR_SIZE_MAX
-        let length = fgetxattr(&from, &key[..], &mut value[..])?;
-        match set(&to, &key, &value[..length]) {
+        match set(&to, &key, &get(&from, &key)?) {
             // What the host put there itself (SELinux labels) is the host's business.
             Err(Errno::PERM | Errno::NOTSUP) if !key.starts_with(b"user.") => {}
             done => done?,
         }
     }
     Ok(())
+}
+
+fn get(file: &impl AsFd, key: &[u8]) -> rustix::io::Result<Vec<u8>> {
+    let mut value = vec![0; 64 << 10]; // XATTR_SIZE_MAX
+    let length = match fgetxattr(file, key, &mut value[..]) {
+        // A file that not even its owner may read; the owner takes the right for a moment.
+        Err(Errno::ACCESS) => {
+            let mode = mode(fstat(file)?.st_mode);
+            fchmod(file, mode | Mode::RUSR)?;
+            let length = fgetxattr(file, key, &mut value[..]);
+            fchmod(file, mode)?;
+            length?
+        }
+        length => length?,
+    };
+    value.truncate(length);
+    Ok(value)
 }
 
 pub(super) fn mode(bits: u32) -> Mode {

@@ -128,3 +128,72 @@ fn make_private(path: &Path) -> std::io::Result<()> {
 fn sync_directory(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|directory| directory.sync_all()).at("write out", path)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_store_is_private_and_knows_its_format() {
+        let home = tempfile::tempdir().expect("a directory");
+        let root = home.path().join("deep/store");
+        Store::open(&root).expect("a new store");
+        for name in DIRECTORIES {
+            let mode = fs::metadata(root.join(name)).expect("it").permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{name}");
+        }
+        fs::write(root.join("version"), "2\n").expect("a file");
+        let error = Store::open(&root).expect_err("a newer one");
+        assert!(error.to_string().contains("its format is 2, and this coracle knows 1"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_of_other_things_is_no_store() {
+        let home = tempfile::tempdir().expect("a directory");
+        fs::write(home.path().join("thesis.txt"), "words").expect("a file");
+        assert!(matches!(Store::open(home.path()), Err(Error::NotAStore { .. })));
+        assert_eq!(fs::read_dir(home.path()).expect("it").count(), 1);
+    }
+
+    #[test]
+    fn the_work_of_the_living_is_not_swept() {
+        let home = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&home.path().join("store")).expect("a store");
+        let alive = store.scratch().expect("a directory");
+        let tmp = store.path("tmp");
+        fs::create_dir_all(tmp.join("dead/closed")).expect("directories");
+        fs::set_permissions(tmp.join("dead"), fs::Permissions::from_mode(0o000)).expect("a mode");
+        fs::write(tmp.join("draft"), "half").expect("a file");
+        store.sweep().expect("a sweep");
+        assert!(alive.path().exists());
+        assert_eq!(fs::read_dir(&tmp).expect("it").count(), 1);
+        drop(alive);
+        assert_eq!(fs::read_dir(&tmp).expect("it").count(), 0);
+    }
+
+    #[test]
+    fn an_id_may_be_cut_short_where_it_is_clear() {
+        let home = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&home.path().join("store")).expect("a store");
+        let ids = ["aa11", "aa22"].map(|start| format!("sha256:{start}{}", "0".repeat(60)));
+        for id in &ids {
+            let image = Image {
+                id: id.parse().expect("a digest"),
+                manifest: id.parse().expect("a digest"),
+                index: None,
+                platform: crate::oci::Platform::host(),
+                created: None,
+                layers: Vec::new(),
+            };
+            let draft = store.draft(&store.image_path(&image.id), &image).expect("a record");
+            draft.publish(&store.image_path(&image.id)).expect("a record");
+        }
+        assert_eq!(store.resolve("aa1").expect("an image").id.to_string(), ids[0]);
+        assert!(matches!(store.resolve("aa"), Err(Error::Ambiguous { .. })));
+        assert!(matches!(store.resolve("bb"), Err(Error::NoSuchImage { .. })));
+        store.tag("docker.io/library/aa:latest", &ids[1].parse().expect("it")).expect("a tag");
+        assert_eq!(store.resolve("aa").expect("a name goes first").id.to_string(), ids[1]);
+    }
+}

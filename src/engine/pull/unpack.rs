@@ -1,6 +1,8 @@
 //! One layer: fetch | inflate | hash and unpack, a thread each, with pipes between them.
 
+use std::fs::DirBuilder;
 use std::io::{self, BufRead};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -66,7 +68,7 @@ fn attempt(task: &Task, blob: Blob) -> Result<Unpacked, Error> {
     let Task { job, source, .. } = task;
     let which = || job.which.clone();
     let limits = Limits::of(job.descriptor.size);
-    std::fs::create_dir(&task.place).map_err(|source| Error::Io {
+    DirBuilder::new().mode(0o700).create(&task.place).map_err(|source| Error::Io {
         action: "make",
         path: task.place.clone(),
         source,
