@@ -1,11 +1,13 @@
 //! The list of containers, and their end.
 
+use std::io::Read;
 use std::path::Path;
 
 use super::{Engine, Error};
 use crate::container::{self, Record, Status};
 use crate::oci::ChainId;
-use crate::{sys, userns};
+use crate::sys;
+use crate::userns::{self, IdMaps};
 
 /// What `rm` may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -85,28 +87,47 @@ impl Engine {
 
     /// Removes a tree that a container wrote, its files of subordinate ids too.
     pub(super) fn remove_tree(&self, path: &Path) -> Result<(), Error> {
-        let failed = |source| Error::Io { action: "remove", path: path.to_owned(), source };
-        match sys::remove_tree(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
-            other => return other.map_err(failed),
-        }
+        let Err(source) = sys::remove_tree(path) else { return Ok(()) };
+        let failed = || Error::Io { action: "remove", path: path.to_owned(), source };
         // Files of other ids can be removed only by who is root over these ids.
         let ids = self.ids((0, 0))?;
-        let failed = |why: String| Error::Child { what: format!("remove {}", path.display()), why };
         if !matches!(ids.mode, userns::Mode::Range { .. }) {
-            return Err(failed(
-                "it has files of subordinate ids, and newuidmap is not here".into(),
-            ));
+            return Err(failed());
         }
-        let child = sys::fork::in_child(|| {
-            let done = userns::enter_in_place(&ids).is_ok() && sys::remove_tree(path).is_ok();
-            u8::from(!done)
-        });
-        let child = child.map_err(|error| failed(error.to_string()))?;
-        match child.wait() {
-            Ok(0) => Ok(()),
-            Ok(_) => Err(failed("permission denied, as root of the user namespace too".into())),
-            Err(errno) => Err(failed(errno.to_string())),
+        as_owner(&ids, &format!("remove {}", path.display()), || {
+            sys::remove_tree(path).map_err(|error| error.to_string())
+        })
+    }
+}
+
+/// Does `work` in a child that is root over all ids of the store's files.
+pub(super) fn as_owner(
+    ids: &IdMaps,
+    what: &str,
+    work: impl FnOnce() -> Result<(), String>,
+) -> Result<(), Error> {
+    let failed = |why: String| Error::Child { what: what.to_owned(), why };
+    let flags = rustix::pipe::PipeFlags::CLOEXEC;
+    let (reader, writer) =
+        rustix::pipe::pipe_with(flags).map_err(|errno| failed(errno.to_string()))?;
+    let child = sys::fork::in_child(|| {
+        let entered = userns::enter_in_place(ids).map_err(|error| error.to_string());
+        match entered.and_then(|()| work()) {
+            Ok(()) => 0,
+            Err(why) => {
+                // A message that does not get through is a failure all the same.
+                let _ = rustix::io::write(&writer, why.as_bytes());
+                1
+            }
         }
+    });
+    let child = child.map_err(|error| failed(error.to_string()))?;
+    drop(writer);
+    let mut why = String::new();
+    let _ = std::fs::File::from(reader).read_to_string(&mut why);
+    match child.wait() {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(failed(why)),
+        Err(errno) => Err(failed(errno.to_string())),
     }
 }

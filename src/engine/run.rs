@@ -256,7 +256,7 @@ impl Engine {
         directory: &Directory,
     ) -> Result<Outcome, Error> {
         let Prepared { image, ids, driver, spec, etc, layers, hold, mut clock } = prepared;
-        snapshot::prepare(driver, &layers, &directory.path, spec.root_read_only)?;
+        prepare_root(driver, &ids, &layers, directory, spec.root_read_only)?;
         write_files(&directory.path, &etc)?;
         clock.lap("files");
         let profile = profile(&spec.seccomp)?;
@@ -304,6 +304,24 @@ impl Engine {
             record.state = State::Stopped { code: exit.code(), started, finished: now() };
         }
         Ok(directory.write(&record)?)
+    }
+}
+
+/// Makes the root's directories; a copy's files have owners that only the namespace's root can give.
+fn prepare_root(
+    driver: Driver,
+    ids: &IdMaps,
+    layers: &[PathBuf],
+    directory: &Directory,
+    read_only: bool,
+) -> Result<(), Error> {
+    let prepare = || snapshot::prepare(driver, layers, &directory.path, read_only).map(|_| ());
+    match (driver, &ids.mode) {
+        (Driver::Copy, userns::Mode::Range { .. }) => {
+            let what = "copy the image's files";
+            super::containers::as_owner(ids, what, || prepare().map_err(|error| error.to_string()))
+        }
+        _ => Ok(prepare()?),
     }
 }
 

@@ -198,7 +198,7 @@ impl Transport {
             Err(error)
                 if self.may_be_plain
                     && first.scheme() == "https"
-                    && (error.is_connect() || error.is_request()) =>
+                    && !matches!(self.cause(&error), Cause::Authority { .. }) =>
             {
                 let plain = parse(url("http"))?;
                 match self.send_to(ask, &plain).await {
@@ -353,30 +353,42 @@ impl Transport {
 
     /// What reqwest's chain of errors means.
     pub(super) fn unreachable(&self, error: &reqwest::Error) -> Error {
-        let mut why = String::new();
-        let mut source: Option<&dyn std::error::Error> = Some(error);
-        let mut last = String::new();
-        while let Some(error) = source {
-            last = error.to_string();
-            why.push_str(&last);
-            why.push('\n');
-            source = error.source();
+        let why = chain(error).pop().unwrap_or_default();
+        Error::Unreachable {
+            registry: self.registry(),
+            why: escape(&why),
+            cause: self.cause(error),
         }
-        let cause = if why.contains("UnknownIssuer") || why.contains("CaUsedAsEndEntity") {
+    }
+
+    fn cause(&self, error: &reqwest::Error) -> Cause {
+        let chain = chain(error).join("\n");
+        let says = |words: &[&str]| words.iter().any(|word| chain.contains(word));
+        let proxy = self.proxy.as_ref().filter(|_| says(&["proxy", "tunnel"]));
+        // rustls's words for what is wrong with a certificate, and with an answer that is no TLS.
+        if says(&["invalid peer certificate"]) {
             Cause::Authority { directory: self.certificates.clone() }
-        } else if why.contains("InvalidContentType") || why.contains("CorruptMessage") {
+        } else if says(&["InvalidContentType", "corrupt message"]) {
             Cause::PlainHttp
-        } else if let Some(proxy) =
-            self.proxy.as_ref().filter(|_| why.contains("proxy") || why.contains("tunnel"))
-        {
+        } else if let Some(proxy) = proxy {
             Cause::Proxy(proxy.clone())
-        } else if why.contains("dns error") || why.contains("no record found") {
+        } else if says(&["dns error", "no record", "failed to lookup"]) {
             Cause::Name
         } else {
             Cause::Other
-        };
-        Error::Unreachable { registry: self.registry(), why: escape(&last), cause }
+        }
     }
+}
+
+/// An error and what lies below it.
+fn chain(error: &dyn std::error::Error) -> Vec<String> {
+    let mut texts = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(error) = source {
+        texts.push(error.to_string());
+        source = error.source();
+    }
+    texts
 }
 
 /// Where tokens may be asked for (CVE-2026-48978 and its kin).
