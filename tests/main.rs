@@ -6,6 +6,7 @@
 
 mod architecture;
 mod binary;
+mod cli;
 mod flow;
 mod hostile;
 mod support;

@@ -4,6 +4,7 @@ mod completion;
 mod generate;
 mod hello;
 mod images;
+mod info;
 mod inspect;
 mod ps;
 mod pull;
@@ -78,6 +79,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(rmi, "rmi"),
     entry!(tag, "tag"),
     entry!(inspect, "inspect"),
+    entry!(info, "info"),
     entry!(version, "version"),
     entry!(completion, "completion"),
     group!("container", CONTAINER),
