@@ -11,9 +11,7 @@ fn checked_in(directory: &str) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(source(directory)).unwrap();
     let entries = entries.map(|entry| entry.unwrap());
     entries
-        .map(|entry| {
-            (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())
-        })
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
         .collect()
 }
 
