@@ -52,8 +52,13 @@ fn archives_of_several_layers_are_the_same_tree() {
             "cd /t && find . | sort | xargs stat -c '%n %f %s'",
         ]);
         let lines = run.directory(fixtures().join("archives")).ok();
-        // A directory's size is the file system's affair.
-        lines.lines().filter(|line| !line.contains(" 4")).map(str::to_owned).collect::<Vec<_>>()
+        // A directory's size is the file system's affair. Of a link whose other name was changed
+        // in a layer above, umoci says that both have changed and buildah that one has.
+        lines
+            .lines()
+            .filter(|line| !line.contains(" 4") && !line.contains("keep-linked"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     assert_eq!(
         list("docker-archive:edge-umoci.docker.tar"),
@@ -66,7 +71,8 @@ fn python_runs_from_an_archive() {
     requires!(UserNamespaces, Fixture("archives/python.docker.tar"));
     let source =
         format!("docker-archive:{}", fixtures().join("archives/python.docker.tar").display());
-    let run = Home::new().coracle([
+    let home = Home::new();
+    let run = home.coracle([
         "run",
         "--rm",
         "--network",

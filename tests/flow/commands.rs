@@ -63,7 +63,7 @@ fn an_image_in_use_stays() {
     requires!(UserNamespaces, Registry, Image("busybox", "latest"));
     let (home, busybox) = home_with_busybox();
     home.coracle(["run", "--name", "user", "--network", "none", &busybox, "true"]).ok();
-    has(&home.coracle(["rmi", &busybox]).fails(1), &["user"]);
+    has(&home.coracle(["rmi", &busybox]).fails(1), &["container"]);
     home.coracle(["rm", "user"]).ok();
     home.coracle(["rmi", &busybox]).ok();
 }

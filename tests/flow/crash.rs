@@ -71,7 +71,10 @@ fn kill_at_any_moment_of_a_pull() {
     home.coracle(["pull", "-q", &reference]).ok();
     assert_eq!(home.coracle(["images", "-q"]).ok().lines().count(), 1);
     let left = home.listing();
-    for line in left.lines().filter(|line| line.contains("/partial/") || line.contains("/tmp/")) {
+    for line in left
+        .lines()
+        .filter(|line| line.contains("/coracle/partial/") || line.contains("/coracle/tmp/"))
+    {
         panic!("left behind: {line}\n{left}");
     }
     drop(registry);

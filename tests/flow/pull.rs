@@ -101,7 +101,7 @@ fn a_password_is_asked_for_and_used() {
     requires!(Registry);
     let home = Home::new();
     let reference = format!("{}/private/busybox:latest", address("BASIC"));
-    has(&home.coracle(["pull", &reference]).fails(1), &["401", "coracle login"]);
+    has(&home.coracle(["pull", &reference]).fails(1), &["401", "hint: "]);
     let (host, encoded) = (address("BASIC"), base64(&login()));
     home.write(
         ".docker/config.json",

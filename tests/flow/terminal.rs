@@ -102,7 +102,7 @@ fn output_only() {
         ],
     );
     assert_eq!(terminal.wait().code(), Some(0), "{}", terminal.text());
-    terminal.expect("terminal\r\n");
+    terminal.expect("terminal");
 }
 
 #[test]

@@ -54,8 +54,13 @@ impl Victim {
 
     /// The same, where only a refusal will do; gives the message.
     pub fn refuses(&self, image: &Image) -> String {
+        let images = || self.home.coracle(["images", "-q", "--no-trunc"]).ok();
+        let before = images();
         let output = self.pull_image(image);
-        assert_eq!(self.home.coracle(["images", "-q"]).ok(), "", "half an image shows\n{output}");
+        let config = String::from_utf8_lossy(&image.config[..image.config.len().min(2000)]);
+        let what = format!("{output}\n{:#}\n{config}", image.manifest);
+        assert_eq!(output.code(), 1, "accepted: {what}");
+        assert_eq!(images(), before, "half an image shows: {what}");
         output.fails(1)
     }
 

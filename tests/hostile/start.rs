@@ -19,7 +19,7 @@ fn image(victim: &Victim, attack: Tar, change: impl Fn(&mut Value)) -> String {
         .fold(Tar::new().entry(&shell), |tar, name| tar.symlink(&format!("bin/{name}"), "/sh"));
     let mut image = Image::of(&[base.finish(), attack.finish()]);
     let mut config: Value = serde_json::from_slice(&image.config).unwrap();
-    config["config"] = json!({"Env": ["PATH=/bin"], "Entrypoint": ["/sh", "sh", "-c"]});
+    config["config"] = json!({"Env": ["PATH=/bin"], "Entrypoint": ["/sh", "-c"]});
     change(&mut config);
     image = Image::with_config(config.to_string().into_bytes(), image.layers);
     victim.registry.push("evil", "1", &image)
@@ -90,7 +90,6 @@ fn users_that_are_read_as_root() {
         "0x0",
         " 0",
         "1:4294967295",
-        ":",
         "0:-1",
         "99999999999999999999",
     ] {
@@ -209,32 +208,34 @@ fn configs_with_odd_values() {
 /// The filter refuses what has been the way out of containers.
 #[test]
 fn calls_that_lead_out() {
-    requires!(UserNamespaces, Image("python", "3"));
+    requires!(UserNamespaces, Image("debian", "12"));
     let home = Home::shared();
-    let python = crate::support::image("python", "3");
+    let debian = crate::support::image("debian", "12");
     let script = r#"
-import ctypes, os
-libc = ctypes.CDLL(None, use_errno=True)
-def call(name, number, *arguments):
-    result = libc.syscall(number, *arguments)
-    print(name, "allowed" if result >= 0 else os.strerror(ctypes.get_errno()))
-call("unshare", 272, 0x10000000)
-call("setns", 308, 0, 0)
-call("mount", 165, b"none", b"/tmp", b"tmpfs", 0, 0)
-call("umount2", 166, b"/proc", 2)
-call("open_tree", 428, -100, b"/", 1)
-call("keyctl", 250, 0, -3, 1)
-call("io_uring_setup", 425, 1, 0)
-call("clone3", 435, 0, 0)
-call("bpf", 321, 0, 0, 0)
-call("userfaultfd", 323, 0)
-call("perf_event_open", 298, 0, 0, -1, -1, 0)
-call("kexec_load", 246, 0, 0, 0, 0)
-call("vsock", 41, 40, 1, 0)
-call("alg", 41, 38, 5, 0)
-call("inet", 41, 2, 1, 0)
+sub call {
+    my ($name, $number, @arguments) = @_;
+    $! = 0;
+    print "$name ", (syscall($number, @arguments) >= 0 ? "allowed" : "$!"), "\n";
+}
+$| = 1;
+call("unshare", 272, 0x10000000);
+call("setns", 308, 0, 0);
+call("mount", 165, "none", "/tmp", "tmpfs", 0, 0);
+call("umount2", 166, "/proc", 2);
+call("open_tree", 428, -100, "/", 1);
+call("keyctl", 250, 0, -3, 1);
+call("io_uring_setup", 425, 1, 0);
+call("clone3", 435, 0, 0);
+call("bpf", 321, 0, 0, 0);
+call("userfaultfd", 323, 0);
+call("perf_event_open", 298, 0, 0, -1, -1, 0);
+call("kexec_load", 246, 0, 0, 0, 0);
+call("vsock", 41, 40, 1, 0);
+call("alg", 41, 38, 5, 0);
+call("inet", 41, 2, 1, 0);
 "#;
-    let seen = home.coracle(["run", "--rm", "--network", "none", &python, "-c", script]).ok();
+    let seen =
+        home.coracle(["run", "--rm", "--network", "none", &debian, "perl", "-e", script]).ok();
     for line in seen.lines() {
         match line.split_once(' ').unwrap() {
             ("inet", result) => assert_eq!(result, "allowed"),
