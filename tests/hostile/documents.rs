@@ -207,6 +207,8 @@ fn compressed_otherwise_than_said() {
     }
     // A zstd frame that asks for a window of 2 GiB.
     let window = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xa8, 0x01, 0x00, 0x00];
+    // Of a tree that is not in the store yet, or the bytes would not be looked at.
+    let image = Image::of(&[Tar::new().file("another", "x\n").finish()]);
     let bomb = Image::with_config(image.config.clone(), vec![window.to_vec()])
         .lie("/layers/0/mediaType", json!("application/vnd.oci.image.layer.v1.tar+zstd"));
     victim.refuses(&bomb);
