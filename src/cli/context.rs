@@ -15,6 +15,8 @@ use crate::engine::{Engine, Options, userns};
 pub struct Globals {
     /// `--root`
     pub root: Option<PathBuf>,
+    /// `--storage-driver`
+    pub driver: Option<Driver>,
 }
 
 /// Output, environment and configuration: what a command is given beside its arguments.
@@ -65,7 +67,7 @@ impl Context {
         userns: Option<userns::Request>,
     ) -> Result<Engine, Error> {
         let configured = |key: &str, error: String| Error::usage(format!("{key}: {error}"));
-        let driver = match (driver, &self.config.storage_driver) {
+        let driver = match (driver.or(self.globals.driver), &self.config.storage_driver) {
             (None, Some(name)) => {
                 Some(driver_named(name).map_err(|error| configured("storage-driver", error))?)
             }

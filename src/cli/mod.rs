@@ -115,23 +115,34 @@ type Split<'a> = (Globals, &'static Entry, &'a [OsString]);
 
 /// The options before the command, the command, what stands behind it.
 fn split(arguments: &[OsString]) -> Result<Split<'_>, Unclear> {
+    let usage = |error: String| Unclear::Usage(Box::new(Error::usage(error)));
     let mut globals = Globals::default();
     let mut rest = arguments;
     while let Some((word, behind)) = rest.split_first() {
         let word = word.to_str().ok_or(Unclear::Tree)?;
         rest = behind;
-        if word == "--root" {
-            let (value, behind) = rest.split_first().ok_or(Unclear::Tree)?;
-            globals.root = Some(value.into());
-            rest = behind;
-        } else if let Some(value) = word.strip_prefix("--root=") {
+        if !word.starts_with('-') {
+            let entry = cmd::find(cmd::ENTRIES, word).ok_or(Unclear::Tree)?;
+            return Ok((globals, entry, rest));
+        }
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, value.into()),
+            None => (word, rest.first().cloned().unwrap_or_default()),
+        };
+        if !matches!(name, "--root" | "--storage-driver") {
+            return Err(Unclear::Tree);
+        }
+        if !word.contains('=') {
+            rest = rest.get(1..).unwrap_or_default();
+        }
+        if value.is_empty() {
+            return Err(usage(format!("{name} has no value")));
+        }
+        if name == "--root" {
             globals.root = Some(value.into());
         } else {
-            let entry = cmd::find(cmd::ENTRIES, word).ok_or(Unclear::Tree)?;
-            if globals.root.as_ref().is_some_and(|root| root.as_os_str().is_empty()) {
-                return Err(Unclear::Usage(Box::new(Error::usage("--root is empty"))));
-            }
-            return Ok((globals, entry, rest));
+            let driver = context::driver_named(&value.to_string_lossy());
+            globals.driver = Some(driver.map_err(usage)?);
         }
     }
     Err(Unclear::Tree)

@@ -146,6 +146,12 @@ pub(super) fn tree() -> Command {
                 .value_hint(clap::ValueHint::DirPath)
                 .help("Keep images and containers there [default: $XDG_DATA_HOME/coracle]"),
         )
+        .arg(
+            clap::Arg::new("storage-driver")
+                .long("storage-driver")
+                .value_name("DRIVER")
+                .help("Make root file systems with overlay or copy [default: what works]"),
+        )
         .arg_required_else_help(true)
         .subcommand_required(true)
         .subcommands(ENTRIES.iter().map(Entry::build))

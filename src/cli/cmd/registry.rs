@@ -13,7 +13,7 @@ use crate::engine::store::full_name;
 use crate::oci::Platform;
 use crate::owners::Owners;
 
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct RegistryArgs {
     /// Fetch the image for this platform: OS/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM")]
@@ -59,6 +59,11 @@ pub(super) fn prepare(cx: &Context, args: &RegistryArgs, image: &str) -> Result<
         _ => None,
     };
     Ok(Wanted { source, options, login })
+}
+
+/// Whether a registry has to be asked for `image`.
+pub(super) fn is_remote(image: &str) -> bool {
+    !is_embedded(image) && matches!(image.parse(), Ok(Source::Registry(_)))
 }
 
 /// Brings an image into the store. The caller has entered the user namespace of `owners`.
@@ -127,7 +132,7 @@ fn name_in_layout(tag: Option<&str>) -> Option<Reference> {
 }
 
 /// What registries are told, from flags and environment.
-fn options(cx: &Context, args: &RegistryArgs) -> Result<Options, Error> {
+pub(super) fn options(cx: &Context, args: &RegistryArgs) -> Result<Options, Error> {
     let environment = &cx.environment;
     // Go's order: the lower-case name first.
     let proxy = |scheme: &str| {

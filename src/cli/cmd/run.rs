@@ -193,7 +193,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
 fn fetch(args: &Args, cx: &Context, engine: &Engine, request: &RunRequest) -> Result<Digest, u8> {
     let image = &request.image;
     let missing = engine.store().resolve(image).is_err();
-    if missing && !args.registry.quiet && !registry::is_embedded(image) {
+    if missing && !args.registry.quiet && registry::is_remote(image) {
         let _ = writeln!(std::io::stderr(), "Unable to find image '{image}' locally");
     }
     let pulled = registry::prepare(cx, &args.registry, image).and_then(|wanted| {
