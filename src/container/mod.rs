@@ -30,7 +30,7 @@ pub use record::{Config, MountPoint, Process, Record, State, VERSION};
 /// The containers of one store.
 #[derive(Debug)]
 pub struct Containers {
-    containers: PathBuf,
+    records: PathBuf,
     names: PathBuf,
     tmp: PathBuf,
 }
@@ -85,19 +85,15 @@ impl Directory {
 impl Containers {
     /// The containers below a store's root. Touches nothing.
     pub fn new(root: &Path) -> Self {
-        Self {
-            containers: root.join("containers"),
-            names: root.join("names"),
-            tmp: root.join("tmp"),
-        }
+        Self { records: root.join("containers"), names: root.join("names"), tmp: root.join("tmp") }
     }
 
     /// Makes a directory for a new container and takes its name, a generated one where none is given.
     pub fn create(&self, name: Option<&Name>) -> Result<Directory, Error> {
-        let id = new_id().tried("read random bytes for", &self.containers)?;
-        let path = self.containers.join(&id);
+        let id = new_id().tried("read random bytes for", &self.records)?;
+        let path = self.records.join(&id);
         make_directory(&self.names)?;
-        make_directory(&self.containers)?;
+        make_directory(&self.records)?;
         rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)).tried("make", &path)?;
         let made = self.claim(name, &id).and_then(|name| {
             let lock = lock(&path)?.ok_or_else(|| Error::Busy { name: id.clone() })?;
@@ -133,7 +129,7 @@ impl Containers {
         }
         let owner = std::fs::read_link(&path).tried("read", &path)?;
         let owner = owner.to_string_lossy().into_owned();
-        if self.containers.join(&owner).exists() {
+        if self.records.join(&owner).exists() {
             return Err(Error::NameTaken { name: name.to_string(), id: owner });
         }
         // Its container was removed by a command that was killed before it freed the name. The new
@@ -150,13 +146,13 @@ impl Containers {
     /// All records, the newest first. A directory without a record is a container in the making or
     /// the rest of one, and no container.
     pub fn list(&self) -> Result<Vec<Record>, Error> {
-        let entries = match std::fs::read_dir(&self.containers) {
+        let entries = match std::fs::read_dir(&self.records) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.tried("list", &self.containers)?,
+            other => other.tried("list", &self.records)?,
         };
         let mut records = Vec::new();
         for entry in entries {
-            let entry = entry.tried("list", &self.containers)?;
+            let entry = entry.tried("list", &self.records)?;
             if let Some(record) = self.read(&entry.file_name().to_string_lossy())? {
                 records.push(record);
             }
@@ -166,7 +162,7 @@ impl Containers {
     }
 
     fn read(&self, id: &str) -> Result<Option<Record>, Error> {
-        let path = self.containers.join(id).join("record.json");
+        let path = self.records.join(id).join("record.json");
         let bytes = match std::fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             // A stray file among the directories is none of ours.
@@ -214,7 +210,7 @@ impl Containers {
         if record.status() == Status::Running {
             return Err(Error::Running { name: record.name.clone() });
         }
-        let path = self.containers.join(&record.id);
+        let path = self.records.join(&record.id);
         let Some(_lock) = lock(&path)? else {
             return Err(Error::Busy { name: record.name.clone() });
         };
@@ -244,7 +240,7 @@ impl Containers {
     /// Ends a running container's first process, and with it all others; waits until it is gone.
     pub fn kill(&self, record: &Record) -> Result<(), Error> {
         let State::Running { process, .. } = &record.state else { return Ok(()) };
-        let path = self.containers.join(&record.id);
+        let path = self.records.join(&record.id);
         let pid = rustix::process::Pid::from_raw(process.pid);
         let flags = rustix::process::PidfdFlags::empty();
         let pidfd = match pid.map(|pid| rustix::process::pidfd_open(pid, flags)) {
@@ -263,11 +259,11 @@ impl Containers {
         let patience = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
         rustix::event::poll(&mut polled, Some(&patience)).tried("wait for", &path)?;
         // Its coracle writes the end down and lets go of the lock; it need not be there any more.
-        self.wait_unlocked(&path);
+        Self::wait_unlocked(&path);
         Ok(())
     }
 
-    fn wait_unlocked(&self, path: &Path) {
+    fn wait_unlocked(path: &Path) {
         for _ in 0..200 {
             match lock(path) {
                 Ok(None) => std::thread::sleep(std::time::Duration::from_millis(10)),
@@ -285,7 +281,7 @@ impl Containers {
     /// removed a container. Each is moved to `tmp/`; the paths there are returned.
     pub fn sweep(&self) -> Result<Vec<PathBuf>, Error> {
         let mut swept = Vec::new();
-        let Ok(entries) = std::fs::read_dir(&self.containers) else { return Ok(swept) };
+        let Ok(entries) = std::fs::read_dir(&self.records) else { return Ok(swept) };
         for entry in entries.flatten() {
             let id = entry.file_name().to_string_lossy().into_owned();
             let abandoned = match self.read(&id) {
@@ -297,7 +293,7 @@ impl Containers {
             if !abandoned {
                 continue;
             }
-            let path = self.containers.join(&id);
+            let path = self.records.join(&id);
             if let Ok(Some(_lock)) = lock(&path) {
                 // Under the lock the answer holds: a container in the making has its lock.
                 let name = self.read(&id).ok().flatten().map(|record| record.name);

@@ -38,6 +38,7 @@ pub struct Record {
 
 /// What `inspect` and `ps` show of a container's configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools)] // each a fact of its own
 pub struct Config {
     /// Program and arguments.
     pub args: Vec<String>,

@@ -37,11 +37,8 @@ pub fn lookup(options: &Options, reference: &Reference) -> Result<Option<Login>,
         return Ok(options.login.clone());
     }
     for path in &options.auth_files {
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            // Not there, or not for us: as if nobody had logged in.
-            Err(_) => continue,
-        };
+        // Not there, or not for us: as if nobody had logged in.
+        let Ok(bytes) = std::fs::read(path) else { continue };
         let file: File = serde_json::from_slice(&bytes)
             .map_err(|source| Error::AuthFile { path: path.clone(), source })?;
         if let Some(login) = from_file(&file, reference, options)? {

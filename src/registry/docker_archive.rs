@@ -87,7 +87,7 @@ fn choose<'a>(
         archive: name.to_owned(),
         wanted: wanted
             .map_or_else(|| "without a name: it has several".to_owned(), Reference::familiar),
-        offered: entries.iter().flat_map(|entry| entry.repo_tags.clone()).flatten().collect(),
+        offered: entries.iter().filter_map(|entry| entry.repo_tags.clone()).flatten().collect(),
     })
 }
 

@@ -148,8 +148,7 @@ impl Transport {
             return Ok(response);
         }
         let headers = response.headers().get_all(WWW_AUTHENTICATE);
-        let wanted =
-            headers.iter().filter_map(|value| challenge::parse(value.to_str().ok()?)).next();
+        let wanted = headers.iter().find_map(|value| challenge::parse(value.to_str().ok()?));
         match wanted {
             Some(Challenge::Bearer { realm, service, scope }) => {
                 let token = self.token(&realm, service.as_deref(), scope.as_deref()).await?;
@@ -318,11 +317,6 @@ impl Transport {
                 login: self.login.is_some(),
             });
         }
-        #[derive(Deserialize)]
-        struct Answer {
-            token: Option<String>,
-            access_token: Option<String>,
-        }
         let answer: Option<Answer> = serde_json::from_slice(&body).ok();
         let token = answer.and_then(|answer| answer.token.or(answer.access_token));
         token.filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic())).ok_or_else(|| {
@@ -389,6 +383,13 @@ fn chain(error: &dyn std::error::Error) -> Vec<String> {
         source = error.source();
     }
     texts
+}
+
+/// What the place for tokens answers.
+#[derive(Deserialize)]
+struct Answer {
+    token: Option<String>,
+    access_token: Option<String>,
 }
 
 /// Where tokens may be asked for (CVE-2026-48978 and its kin).

@@ -138,9 +138,6 @@ fn exec(kind: ExecFailure, errno: Errno, spec: &ContainerSpec) -> Error {
 }
 
 fn search_path(spec: &ContainerSpec) -> String {
-    let lines = spec.process.env.iter().map(|line| line.to_string_lossy());
-    lines
-        .filter_map(|line| line.strip_prefix("PATH=").map(str::to_owned))
-        .next()
-        .unwrap_or_default()
+    let mut lines = spec.process.env.iter().map(|line| line.to_string_lossy());
+    lines.find_map(|line| line.strip_prefix("PATH=").map(str::to_owned)).unwrap_or_default()
 }

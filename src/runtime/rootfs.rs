@@ -314,12 +314,11 @@ fn make_parents(root: BorrowedFd<'_>, target: &Target) -> Result<(), Errno> {
             }
         }
         let mode = Mode::from_raw_mode(0o755);
-        match end {
-            1 => rustix::fs::mkdirat(root, prefix, mode)?,
-            _ => {
-                let parent = beneath(root, target.prefix(end - 1), OFlags::DIRECTORY)?;
-                rustix::fs::mkdirat(parent, target.name(end), mode)?;
-            }
+        if end == 1 {
+            rustix::fs::mkdirat(root, prefix, mode)?;
+        } else {
+            let parent = beneath(root, target.prefix(end - 1), OFlags::DIRECTORY)?;
+            rustix::fs::mkdirat(parent, target.name(end), mode)?;
         }
     }
     Ok(())

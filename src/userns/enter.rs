@@ -167,10 +167,11 @@ fn finish_helper(helper: &Path, child: std::process::Child) -> Result<(), Error>
 }
 
 fn text(extents: &[Extent]) -> String {
-    extents
-        .iter()
-        .map(|extent| format!("{} {} {}\n", extent.inside, extent.outside, extent.count))
-        .collect()
+    use std::fmt::Write;
+    extents.iter().fold(String::new(), |mut text, extent| {
+        let _ = writeln!(text, "{} {} {}", extent.inside, extent.outside, extent.count);
+        text
+    })
 }
 
 /// A map is written by one write(2), whole or not at all.

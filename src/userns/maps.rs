@@ -165,8 +165,7 @@ pub fn choose(request: Request, user: (u32, u32), facts: &Facts) -> Result<IdMap
             let ids = (uid.unwrap_or(facts.uid), gid.unwrap_or(facts.gid));
             Ok(IdMaps::single(ids, facts, "asked for"))
         }
-        Request::Auto if facts.may_map_directly() => Ok(direct(facts)),
-        Request::Range if facts.may_map_directly() => Ok(direct(facts)),
+        Request::Auto | Request::Range if facts.may_map_directly() => Ok(direct(facts)),
         Request::Auto => match range(facts) {
             Ok(maps) => Ok(maps),
             Err(missing) => single(&missing.to_string()),

@@ -56,10 +56,10 @@ fn unpacked_bytes_that_do_not_match() {
         config["rootfs"]["diff_ids"].as_array_mut().unwrap().push(json!(digest(b"one more")));
     }));
     victim.refuses(&with_config(&|config| {
-        config["rootfs"]["diff_ids"].as_array_mut().unwrap().reverse()
+        config["rootfs"]["diff_ids"].as_array_mut().unwrap().reverse();
     }));
     victim.refuses(&with_config(&|config| {
-        config["rootfs"]["diff_ids"][0] = json!("sha256:../../../../x")
+        config["rootfs"]["diff_ids"][0] = json!("sha256:../../../../x");
     }));
     // A gzip stream with more after its end, or cut.
     let cut = |layer: &[u8]| layer[..layer.len() - 5].to_vec();

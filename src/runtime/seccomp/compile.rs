@@ -7,6 +7,7 @@
 //! ```
 
 use super::Error;
+use super::default::ENOSYS;
 use super::profile::{Action, Comparison, Condition, Profile, Rule};
 use crate::bundle::capabilities::CapabilitySet;
 use crate::sys::seccomp::Instruction;
@@ -59,12 +60,12 @@ struct Architecture {
 const ARCHITECTURES: [Architecture; 2] = [
     Architecture {
         audit: 0xc000_003e,
-        number: |name| number::<syscalls::x86_64::Sysno>(name, |call| call.id() as u32),
+        number: |name| number::<syscalls::x86_64::Sysno>(name, |call| call.id().cast_unsigned()),
         end: Some(0x4000_0000),
     },
     Architecture {
         audit: 0x4000_0003,
-        number: |name| number::<syscalls::x86::Sysno>(name, |call| call.id() as u32),
+        number: |name| number::<syscalls::x86::Sysno>(name, |call| call.id().cast_unsigned()),
         end: None,
     },
 ];
@@ -73,12 +74,12 @@ const ARCHITECTURES: [Architecture; 2] = [
 const ARCHITECTURES: [Architecture; 2] = [
     Architecture {
         audit: 0xc000_00b7,
-        number: |name| number::<syscalls::aarch64::Sysno>(name, |call| call.id() as u32),
+        number: |name| number::<syscalls::aarch64::Sysno>(name, |call| call.id().cast_unsigned()),
         end: None,
     },
     Architecture {
         audit: 0x4000_0028,
-        number: |name| number::<syscalls::arm::Sysno>(name, |call| call.id() as u32),
+        number: |name| number::<syscalls::arm::Sysno>(name, |call| call.id().cast_unsigned()),
         end: None,
     },
 ];
@@ -98,7 +99,7 @@ impl Profile {
             program.push(LOAD, NUMBER);
             if let Some(end) = architecture.end {
                 let below = program.branch(JUMP_GREATER_OR_EQUAL, end);
-                program.answer(Action::Errno(libc::ENOSYS as u16));
+                program.answer(ENOSYS);
                 program.land(below);
             }
             let ranges = ranges(&rules, architecture, self.default);
@@ -171,6 +172,7 @@ fn answer<'a>(rules: impl Iterator<Item = &'a Rule>, default: Action) -> Answer<
 struct Assembler(Vec<Instruction>);
 
 /// A jump whose target is not yet known.
+#[derive(Clone, Copy)]
 struct Pending(usize);
 
 impl Assembler {
@@ -356,7 +358,7 @@ pub(super) mod tests {
         for sample in samples {
             let arguments = [sample; 6];
             for call in syscalls::x86_64::Sysno::iter() {
-                let number = call.id() as u32;
+                let number = call.id().cast_unsigned();
                 let got = run(&program, &Call { number, audit: 0xc000_003e, arguments });
                 assert_eq!(
                     got,
@@ -365,7 +367,7 @@ pub(super) mod tests {
                 );
             }
             for call in syscalls::x86::Sysno::iter() {
-                let number = call.id() as u32;
+                let number = call.id().cast_unsigned();
                 let got = run(&program, &Call { number, audit: 0x4000_0003, arguments });
                 assert_eq!(
                     got,
@@ -419,7 +421,7 @@ pub(super) mod tests {
         let int = |value: u64| [value, value, 0, 0, 0, 0];
         assert_eq!(meaning(&profile, held, "clone", int(0x1000_0000)), eperm);
         assert_eq!(meaning(&profile, held, "clone", int(0x11)), Action::Allow);
-        assert_eq!(meaning(&profile, held, "clone3", zero), Action::Errno(libc::ENOSYS as u16));
+        assert_eq!(meaning(&profile, held, "clone3", zero), ENOSYS);
         // An upper half does not hide the family or the request.
         assert_eq!(meaning(&profile, held, "socket", int(0x1_0000_0026)), eperm);
         assert_eq!(meaning(&profile, held, "socket", int(40)), eperm);
@@ -435,7 +437,7 @@ pub(super) mod tests {
             Profile::docker_default().compile(CapabilitySet::docker_default()).expect("a program");
         let call = |number, audit| run(&program, &Call { number, audit, arguments: [0; 6] });
         assert_eq!(call(0, 0xc000_00b7), Action::KillProcess);
-        let x32 = Action::Errno(libc::ENOSYS as u16);
+        let x32 = ENOSYS;
         assert_eq!(call(0x4000_0000, 0xc000_003e), x32);
         assert_eq!(call(u32::MAX, 0xc000_003e), x32);
     }

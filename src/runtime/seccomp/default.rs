@@ -10,8 +10,13 @@ use std::borrow::Cow;
 use super::profile::{Action, Comparison, Condition, Profile, Rule};
 use crate::bundle::capabilities::CapabilitySet;
 
-const EPERM: Action = Action::Errno(libc::EPERM as u16);
-const ENOSYS: Action = Action::Errno(libc::ENOSYS as u16);
+pub(super) const EPERM: Action = Action::Errno(errno(libc::EPERM));
+pub(super) const ENOSYS: Action = Action::Errno(errno(libc::ENOSYS));
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // errnos are below 4096
+const fn errno(number: i32) -> u16 {
+    number as u16
+}
 
 /// Calls that every container may make.
 const ALLOWED: &str = "

@@ -102,7 +102,8 @@ fn rule(entry: Entry) -> Result<Option<Rule>, Error> {
     {
         return Ok(None);
     }
-    let conditions = entry.args.unwrap_or_default().into_iter().map(condition);
+    let arguments = entry.args.unwrap_or_default();
+    let conditions = arguments.iter().map(condition);
     Ok(Some(Rule {
         names: entry.name.into_iter().chain(entry.names).map(Cow::Owned).collect(),
         action: action(&entry.action, entry.errno_ret)?,
@@ -111,6 +112,9 @@ fn rule(entry: Entry) -> Result<Option<Rule>, Error> {
         without: capabilities(&excludes.caps)?,
     }))
 }
+
+/// What fails without an errno of its own fails with this (libseccomp's default in docker).
+const EPERM: u16 = 1;
 
 #[cfg(target_arch = "x86_64")]
 const ARCHES: [&str; 2] = ["amd64", "x86_64"];
@@ -142,7 +146,7 @@ fn action(name: &str, errno: Option<u64>) -> Result<Action, Error> {
     };
     Ok(match name {
         "SCMP_ACT_ALLOW" => Action::Allow,
-        "SCMP_ACT_ERRNO" => Action::Errno(datum(libc::EPERM as u16)?),
+        "SCMP_ACT_ERRNO" => Action::Errno(datum(EPERM)?),
         "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => Action::KillThread,
         "SCMP_ACT_KILL_PROCESS" => Action::KillProcess,
         "SCMP_ACT_TRAP" => Action::Trap,
@@ -153,7 +157,7 @@ fn action(name: &str, errno: Option<u64>) -> Result<Action, Error> {
     })
 }
 
-fn condition(argument: Argument) -> Result<Condition, Error> {
+fn condition(argument: &Argument) -> Result<Condition, Error> {
     let index = u8::try_from(argument.index)
         .ok()
         .filter(|index| *index < 6)
