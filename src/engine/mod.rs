@@ -5,8 +5,11 @@
 //! run     store ─► snapshot ─► bundle ─► runtime, with a record in container/
 //! ```
 
+pub mod cgroup;
+pub mod doctor;
 pub mod hello;
 pub mod images;
+pub mod info;
 pub mod probe;
 pub mod pull;
 
@@ -14,6 +17,7 @@ mod containers;
 mod driver;
 mod error;
 mod explain;
+mod host;
 mod run;
 
 use std::ffi::OsString;

@@ -32,9 +32,30 @@ pub(super) fn configure(options: &Options, registry: &str) -> Result<ClientConfi
     }
 }
 
-fn roots(options: &Options, authorities: Vec<CertificateDer<'static>>) -> RootCertStore {
+fn roots(options: &Options, own: Vec<CertificateDer<'static>>) -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(authorities);
+    roots.add_parsable_certificates(own);
+    trust(options, &mut roots);
+    roots
+}
+
+/// Who vouches for registries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authorities {
+    /// So many certificates that the caller named (`SSL_CERT_FILE`, `SSL_CERT_DIR`).
+    Named(usize),
+    /// So many of the host's.
+    Host(usize),
+    /// So many that this program carries, for a host that has none.
+    Carried(usize),
+}
+
+/// Whose certificates a client with these options believes.
+pub fn authorities(options: &Options) -> Authorities {
+    trust(options, &mut RootCertStore::empty())
+}
+
+fn trust(options: &Options, roots: &mut RootCertStore) -> Authorities {
     let named = options.certificate_file.is_some() || !options.certificate_paths.is_empty();
     let found = if named {
         let mut found = Vec::new();
@@ -50,10 +71,14 @@ fn roots(options: &Options, authorities: Vec<CertificateDer<'static>>) -> RootCe
         rustls_native_certs::load_native_certs().certs
     };
     let (added, _) = roots.add_parsable_certificates(found);
-    if added == 0 && !named {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    match added {
+        added if named => Authorities::Named(added),
+        0 => {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            Authorities::Carried(webpki_roots::TLS_SERVER_ROOTS.len())
+        }
+        added => Authorities::Host(added),
     }
-    roots
 }
 
 /// What `certs.d/HOST[:PORT]/` holds: `*.crt` are authorities, `*.cert` with `*.key` a client's own

@@ -496,14 +496,18 @@ pub(super) fn escape(text: &str) -> String {
         .collect()
 }
 
-/// A proxy's URL without its password.
-fn masked(proxy: &str) -> String {
-    match Url::parse(proxy) {
-        Ok(mut url) if url.password().is_some() => {
-            let _ = url.set_password(Some("***"));
-            url.to_string()
-        }
-        _ => proxy.to_owned(),
+/// A proxy's URL without its password, whatever else may be wrong with it.
+pub fn masked(proxy: &str) -> String {
+    let (scheme, rest) = match proxy.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), proxy),
+    };
+    match rest.rsplit_once('@') {
+        Some((login, host)) => match login.split_once(':') {
+            Some((user, _)) => format!("{scheme}{user}:***@{host}"),
+            None => proxy.to_owned(),
+        },
+        None => proxy.to_owned(),
     }
 }
 
@@ -513,6 +517,19 @@ mod tests {
 
     fn realm(text: &str) -> Result<(), &'static str> {
         check_realm(&Url::parse(text).expect(text), "https", "registry.example")
+    }
+
+    #[test]
+    fn passwords_of_proxies_are_masked() {
+        for (proxy, want) in [
+            ("http://proxy:3128", "http://proxy:3128"),
+            ("http://me:secret@proxy:3128/", "http://me:***@proxy:3128/"),
+            ("me:secret@proxy:3128", "me:***@proxy:3128"),
+            ("http://me:p@ss/w:rd@proxy", "http://me:***@proxy"),
+            ("http://me@proxy", "http://me@proxy"),
+        ] {
+            assert_eq!(masked(proxy), want);
+        }
     }
 
     #[test]
@@ -546,10 +563,5 @@ mod tests {
     fn what_a_registry_says_cannot_steer_the_terminal() {
         let body = br#"{"errors":[{"code":"DENIED","message":"no\u001b[2J","detail":null}]}"#;
         assert_eq!(said(body), ": no\\u{1b}[2J");
-    }
-
-    #[test]
-    fn a_proxys_password_is_not_told() {
-        assert_eq!(masked("http://u:secret@p:3128"), "http://u:***@p:3128/");
     }
 }

@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::super::format::Format;
-use super::super::{Context, Error};
-use crate::engine::container::Status;
-use crate::oci::Platform;
+use super::super::{Context, Error, human};
+use crate::engine::info::Info;
 
 /// Show where things are kept and what is used to run containers
 #[derive(Debug, clap::Args)]
@@ -18,56 +17,37 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
-    let engine = cx.engine(None, None)?;
-    let containers = engine.containers()?;
-    let running = containers.iter().filter(|(_, status)| *status == Status::Running).count();
-    let ids = engine.ids((0, 0))?;
-    let platform = Platform::host();
-    let host = rustix::system::uname();
-    let value = json!({
-        "Containers": containers.len(),
-        "ContainersRunning": running,
-        "ContainersStopped": containers.len() - running,
-        "Images": engine.images()?.len(),
-        "Driver": engine.driver().to_string(),
-        "DockerRootDir": engine.store().root(),
-        "IDs": ids.mode.to_string(),
-        "IDsReason": ids.reason.to_string(),
-        "KernelVersion": host.release().to_string_lossy(),
-        "Name": host.nodename().to_string_lossy(),
-        "OSType": platform.os,
-        "Architecture": platform.architecture,
-        "NCPU": std::thread::available_parallelism().map_or(1, usize::from),
-        "ServerVersion": env!("CARGO_PKG_VERSION"),
-        "SecurityOptions": ["name=rootless", "name=seccomp,profile=builtin"],
-        "AuthFiles": cx.environment.auth_files(),
-        "CertificateDirectories": cx.environment.certs_directories(),
-    });
+    let info = cx.engine(None, None)?.info()?;
+    let mut value = json!(info);
+    value["AuthFiles"] = json!(cx.environment.auth_files());
+    value["CertificateDirectories"] = json!(cx.environment.certs_directories());
     match &args.format {
         Some(Format::Json) => cx.out.line(&value)?,
         Some(Format::Template(template) | Format::Table(template)) => {
             cx.out.line(template.render(&value)?)?;
         }
-        None | Some(Format::Usual) => words(cx, &value)?,
+        None | Some(Format::Usual) => {
+            for (name, text) in rows(&info) {
+                cx.out.line(format_args!("{name:<12} {text}"))?;
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn words(cx: &mut Context, value: &Value) -> Result<(), Error> {
-    let text = |key: &str| match &value[key] {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    let running = format!("{} ({} running)", text("Containers"), text("ContainersRunning"));
-    let rows = [
-        ("version", text("ServerVersion")),
-        ("store", text("DockerRootDir")),
-        ("images", text("Images")),
-        ("containers", running),
-        ("root driver", text("Driver")),
-        ("ids", format!("{}: {}", text("IDs"), text("IDsReason"))),
-        ("kernel", format!("Linux {} ({})", text("KernelVersion"), text("Architecture"))),
-        ("cpus", text("NCPU")),
-    ];
-    rows.into_iter().try_for_each(|(name, text)| cx.out.line(format_args!("{name:<12} {text}")))
+fn rows(info: &Info) -> [(&'static str, String); 11] {
+    let root = info.docker_root_dir.display();
+    [
+        ("version", info.server_version.to_owned()),
+        ("store", format!("{root} ({})", info.backing_filesystem)),
+        ("images", info.images.to_string()),
+        ("containers", format!("{} ({} running)", info.containers, info.containers_running)),
+        ("root driver", format!("{}: {}", info.driver, info.driver_reason)),
+        ("ids", format!("{}: {}", info.ids, info.ids_reason)),
+        ("kernel", format!("Linux {} ({})", info.kernel_version, info.architecture)),
+        ("cpus", info.cpus.to_string()),
+        ("memory", human::binary_size(info.mem_total)),
+        ("cgroup", info.cgroup_version.to_string()),
+        ("security", info.security_options.join(" ")),
+    ]
 }

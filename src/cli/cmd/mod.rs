@@ -1,6 +1,7 @@
 //! The commands: one file each, its arguments and what it does with them.
 
 mod completion;
+mod doctor;
 mod generate;
 mod hello;
 mod images;
@@ -80,6 +81,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(tag, "tag"),
     entry!(inspect, "inspect"),
     entry!(info, "info"),
+    entry!(doctor, "doctor"),
     entry!(version, "version"),
     entry!(completion, "completion"),
     group!("container", CONTAINER),

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
+use super::super::environment::Environment;
 use super::super::progress::Shown;
 use super::super::{Context, Error};
 use crate::engine::Engine;
@@ -133,23 +134,27 @@ fn name_in_layout(tag: Option<&str>) -> Option<Reference> {
 
 /// What registries are told, from flags and environment.
 pub(super) fn options(cx: &Context, args: &RegistryArgs) -> Result<Options, Error> {
-    let environment = &cx.environment;
+    let usual = usual_options(&cx.environment);
+    Ok(Options {
+        tls_verify: args.tls_verify,
+        auth_files: args.authfile.clone().map_or(usual.auth_files, |file| vec![file]),
+        login: args.creds.as_deref().map(login).transpose()?,
+        ..usual
+    })
+}
+
+/// What registries are told where no flag says otherwise.
+pub(super) fn usual_options(environment: &Environment) -> Options {
     // Go's order: the lower-case name first.
     let proxy = |scheme: &str| {
         let name = format!("{scheme}_proxy");
-        let either = |name: &str| {
-            environment.text(name).or_else(|| environment.text(&name.to_ascii_uppercase()))
-        };
-        either(&name)
+        environment.text(&name).or_else(|| environment.text(&name.to_ascii_uppercase()))
     };
     let paths = environment.get("SSL_CERT_DIR").unwrap_or_default();
-    Ok(Options {
-        tls_verify: args.tls_verify,
-        auth_files: match &args.authfile {
-            Some(file) => vec![file.clone()],
-            None => environment.auth_files(),
-        },
-        login: args.creds.as_deref().map(login).transpose()?,
+    Options {
+        tls_verify: None,
+        auth_files: environment.auth_files(),
+        login: None,
         certificate_directories: environment.certs_directories(),
         certificate_file: environment
             .get("SSL_CERT_FILE")
@@ -162,7 +167,7 @@ pub(super) fn options(cx: &Context, args: &RegistryArgs) -> Result<Options, Erro
         http_proxy: proxy("http").or_else(|| proxy("all")),
         no_proxy: proxy("no"),
         path: environment.get("PATH").unwrap_or_default(),
-    })
+    }
 }
 
 fn login(creds: &str) -> Result<Login, Error> {

@@ -1,0 +1,455 @@
+//! What works on this host, what stands in for what does not, and what would mend it.
+//!
+//! ```text
+//! probe.rs (tries) ─┐
+//! cgroup.rs, files ─┼─► Check: found, instead, remedy
+//! registry (asks)  ─┘   last: it starts an async runtime, and children come before that
+//! ```
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::probe::{self, Step};
+use super::{Engine, cgroup, host};
+use crate::diagnose::Diagnose;
+use crate::registry::{self, Authorities};
+use crate::snapshot::Driver;
+use crate::userns::{self, HelpersMissing, IdMaps, Mode};
+
+/// How long a registry may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Less free space than this is worth a word.
+const LITTLE_SPACE: u64 = 1 << 30;
+
+const IDS: &str = "id maps";
+const OVERLAY: &str = "overlay";
+const FUSE: &str = "fuse";
+const PROCFS: &str = "procfs";
+const NETWORK: &str = "network";
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// It works.
+    Ok,
+    /// It does not; something else takes its place.
+    Fallback,
+    /// It does not, and without it no container runs.
+    Unavailable,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What.
+    pub name: &'static str,
+    /// How it came out.
+    pub status: Status,
+    /// What was found.
+    pub found: String,
+    /// What is done in its place.
+    pub instead: Option<String>,
+    /// What would mend it; only where the cause was checked.
+    pub remedy: Option<String>,
+}
+
+/// What the caller knows and this module does not look up: environment and flags.
+#[derive(Clone, Debug, Default)]
+pub struct Outside {
+    /// The registry to reach: `HOST[:PORT]`. None to ask no network.
+    pub registry: Option<String>,
+    /// How registries are spoken to.
+    pub options: registry::Options,
+}
+
+impl Check {
+    fn new(name: &'static str, status: Status, found: impl Into<String>) -> Self {
+        Self { name, status, found: found.into(), instead: None, remedy: None }
+    }
+
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self::new(name, Status::Ok, found)
+    }
+
+    fn fallback(name: &'static str, found: impl Into<String>, instead: impl Into<String>) -> Self {
+        let check = Self::new(name, Status::Fallback, found);
+        Self { instead: Some(instead.into()), ..check }
+    }
+
+    fn unavailable(name: &'static str, found: impl Into<String>) -> Self {
+        Self::new(name, Status::Unavailable, found)
+    }
+
+    fn remedy(self, remedy: Option<String>) -> Self {
+        Self { remedy, ..self }
+    }
+}
+
+impl Engine {
+    /// Looks at everything a container needs. Call it while the process has one thread.
+    pub fn doctor(&self, outside: &Outside) -> Vec<Check> {
+        let namespace = user_namespace();
+        let lacking = namespace.status == Status::Unavailable;
+        // Where there is none, what is tried in one would fail for that alone.
+        let within = |name, check: &dyn Fn() -> Check| {
+            if lacking { Check::unavailable(name, "needs a user namespace") } else { check() }
+        };
+        vec![
+            namespace,
+            within(IDS, &|| self.check_ids()),
+            within(OVERLAY, &|| self.check_overlay()),
+            within(FUSE, &fuse),
+            within(PROCFS, &procfs),
+            control_groups(&cgroup::detect(Path::new("/"))),
+            within(NETWORK, &network),
+            seccomp(),
+            self.check_disk(),
+            certificates(&outside.options),
+            proxy(&outside.options),
+            registry(outside),
+        ]
+    }
+
+    fn check_ids(&self) -> Check {
+        let facts = userns::gather(Path::new("/"), &self.options.path);
+        let ids = match userns::choose(self.options.userns, (0, 0), &facts) {
+            Ok(ids) => ids,
+            Err(error) => {
+                let remedy = error.hint().map(|hint| hint.to_string());
+                return Check::unavailable(IDS, error.to_string()).remedy(remedy);
+            }
+        };
+        if ids.mode != Mode::Single {
+            return match probe::ids(&ids) {
+                Ok(()) => Check::ok(IDS, describe(&ids)),
+                Err(why) => Check::unavailable(IDS, format!("{}: {why}", describe(&ids)))
+                    .remedy(Some("use --userns single, which needs no helper".into())),
+            };
+        }
+        if self.options.userns != userns::Request::Auto {
+            return Check::ok(IDS, describe(&ids));
+        }
+        let instead = "an image's files all belong to that id, and no program can become another";
+        let missing = userns::choose(userns::Request::Range, (0, 0), &facts).err();
+        Check::fallback(IDS, describe(&ids), instead).remedy(missing.as_ref().and_then(granting))
+    }
+
+    fn check_overlay(&self) -> Check {
+        let root = self.store.root();
+        let failure = match probe::overlay(&root.join("tmp")) {
+            Ok(()) => return Check::ok(OVERLAY, "mounts in a user namespace, on the store"),
+            Err(failure) => failure,
+        };
+        let lies_on = host::file_system(root).unwrap_or_default();
+        let kernel = host::kernel();
+        let remedy = if failure.errno == rustix::io::Errno::NODEV {
+            Some("an administrator can load it: modprobe overlay".to_owned())
+        } else if host::older_than(&kernel, (5, 11)) {
+            Some(format!("Linux 5.11 or newer lets users mount it; this is {kernel}"))
+        } else if host::holds_no_upper(&lies_on) {
+            Some(format!("keep the store elsewhere with --root: it lies on {lies_on}"))
+        } else if lies_on == "tmpfs" && host::older_than(&kernel, (6, 6)) {
+            Some("keep the store on a disk with --root: tmpfs can hold it from Linux 6.6 on".into())
+        } else {
+            None
+        };
+        let found = format!("{failure}; the store lies on {lies_on}");
+        if self.options.driver == Some(Driver::Overlay) {
+            return Check::unavailable(OVERLAY, format!("asked for, but {found}")).remedy(remedy);
+        }
+        let instead = "a container's root is a copy of its layers (--storage-driver copy)";
+        Check::fallback(OVERLAY, found, instead).remedy(remedy)
+    }
+
+    fn check_disk(&self) -> Check {
+        const NAME: &str = "disk";
+        let root = self.store.root();
+        let space = match rustix::fs::statvfs(root) {
+            Ok(space) => space,
+            Err(errno) => {
+                let error = std::io::Error::from(errno);
+                return Check::unavailable(NAME, format!("{}: {error}", root.display()));
+            }
+        };
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        let lies_on = host::file_system(root).unwrap_or_default();
+        let found = format!("{} free, {lies_on}, {}", gigabytes(free), root.display());
+        let mend = "free some space there, or keep the store elsewhere with --root";
+        // File systems without a fixed number of files say 0 of 0.
+        if free == 0 || (space.f_files > 0 && space.f_favail == 0) {
+            Check::unavailable(NAME, format!("full: {found}")).remedy(Some(mend.into()))
+        } else if free < LITTLE_SPACE {
+            Check::fallback(NAME, found, "only small images have room").remedy(Some(mend.into()))
+        } else {
+            Check::ok(NAME, found)
+        }
+    }
+}
+
+fn user_namespace() -> Check {
+    const NAME: &str = "user namespace";
+    let Err(failure) = probe::user_namespace() else {
+        return Check::ok(NAME, "can be made, and mounts can be changed in it");
+    };
+    if failure.step == Step::Prepare {
+        return Check::unavailable(NAME, failure.to_string());
+    }
+    let refusal = userns::explain_refusal(failure.errno);
+    let remedy = refusal.hint().map(|hint| hint.to_string());
+    Check::unavailable(NAME, refusal.to_string()).remedy(remedy)
+}
+
+fn describe(ids: &IdMaps) -> String {
+    let count = |extents: &[userns::Extent]| -> u64 {
+        extents.iter().map(|extent| u64::from(extent.count)).sum()
+    };
+    match ids.mode {
+        Mode::Single => format!("one id: {}", ids.reason),
+        _ => format!(
+            "{} ({} user ids, {} group ids): {}",
+            ids.mode,
+            count(&ids.uids),
+            count(&ids.gids),
+            ids.reason
+        ),
+    }
+}
+
+/// What would bring a range; what only avoids one is no remedy.
+fn granting(error: &userns::Error) -> Option<String> {
+    match error {
+        userns::Error::NoRange {
+            missing:
+                HelpersMissing::NotFound(_)
+                | HelpersMissing::Powerless(_)
+                | HelpersMissing::NoRange { .. },
+            ..
+        } => error.hint().map(|hint| hint.to_string()),
+        _ => None,
+    }
+}
+
+fn fuse() -> Check {
+    match probe::fuse() {
+        Ok(()) => Check::ok(FUSE, "/dev/fuse opens, and mounts in a user namespace"),
+        Err(failure) => {
+            let missing = failure.errno == rustix::io::Errno::NOENT;
+            let remedy = "an administrator can load it: modprobe fuse";
+            let instead = "roots are made by overlay or copy, which do without";
+            Check::fallback(FUSE, format!("/dev/fuse: {failure}"), instead)
+                .remedy((failure.step == Step::Open && missing).then(|| remedy.into()))
+        }
+    }
+}
+
+fn procfs() -> Check {
+    let Err(failure) = probe::procfs() else {
+        return Check::ok(PROCFS, "a new /proc can be mounted");
+    };
+    let remedy = "start the outer container with --security-opt systempaths=unconfined (docker) \
+                  or --security-opt unmask=ALL (podman)";
+    let covered = host::proc_is_covered();
+    let instead = "containers see the /proc of this process, with all the processes in it";
+    let why = if covered { "; parts of /proc are covered here" } else { "" };
+    Check::fallback(PROCFS, format!("{failure}{why}"), instead)
+        .remedy((failure.step == Step::Mount && covered).then(|| remedy.into()))
+}
+
+fn control_groups(cgroup: &cgroup::Cgroup) -> Check {
+    const NAME: &str = "cgroup";
+    const INSTEAD: &str = "containers stay in the group of this process, without limits of their \
+                           own beside --ulimit";
+    let version = cgroup.version;
+    let check = |found: String| Check::fallback(NAME, found, INSTEAD);
+    match version {
+        cgroup::Version::V2 if cgroup.delegated && !cgroup.controllers.is_empty() => {
+            Check::ok(NAME, format!("v2, delegated: {}", cgroup.controllers.join(", ")))
+        }
+        cgroup::Version::V2 if cgroup.delegated => {
+            check("v2, delegated without controllers".into())
+        }
+        cgroup::Version::V2 => {
+            let systemd = Path::new("/run/systemd/system").exists();
+            let remedy = "run in a scope of one's own: systemd-run --user --scope -p Delegate=yes \
+                          coracle ...";
+            check("v2, not delegated".into()).remedy(systemd.then(|| remedy.into()))
+        }
+        cgroup::Version::None => check("not mounted".into()),
+        cgroup::Version::V1 | cgroup::Version::Hybrid => {
+            check(format!("{version}: its groups cannot be handed to a user safely"))
+        }
+    }
+}
+
+fn network() -> Check {
+    let device = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
+    let tunnel = match rustix::fs::open("/dev/net/tun", device, rustix::fs::Mode::empty()) {
+        Ok(_) => "/dev/net/tun opens".to_owned(),
+        Err(errno) => format!("/dev/net/tun: {}", std::io::Error::from(errno)),
+    };
+    match probe::netns() {
+        Ok(()) => Check::ok(NETWORK, format!("a namespace with loopback; {tunnel}")),
+        Err(failure) => {
+            let instead = "only --network host works, which shares the network of this process";
+            Check::fallback(NETWORK, format!("{failure}; {tunnel}"), instead)
+        }
+    }
+}
+
+fn seccomp() -> Check {
+    const NAME: &str = "seccomp";
+    match probe::seccomp() {
+        Ok(()) => Check::ok(NAME, "filters of system calls load"),
+        Err(failure) => Check::unavailable(NAME, failure.to_string())
+            .remedy(Some("run without a filter: --security-opt seccomp=unconfined".into())),
+    }
+}
+
+fn certificates(options: &registry::Options) -> Check {
+    const NAME: &str = "certificates";
+    match registry::authorities(options) {
+        Authorities::Named(0) => Check::fallback(
+            NAME,
+            "SSL_CERT_FILE and SSL_CERT_DIR name no certificate",
+            "only registries with a directory of their own in certs.d are believed",
+        )
+        .remedy(Some("name a file of certificates, or unset the variables".into())),
+        Authorities::Named(count) => Check::ok(NAME, format!("{count} named by the environment")),
+        Authorities::Host(count) => Check::ok(NAME, format!("{count} of the host")),
+        Authorities::Carried(count) => Check::fallback(
+            NAME,
+            "the host has none",
+            format!("the {count} that coracle carries are believed (Mozilla's)"),
+        ),
+    }
+}
+
+fn proxy(options: &registry::Options) -> Check {
+    let proxies = [("https", &options.https_proxy), ("http", &options.http_proxy)];
+    let mut words: Vec<String> = proxies
+        .into_iter()
+        .filter_map(|(name, proxy)| {
+            Some(format!("{name} by {}", registry::masked(proxy.as_deref()?)))
+        })
+        .collect();
+    if words.is_empty() {
+        return Check::ok("proxy", "none");
+    }
+    words.extend(options.no_proxy.as_ref().map(|none| format!("none for {none}")));
+    Check::ok("proxy", words.join(", "))
+}
+
+/// The proxy is what must answer where there is one.
+fn registry(outside: &Outside) -> Check {
+    const NAME: &str = "registry";
+    const INSTEAD: &str = "images in the store and in archives (oci:, docker-archive:) run offline";
+    let Some(registry) = &outside.registry else {
+        return Check::fallback(NAME, "not asked", INSTEAD);
+    };
+    let proxy = outside.options.https_proxy.as_deref().filter(|_| !outside.exempt(registry));
+    let target = match proxy {
+        Some(proxy) => endpoint(proxy, 3128),
+        None => endpoint(registry, 443),
+    };
+    let Some((host, port)) = target else {
+        let text = proxy.map_or_else(|| registry.clone(), registry::masked);
+        return Check::fallback(NAME, format!("{text:?} is no address"), INSTEAD);
+    };
+    let by = proxy.map_or_else(String::new, |proxy| format!(" by {}", registry::masked(proxy)));
+    match registry::reach(&host, port, PATIENCE) {
+        Ok(address) => Check::ok(NAME, format!("{registry}{by} answers ({address})")),
+        Err(why) => Check::fallback(NAME, format!("{registry}{by}: {why}"), INSTEAD),
+    }
+}
+
+impl Outside {
+    /// Whether `NO_PROXY` has the registry: its name, a domain above it, or everything.
+    fn exempt(&self, registry: &str) -> bool {
+        let host = endpoint(registry, 443).map(|(host, _)| host).unwrap_or_default();
+        let none = self.options.no_proxy.as_deref().unwrap_or_default();
+        none.split(',').map(str::trim).filter(|item| !item.is_empty()).any(|item| {
+            let domain = item.trim_start_matches("*.").trim_start_matches('.');
+            item == "*" || host == domain || host.ends_with(&format!(".{domain}"))
+        })
+    }
+}
+
+/// Host and port of `[SCHEME://][LOGIN@]HOST[:PORT][/PATH]`.
+fn endpoint(text: &str, port: u16) -> Option<(String, u16)> {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (host, port) = match authority.rsplit_once(':') {
+        // The colons of an address in brackets are its own.
+        Some((host, number)) if !number.ends_with(']') => (host, number.parse().ok()?),
+        _ => (authority, port),
+    };
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}
+
+#[allow(clippy::cast_precision_loss)] // one decimal is shown
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_read() {
+        let read = |text: &str| endpoint(text, 443).map(|(host, port)| format!("{host} {port}"));
+        for (text, want) in [
+            ("quay.io", "quay.io 443"),
+            ("localhost:5000", "localhost 5000"),
+            ("http://me:p@ss@proxy:3128/", "proxy 3128"),
+            ("[::1]:5000", "[::1] 5000"),
+            ("[::1]", "[::1] 443"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(want), "{text}");
+        }
+        assert_eq!(read("host:port"), None);
+        assert_eq!(read(""), None);
+    }
+
+    #[test]
+    fn a_proxy_is_told_without_its_password() {
+        let options = registry::Options {
+            https_proxy: Some("http://me:secret@proxy:3128".into()),
+            no_proxy: Some("example.com".into()),
+            ..Default::default()
+        };
+        let found = proxy(&options).found;
+        assert_eq!(found, "https by http://me:***@proxy:3128, none for example.com");
+        let outside = Outside { registry: None, options };
+        assert!(outside.exempt("registry.example.com:5000") && !outside.exempt("quay.io"));
+    }
+
+    #[test]
+    fn what_cannot_be_reached_stops_no_container() {
+        let ask = |registry: Option<&str>| Outside {
+            registry: registry.map(str::to_owned),
+            ..Outside::default()
+        };
+        assert_eq!(registry(&ask(None)).status, Status::Fallback);
+        assert_eq!(registry(&ask(Some("127.0.0.1:x"))).status, Status::Fallback);
+    }
+
+    #[test]
+    fn groups_are_judged() {
+        let group = |version, delegated, controllers: &[&str]| cgroup::Cgroup {
+            version,
+            own: None,
+            controllers: controllers.iter().map(|it| (*it).to_owned()).collect(),
+            delegated,
+        };
+        let good = control_groups(&group(cgroup::Version::V2, true, &["memory", "pids"]));
+        assert_eq!((good.status, good.found.as_str()), (Status::Ok, "v2, delegated: memory, pids"));
+        for version in [cgroup::Version::V1, cgroup::Version::Hybrid, cgroup::Version::None] {
+            assert_eq!(control_groups(&group(version, false, &[])).status, Status::Fallback);
+        }
+    }
+}
