@@ -174,7 +174,14 @@ pub struct Request<'a> {
 /// Brings an image into the store, as far as it is not there.
 pub fn pull(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Pulled, Error> {
     let _hold = store.hold()?;
-    store.sweep()?;
+    let pulled = pull_held(store, request, progress);
+    // What a killed pull left goes last: on ext4 new files are ten times slower for some seconds
+    // after many were removed. What cannot be removed now, the next pull tries again.
+    let _ = store.sweep();
+    pulled
+}
+
+fn pull_held(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Pulled, Error> {
     let here = local(store, request)?;
     if let Some(image) = &here
         && may_stay(request, image)

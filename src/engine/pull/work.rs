@@ -175,14 +175,20 @@ impl<'a> Work<'a> {
             }
         }
         let path = self.store.root();
-        let root = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        let Ok(space) = root.and_then(fstatvfs) else { return Ok(()) };
-        let free = space.f_bavail.saturating_mul(space.f_frsize);
-        if needed <= free {
+        if self.free().is_none_or(|free| needed <= free) {
             return Ok(());
         }
+        self.store.sweep()?; // a killed pull may have left enough
+        let Some(free) = self.free().filter(|&free| needed > free) else { return Ok(()) };
         let (image, path) = (self.request.image.clone(), path.to_owned());
         Err(Error::NoSpace { image, needed, free, path })
+    }
+
+    /// Bytes that may be written to the store, if that can be told.
+    fn free(&self) -> Option<u64> {
+        let root = openat(CWD, self.store.root(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let space = root.and_then(fstatvfs).ok()?;
+        Some(space.f_bavail.saturating_mul(space.f_frsize))
     }
 
     /// Unpacks the missing layers, several at once; the largest first, so that none is left
