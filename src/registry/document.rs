@@ -55,6 +55,9 @@ pub(super) fn read(what: &str, bytes: &[u8], sent_as: Option<&str>) -> Result<Do
     if outline.fs_layers.is_some() || outline.schema_version == Some(1) {
         return Err(odd("it is of docker's schema 1, which is no longer read".into()));
     }
+    if let Some(said) = outline.media_type.as_deref().filter(|said| !is_known(said)) {
+        return Err(odd(format!("it calls itself {said:?}, which is no image")));
+    }
     if let (Some(said), Some(sent)) = (&outline.media_type, sent_as)
         && said != sent
         && is_known(sent)

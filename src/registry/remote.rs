@@ -14,6 +14,8 @@ use super::{BlobStream, Descriptor, Error, ImageSource, Login, Options, Resolved
 use crate::oci::{Digest, Platform, media_type};
 use crate::reference::Reference;
 
+/// Times that a document may break off and be asked for again.
+const MOST_BREAKS: u32 = 3;
 /// Chunks that wait for a slow reader; what it does not take is not fetched.
 const WAITING: usize = 16;
 /// Slower than this over `SLOW_SPAN`, a connection is given up, to be resumed by another.
@@ -74,6 +76,7 @@ impl Remote {
         limit: u64,
     ) -> Result<(Vec<u8>, Option<String>), Error> {
         let line = self.line()?;
+        let mut broken = 0;
         line.runtime.block_on(async {
             let ask = Ask { method: &Method::GET, path, accept, from: 0 };
             let mut response = line.transport.ask(ask).await?;
@@ -85,6 +88,14 @@ impl Remote {
                 match tokio::time::timeout(STALL, response.chunk()).await {
                     Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
                     Ok(Ok(None)) => return Ok((bytes, sent_as)),
+                    // A document that broke off is short enough to be asked for again from its
+                    // start; blobs, which are not, go on where they broke off.
+                    Ok(Err(_)) if broken < MOST_BREAKS => {
+                        broken += 1;
+                        bytes.clear();
+                        response = line.transport.ask(ask).await?;
+                        continue;
+                    }
                     Ok(Err(error)) => return Err(line.transport.unreachable(&error)),
                     Err(_) => {
                         return Err(Error::Io {

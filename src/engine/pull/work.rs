@@ -49,6 +49,11 @@ impl<'a> Work<'a> {
         let config_bytes = request.source.config(&resolved.config)?;
         let what = format!("the configuration of {image}");
         check_document(&what, &resolved.config.digest, &config_bytes)?;
+        let (size, told) = (config_bytes.len() as u64, resolved.config.size);
+        if size != told {
+            let why = format!("it has {size} bytes where its manifest says {told}");
+            return Err(crate::registry::Error::Document { what, why }.into());
+        }
         let config = ImageConfig::parse(&config_bytes)
             .map_err(|source| Error::Config { image: image.clone(), source })?;
         let (layers, diff_ids) = (resolved.layers.len(), config.diff_ids.len());
