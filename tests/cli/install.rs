@@ -6,11 +6,13 @@ use std::process::Command;
 use crate::support::{binary, source};
 
 fn install(prefix: &Path, arguments: &[&str]) -> String {
-    let output = Command::new("sh")
+    let output = Command::new("/bin/sh")
         .arg(source("install.sh"))
         .arg("--prefix")
         .arg(prefix)
         .args(arguments)
+        // Where cp and mkdir are: the suite's own PATH is bare.
+        .env("PATH", "/usr/bin:/bin")
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -37,6 +39,7 @@ fn what_is_installed_is_taken_away() {
         assert!(home.path().join(file).is_file(), "{file}");
     }
     install(home.path(), &["--uninstall"]);
-    let left = Command::new("find").arg(home.path()).args(["-type", "f"]).output().unwrap();
+    let left =
+        Command::new("/usr/bin/find").arg(home.path()).args(["-type", "f"]).output().unwrap();
     assert!(left.stdout.is_empty(), "{}", String::from_utf8_lossy(&left.stdout));
 }
