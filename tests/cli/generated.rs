@@ -16,7 +16,7 @@ fn checked_in(directory: &str) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[track_caller]
-fn compare(directory: &str, generated: BTreeMap<String, Vec<u8>>) {
+fn compare(directory: &str, generated: &BTreeMap<String, Vec<u8>>) {
     let here = checked_in(directory);
     let names = here.keys().chain(generated.keys());
     let mut old: Vec<&String> =
@@ -29,10 +29,10 @@ fn compare(directory: &str, generated: BTreeMap<String, Vec<u8>>) {
 #[test]
 fn completions_are_up_to_date() {
     let scripts = completion_scripts().unwrap();
-    compare("completions", scripts.into_iter().map(|(name, text)| (name.into(), text)).collect());
+    compare("completions", &scripts.into_iter().map(|(name, text)| (name.into(), text)).collect());
 }
 
 #[test]
 fn manual_pages_are_up_to_date() {
-    compare("man", manual_pages().unwrap().into_iter().collect());
+    compare("man", &manual_pages().unwrap().into_iter().collect());
 }

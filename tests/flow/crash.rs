@@ -14,7 +14,7 @@ use crate::support::{Home, image, until};
 
 /// Three layers that gzip cannot shrink away, one file in each.
 fn big_image() -> Image {
-    let mut state = 88172645463325252u64;
+    let mut state = 88_172_645_463_325_252_u64;
     let mut noise = move |length: usize| -> Vec<u8> {
         (0..length)
             .map(|_| {
@@ -71,12 +71,9 @@ fn kill_at_any_moment_of_a_pull() {
     home.coracle(["pull", "-q", &reference]).ok();
     assert_eq!(home.coracle(["images", "-q"]).ok().lines().count(), 1);
     let left = home.listing();
-    for line in left
-        .lines()
-        .filter(|line| line.contains("/coracle/partial/") || line.contains("/coracle/tmp/"))
-    {
-        panic!("left behind: {line}\n{left}");
-    }
+    let unfinished =
+        |line: &str| line.contains("/coracle/partial/") || line.contains("/coracle/tmp/");
+    assert!(!left.lines().any(unfinished), "left behind:\n{left}");
     drop(registry);
 }
 

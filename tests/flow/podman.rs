@@ -43,11 +43,11 @@ fn compare(what: &str, coracle: &str, podman: &str) {
     let (ours, theirs): (BTreeSet<&str>, BTreeSet<&str>) =
         (coracle.lines().collect(), podman.lines().collect());
     let only = |a: &BTreeSet<&str>, b: &BTreeSet<&str>| {
-        a.difference(b).take(20).map(|line| format!("  {line}\n")).collect::<String>()
+        a.difference(b).take(20).copied().collect::<Vec<_>>().join("\n  ")
     };
     assert!(
         ours == theirs,
-        "{what} differs ({} and {} lines)\nonly coracle:\n{}only podman:\n{}",
+        "{what} differs ({} and {} lines)\nonly coracle:\n  {}\nonly podman:\n  {}",
         ours.len(),
         theirs.len(),
         only(&ours, &theirs),
@@ -87,10 +87,12 @@ fn files(text: &str) -> String {
         if path.trim_matches('\'') == "/ancient" {
             continue;
         }
-        match kind {
-            "directory" => kept.push_str(&format!("{kind}|{mode}|{uid}|{gid}|{name}\n")),
-            _ => kept.push_str(&format!("{line}\n")),
-        }
+        let same = match kind {
+            "directory" => [kind, mode, uid, gid, name].join("|"),
+            _ => line.to_owned(),
+        };
+        kept.push_str(&same);
+        kept.push('\n');
     }
     kept
 }

@@ -1,9 +1,8 @@
 //! The odd images of `tests/fixtures/images.py`, as a container sees them.
 
-use sha2::{Digest as _, Sha256};
-
 use super::{pulled, run_image};
 use crate::requires;
+use crate::support::image::digest;
 use crate::support::needs::pass;
 use crate::support::{Home, has, image};
 
@@ -94,7 +93,7 @@ fn sparse_files_of_every_kind() {
         for (at, data) in parts {
             bytes[*at..at + data.len()].copy_from_slice(data);
         }
-        Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+        digest(&bytes).split_off("sha256:".len())
     };
     let expected = [
         whole(&[(1 << 20, b"end")]),

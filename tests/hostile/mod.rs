@@ -73,9 +73,9 @@ impl Victim {
         }
         // Nothing new beside the store either.
         for entry in fs::read_dir(self.home.path()).unwrap().flatten() {
-            let name = entry.file_name();
+            let name = entry.file_name().into_string().unwrap();
             let known = ["canary", "run", ".local", ".cache", ".config"];
-            assert!(known.contains(&name.to_str().unwrap()), "{name:?} appeared: {output}");
+            assert!(known.contains(&name.as_str()), "{name} appeared: {output}");
         }
     }
 }

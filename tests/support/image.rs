@@ -1,6 +1,7 @@
 //! Images made in memory, right or wrong in any field. Archives are written header by header,
 //! since no library writes what an attacker would.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use flate2::Compression;
@@ -11,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 pub fn digest(bytes: &[u8]) -> String {
     let mut text = String::from("sha256:");
     for byte in Sha256::digest(bytes) {
-        text.push_str(&format!("{byte:02x}"));
+        write!(text, "{byte:02x}").unwrap();
     }
     text
 }

@@ -2,6 +2,7 @@
 //! bodies, refusals, redirects. Plain HTTP/1.1 on loopback; it ends with the test.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -207,10 +208,10 @@ fn write_reply(
     let length_told =
         reply.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     if !length_told {
-        head.push_str(&format!("Content-Length: {}\r\n", reply.body.len()));
+        let _ = write!(head, "Content-Length: {}\r\n", reply.body.len());
     }
     for (name, value) in &reply.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(head, "{name}: {value}\r\n");
     }
     head.push_str("\r\n");
     stream.write_all(head.as_bytes()).ok()?;
