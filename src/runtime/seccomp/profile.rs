@@ -76,7 +76,7 @@ pub struct Rule {
     pub conditions: Vec<Condition>,
     /// Counts only where the container has all of these.
     pub with: CapabilitySet,
-    /// Counts only where the container has not all of these; empty always counts.
+    /// Counts only where the container has none of these.
     pub without: CapabilitySet,
 }
 
@@ -92,7 +92,30 @@ pub struct Profile {
 impl Rule {
     /// Whether the rule counts for a container with these capabilities.
     pub(super) fn counts(&self, held: CapabilitySet) -> bool {
-        let excluded = self.without != CapabilitySet::EMPTY && held.contains(self.without);
-        held.contains(self.with) && !excluded
+        held.contains(self.with) && held.without(self.without) == held
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_takes_all_it_includes_and_none_it_excludes() {
+        let named = |name: &str| CapabilitySet::named(name).expect(name);
+        let (admin, bpf) = (named("CAP_SYS_ADMIN"), named("CAP_BPF"));
+        let rule = |with, without| Rule {
+            names: Vec::new(),
+            action: Action::Allow,
+            conditions: Vec::new(),
+            with,
+            without,
+        };
+        let both = admin.with(bpf);
+        assert!(!rule(both, CapabilitySet::EMPTY).counts(admin));
+        assert!(rule(both, CapabilitySet::EMPTY).counts(both));
+        // One of those excluded is enough, as in moby's seccomp_linux.go.
+        assert!(!rule(CapabilitySet::EMPTY, both).counts(bpf));
+        assert!(rule(CapabilitySet::EMPTY, both).counts(CapabilitySet::EMPTY));
     }
 }
