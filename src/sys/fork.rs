@@ -71,7 +71,27 @@ pub fn clone_into(namespaces: UnshareFlags) -> Result<Side, CallError> {
 
 /// A plain child of a single-threaded process.
 pub fn fork() -> Result<Side, CallError> {
-    clone_into(UnshareFlags::empty())
+    match clone_into(UnshareFlags::empty()) {
+        // Docker's filter hides clone3(2), whose flags it cannot see; fork(2) it lets through.
+        Err(CallError { errno: rustix::io::Errno::NOSYS, .. }) => old_fork(),
+        other => other,
+    }
+}
+
+fn old_fork() -> Result<Side, CallError> {
+    // SAFETY: the caller has one thread, so the copy holds no other's locks.
+    let pid = unsafe { libc::fork() };
+    match Pid::from_raw(pid) {
+        None => Ok(Side::Child),
+        Some(_) if pid < 0 => Err(CallError::last("fork")),
+        Some(pid) => {
+            // Our child, and not waited for: the pid cannot be another's yet.
+            let flags = rustix::process::PidfdFlags::empty();
+            let pidfd = rustix::process::pidfd_open(pid, flags);
+            let pidfd = pidfd.map_err(|errno| CallError { call: "pidfd_open", errno })?;
+            Ok(Side::Parent(Child { pid, pidfd }))
+        }
+    }
 }
 
 /// Runs `work` in a forked child and gives its exit status back through `waitid`.
