@@ -15,8 +15,9 @@ pub struct ContainerSpec {
     pub root: RootMount,
     /// Whether the root is read-only (the mounts below it need not be).
     pub root_read_only: bool,
-    /// Directories of the root that stay writable when it is read-only: the image's volumes.
-    pub writable_paths: Vec<PathBuf>,
+    /// The image's volumes that nothing is mounted on: made where they are missing, and writable
+    /// when the root is not.
+    pub volumes: Vec<PathBuf>,
     /// What is mounted below the root, in order.
     pub mounts: Vec<Mount>,
     /// Symbolic links made below the root: path and target.

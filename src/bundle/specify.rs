@@ -49,7 +49,7 @@ pub fn specify(
     let capabilities = CapabilitySet::requested(privileged, &request.cap_add, &request.cap_drop)?;
     let (masked_paths, read_only_paths) = hidden_paths(request);
     let spec = ContainerSpec {
-        writable_paths: volumes(cx.config, &mounts)?,
+        volumes: volumes(cx.config, &mounts)?,
         mounts,
         links: defaults::links(),
         masked_paths,

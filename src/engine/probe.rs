@@ -198,7 +198,7 @@ pub fn seccomp() -> Result<(), ProbeFailure> {
         rustix::thread::set_no_new_privs(true).at(Step::Filter)?;
         let allow =
             sys::seccomp::Instruction { code: RETURN, jump_true: 0, jump_false: 0, operand: ALLOW };
-        sys::seccomp::load(&[allow]).at(Step::Filter)
+        sys::seccomp::load(&[allow], 0).at(Step::Filter)
     })
 }
 

@@ -42,7 +42,7 @@ fn what(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
             format!("make the mount point {} in the image", mount.target.display())
         }),
         Stage::Link => "make the links of /dev".into(),
-        Stage::Volume => format!("keep the volume {} writable", path(&spec.writable_paths)),
+        Stage::Volume => format!("keep the volume {} writable", path(&spec.volumes)),
         Stage::Mask => format!("hide {}", path(&spec.masked_paths)),
         Stage::ReadOnly => match path(&spec.read_only_paths) {
             path if path.is_empty() => "make the root read-only".into(),

@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal};
 use rustix::pty::OpenptFlags;
+use rustix::termios::Winsize;
 use rustix::thread::{Gid, Uid};
 
 use super::plan::{Exec, Identity, Limit, Plan};
@@ -29,6 +30,8 @@ pub(super) struct Ends {
     pub(super) stdio: [Option<OwnedFd>; 3],
     /// Where the terminal's master goes.
     pub(super) terminal: Option<OwnedFd>,
+    /// The size of the caller's terminal, if it has one.
+    pub(super) size: Option<Winsize>,
 }
 
 /// Becomes the container's program, or tells why not and ends.
@@ -93,8 +96,8 @@ fn become_root(identity: &Identity) -> Result<(), Errno> {
 
 fn build_root(plan: &Plan) -> Result<OwnedFd, Failure> {
     let root = rootfs::mount_root(&plan.root)?;
-    for (item, target) in plan.writable.iter().enumerate() {
-        rootfs::keep_writable(root.as_fd(), target).at_item(Stage::Volume, item)?;
+    for (item, target) in plan.volumes.iter().enumerate() {
+        rootfs::make_volume(root.as_fd(), target, plan.seal_root).at_item(Stage::Volume, item)?;
     }
     for (item, step) in plan.mounts.iter().enumerate() {
         rootfs::mount(root.as_fd(), step, item)?;
@@ -118,6 +121,10 @@ fn open_terminal(
         let peer = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let slave = rustix::pty::ioctl_tiocgptpeer(&master, peer)?;
         let user = (Uid::from_raw(plan.identity.uid), Gid::from_raw(plan.identity.gid));
+        // Before the program can ask for it.
+        if let Some(size) = ends.size {
+            rustix::termios::tcsetwinsize(&slave, size)?;
+        }
         // A program that is not root must be able to reopen its terminal by name.
         rustix::fs::fchown(&slave, Some(user.0), None)?;
         if let Some(socket) = &ends.terminal {

@@ -79,7 +79,9 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
         Ok(Side::Child) => {
             drop((report, terminal, flows, parent_maps));
             let report = Some(File::from(childs_report));
-            init::become_program(&plan, Ends { maps, report, stdio, terminal: childs_terminal })
+            let size = rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok();
+            let terminal = childs_terminal;
+            init::become_program(&plan, Ends { maps, report, stdio, terminal, size })
         }
         Ok(Side::Parent(child)) => {
             drop((childs_report, childs_terminal, stdio, maps));

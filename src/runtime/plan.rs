@@ -20,7 +20,7 @@ pub(super) struct Plan {
     pub(super) root: RootStep,
     pub(super) mounts: Vec<MountStep>,
     pub(super) links: Vec<(Target, CString)>,
-    pub(super) writable: Vec<Target>,
+    pub(super) volumes: Vec<Target>,
     pub(super) masked: Vec<Target>,
     pub(super) read_only: Vec<Target>,
     pub(super) seal_root: bool,
@@ -139,7 +139,7 @@ impl Plan {
                 .iter()
                 .map(|(path, target)| Ok((Target::new(path)?, CString::new(*target)?)))
                 .collect::<Result<_, NulError>>()?,
-            writable: targets(if spec.root_read_only { &spec.writable_paths } else { &[] })?,
+            volumes: targets(&spec.volumes)?,
             masked: targets(&spec.masked_paths)?,
             read_only: targets(&spec.read_only_paths)?,
             seal_root: spec.root_read_only,

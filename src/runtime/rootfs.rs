@@ -296,10 +296,23 @@ fn open_target(
     if is_directory {
         rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
     } else {
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o644))?;
+        make_file(parent.as_fd(), name)?;
     }
     beneath(root, whole, OFlags::empty())
+}
+
+/// Makes an empty file to mount over. A link that leads nowhere is replaced, not followed: it could
+/// name a place that the image has no say in.
+fn make_file(parent: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<(), Errno> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let make = || rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644));
+    match make() {
+        Err(Errno::EXIST) => {
+            rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
+            make().map(drop)
+        }
+        other => other.map(drop),
+    }
 }
 
 /// Makes the directories above `target`, each beneath `root`.
@@ -355,10 +368,17 @@ pub(super) fn link(
     }
 }
 
-/// Keeps a directory of a root writable that is about to become read-only: the same directory,
-/// bound over itself as a mount of its own.
-pub(super) fn keep_writable(root: BorrowedFd<'_>, target: &Target) -> Result<(), Errno> {
+/// Makes an image's volume. In a root that is about to become read-only it stays writable: the same
+/// directory, bound over itself as a mount of its own.
+pub(super) fn make_volume(
+    root: BorrowedFd<'_>,
+    target: &Target,
+    is_root_sealed: bool,
+) -> Result<(), Errno> {
     let directory = make_directory(root, target)?;
+    if !is_root_sealed {
+        return Ok(());
+    }
     let flags = CLONE | OpenTreeFlags::AT_EMPTY_PATH;
     let mount = rustix::mount::open_tree(&directory, c"", flags)?;
     attach(mount.as_fd(), directory.as_fd(), c"")

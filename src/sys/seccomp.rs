@@ -20,8 +20,8 @@ pub struct Instruction {
 }
 
 /// Filters every later system call of this thread and of all that it starts. Needs no_new_privs or
-/// `CAP_SYS_ADMIN` in the user namespace.
-pub fn load(program: &[Instruction]) -> Result<(), Errno> {
+/// `CAP_SYS_ADMIN` in the user namespace. `flags` are `SECCOMP_FILTER_FLAG_*`.
+pub fn load(program: &[Instruction], flags: u32) -> Result<(), Errno> {
     const SECCOMP_SET_MODE_FILTER: libc::c_uint = 1;
     #[repr(C)]
     struct Program {
@@ -33,7 +33,12 @@ pub fn load(program: &[Instruction]) -> Result<(), Errno> {
     // SAFETY: `program` has the layout of `struct sock_fprog`, its pointer and length are those of
     // a slice that outlives the call; the kernel copies and checks the instructions.
     let status = unsafe {
-        libc::syscall(libc::SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, std::ptr::from_ref(&program))
+        libc::syscall(
+            libc::SYS_seccomp,
+            SECCOMP_SET_MODE_FILTER,
+            flags,
+            std::ptr::from_ref(&program),
+        )
     };
     if status == 0 { Ok(()) } else { Err(CallError::last("seccomp").errno) }
 }

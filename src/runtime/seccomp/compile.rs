@@ -14,18 +14,26 @@ use crate::sys::seccomp::Instruction;
 
 /// A filter that can be loaded.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Program(Vec<Instruction>);
+pub struct Program {
+    instructions: Vec<Instruction>,
+    flags: u32,
+}
 
 impl std::fmt::Debug for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Program({} instructions)", self.0.len())
+        write!(f, "Program({} instructions)", self.instructions.len())
     }
 }
 
 impl Program {
     /// The instructions.
     pub fn instructions(&self) -> &[Instruction] {
-        &self.0
+        &self.instructions
+    }
+
+    /// `SECCOMP_FILTER_FLAG_*` to load it with.
+    pub fn flags(&self) -> u32 {
+        self.flags
     }
 }
 
@@ -94,7 +102,8 @@ impl Profile {
         let rules: Vec<&Rule> = self.rules.iter().filter(|rule| rule.counts(held)).collect();
         let mut program = Assembler::default();
         program.push(LOAD, ARCHITECTURE);
-        for architecture in &ARCHITECTURES {
+        let counted = if self.compat { 2 } else { 1 };
+        for architecture in &ARCHITECTURES[..counted] {
             let skip = program.branch(JUMP_EQUAL, architecture.audit);
             program.push(LOAD, NUMBER);
             if let Some(end) = architecture.end {
@@ -109,7 +118,7 @@ impl Profile {
         program.answer(Action::KillProcess);
         match program.0.len() {
             length if length > MOST => Err(Error::TooLong(length)),
-            _ => Ok(Program(program.0)),
+            _ => Ok(Program { instructions: program.0, flags: self.flags }),
         }
     }
 }
@@ -465,6 +474,8 @@ pub(super) mod tests {
                         with: CapabilitySet::EMPTY,
                         without: CapabilitySet::EMPTY,
                     }],
+                    flags: 0,
+                    compat: true,
                 };
                 let program = profile.compile(CapabilitySet::EMPTY).expect("a program");
                 let native = &ARCHITECTURES[0];

@@ -128,7 +128,7 @@ impl Profile {
         // Its flags lie in memory, where a filter cannot look; a C library falls back to clone.
         rules.push(Rule { without: admin, action: ENOSYS, ..allow("clone3", Vec::new()) });
         rules.push(allow(ALLOWED, Vec::new()));
-        Self { default: EPERM, rules }
+        Self { default: EPERM, rules, flags: 0, compat: true }
     }
 }
 

@@ -15,15 +15,22 @@ struct File {
     default_errno_ret: Option<u64>,
     #[serde(rename = "defaultErrno")]
     _default_errno: Option<String>,
-    // Which architectures a filter speaks of follows from the machine: its own and its 32-bit kin.
-    #[serde(rename = "archMap")]
-    _arch_map: Option<serde::de::IgnoredAny>,
-    #[serde(rename = "architectures")]
-    _architectures: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    arch_map: Vec<Kin>,
+    #[serde(default)]
+    architectures: Vec<String>,
     flags: Option<Vec<String>>,
     listener_path: Option<String>,
     #[serde(default)]
     syscalls: Vec<Entry>,
+}
+
+/// An architecture, and others whose programs it runs.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Kin {
+    architecture: String,
+    sub_architectures: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -68,30 +75,38 @@ impl Profile {
         if let Some(path) = file.listener_path {
             return Err(Error::Unknown { what: "listenerPath", text: path });
         }
-        // The flags that runc sets by itself change nothing in what is allowed.
-        let harmless = ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"];
+        let mut flags = 0;
         for flag in file.flags.into_iter().flatten() {
-            if !harmless.contains(&flag.as_str()) {
-                return Err(Error::Unknown { what: "flag", text: flag });
-            }
+            flags |= match flag.as_str() {
+                "SECCOMP_FILTER_FLAG_LOG" => 1 << 1,
+                "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => 1 << 2,
+                _ => return Err(Error::Unknown { what: "flag", text: flag }),
+            };
         }
+        let mapped = file.arch_map.iter().filter(|kin| kin.architecture == NATIVE);
+        let kin = mapped.flat_map(|kin| kin.sub_architectures.iter().flatten());
+        let listed: Vec<&String> = file.architectures.iter().chain(kin).collect();
+        // Naming none leaves it to the machine: its own, and its 32-bit kin.
+        let none_named = file.architectures.is_empty() && file.arch_map.is_empty();
+        let compat = none_named || listed.iter().any(|name| *name == COMPAT);
         let mut rules = Vec::new();
         for entry in file.syscalls {
             rules.extend(rule(entry)?);
         }
         // The first that matches answers, so that conditions go before what has none.
         rules.sort_by_key(|rule: &Rule| rule.conditions.is_empty());
-        Ok(Self { default: action(&file.default_action, file.default_errno_ret)?, rules })
+        let default = action(&file.default_action, file.default_errno_ret)?;
+        Ok(Self { default, rules, flags, compat })
     }
 }
 
-/// The rule of an entry; `None` where it is for another machine.
-fn rule(entry: Entry) -> Result<Option<Rule>, Error> {
+/// The rules of an entry; none where it is for another machine.
+fn rule(entry: Entry) -> Result<Vec<Rule>, Error> {
     let (includes, excludes) =
         (entry.includes.unwrap_or_default(), entry.excludes.unwrap_or_default());
     let here = |arches: &[String]| arches.iter().any(|arch| ARCHES.contains(&arch.as_str()));
     if (!includes.arches.is_empty() && !here(&includes.arches)) || here(&excludes.arches) {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let running = rustix::system::uname().release().to_string_lossy().into_owned();
     let reached = |wanted: &Option<String>| {
@@ -100,21 +115,43 @@ fn rule(entry: Entry) -> Result<Option<Rule>, Error> {
     if (includes.min_kernel.is_some() && !reached(&includes.min_kernel))
         || reached(&excludes.min_kernel)
     {
-        return Ok(None);
+        return Ok(Vec::new());
     }
     let arguments = entry.args.unwrap_or_default();
-    let conditions = arguments.iter().map(condition);
-    Ok(Some(Rule {
+    let conditions = arguments.iter().map(condition).collect::<Result<Vec<Condition>, Error>>()?;
+    let rule = Rule {
         names: entry.name.into_iter().chain(entry.names).map(Cow::Owned).collect(),
         action: action(&entry.action, entry.errno_ret)?,
-        conditions: conditions.collect::<Result<_, _>>()?,
+        conditions: Vec::new(),
         with: capabilities(&includes.caps)?,
         without: capabilities(&excludes.caps)?,
-    }))
+    };
+    let mut seen = 0_u8;
+    let twice = conditions.iter().any(|condition| {
+        let again = seen & (1 << condition.index) != 0;
+        seen |= 1 << condition.index;
+        again
+    });
+    // Several conditions on one argument are alternatives, as runc reads them.
+    Ok(if twice {
+        let one = |condition| Rule { conditions: vec![condition], ..rule.clone() };
+        conditions.into_iter().map(one).collect()
+    } else {
+        vec![Rule { conditions, ..rule }]
+    })
 }
 
 /// What fails without an errno of its own fails with this (libseccomp's default in docker).
 const EPERM: u16 = 1;
+
+#[cfg(target_arch = "x86_64")]
+const NATIVE: &str = "SCMP_ARCH_X86_64";
+#[cfg(target_arch = "x86_64")]
+const COMPAT: &str = "SCMP_ARCH_X86";
+#[cfg(target_arch = "aarch64")]
+const NATIVE: &str = "SCMP_ARCH_AARCH64";
+#[cfg(target_arch = "aarch64")]
+const COMPAT: &str = "SCMP_ARCH_ARM";
 
 #[cfg(target_arch = "x86_64")]
 const ARCHES: [&str; 2] = ["amd64", "x86_64"];

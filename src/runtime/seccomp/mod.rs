@@ -68,5 +68,5 @@ impl Diagnose for Error {
 
 /// Loads a program into this process, for good.
 pub(super) fn load(program: &Program) -> Result<(), rustix::io::Errno> {
-    sys::seccomp::load(program.instructions())
+    sys::seccomp::load(program.instructions(), program.flags())
 }

@@ -87,6 +87,10 @@ pub struct Profile {
     pub default: Action,
     /// The rules.
     pub rules: Vec<Rule>,
+    /// `SECCOMP_FILTER_FLAG_*`
+    pub flags: u32,
+    /// Whether 32-bit programs may run.
+    pub compat: bool,
 }
 
 impl Rule {
