@@ -11,6 +11,7 @@ pub(super) struct Call {
 }
 
 impl Call {
+    #[allow(clippy::cast_possible_truncation)] // a half is wanted
     fn word(&self, offset: u32) -> u32 {
         let argument = |place: u32| self.arguments[place as usize / 8];
         match offset {
