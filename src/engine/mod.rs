@@ -34,7 +34,7 @@ pub use crate::{bundle, container, reference, registry, runtime, snapshot, store
 
 pub use containers::{Removal, Removed};
 pub use error::Error;
-pub use run::{Fetch, Outcome, Phase, Prepared, RunRequest};
+pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
 
 /// What an engine works with, as the command line and the configuration have it.
 #[derive(Clone, Debug)]

@@ -60,6 +60,15 @@ pub struct Outcome {
     pub phases: Vec<Phase>,
 }
 
+/// An image that is here, unpacked, and stays while this lives.
+#[derive(Debug)]
+pub struct Found {
+    /// The image.
+    pub image: Image,
+    hold: Lock,
+    clock: Clock,
+}
+
 /// A container that is planned: everything is decided, nothing is done.
 #[derive(Debug)]
 pub struct Prepared {
@@ -104,17 +113,23 @@ impl Clock {
 pub type Fetch<'a> = &'a dyn Fn() -> Result<Digest, u8>;
 
 impl Engine {
-    /// Runs a container in the foreground, from the request to its end.
-    pub fn run(&self, request: &RunRequest, fetch: Fetch<'_>) -> Result<Outcome, Error> {
+    /// Finds the image of a request, fetching it where that is due.
+    pub fn find(&self, request: &RunRequest, fetch: Fetch<'_>) -> Result<Found, Error> {
         if let Some(path) = request.cidfile.as_ref().filter(|path| path.exists()) {
             return Err(Error::CidFileExists { path: path.clone() });
-        }
-        for bind in &request.container.binds {
-            check_source(bind)?;
         }
         let mut clock = Clock::start();
         let (image, hold) = self.find_image(request, fetch)?;
         clock.lap("image");
+        Ok(Found { image, hold, clock })
+    }
+
+    /// Runs a container in the foreground, from the request to its end.
+    pub fn run(&self, request: &RunRequest, found: Found) -> Result<Outcome, Error> {
+        for bind in &request.container.binds {
+            check_source(bind)?;
+        }
+        let Found { image, hold, mut clock } = found;
         let directory = self.containers.create(request.name.as_ref())?;
         clock.lap("record");
         let started = self
@@ -132,11 +147,9 @@ impl Engine {
         }
     }
 
-    /// Decides everything that `run` would do, and does none of it but fetching the image.
-    pub fn plan(&self, request: &RunRequest, fetch: Fetch<'_>) -> Result<Prepared, Error> {
-        let mut clock = Clock::start();
-        let (image, hold) = self.find_image(request, fetch)?;
-        clock.lap("image");
+    /// Decides everything that `run` would do, and does none of it.
+    pub fn plan(&self, request: &RunRequest, found: Found) -> Result<Prepared, Error> {
+        let Found { image, hold, clock } = found;
         let id = "0".repeat(64);
         let directory = self.store.root().join("containers").join(&id);
         self.specify(request, image, hold, &id, &directory, clock)

@@ -19,8 +19,8 @@ use crate::engine::bundle::{
 use crate::engine::container::Name;
 use crate::engine::pull::Policy;
 use crate::engine::snapshot::Driver;
-use crate::engine::{Engine, Outcome, Phase, RunRequest, userns};
-use crate::oci::Digest;
+use crate::engine::{Engine, Found, Outcome, Phase, RunRequest, userns};
+use crate::oci::{Digest, Platform};
 
 /// Run a command in a new container
 #[derive(Debug, clap::Args)]
@@ -169,9 +169,10 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     }
     let request = request(args, cx)?;
     let engine = cx.engine(args.storage_driver, args.userns)?;
-    let fetch = || fetch(args, cx, &engine, &request);
+    let found = engine.find(&request, &|| fetch(args, cx, &engine, &request))?;
+    warn_of_foreign(&request, &found);
     if let Some(kind) = args.explain {
-        let prepared = engine.plan(&request, &fetch)?;
+        let prepared = engine.plan(&request, found)?;
         let text = match kind {
             Explain::Text => prepared.explain(),
             Explain::Json => {
@@ -182,11 +183,24 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         cx.out.text(text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Outcome { exit, phases, .. } = engine.run(&request, &fetch)?;
+    let Outcome { exit, phases, .. } = engine.run(&request, found)?;
     if args.timing {
         tell_phases(&phases);
     }
     Ok(ExitCode::from(exit.code()))
+}
+
+/// Says that an image is for another machine, unless that was asked for: docker's words.
+fn warn_of_foreign(request: &RunRequest, found: &Found) {
+    let (image, host) = (&found.image.platform, Platform::host());
+    if request.platform.is_none() && !host.accepts(image) {
+        let image = super::super::report::escape(&image.to_string());
+        let _ = writeln!(
+            std::io::stderr(),
+            "WARNING: The requested image's platform ({image}) does not match the detected host \
+             platform ({host}) and no specific platform was requested"
+        );
+    }
 }
 
 /// Fetches the image, in a child: its threads never live in the process that clones.
