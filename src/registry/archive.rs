@@ -60,7 +60,7 @@ impl Archive {
     pub(super) fn member(&self, name: &str, from: u64) -> Result<impl Read + Send + use<>, Error> {
         let missing = || Error::Document {
             what: self.name.clone(),
-            why: format!("it has no {}", super::transport::escape(name)),
+            why: format!("it has no {}", super::answer::escape(name)),
         };
         let mut found = self.members.get(&key(name.as_bytes())).ok_or_else(missing)?;
         for _ in 0..DEEPEST {

@@ -62,7 +62,7 @@ impl DockerArchive {
         let descriptor = |(digest, member): (&Digest, &String)| {
             let size = self.archive.size(member).ok_or_else(|| Error::Document {
                 what: self.name.clone(),
-                why: format!("it has no {}", super::transport::escape(member)),
+                why: format!("it has no {}", super::answer::escape(member)),
             })?;
             let media_type = media_type::OCI_LAYER.to_owned();
             Ok(Descriptor { media_type, digest: digest.clone(), size })

@@ -9,6 +9,7 @@
 //! Blocking on the outside; the async part lives in `transport` and `remote`, on a runtime that
 //! starts at the first request.
 
+mod answer;
 mod archive;
 mod challenge;
 mod credentials;
@@ -18,11 +19,13 @@ mod error;
 mod layout;
 mod options;
 mod reach;
+mod realm;
 mod remote;
 mod source;
 mod tls;
 mod transport;
 
+pub use answer::masked;
 pub use credentials::lookup;
 pub use docker_archive::DockerArchive;
 pub use error::{Cause, Error};
@@ -32,4 +35,3 @@ pub use reach::{Unreachable, reach};
 pub use remote::Remote;
 pub use source::{BlobStream, Compression, Descriptor, ImageSource, LayerDescriptor, Resolved};
 pub use tls::{Authorities, authorities};
-pub use transport::masked;

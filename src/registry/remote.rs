@@ -36,6 +36,17 @@ struct Line {
     transport: std::sync::Arc<Transport>,
 }
 
+/// The kinds of documents that are understood, as an Accept header.
+fn accepted() -> String {
+    [
+        media_type::OCI_INDEX,
+        media_type::OCI_MANIFEST,
+        media_type::DOCKER_LIST,
+        media_type::DOCKER_MANIFEST,
+    ]
+    .join(", ")
+}
+
 impl Remote {
     /// The image that `reference` names, asked for with `login` (see [`super::lookup`]).
     pub fn new(options: Options, reference: Reference, login: Option<Login>) -> Self {
@@ -58,15 +69,8 @@ impl Remote {
 
     /// A document by tag or digest: its bytes and the media type it was sent as.
     fn document(&self, tag_or_digest: &str) -> Result<(Vec<u8>, Option<String>), Error> {
-        let accept = [
-            media_type::OCI_INDEX,
-            media_type::OCI_MANIFEST,
-            media_type::DOCKER_LIST,
-            media_type::DOCKER_MANIFEST,
-        ]
-        .join(", ");
         let path = format!("manifests/{tag_or_digest}");
-        self.whole(&path, &accept, MANIFEST_LIMIT)
+        self.whole(&path, &accepted(), MANIFEST_LIMIT)
     }
 
     fn whole(
@@ -180,15 +184,8 @@ impl ImageSource for Remote {
     fn digest(&self) -> Result<Option<Digest>, Error> {
         let line = self.line()?;
         let path = format!("manifests/{}", self.reference.tag_or_digest());
-        let accept = [
-            media_type::OCI_INDEX,
-            media_type::OCI_MANIFEST,
-            media_type::DOCKER_LIST,
-            media_type::DOCKER_MANIFEST,
-        ]
-        .join(", ");
         line.runtime.block_on(async {
-            let ask = Ask { method: &Method::HEAD, path: &path, accept: &accept, from: 0 };
+            let ask = Ask { method: &Method::HEAD, path: &path, accept: &accepted(), from: 0 };
             let response = line.transport.ask(ask).await?;
             let header = response.headers().get("docker-content-digest");
             Ok(header.and_then(|digest| digest.to_str().ok()?.parse().ok()))

@@ -8,16 +8,14 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use oci_client::errors::OciEnvelope;
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, HeaderMap, LOCATION, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use reqwest::header::{ACCEPT, AUTHORIZATION, LOCATION, RANGE, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 
+use super::answer::{body, escape, masked, retry_after, said};
 use super::challenge::{self, Challenge};
 use super::error::Cause;
-use super::{Error, Login, Options, tls};
+use super::{Error, Login, Options, realm, tls};
 use crate::reference::Reference;
 
 /// Tries for what may pass: a busy registry, a broken connection.
@@ -272,16 +270,16 @@ impl Transport {
     /// A token from the realm that the registry named.
     async fn token(
         &self,
-        realm: &str,
+        place: &str,
         service: Option<&str>,
         scope: Option<&str>,
     ) -> Result<String, Error> {
-        let refuse = |why| Error::Redirect { registry: self.registry(), to: escape(realm), why };
-        let url = Url::parse(realm).map_err(|_| refuse("that is no URL"))?;
-        check_realm(&url, self.scheme(), self.host()).map_err(refuse)?;
+        let refuse = |why| Error::Redirect { registry: self.registry(), to: escape(place), why };
+        let url = Url::parse(place).map_err(|_| refuse("that is no URL"))?;
+        realm::check(&url, self.scheme(), self.host()).map_err(refuse)?;
         let default = format!("repository:{}:pull", self.reference.repository());
         let scope = scope.unwrap_or(&default);
-        let knows_us = may_see_login(&url, self.host());
+        let knows_us = realm::may_see_login(&url, self.host());
         let request = match self.login.as_ref().filter(|_| knows_us) {
             Some(Login::Identity(token)) => {
                 let form = [
@@ -392,176 +390,8 @@ struct Answer {
     access_token: Option<String>,
 }
 
-/// Where tokens may be asked for (CVE-2026-48978 and its kin).
-fn check_realm(realm: &Url, scheme: &str, host: &str) -> Result<(), &'static str> {
-    if !realm.username().is_empty() || realm.password().is_some() {
-        return Err("a place for tokens has no user in it");
-    }
-    match realm.scheme() {
-        "https" => {}
-        "http" if scheme == "http" => {}
-        "http" => return Err("tokens are not asked for without TLS"),
-        _ => return Err("only http and https are asked for tokens"),
-    }
-    let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare);
-    let ours = bare == "localhost" || bare.starts_with("127.") || bare.starts_with("[::1");
-    let inner = match realm.host() {
-        Some(url::Host::Ipv4(address)) => {
-            address.is_loopback() || address.is_link_local() || address.is_unspecified()
-        }
-        Some(url::Host::Ipv6(address)) => {
-            address.is_loopback()
-                || address.is_unspecified()
-                || (address.segments()[0] & 0xffc0) == 0xfe80
-        }
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        None => return Err("that has no host"),
-    };
-    if inner && !ours {
-        Err("a registry elsewhere has no business on this machine")
-    } else {
-        Ok(())
-    }
-}
-
-/// Whether the realm may see the login: it is the registry's own host, of the same domain, or the
-/// hub's known one.
-fn may_see_login(realm: &Url, host: &str) -> bool {
-    let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare);
-    let realm = realm.host_str().unwrap_or_default();
-    let domain = |name: &str| {
-        let labels: Vec<&str> = name.rsplit('.').take(2).collect();
-        (labels.len() == 2 && name.parse::<std::net::IpAddr>().is_err()).then(|| labels.join("."))
-    };
-    let local = |name: &str| name == "localhost" || name.starts_with("127.");
-    realm == bare
-        || (local(realm) && local(bare))
-        || (domain(realm).is_some() && domain(realm) == domain(bare))
-}
-
 fn basic(user: &str, password: &str) -> String {
     use base64::Engine;
     let text = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
     format!("Basic {text}")
-}
-
-/// Seconds, or a date that is still to come (RFC 9110, 10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    let seconds = date.as_second() - jiff::Timestamp::now().as_second();
-    Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
-}
-
-/// A body, as far as `limit`.
-async fn body(mut response: Response, limit: usize) -> Vec<u8> {
-    let mut body = Vec::new();
-    while let Ok(Ok(Some(chunk))) = tokio::time::timeout(STALL, response.chunk()).await {
-        body.extend_from_slice(&chunk[..chunk.len().min(limit - body.len())]);
-        if body.len() >= limit {
-            break;
-        }
-    }
-    body
-}
-
-/// The registry's own words, if it has some, safe to print.
-fn said(body: &[u8]) -> String {
-    match serde_json::from_slice::<OciEnvelope>(body) {
-        Ok(envelope) => {
-            let texts: Vec<String> =
-                envelope.errors.iter().map(|error| escape(&error.message)).collect();
-            let texts = texts.join("; ");
-            if texts.is_empty() { texts } else { format!(": {texts}") }
-        }
-        Err(_) => String::new(),
-    }
-}
-
-/// `text` without anything that a terminal could act on.
-pub(super) fn escape(text: &str) -> String {
-    text.chars()
-        .take(300)
-        .flat_map(|letter| {
-            let plain = !letter.is_control();
-            let escaped = letter.escape_default();
-            plain
-                .then_some(letter)
-                .into_iter()
-                .chain((!plain).then_some(escaped).into_iter().flatten())
-        })
-        .collect()
-}
-
-/// A proxy's URL without its password, whatever else may be wrong with it.
-pub fn masked(proxy: &str) -> String {
-    let (scheme, rest) = match proxy.split_once("://") {
-        Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None => (String::new(), proxy),
-    };
-    match rest.rsplit_once('@') {
-        Some((login, host)) => match login.split_once(':') {
-            Some((user, _)) => format!("{scheme}{user}:***@{host}"),
-            None => proxy.to_owned(),
-        },
-        None => proxy.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn realm(text: &str) -> Result<(), &'static str> {
-        check_realm(&Url::parse(text).expect(text), "https", "registry.example")
-    }
-
-    #[test]
-    fn passwords_of_proxies_are_masked() {
-        for (proxy, want) in [
-            ("http://proxy:3128", "http://proxy:3128"),
-            ("http://me:secret@proxy:3128/", "http://me:***@proxy:3128/"),
-            ("me:secret@proxy:3128", "me:***@proxy:3128"),
-            ("http://me:p@ss/w:rd@proxy", "http://me:***@proxy"),
-            ("http://me@proxy", "http://me@proxy"),
-        ] {
-            assert_eq!(masked(proxy), want);
-        }
-    }
-
-    #[test]
-    fn a_realm_is_no_way_into_this_machine() {
-        assert!(realm("https://auth.example/token").is_ok());
-        for bad in [
-            "http://auth.example/token",
-            "https://user@auth.example/",
-            "https://127.0.0.1/token",
-            "https://169.254.169.254/latest",
-            "https://localhost/token",
-            "https://[::1]/token",
-            "ftp://auth.example/",
-        ] {
-            assert!(realm(bad).is_err(), "{bad}");
-        }
-        let own = Url::parse("http://127.0.0.1:5001/token").expect("a url");
-        assert!(check_realm(&own, "http", "127.0.0.1:5000").is_ok());
-    }
-
-    #[test]
-    fn a_login_is_for_the_registrys_own_domain() {
-        let may = |realm: &str, host: &str| may_see_login(&Url::parse(realm).expect(realm), host);
-        assert!(may("https://auth.docker.io/token", "registry-1.docker.io"));
-        assert!(may("https://r.example/token", "r.example:5000"));
-        assert!(!may("https://evil.test/token", "r.example"));
-        assert!(!may("https://10.0.0.2/token", "10.0.0.1:5000"));
-    }
-
-    #[test]
-    fn what_a_registry_says_cannot_steer_the_terminal() {
-        let body = br#"{"errors":[{"code":"DENIED","message":"no\u001b[2J","detail":null}]}"#;
-        assert_eq!(said(body), ": no\\u{1b}[2J");
-    }
 }
