@@ -18,6 +18,8 @@ mod driver;
 mod error;
 mod explain;
 mod host;
+mod of_host;
+mod record;
 mod run;
 
 use std::ffi::OsString;

@@ -4,12 +4,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::of_host::{host_devices, host_files};
 use super::pull::Policy;
+use super::record::record;
 use super::{Engine, Error, owners};
-use crate::bundle::{
-    self, BindRequest, Circumstances, ContainerSpec, EtcFiles, HostFiles, Network, SeccompChoice,
-};
-use crate::container::{Config, Directory, MountPoint, Name, Process, Record, State, VERSION};
+use crate::bundle::{self, BindRequest, Circumstances, ContainerSpec, EtcFiles, SeccompChoice};
+use crate::container::{Directory, Name, Process, Record, State};
 use crate::mount::RootMount;
 use crate::oci::{Digest, Platform};
 use crate::runtime::seccomp::Profile;
@@ -344,7 +344,7 @@ const USERS_LIMIT: u64 = 1 << 20;
 /// Stands for a process that ended before it could be looked at.
 const GONE: Process = Process { pid: 0, start_ticks: 0, boot: String::new() };
 
-fn now() -> String {
+pub(super) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
@@ -395,102 +395,4 @@ fn write_files(directory: &Path, etc: &EtcFiles) -> Result<(), Error> {
         })?;
     }
     Ok(())
-}
-
-fn host_files() -> HostFiles {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    HostFiles {
-        hosts: read("/etc/hosts"),
-        resolv_conf: read("/etc/resolv.conf"),
-        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-    }
-}
-
-/// The device nodes that the caller may open for reading and writing.
-fn host_devices() -> Vec<PathBuf> {
-    use std::os::unix::fs::FileTypeExt;
-    let mut found = Vec::new();
-    let mut waiting = vec![PathBuf::from("/dev")];
-    while let Some(directory) = waiting.pop() {
-        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let (path, Ok(kind)) = (entry.path(), entry.file_type()) else { continue };
-            // These the container has as its own.
-            let own = ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/console", "/dev/ptmx"];
-            if own.iter().any(|name| path == Path::new(name)) {
-                continue;
-            }
-            if kind.is_dir() {
-                waiting.push(path);
-            } else if (kind.is_char_device() || kind.is_block_device()) && may_open(&path) {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
-fn may_open(path: &Path) -> bool {
-    let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
-    rustix::fs::access(path, access).is_ok()
-}
-
-fn record(
-    request: &RunRequest,
-    image: &Image,
-    spec: &ContainerSpec,
-    driver: Driver,
-    directory: &Directory,
-) -> Record {
-    let lossy = |texts: &[std::ffi::OsString]| {
-        texts.iter().map(|text| text.to_string_lossy().into_owned()).collect()
-    };
-    Record {
-        version: VERSION,
-        id: directory.id.clone(),
-        name: directory.name.to_string(),
-        image: request.image.clone(),
-        image_id: image.id.clone(),
-        layers: image.layers.iter().map(|layer| layer.chain.clone()).collect(),
-        created: now(),
-        state: State::Created,
-        remove: request.remove,
-        config: Config {
-            args: lossy(&spec.process.args),
-            env: lossy(&spec.process.env),
-            cwd: spec.process.cwd.display().to_string(),
-            user: request.container.user.clone().unwrap_or_default(),
-            hostname: spec.hostname.clone(),
-            network: match spec.network {
-                Network::Host => "host".to_owned(),
-                Network::None => "none".to_owned(),
-            },
-            tty: spec.process.terminal,
-            interactive: spec.process.interactive,
-            privileged: request.container.privileged,
-            read_only: spec.root_read_only,
-            init: spec.init,
-            mounts: mount_points(&request.container),
-            labels: spec.labels.clone(),
-            annotations: spec.annotations.clone(),
-            stop_signal: spec.stop_signal,
-            driver: driver.to_string(),
-        },
-    }
-}
-
-fn mount_points(request: &bundle::Request) -> Vec<MountPoint> {
-    let binds = request.binds.iter().map(|bind| MountPoint {
-        kind: "bind".to_owned(),
-        source: bind.source.display().to_string(),
-        target: bind.target.display().to_string(),
-        writable: !bind.read_only,
-    });
-    let tmpfs = request.tmpfs.iter().map(|tmpfs| MountPoint {
-        kind: "tmpfs".to_owned(),
-        source: String::new(),
-        target: tmpfs.target.display().to_string(),
-        writable: !tmpfs.read_only,
-    });
-    binds.chain(tmpfs).collect()
 }

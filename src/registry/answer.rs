@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use oci_client::errors::OciEnvelope;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::Response;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use super::transport::STALL;
 
