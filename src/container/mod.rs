@@ -90,19 +90,31 @@ impl Containers {
 
     /// Makes a directory for a new container and takes its name, a generated one where none is given.
     pub fn create(&self, name: Option<&Name>) -> Result<Directory, Error> {
-        let id = new_id().tried("read random bytes for", &self.records)?;
-        let path = self.records.join(&id);
         make_directory(&self.names)?;
         make_directory(&self.records)?;
-        rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)).tried("make", &path)?;
-        let made = self.claim(name, &id).and_then(|name| {
-            let lock = lock(&path)?.ok_or_else(|| Error::Busy { name: id.clone() })?;
-            Ok(Directory { id, name, path: path.clone(), _lock: lock })
-        });
-        if made.is_err() {
-            let _ = std::fs::remove_dir(&path);
+        let (id, path, lock) = self.new_directory()?;
+        match self.claim(name, &id) {
+            Ok(name) => Ok(Directory { id, name, path, _lock: lock }),
+            Err(error) => {
+                let _ = std::fs::remove_dir(&path);
+                Err(error)
+            }
         }
-        made
+    }
+
+    /// An empty directory, locked: a sweep that came between the two calls took it for rubbish, and
+    /// another is made.
+    fn new_directory(&self) -> Result<(String, PathBuf, OwnedFd), Error> {
+        loop {
+            let id = new_id().tried("read random bytes for", &self.records)?;
+            let path = self.records.join(&id);
+            rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)).tried("make", &path)?;
+            match lock(&path) {
+                Ok(Some(lock)) if is_at(&lock, &path) => return Ok((id, path, lock)),
+                Err(error) if path.exists() => return Err(error),
+                _ => {}
+            }
+        }
     }
 
     fn claim(&self, name: Option<&Name>, id: &str) -> Result<Name, Error> {
@@ -284,24 +296,37 @@ impl Containers {
         let Ok(entries) = std::fs::read_dir(&self.records) else { return Ok(swept) };
         for entry in entries.flatten() {
             let id = entry.file_name().to_string_lossy().into_owned();
-            let abandoned = match self.read(&id) {
-                Ok(None) => true,
-                // `--rm` of a coracle that was killed before it could.
-                Ok(Some(record)) => record.remove && !matches!(record.status(), Status::Running),
-                Err(_) => false,
-            };
-            if !abandoned {
+            if !self.is_abandoned(&id) {
                 continue;
             }
             let path = self.records.join(&id);
-            if let Ok(Some(_lock)) = lock(&path) {
-                // Under the lock the answer holds: a container in the making has its lock.
+            // Asked again under the lock: until it was free the container may have come to a record.
+            if let Ok(Some(_lock)) = lock(&path)
+                && self.is_abandoned(&id)
+            {
                 let name = self.read(&id).ok().flatten().map(|record| record.name);
                 swept.push(self.detach_locked(&id, name.as_deref().unwrap_or(&id), &path)?);
             }
         }
         Ok(swept)
     }
+
+    fn is_abandoned(&self, id: &str) -> bool {
+        match self.read(id) {
+            Ok(None) => true,
+            // `--rm` of a coracle that was killed before it could.
+            Ok(Some(record)) => record.remove && !matches!(record.status(), Status::Running),
+            Err(_) => false,
+        }
+    }
+}
+
+/// Whether an open directory is still the one of this name.
+fn is_at(directory: &OwnedFd, path: &Path) -> bool {
+    let (Ok(open), Ok(named)) = (rustix::fs::fstat(directory), rustix::fs::lstat(path)) else {
+        return false;
+    };
+    (open.st_dev, open.st_ino) == (named.st_dev, named.st_ino)
 }
 
 /// Locks a container's directory; `None` when another command holds it.
@@ -390,6 +415,28 @@ mod tests {
         assert!(living.path.exists());
         // The name that the dead one took is free again.
         assert!(containers.create(Some(&name)).is_ok());
+    }
+
+    #[test]
+    fn a_sweep_in_the_middle_takes_no_container_in_the_making() {
+        let (_root, containers) = containers();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    containers.sweep().expect("swept");
+                }
+            });
+            for _ in 0..500 {
+                let made = containers.create(None);
+                let there = made.as_ref().is_ok_and(|made| made.path.exists());
+                done.store(!there, std::sync::atomic::Ordering::Relaxed);
+                assert!(there, "{made:?}");
+                let path = containers.detach_own(&made.expect("made")).expect("detached");
+                std::fs::remove_dir(path).expect("removed");
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
     }
 
     #[test]
