@@ -7,6 +7,7 @@ pub mod exec;
 pub mod fork;
 pub mod mount;
 pub mod network;
+pub mod notify;
 pub mod process;
 mod remove;
 pub mod seccomp;
