@@ -16,7 +16,8 @@ use rustix::thread::{Gid, Uid};
 
 use super::plan::{Exec, Identity, Limit, Plan};
 use super::stage::{At, Failure, Stage};
-use super::{capabilities, rootfs, seccomp, socket};
+use super::{capabilities, emulate, rootfs, seccomp, socket};
+use crate::supervisor::Entrance;
 use crate::sys;
 use crate::userns::ChildMaps;
 
@@ -32,6 +33,8 @@ pub(super) struct Ends {
     pub(super) terminal: Option<OwnedFd>,
     /// The size of the caller's terminal, if it has one.
     pub(super) size: Option<Winsize>,
+    /// Where the supervisor of emulated ids is met.
+    pub(super) entrance: Option<Entrance>,
 }
 
 /// Becomes the container's program, or tells why not and ends.
@@ -70,7 +73,7 @@ fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
     rustix::process::setsid().at(Stage::Stdio)?;
     set_stdio(&mut ends.stdio, terminal.as_ref()).at(Stage::Stdio)?;
     drop((root, terminal));
-    confine(plan)?;
+    confine(plan, ends.entrance.take().as_ref())?;
     rustix::process::chdir(cwd(plan)).at(Stage::ChangeDirectory)?;
     sys::process::close_on_exec_from(3).at(Stage::Stdio)?;
     if plan.init {
@@ -120,13 +123,13 @@ fn open_terminal(
         rustix::pty::unlockpt(&master)?;
         let peer = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let slave = rustix::pty::ioctl_tiocgptpeer(&master, peer)?;
-        let user = (Uid::from_raw(plan.identity.uid), Gid::from_raw(plan.identity.gid));
+        let user = if plan.identity.emulated { 0 } else { plan.identity.uid };
         // Before the program can ask for it.
         if let Some(size) = ends.size {
             rustix::termios::tcsetwinsize(&slave, size)?;
         }
         // A program that is not root must be able to reopen its terminal by name.
-        rustix::fs::fchown(&slave, Some(user.0), None)?;
+        rustix::fs::fchown(&slave, Some(Uid::from_raw(user)), None)?;
         if let Some(socket) = &ends.terminal {
             socket::send_descriptor(socket, &master)?;
         }
@@ -158,15 +161,21 @@ fn set_stdio(stdio: &mut [Option<OwnedFd>; 3], terminal: Option<&OwnedFd>) -> Re
 }
 
 /// Filter, ids and capabilities, in the order in which each step still may do its work.
-fn confine(plan: &Plan) -> Result<(), Failure> {
+fn confine(plan: &Plan, entrance: Option<&Entrance>) -> Result<(), Failure> {
     capabilities::limit_bounding_set(plan.capabilities).at(Stage::Capabilities)?;
     if plan.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at(Stage::Seccomp)?;
-    } else if let Some(program) = &plan.seccomp {
+    }
+    emulate::enter(entrance, &plan.identity).at(Stage::Seccomp)?;
+    if let (Some(program), false) = (&plan.seccomp, plan.no_new_privileges) {
         // Without no_new_privs loading takes CAP_SYS_ADMIN, which goes below (seccomp(2)).
         seccomp::load(program).at(Stage::Seccomp)?;
     }
-    assume(&plan.identity).at(Stage::Identity)?;
+    if plan.identity.emulated {
+        emulate::keep_from_root(&plan.identity).at(Stage::Capabilities)?;
+    } else {
+        assume(&plan.identity).at(Stage::Identity)?;
+    }
     capabilities::assume(plan.capabilities, plan.identity.uid == 0).at(Stage::Capabilities)?;
     // Changing ids cleared it (prctl(2), PR_SET_PDEATHSIG) and made the process dumpable.
     die_with_parent().at(Stage::Identity)?;

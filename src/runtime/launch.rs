@@ -12,8 +12,9 @@ use super::plan::Plan;
 use super::relay::{End, Flow};
 use super::seccomp::Profile;
 use super::stage::Failure;
-use super::{Error, describe, socket};
+use super::{Error, describe, emulate, socket};
 use crate::bundle::{ContainerSpec, Network};
+use crate::supervisor::Supervisor;
 use crate::sys::fork::{Child, Side, clone_into};
 use crate::userns::{self, IdMaps};
 
@@ -37,6 +38,8 @@ pub struct Running {
     pub(super) child: Child,
     pub(super) flows: Vec<Flow<'static>>,
     pub(super) terminal: Option<OwnedFd>,
+    /// Answers for the container's ids, where these are emulated.
+    pub(super) supervisor: Option<Supervisor>,
 }
 
 impl Running {
@@ -54,6 +57,7 @@ pub struct Starting<'a> {
     terminal: Option<OwnedFd>,
     flows: Vec<Flow<'static>>,
     spec: &'a ContainerSpec,
+    supervisor: Option<Supervisor>,
 }
 
 /// Starts a container's first process. It works its way to the program while the caller goes on,
@@ -61,6 +65,8 @@ pub struct Starting<'a> {
 pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
     let spec = launch.spec;
     let plan = Plan::new(spec, launch.ids, launch.profile, launch.volatile)?;
+    // First: it must not hold what is opened below.
+    let (supervisor, entrance) = emulate::fork(spec, launch.ids)?.unzip();
     let (report, childs_report) = pipe()?;
     let (terminal, childs_terminal) = if spec.process.terminal {
         let (ours, childs) = socket::pair().map_err(Error::Pipe)?;
@@ -78,14 +84,16 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
         Err(error) => Err(Error::Namespaces(userns::explain_refusal(error.errno))),
         Ok(Side::Child) => {
             drop((report, terminal, flows, parent_maps));
+            std::mem::forget(supervisor); // the parent's: dropping it would end it
             let report = Some(File::from(childs_report));
             let size = rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok();
             let terminal = childs_terminal;
-            init::become_program(&plan, Ends { maps, report, stdio, terminal, size })
+            init::become_program(&plan, Ends { maps, report, stdio, terminal, size, entrance })
         }
         Ok(Side::Parent(child)) => {
-            drop((childs_report, childs_terminal, stdio, maps));
-            let starting = Starting { child, report: report.into(), terminal, flows, spec };
+            drop((childs_report, childs_terminal, stdio, maps, entrance));
+            let report = report.into();
+            let starting = Starting { child, report, terminal, flows, spec, supervisor };
             match parent_maps.write(starting.child.pid) {
                 Ok(()) => Ok(starting),
                 Err(error) => {
@@ -126,7 +134,7 @@ impl Starting<'_> {
         if let Some(master) = &terminal {
             flows = terminal_flows(master, self.spec.process.interactive)?;
         }
-        Ok(Running { child: self.child, flows, terminal })
+        Ok(Running { child: self.child, flows, terminal, supervisor: self.supervisor })
     }
 
     /// Ends a child that cannot go on.

@@ -15,6 +15,7 @@ pub mod capabilities;
 pub mod seccomp;
 
 mod describe;
+mod emulate;
 mod error;
 mod init;
 mod launch;

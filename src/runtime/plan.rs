@@ -105,6 +105,8 @@ pub(super) struct Identity {
     pub(super) groups: Option<Vec<u32>>,
     /// Whether the namespace has a root to set things up as.
     pub(super) has_root: bool,
+    /// Whether it is the namespace's root to the kernel, and `user` to all it talks to.
+    pub(super) emulated: bool,
 }
 
 /// The program: each path to try, arguments, environment.
@@ -150,6 +152,8 @@ impl Plan {
                 .process
                 .limits
                 .iter()
+                // With emulated ids this one is the supervisor's (Linux itself has no use for it).
+                .filter(|limit| !(ids.emulated && limit.resource == Resource::Locks))
                 .map(|limit| Limit {
                     resource: number(limit.resource),
                     soft: limit.soft,
@@ -267,6 +271,7 @@ fn identity(spec: &ContainerSpec, ids: &IdMaps) -> Identity {
         gid: user.gid,
         groups: ids.may_set_groups().then(|| user.groups.clone()),
         has_root: ids.maps_uid(0) && ids.maps_gid(0),
+        emulated: ids.emulated,
     }
 }
 

@@ -84,7 +84,7 @@ impl Drop for Signals {
 
 /// Waits for the end of `running`. With `sig_proxy` the caller's signals go to the container.
 pub fn supervise(running: Running, signals: &Signals, sig_proxy: bool) -> Result<Exit, Error> {
-    let Running { child, mut flows, terminal } = running;
+    let Running { child, mut flows, terminal, supervisor: _supervisor } = running;
     let stdin = rustix::stdio::stdin();
     let interactive = terminal.is_some() && flows.len() > 1;
     let _raw = if interactive { Raw::enter(stdin).map_err(Error::Terminal)? } else { None };

@@ -379,17 +379,31 @@ impl Statx {
 
     /// Makes it a device of this type (`S_IFCHR`, `S_IFBLK`), the permission bits stay.
     pub fn set_device(&mut self, kind: u32, (major, minor): (u32, u32)) {
-        let mode = u32::from(u16::from_ne_bytes([self.0[28], self.0[29]])) & 0o7777 | kind;
-        let mode = u16::try_from(mode).unwrap_or_default();
+        let mode = u16::try_from(self.mode() & 0o7777 | kind).unwrap_or_default();
         self.0[28..30].copy_from_slice(&mode.to_ne_bytes());
         self.0[128..132].copy_from_slice(&major.to_ne_bytes());
         self.0[132..136].copy_from_slice(&minor.to_ne_bytes());
     }
 
+    fn number(&self, at: usize) -> u64 {
+        let bytes: [u8; 8] = self.0[at..at + 8].try_into().unwrap_or_default();
+        u64::from_ne_bytes(bytes)
+    }
+
+    /// Type and permission bits.
+    pub fn mode(&self) -> u32 {
+        u32::from(u16::from_ne_bytes([self.0[28], self.0[29]]))
+    }
+
     /// The mount that the file was found on (`STATX_MNT_ID`, 5.8).
     pub fn mount_id(&self) -> u64 {
-        let bytes: [u8; 8] = self.0[144..152].try_into().unwrap_or_default();
-        u64::from_ne_bytes(bytes)
+        self.number(144)
+    }
+
+    /// What no other file has or had: inode number, time of birth, device. Inode numbers alone are
+    /// given again as soon as a file is gone.
+    pub fn identity(&self) -> [u64; 4] {
+        [self.number(32), self.number(80), self.number(88), self.number(136)]
     }
 
     /// The bytes, for another process's memory.

@@ -1,0 +1,202 @@
+//! The supervisor's process: forked early, put to work by the container's first process.
+
+use std::convert::Infallible;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal};
+use rustix::thread::{CapabilitySet, CapabilitySets, ThreadNameSpaceType};
+
+use super::filter::filter;
+use super::ids::{Credentials, Powers};
+use super::links::Links;
+use super::people::{People, RESOURCE, UNTAGGED};
+use super::serve::Server;
+use crate::sys::fork::{self, Child, Side};
+use crate::sys::notify::{self, Listener};
+use crate::sys::seccomp::Instruction;
+use crate::sys::{self};
+
+/// What a supervisor is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who the container's first process is.
+    pub user: Credentials,
+    /// What root in the container may do.
+    pub powers: Powers,
+    /// `owners` of the image's layers, the lowest first, then of the container.
+    pub known: Vec<PathBuf>,
+    /// The container's directory, whose `owners` is written.
+    pub directory: Option<PathBuf>,
+}
+
+/// A supervisor, held by who launches: it ends with the container, or when this is dropped.
+#[derive(Debug)]
+pub struct Supervisor {
+    child: Child,
+}
+
+/// The container's end: what its first process needs to put itself under supervision.
+#[derive(Debug)]
+pub struct Entrance {
+    program: Vec<Instruction>,
+    socket: OwnedFd,
+    /// The first process's own tag.
+    limit: u64,
+}
+
+/// The room that two descriptors take in a control message.
+const SPACE: usize = rustix::cmsg_space!(ScmRights(2));
+
+impl Supervisor {
+    /// Forks the supervisor. Call it while the process has one thread, and before the clone, whose
+    /// child is given the entrance; the caller drops its own copy of that.
+    pub fn fork(options: &Options) -> Result<(Self, Entrance), Errno> {
+        let kind = SocketType::SEQPACKET;
+        let (ours, childs) =
+            rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+        let parent = rustix::process::getpid();
+        match fork::fork().map_err(|error| error.errno)? {
+            Side::Parent(child) => {
+                let limit = People::first(&options.user).limit();
+                Ok((Self { child }, Entrance { program: filter(), socket: childs, limit }))
+            }
+            Side::Child => {
+                drop(childs);
+                let Err(_) = supervise(options, &ours, parent);
+                fork::exit(1)
+            }
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        // Its container is gone, or it would not be dropped; older kernels do not tell it.
+        let _ = rustix::process::pidfd_send_signal(&self.child.pidfd, Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+impl Entrance {
+    /// Puts this process and all that it starts under supervision, as the user it was made for.
+    ///
+    /// Needs `CAP_SYS_ADMIN` in the user namespace, and the container's root to be in place.
+    /// `EBUSY`, `ENOSYS`, `EINVAL`: there can be no supervision here, and nothing was done.
+    pub fn enter(&self) -> Result<(), Errno> {
+        let (_, hard) = notify::limit(0, RESOURCE)?;
+        // A tag must fit below the hard limit, and "unlimited" is a tag.
+        if hard != UNTAGGED {
+            return Err(Errno::BUSY);
+        }
+        let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
+        notify::set_limit(0, RESOURCE, self.limit, hard)?;
+        let listener = match notify::install(&self.program) {
+            Ok(listener) => listener,
+            Err(errno) => {
+                notify::set_limit(0, RESOURCE, UNTAGGED, hard)?;
+                return Err(errno);
+            }
+        };
+        let descriptors = [listener.as_fd(), own.as_fd()];
+        let mut space = [MaybeUninit::uninit(); SPACE];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let byte = [IoSlice::new(b"l")];
+        rustix::net::sendmsg(&self.socket, &byte, &mut control, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+}
+
+/// From a fresh fork to the loop; comes back only when something failed.
+fn supervise(options: &Options, socket: &OwnedFd, parent: Pid) -> Result<Infallible, Errno> {
+    let _ = rustix::thread::set_name(c"coracle-ids");
+    // The terminal's signals are for the container.
+    sys::process::block_signals();
+    rustix::process::setsid()?;
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open(c"/proc", directory, Mode::empty())?;
+    let own = match &options.directory {
+        Some(path) => Some(rustix::fs::open(path, directory, Mode::empty())?),
+        None => None,
+    };
+    let known: Vec<Vec<u8>> =
+        options.known.iter().filter_map(|path| std::fs::read(path).ok()).collect();
+    hold_only(&[Some(socket), Some(&proc), own.as_ref()])?;
+    let Some((listener, process)) = receive(socket)? else { fork::exit(0) };
+    let root = join(&process, &proc)?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if rustix::process::getppid() != Some(parent) {
+        fork::exit(0);
+    }
+    let mut links = Links::new(own);
+    for text in &known {
+        links.load(text);
+    }
+    let listener = Listener::new(listener);
+    drop(process);
+    Server::new(listener, root, proc, &options.user, options.powers, links).serve();
+    fork::exit(0)
+}
+
+/// Lets go of all that the launching coracle holds: locks, pipes, streams.
+fn hold_only(kept: &[Option<&OwnedFd>]) -> Result<(), Errno> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let null = rustix::fs::open(c"/dev/null", flags, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    let mut kept: Vec<i32> = kept.iter().flatten().map(|kept| kept.as_raw_fd()).collect();
+    kept.extend([0, 1, 2]);
+    sys::process::close_all_but(&mut kept)?;
+    std::mem::forget(null); // closed just now
+    Ok(())
+}
+
+/// The listener and the process it came from; `None` when that ended first.
+fn receive(socket: &OwnedFd) -> Result<Option<(OwnedFd, OwnedFd)>, Errno> {
+    let mut space = [MaybeUninit::uninit(); SPACE];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let slices = &mut [IoSliceMut::new(&mut byte)];
+    rustix::net::recvmsg(socket, slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let mut received = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    let mut descriptors = received.next().into_iter().flatten();
+    Ok(descriptors.next().zip(descriptors.next()))
+}
+
+/// Into the container's user and mount namespaces, with what an owner of all its files needs.
+fn join(process: &OwnedFd, proc: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let both = ThreadNameSpaceType::USER | ThreadNameSpaceType::MOUNT;
+    rustix::thread::move_into_thread_name_spaces(process.as_fd(), both)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // Joining a mount namespace makes its root the root (setns(2)): the container's, once pivoted.
+    let root = rustix::fs::open(c"/", flags, Mode::empty())?;
+    rustix::process::fchdir(proc)?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    rustix::process::umask(Mode::empty());
+    // Files of any mode, links of /proc to any process, and another's root directory.
+    let kept = CapabilitySet::DAC_OVERRIDE
+        | CapabilitySet::DAC_READ_SEARCH
+        | CapabilitySet::FOWNER
+        | CapabilitySet::FSETID
+        | CapabilitySet::CHOWN
+        | CapabilitySet::SYS_PTRACE
+        | CapabilitySet::SYS_CHROOT
+        | CapabilitySet::SYS_RESOURCE;
+    let inheritable = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable };
+    rustix::thread::set_capabilities(None, sets)?;
+    Ok(root)
+}
