@@ -3,7 +3,7 @@
 //! ```text
 //! launching coracle ── fork ──► supervisor: waits for a listener
 //!   │                               ▲
-//!   └─ clone ► first process ───────┘ filter, listener and pidfd by SCM_RIGHTS ─ exec
+//!   └─ clone ► first process ───────┘ filter, listener by SCM_RIGHTS ─ exec
 //!
 //! supervisor: joins the user and mount namespaces, root: the container's, directory: host's /proc
 //!   receive ─ who (tag) ─ which file (path) ─ answer │ let the kernel do it

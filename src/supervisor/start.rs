@@ -12,8 +12,8 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
 };
-use rustix::process::{DumpableBehavior, Pid, PidfdFlags, Signal};
-use rustix::thread::{CapabilitySet, CapabilitySets, ThreadNameSpaceType};
+use rustix::process::{DumpableBehavior, Pid, Signal};
+use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType};
 
 use super::filter::filter;
 use super::ids::{Credentials, Powers};
@@ -23,7 +23,7 @@ use super::serve::Server;
 use crate::sys::fork::{self, Child, Side};
 use crate::sys::notify::{self, Listener};
 use crate::sys::seccomp::Instruction;
-use crate::sys::{self};
+use crate::sys;
 
 /// What a supervisor is told.
 #[derive(Clone, Debug)]
@@ -53,8 +53,8 @@ pub struct Entrance {
     limit: u64,
 }
 
-/// The room that two descriptors take in a control message.
-const SPACE: usize = rustix::cmsg_space!(ScmRights(2));
+/// The room that three descriptors take in a control message.
+const SPACE: usize = rustix::cmsg_space!(ScmRights(3));
 
 impl Supervisor {
     /// Forks the supervisor. Call it while the process has one thread, and before the clone, whose
@@ -97,7 +97,9 @@ impl Entrance {
         if hard != UNTAGGED {
             return Err(Errno::BUSY);
         }
-        let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
+        // By name: a pidfd would need the power to trace a process that is not dumpable.
+        let open = |name| rustix::fs::open(name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let (user, mounts) = (open(c"/proc/self/ns/user")?, open(c"/proc/self/ns/mnt")?);
         notify::set_limit(0, RESOURCE, self.limit, hard)?;
         let listener = match notify::install(&self.program) {
             Ok(listener) => listener,
@@ -106,7 +108,7 @@ impl Entrance {
                 return Err(errno);
             }
         };
-        let descriptors = [listener.as_fd(), own.as_fd()];
+        let descriptors = [listener.as_fd(), user.as_fd(), mounts.as_fd()];
         let mut space = [MaybeUninit::uninit(); SPACE];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
@@ -131,8 +133,8 @@ fn supervise(options: &Options, socket: &OwnedFd, parent: Pid) -> Result<Infalli
     let known: Vec<Vec<u8>> =
         options.known.iter().filter_map(|path| std::fs::read(path).ok()).collect();
     hold_only(&[Some(socket), Some(&proc), own.as_ref()])?;
-    let Some((listener, process)) = receive(socket)? else { fork::exit(0) };
-    let root = join(&process, &proc)?;
+    let Some(Arrival { listener, user, mounts }) = receive(socket)? else { fork::exit(0) };
+    let root = join(user, mounts, &proc)?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if rustix::process::getppid() != Some(parent) {
         fork::exit(0);
@@ -142,7 +144,6 @@ fn supervise(options: &Options, socket: &OwnedFd, parent: Pid) -> Result<Infalli
         links.load(text);
     }
     let listener = Listener::new(listener);
-    drop(process);
     Server::new(listener, root, proc, &options.user, options.powers, links).serve();
     fork::exit(0)
 }
@@ -161,8 +162,15 @@ fn hold_only(kept: &[Option<&OwnedFd>]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The listener and the process it came from; `None` when that ended first.
-fn receive(socket: &OwnedFd) -> Result<Option<(OwnedFd, OwnedFd)>, Errno> {
+/// What the container's first process sends.
+struct Arrival {
+    listener: OwnedFd,
+    user: OwnedFd,
+    mounts: OwnedFd,
+}
+
+/// Waits for the container's first process; `None` when it ended before.
+fn receive(socket: &OwnedFd) -> Result<Option<Arrival>, Errno> {
     let mut space = [MaybeUninit::uninit(); SPACE];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
@@ -173,13 +181,20 @@ fn receive(socket: &OwnedFd) -> Result<Option<(OwnedFd, OwnedFd)>, Errno> {
         _ => None,
     });
     let mut descriptors = received.next().into_iter().flatten();
-    Ok(descriptors.next().zip(descriptors.next()))
+    let mut next = || descriptors.next();
+    Ok(match (next(), next(), next()) {
+        (Some(listener), Some(user), Some(mounts)) => Some(Arrival { listener, user, mounts }),
+        _ => None,
+    })
 }
 
 /// Into the container's user and mount namespaces, with what an owner of all its files needs.
-fn join(process: &OwnedFd, proc: &OwnedFd) -> Result<OwnedFd, Errno> {
-    let both = ThreadNameSpaceType::USER | ThreadNameSpaceType::MOUNT;
-    rustix::thread::move_into_thread_name_spaces(process.as_fd(), both)?;
+fn join(user: OwnedFd, mounts: OwnedFd, proc: &OwnedFd) -> Result<OwnedFd, Errno> {
+    for (namespace, kind) in
+        [(user, LinkNameSpaceType::User), (mounts, LinkNameSpaceType::Mount)]
+    {
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(kind))?;
+    }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     // Joining a mount namespace makes its root the root (setns(2)): the container's, once pivoted.
     let root = rustix::fs::open(c"/", flags, Mode::empty())?;

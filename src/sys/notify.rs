@@ -17,12 +17,14 @@ pub struct Notification {
     pub id: u64,
     /// The thread, in the pid namespace of who receives; 0 where it has none there.
     pub thread: u32,
-    flags: u32,
+    /// None are known yet.
+    pub flags: u32,
     /// The call's number.
     pub number: i32,
     /// `AUDIT_ARCH_*`
     pub architecture: u32,
-    instruction: u64,
+    /// Where the caller stands.
+    pub instruction: u64,
     /// The arguments as they stood in the registers.
     pub arguments: [u64; 6],
 }
@@ -177,10 +179,10 @@ pub fn read_memory(thread: u32, address: u64, buffer: &mut [u8]) -> Result<usize
             libc::SYS_process_vm_readv,
             thread,
             std::ptr::from_ref(&local),
-            1,
+            1_usize,
             std::ptr::from_ref(&remote),
-            1,
-            0,
+            1_usize,
+            0_usize, // a whole register: it is passed on the stack, whose upper half is not ours
         )
     };
     usize::try_from(count).map_err(|_| CallError::last("process_vm_readv").errno)
@@ -219,10 +221,10 @@ pub fn write_memory(thread: u32, address: u64, bytes: &[u8]) -> Result<(), Errno
             libc::SYS_process_vm_writev,
             thread,
             std::ptr::from_ref(&local),
-            1,
+            1_usize,
             std::ptr::from_ref(&remote),
-            1,
-            0,
+            1_usize,
+            0_usize, // a whole register: it is passed on the stack, whose upper half is not ours
         )
     };
     match usize::try_from(count) {
