@@ -105,6 +105,9 @@ mod tests {
         line.write(&mut text).expect("a line");
         text.extend_from_slice(b"{\"name\":\"torn");
         assert_eq!(Line::read(&text).collect::<Vec<_>>(), std::slice::from_ref(&line));
-        assert_eq!((line.name(), line.record().map(|record| record.uid)), (b"run/a b".to_vec(), Some(33)));
+        assert_eq!(
+            (line.name(), line.record().map(|record| record.uid)),
+            (b"run/a b".to_vec(), Some(33))
+        );
     }
 }

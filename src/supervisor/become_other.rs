@@ -75,7 +75,8 @@ impl Server {
             return refuse(Errno::INVAL);
         }
         let mut bytes = vec![0; count * 4];
-        if count > 0 && notify::read_memory(call.thread, call.arguments[1], &mut bytes) != Ok(count * 4)
+        if count > 0
+            && notify::read_memory(call.thread, call.arguments[1], &mut bytes) != Ok(count * 4)
         {
             return refuse(Errno::FAULT);
         }

@@ -38,13 +38,22 @@ pub(super) enum Whose {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     /// Owner and the rest, into a `struct stat` at an argument.
-    Stat { file: File, to: usize },
+    Stat {
+        file: File,
+        to: usize,
+    },
     /// The same into a `struct statx`.
     Statx,
     /// Change of owner; the ids stand at an argument and the next.
-    Chown { file: File, ids: usize },
+    Chown {
+        file: File,
+        ids: usize,
+    },
     /// One id of the process.
-    Id { whose: Whose, effective: bool },
+    Id {
+        whose: Whose,
+        effective: bool,
+    },
     /// All three.
     Ids(Whose),
     /// The supplementary groups.
@@ -56,25 +65,42 @@ pub(super) enum Call {
     SetFileSystem(Whose),
     SetGroups,
     /// A device, pipe, socket or file by mknod(2); its mode stands at an argument, its number next.
-    Node { file: File, mode: usize },
+    Node {
+        file: File,
+        mode: usize,
+    },
     /// A file that open(2) may make; the flags stand at an argument, the mode next.
-    Open { file: File, flags: usize },
+    Open {
+        file: File,
+        flags: usize,
+    },
     /// creat(2)
     Create,
     /// A directory; its mode stands at an argument.
-    Directory { file: File, mode: usize },
+    Directory {
+        file: File,
+        mode: usize,
+    },
     /// A symbolic link; its text is the first argument.
-    Symlink { file: File },
+    Symlink {
+        file: File,
+    },
     /// bind(2)
     Bind,
     /// A new program.
-    Execute { file: File },
+    Execute {
+        file: File,
+    },
     /// `SO_PEERCRED`
     Peer,
-    /// A change of root or mounts: the supervisor's own names no longer mean the same.
-    Leave,
+    /// A change of root or mounts, after which the caller's paths are not the supervisor's.
+    Leave {
+        roots: bool,
+    },
     /// The tag's own limit: said to be unlimited. Where the old value goes.
-    Limit { old: Option<usize> },
+    Limit {
+        old: Option<usize>,
+    },
 }
 
 /// A condition of the filter: `argument & mask == value`, in the low half.
@@ -158,10 +184,10 @@ pub(super) const CALLS: &[(c_long, Call, &[Condition])] = &[
     (libc::SYS_setfsgid, Call::SetFileSystem(Whose::Group), &[]),
     (libc::SYS_setgroups, Call::SetGroups, &[]),
     (libc::SYS_execveat, Call::Execute { file: at(0, 1, 4) }, &[]),
-    (libc::SYS_chroot, Call::Leave, &[]),
-    (libc::SYS_pivot_root, Call::Leave, &[]),
-    (libc::SYS_setns, Call::Leave, &[]),
-    (libc::SYS_unshare, Call::Leave, &[has(0, MOUNTS)]),
+    (libc::SYS_chroot, Call::Leave { roots: true }, &[]),
+    (libc::SYS_pivot_root, Call::Leave { roots: true }, &[]),
+    (libc::SYS_setns, Call::Leave { roots: false }, &[]),
+    (libc::SYS_unshare, Call::Leave { roots: false }, &[has(0, MOUNTS)]),
     (libc::SYS_getrlimit, Call::Limit { old: Some(1) }, &[is(0, TAG)]),
     (libc::SYS_setrlimit, Call::Limit { old: None }, &[is(0, TAG)]),
 ];

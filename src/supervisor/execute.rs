@@ -53,8 +53,8 @@ impl Server {
     fn is_held_back(&self, call: &Notification) -> bool {
         let path = self.name.path();
         let no_new = field(call.thread, "NoNewPrivs:").is_none_or(|text| text != "0");
-        let no_suid = rustix::fs::statvfs(path)
-            .is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::NOSUID));
+        let no_suid =
+            rustix::fs::statvfs(path).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::NOSUID));
         let is_script = || {
             let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
             let mut start = [0; 2];

@@ -113,12 +113,18 @@ mod tests {
     fn arguments_choose() {
         let program = filter();
         let open = |flags: i32| {
-            run(&program, NATIVE, libc::SYS_openat, [0, 0, u64::from(flags.cast_unsigned()), 0, 0, 0])
+            run(
+                &program,
+                NATIVE,
+                libc::SYS_openat,
+                [0, 0, u64::from(flags.cast_unsigned()), 0, 0, 0],
+            )
         };
         assert_eq!(open(libc::O_RDWR | libc::O_CREAT | libc::O_EXCL), NOTIFY);
         assert_eq!(open(libc::O_RDWR | libc::O_TRUNC), ALLOW);
         let option = |level: i32, option: i32| {
-            let arguments = [0, level.cast_unsigned().into(), option.cast_unsigned().into(), 0, 0, 0];
+            let arguments =
+                [0, level.cast_unsigned().into(), option.cast_unsigned().into(), 0, 0, 0];
             run(&program, NATIVE, libc::SYS_getsockopt, arguments)
         };
         assert_eq!(option(libc::SOL_SOCKET, libc::SO_PEERCRED), NOTIFY);

@@ -40,7 +40,13 @@ impl Server {
     }
 
     /// Makes the file if there is none, and hands it over open. One that is there the kernel opens.
-    fn make_file(&mut self, call: &Notification, maker: &Credentials, flags: i32, mode: u32) -> Done {
+    fn make_file(
+        &mut self,
+        call: &Notification,
+        maker: &Credentials,
+        flags: i32,
+        mode: u32,
+    ) -> Done {
         if flags & (libc::O_PATH | libc::O_DIRECTORY) != 0 {
             return CONTINUE;
         }
@@ -54,8 +60,7 @@ impl Server {
         let Ok(made) = rustix::fs::open(path, exclusive, Mode::from_raw_mode(mode)) else {
             return CONTINUE;
         };
-        let record =
-            Record { uid: maker.user.file_system, gid: group, mode, kind: Kind::File };
+        let record = Record { uid: maker.user.file_system, gid: group, mode, kind: Kind::File };
         let mut buffer = [0; LENGTH];
         let text = record.format(&mut buffer);
         if rustix::fs::fsetxattr(&made, owners::OVERRIDE, text, XattrFlags::empty()).is_err() {
@@ -182,7 +187,7 @@ impl Server {
             return CONTINUE;
         }
         let record = Record { uid: maker.user.file_system, gid, mode, kind };
-        let _ = self.set_record(false, record);
+        let _ = self.set_record(false, None, record);
         value(0)
     }
 

@@ -55,9 +55,13 @@ impl Name {
             File::Path { path, follow } => {
                 self.read(call.thread, argument(path), libc::AT_FDCWD, follow, false)
             }
-            File::New { directory, path } => {
-                self.read(call.thread, argument(path), descriptor(argument(directory)), false, false)
-            }
+            File::New { directory, path } => self.read(
+                call.thread,
+                argument(path),
+                descriptor(argument(directory)),
+                false,
+                false,
+            ),
             File::At { directory, path, flags } => {
                 let flags = flags.map_or(0, |at| descriptor(argument(at)));
                 let follow = flags & libc::AT_SYMLINK_NOFOLLOW == 0;

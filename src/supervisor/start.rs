@@ -20,10 +20,10 @@ use super::ids::{Credentials, Powers};
 use super::links::Links;
 use super::people::{People, RESOURCE, UNTAGGED};
 use super::serve::Server;
+use crate::sys;
 use crate::sys::fork::{self, Child, Side};
 use crate::sys::notify::{self, Listener};
 use crate::sys::seccomp::Instruction;
-use crate::sys;
 
 /// What a supervisor is told.
 #[derive(Clone, Debug)]
@@ -190,9 +190,7 @@ fn receive(socket: &OwnedFd) -> Result<Option<Arrival>, Errno> {
 
 /// Into the container's user and mount namespaces, with what an owner of all its files needs.
 fn join(user: OwnedFd, mounts: OwnedFd, proc: &OwnedFd) -> Result<OwnedFd, Errno> {
-    for (namespace, kind) in
-        [(user, LinkNameSpaceType::User), (mounts, LinkNameSpaceType::Mount)]
-    {
+    for (namespace, kind) in [(user, LinkNameSpaceType::User), (mounts, LinkNameSpaceType::Mount)] {
         rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(kind))?;
     }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -6,6 +6,7 @@ mod crash;
 mod explain;
 mod files;
 mod hello;
+mod ids;
 mod isolation;
 mod podman;
 mod process;
