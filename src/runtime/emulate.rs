@@ -10,14 +10,14 @@ use super::plan::Identity;
 use crate::bundle::ContainerSpec;
 use crate::bundle::capabilities::CapabilitySet;
 use crate::mount::RootMount;
-use crate::supervisor::{Credentials, Entrance, Options, Powers, Supervisor};
+use crate::supervisor::{self, Credentials, Entrance, Options, Powers, Waiting};
 use crate::userns::IdMaps;
 
-/// Forks the supervisor of a container whose ids are emulated.
-pub(super) fn fork(
+/// What a container whose ids are emulated needs: its supervisor to be, and the way to it.
+pub(super) fn prepare(
     spec: &ContainerSpec,
     ids: &IdMaps,
-) -> Result<Option<(Supervisor, Entrance)>, Error> {
+) -> Result<Option<(Waiting, Entrance)>, Error> {
     if !ids.emulated {
         return Ok(None);
     }
@@ -31,7 +31,7 @@ pub(super) fn fork(
         known,
         directory,
     };
-    Supervisor::fork(&options).map(Some).map_err(Error::Pipe)
+    supervisor::prepare(options).map(Some).map_err(Error::Pipe)
 }
 
 fn powers(held: CapabilitySet) -> Powers {

@@ -14,7 +14,7 @@ use super::seccomp::Profile;
 use super::stage::Failure;
 use super::{Error, describe, emulate, socket};
 use crate::bundle::{ContainerSpec, Network};
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Supervisor, Waiting};
 use crate::sys::fork::{Child, Side, clone_into};
 use crate::userns::{self, IdMaps};
 
@@ -65,8 +65,7 @@ pub struct Starting<'a> {
 pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
     let spec = launch.spec;
     let plan = Plan::new(spec, launch.ids, launch.profile, launch.volatile)?;
-    // First: it must not hold what is opened below.
-    let (supervisor, entrance) = emulate::fork(spec, launch.ids)?.unzip();
+    let (waiting, entrance) = emulate::prepare(spec, launch.ids)?.unzip();
     let (report, childs_report) = pipe()?;
     let (terminal, childs_terminal) = if spec.process.terminal {
         let (ours, childs) = socket::pair().map_err(Error::Pipe)?;
@@ -83,8 +82,7 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
     match clone_into(namespaces(spec)) {
         Err(error) => Err(Error::Namespaces(userns::explain_refusal(error.errno))),
         Ok(Side::Child) => {
-            drop((report, terminal, flows, parent_maps));
-            std::mem::forget(supervisor); // the parent's: dropping it would end it
+            drop((report, terminal, flows, parent_maps, waiting));
             let report = Some(File::from(childs_report));
             let size = rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok();
             let terminal = childs_terminal;
@@ -93,12 +91,20 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
         Ok(Side::Parent(child)) => {
             drop((childs_report, childs_terminal, stdio, maps, entrance));
             let report = report.into();
-            let starting = Starting { child, report, terminal, flows, spec, supervisor };
-            match parent_maps.write(starting.child.pid) {
+            let supervisor = None;
+            let mut starting = Starting { child, report, terminal, flows, spec, supervisor };
+            let go_on = || -> Result<(), Error> {
+                parent_maps.write(starting.child.pid)?;
+                // Beside the child, which will need it at the end of its way.
+                let supervisor = waiting.map(Waiting::fork).transpose();
+                starting.supervisor = supervisor.map_err(Error::Pipe)?;
+                Ok(())
+            };
+            match go_on() {
                 Ok(()) => Ok(starting),
                 Err(error) => {
                     starting.abandon();
-                    Err(error.into())
+                    Err(error)
                 }
             }
         }

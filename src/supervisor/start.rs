@@ -1,4 +1,4 @@
-//! The supervisor's process: forked early, put to work by the container's first process.
+//! The supervisor's process: forked beside the clone, put to work by the container's first process.
 
 use std::convert::Infallible;
 use std::io::{IoSlice, IoSliceMut};
@@ -38,7 +38,7 @@ pub struct Options {
     pub directory: Option<PathBuf>,
 }
 
-/// A supervisor, held by who launches: it ends with the container, or when this is dropped.
+/// A supervisor, held by who launched: it ends with the container, or when this is dropped.
 #[derive(Debug)]
 pub struct Supervisor {
     child: Child,
@@ -56,22 +56,32 @@ pub struct Entrance {
 /// The room that three descriptors take in a control message.
 const SPACE: usize = rustix::cmsg_space!(ScmRights(3));
 
-impl Supervisor {
-    /// Forks the supervisor. Call it while the process has one thread, and before the clone, whose
-    /// child is given the entrance; the caller drops its own copy of that.
-    pub fn fork(options: &Options) -> Result<(Self, Entrance), Errno> {
-        let kind = SocketType::SEQPACKET;
-        let (ours, childs) =
-            rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+/// A supervisor to be: made before the clone, forked after it.
+#[derive(Debug)]
+pub struct Waiting {
+    options: Options,
+    socket: OwnedFd,
+}
+
+/// The two ends of what a container's first process and its supervisor have in common. The entrance
+/// is for the clone's child; the other side drops its copy of it before it forks the supervisor.
+pub fn prepare(options: Options) -> Result<(Waiting, Entrance), Errno> {
+    let kind = SocketType::SEQPACKET;
+    let flags = SocketFlags::CLOEXEC;
+    let (socket, childs) = rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None)?;
+    let limit = People::first(&options.user).limit();
+    Ok((Waiting { options, socket }, Entrance { program: filter(), socket: childs, limit }))
+}
+
+impl Waiting {
+    /// Forks the supervisor, beside a child that makes its way to the program meanwhile. Call it
+    /// while the process has one thread.
+    pub fn fork(self) -> Result<Supervisor, Errno> {
         let parent = rustix::process::getpid();
         match fork::fork().map_err(|error| error.errno)? {
-            Side::Parent(child) => {
-                let limit = People::first(&options.user).limit();
-                Ok((Self { child }, Entrance { program: filter(), socket: childs, limit }))
-            }
+            Side::Parent(child) => Ok(Supervisor { child }),
             Side::Child => {
-                drop(childs);
-                let Err(_) = supervise(options, &ours, parent);
+                let Err(_) = supervise(&self.options, &self.socket, parent);
                 fork::exit(1)
             }
         }

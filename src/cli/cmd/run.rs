@@ -120,7 +120,7 @@ pub(crate) struct Args {
     /// Give the container all that the user may do, and no more
     #[arg(long)]
     privileged: bool,
-    /// Choose the ids in the container: auto, single, range or host-id[:uid=N,gid=N]
+    /// Choose the ids in the container: auto, single, nomap, range or host-id[:uid=N,gid=N]
     #[arg(long, value_name = "IDS")]
     userns: Option<userns::Request>,
     /// Add a host to /etc/hosts: HOST:ADDRESS, or HOST:host-gateway
