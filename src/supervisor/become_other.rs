@@ -6,7 +6,7 @@ use super::call::{Call, Whose};
 use super::ids::{Credentials, Ids, NONE, given};
 use super::name::{descriptor, word};
 use super::people::Tag;
-use super::serve::{CONTINUE, Done, Server, refuse, value};
+use super::serve::{CONTINUE, Done, Server, refuse, tag_of, value};
 use crate::sys::notify::{self, Notification};
 
 /// `NGROUPS_MAX`
@@ -23,8 +23,8 @@ impl Credentials {
 
 impl Server {
     /// getuid(2) and kin. The kernel itself answers root, who may be nobody in a namespace of its own.
-    pub(super) fn id(&self, call: &Notification, whose: Whose, effective: bool) -> Done {
-        match self.tag(call) {
+    pub(super) fn id(&mut self, call: &Notification, whose: Whose, effective: bool) -> Done {
+        match tag_of(call) {
             Ok((tag, _)) if tag.credentials != 0 => {
                 let ids = self.people.get(tag).ids(whose);
                 value(if effective { ids.effective } else { ids.real })
@@ -33,8 +33,8 @@ impl Server {
         }
     }
 
-    pub(super) fn three_ids(&self, call: &Notification, whose: Whose) -> Done {
-        let ids = match self.tag(call) {
+    pub(super) fn three_ids(&mut self, call: &Notification, whose: Whose) -> Done {
+        let ids = match tag_of(call) {
             Ok((tag, _)) if tag.credentials != 0 => self.people.get(tag).ids(whose),
             _ => return CONTINUE,
         };
@@ -47,7 +47,7 @@ impl Server {
         value(0)
     }
 
-    pub(super) fn groups(&self, call: &Notification) -> Done {
+    pub(super) fn groups(&mut self, call: &Notification) -> Done {
         let Ok(caller) = self.caller(call) else { return CONTINUE };
         let count = u32::try_from(caller.groups.len()).unwrap_or_default();
         match descriptor(call.arguments[0]) {
@@ -65,7 +65,7 @@ impl Server {
     }
 
     pub(super) fn set_groups(&mut self, call: &Notification) -> Done {
-        let Ok((tag, hard)) = self.tag(call) else { return CONTINUE };
+        let Ok((tag, hard)) = tag_of(call) else { return CONTINUE };
         let caller = self.people.get(tag);
         if !(caller.is_root() && self.powers.set_group) {
             return refuse(Errno::PERM);
@@ -88,13 +88,13 @@ impl Server {
             return refuse(Errno::INVAL);
         }
         groups.sort_unstable(); // as the kernel does
-        let new = Credentials { groups, ..caller.clone() };
+        let new = Credentials { groups, ..(*caller).clone() };
         self.assume(call, tag, hard, &new)
     }
 
     /// setuid(2) and kin.
     pub(super) fn become_other(&mut self, call: &Notification, meaning: Call) -> Done {
-        let Ok((tag, hard)) = self.tag(call) else { return CONTINUE };
+        let Ok((tag, hard)) = tag_of(call) else { return CONTINUE };
         let old = self.people.get(tag);
         let [first, second, third] = [0, 1, 2].map(|at| word(call.arguments[at]));
         let (Call::Set(whose)
@@ -121,8 +121,8 @@ impl Server {
             Err(errno) => return refuse(errno),
         };
         let credentials = match whose {
-            Whose::User => Credentials { user: new, ..old.clone() },
-            Whose::Group => Credentials { group: new, ..old.clone() },
+            Whose::User => Credentials { user: new, ..(*old).clone() },
+            Whose::Group => Credentials { group: new, ..(*old).clone() },
         };
         let done = self.assume(call, tag, hard, &credentials);
         if let Call::SetFileSystem(_) = meaning { value(ids.file_system) } else { done }

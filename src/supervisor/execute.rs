@@ -6,7 +6,7 @@ use super::files::read;
 use super::make::field;
 use super::name::{descriptor, word};
 use super::people::Tag;
-use super::serve::{CONTINUE, Done, Server, value};
+use super::serve::{CONTINUE, Done, Server, tag_of, value};
 use super::{Credentials, people};
 use crate::sys::notify::{self, Notification, Stat};
 
@@ -16,7 +16,7 @@ impl Server {
     /// A set-id program that then cannot be executed (`ENOEXEC`) leaves its ids behind. AT_SECURE is
     /// the kernel's, for whom nothing changes.
     pub(super) fn execute(&mut self, call: &Notification, follow: bool) -> Done {
-        let Ok((tag, hard)) = self.tag(call) else { return CONTINUE };
+        let Ok((tag, hard)) = tag_of(call) else { return CONTINUE };
         let Ok(stat) = Stat::of(self.name.path(), follow) else { return CONTINUE };
         let (user, group) = self.ids_of_program(call, follow, stat.mode());
         let old = self.people.get(tag);
@@ -67,7 +67,7 @@ impl Server {
 
     /// `SO_PEERCRED`: the kernel remembers root, and the pid. Whom that process is said to be is
     /// looked up now, and not at the time of its connect(2).
-    pub(super) fn peer(&self, call: &Notification) -> Done {
+    pub(super) fn peer(&mut self, call: &Notification) -> Done {
         let Some(socket) = super::make::socket_of(call) else { return CONTINUE };
         let Ok(peer) = rustix::net::sockopt::socket_peercred(&socket) else { return CONTINUE };
         let process = peer.pid.as_raw_nonzero().get().cast_unsigned();

@@ -66,16 +66,15 @@ impl Server {
         self.links.set(path, follow, record)
     }
 
-    pub(super) fn stat(&self, call: &Notification, follow: bool, to: u64) -> Done {
-        let path = self.name.path();
+    pub(super) fn stat(&mut self, call: &Notification, follow: bool, to: u64) -> Done {
         if self.name.is_process() {
-            let Some((uid, gid)) = self.owner_of_process(path) else { return CONTINUE };
-            let Ok(mut stat) = Stat::of(path, follow) else { return CONTINUE };
+            let Some((uid, gid)) = self.owner_of_process() else { return CONTINUE };
+            let Ok(mut stat) = Stat::of(self.name.path(), follow) else { return CONTINUE };
             stat.set_owner(uid, gid);
             return self.write(call, to, stat.bytes());
         }
         let Some(record) = self.record(follow) else { return CONTINUE };
-        let Ok(mut stat) = Stat::of(path, follow) else { return CONTINUE };
+        let Ok(mut stat) = Stat::of(self.name.path(), follow) else { return CONTINUE };
         stat.set_owner(record.uid, record.gid);
         if let Some((kind, major, minor)) = device(record.kind, stat.mode()) {
             stat.set_device(kind, libc::makedev(major, minor));
@@ -83,9 +82,8 @@ impl Server {
         self.write(call, to, stat.bytes())
     }
 
-    pub(super) fn statx(&self, call: &Notification, follow: bool) -> Done {
-        let path = self.name.path();
-        let look = || {
+    pub(super) fn statx(&mut self, call: &Notification, follow: bool) -> Done {
+        let look = |path: &CStr| {
             let mut flags = word(call.arguments[2]) & !libc::AT_EMPTY_PATH.cast_unsigned();
             if !follow {
                 flags |= libc::AT_SYMLINK_NOFOLLOW.cast_unsigned();
@@ -94,13 +92,13 @@ impl Server {
         };
         let to = call.arguments[4];
         if self.name.is_process() {
-            let Some((uid, gid)) = self.owner_of_process(path) else { return CONTINUE };
-            let Ok(mut statx) = look() else { return CONTINUE };
+            let Some((uid, gid)) = self.owner_of_process() else { return CONTINUE };
+            let Ok(mut statx) = look(self.name.path()) else { return CONTINUE };
             statx.set_owner(uid, gid);
             return self.write(call, to, statx.bytes());
         }
         let Some(record) = self.record(follow) else { return CONTINUE };
-        let Ok(mut statx) = look() else { return CONTINUE };
+        let Ok(mut statx) = look(self.name.path()) else { return CONTINUE };
         statx.set_owner(record.uid, record.gid);
         if let Some((kind, major, minor)) = device(record.kind, statx.mode()) {
             statx.set_device(kind, (major, minor));
@@ -109,9 +107,9 @@ impl Server {
     }
 
     /// The effective ids of a process, for its directory in /proc; `None` for root and for none.
-    fn owner_of_process(&self, path: &CStr) -> Option<(u32, u32)> {
+    fn owner_of_process(&mut self) -> Option<(u32, u32)> {
         // Its pid is the container's, and only the container's /proc knows whose that is.
-        let file = [path.to_bytes(), b"/limits"].concat();
+        let file = [self.name.path().to_bytes(), b"/limits"].concat();
         let text = read(&file)?;
         let line = text.split(|b| *b == b'\n').find(|line| line.starts_with(b"Max file locks"))?;
         let soft = std::str::from_utf8(line).ok()?.split_ascii_whitespace().nth(3)?;

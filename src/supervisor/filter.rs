@@ -67,6 +67,7 @@ mod tests {
     use super::*;
 
     /// Runs the program as the kernel would.
+    #[allow(clippy::cast_possible_truncation)] // the low half is what is loaded
     fn run(program: &[Instruction], architecture: u32, number: i64, arguments: [u64; 6]) -> u32 {
         let (mut place, mut accumulator) = (0, 0);
         loop {

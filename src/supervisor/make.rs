@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::AsFd;
+use std::rc::Rc;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
@@ -11,17 +12,17 @@ use super::call::File;
 use super::files::read;
 use super::ids::Credentials;
 use super::name::{Name, descriptor, word};
-use super::serve::{CONTINUE, Done, Server, refuse, value};
+use super::serve::{CONTINUE, Done, Server, refuse, tag_of, value};
 use crate::owners::{self, Kind, LENGTH, Record};
 use crate::sys::notify::{self, Notification, Stat};
 
 impl Server {
     /// The caller, where what it makes is not root's; the kernel does the rest alone.
-    fn maker(&self, call: &Notification) -> Option<Credentials> {
-        let (tag, _) = self.tag(call).ok().filter(|(tag, _)| tag.credentials != 0)?;
+    fn maker(&mut self, call: &Notification) -> Option<Rc<Credentials>> {
+        let (tag, _) = tag_of(call).ok().filter(|(tag, _)| tag.credentials != 0)?;
         let caller = self.people.get(tag);
         let roots = caller.user.file_system == 0 && caller.group.file_system == 0;
-        (!roots).then(|| caller.clone())
+        (!roots).then_some(caller)
     }
 
     pub(super) fn open(&mut self, call: &Notification, file: File, flags: usize) -> Done {
@@ -114,7 +115,7 @@ impl Server {
             libc::S_IFREG | 0 => Kind::File,
             _ => return CONTINUE,
         };
-        let Ok(caller) = self.caller(call).cloned() else { return CONTINUE };
+        let Ok(caller) = self.caller(call) else { return CONTINUE };
         if !kind.is_device() && caller.user.file_system == 0 && caller.group.file_system == 0 {
             return CONTINUE;
         }

@@ -5,8 +5,15 @@
 //! that was not seen. "Unlimited" is root in the container's own root directory.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 
-use super::ids::Credentials;
+use rustix::fs::{FlockOperation, Mode, OFlags, openat};
+
+use super::ids::{Credentials, Ids};
 
 /// The limit that is the tag.
 pub(super) const RESOURCE: u32 = libc::RLIMIT_LOCKS;
@@ -43,34 +50,36 @@ impl Tag {
 }
 
 /// All credentials that ever were, each once; none is ever changed or forgotten.
+///
+/// A tag means the same to every supervisor of a container: they keep one list, a line each, in
+/// `people` in the container's directory. One that comes with a later `exec` finds there who is who.
 #[derive(Debug)]
 pub(super) struct People {
-    all: Vec<Credentials>,
-    places: HashMap<Credentials, usize>,
+    all: Vec<Rc<Credentials>>,
+    places: HashMap<Rc<Credentials>, usize>,
+    /// The container's directory; `None` where the list is in memory only.
+    directory: Option<OwnedFd>,
+    file: Option<File>,
+    /// How much of the file is known.
+    read: u64,
 }
 
 /// A container that makes up ever new groups must not fill the memory of its supervisor.
 const MOST: usize = 1 << 16;
 
 impl People {
-    /// Root, and who the container starts as.
-    pub(super) fn new(first: &Credentials) -> Self {
-        let root = Credentials::root();
-        let places = HashMap::from([(root.clone(), 0)]);
-        let mut people = Self { all: vec![root], places };
-        people.place(first);
-        people
-    }
-
-    /// The tag of who the container starts as.
-    pub(super) fn first(first: &Credentials) -> Tag {
-        let credentials = usize::from(*first != Credentials::root());
-        Tag { credentials, elsewhere: false }
+    pub(super) fn new(directory: Option<OwnedFd>) -> Self {
+        let root = Rc::new(Credentials::root());
+        let places = HashMap::from([(Rc::clone(&root), 0)]);
+        Self { all: vec![root], places, directory, file: None, read: 0 }
     }
 
     /// Who a tag means; root for a tag that was never given out.
-    pub(super) fn get(&self, tag: Tag) -> &Credentials {
-        self.all.get(tag.credentials).unwrap_or(&self.all[0])
+    pub(super) fn get(&mut self, tag: Tag) -> Rc<Credentials> {
+        if tag.credentials >= self.all.len() && self.open(false).is_some() {
+            self.catch_up();
+        }
+        Rc::clone(self.all.get(tag.credentials).unwrap_or(&self.all[0]))
     }
 
     /// The place of credentials; `None` when there are too many.
@@ -78,13 +87,92 @@ impl People {
         if let Some(place) = self.places.get(credentials) {
             return Some(*place);
         }
-        let place = self.all.len();
-        if place == MOST {
+        if self.directory.is_none() {
+            return self.add(credentials.clone());
+        }
+        let lock = |file: &File, operation| rustix::fs::flock(file, operation).ok();
+        let file = self.open(true)?.try_clone().ok()?;
+        lock(&file, FlockOperation::LockExclusive)?;
+        self.catch_up();
+        let place = match self.places.get(credentials) {
+            Some(place) => Some(*place),
+            None => self.append(&file, credentials),
+        };
+        lock(&file, FlockOperation::Unlock)?;
+        place
+    }
+
+    fn append(&mut self, mut file: &File, credentials: &Credentials) -> Option<usize> {
+        if self.all.len() >= MOST {
             return None;
         }
-        self.all.push(credentials.clone());
-        self.places.insert(credentials.clone(), place);
+        let line = credentials.to_line();
+        file.write_all(line.as_bytes()).ok()?;
+        self.read += line.len() as u64;
+        self.add(credentials.clone())
+    }
+
+    fn add(&mut self, credentials: Credentials) -> Option<usize> {
+        let place = self.all.len();
+        if place >= MOST {
+            return None;
+        }
+        let credentials = Rc::new(credentials);
+        self.places.insert(Rc::clone(&credentials), place);
+        self.all.push(credentials);
         Some(place)
+    }
+
+    /// Takes over the whole lines that another supervisor wrote.
+    fn catch_up(&mut self) {
+        let Some(file) = &self.file else { return };
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        let Ok(fresh) = usize::try_from(length.saturating_sub(self.read)) else { return };
+        let mut text = vec![0; fresh];
+        if fresh == 0 || file.read_exact_at(&mut text, self.read).is_err() {
+            return;
+        }
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        self.read += whole as u64;
+        for line in String::from_utf8_lossy(&text[..whole]).lines() {
+            // A line counts whatever it says, or all places behind it would be others.
+            let credentials = Credentials::from_line(line).unwrap_or_else(Credentials::root);
+            let (place, credentials) = (self.all.len(), Rc::new(credentials));
+            self.places.entry(Rc::clone(&credentials)).or_insert(place);
+            self.all.push(credentials);
+        }
+    }
+
+    fn open(&mut self, make: bool) -> Option<&File> {
+        if self.file.is_none() {
+            let mut flags = OFlags::RDWR | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            flags.set(OFlags::CREATE, make);
+            let mode = Mode::RUSR | Mode::WUSR;
+            let file = openat(self.directory.as_ref()?, c"people", flags, mode).ok()?;
+            self.file = Some(file.into());
+        }
+        self.file.as_ref()
+    }
+}
+
+impl Credentials {
+    /// Eight ids, then the groups.
+    fn to_line(&self) -> String {
+        let four = |ids: Ids| [ids.real, ids.effective, ids.saved, ids.file_system];
+        let ids = four(self.user).into_iter().chain(four(self.group)).chain(self.groups.clone());
+        let words: Vec<String> = ids.map(|id| id.to_string()).collect();
+        words.join(" ") + "\n"
+    }
+
+    fn from_line(line: &str) -> Option<Self> {
+        let ids: Option<Vec<u32>> =
+            line.split_ascii_whitespace().map(|word| word.parse().ok()).collect();
+        let ids = ids?;
+        let four = |at: usize| {
+            let [real, effective, saved, file_system] = ids.get(at..at + 4)?.try_into().ok()?;
+            Some(Ids { real, effective, saved, file_system })
+        };
+        Some(Self { user: four(0)?, group: four(4)?, groups: ids.get(8..)?.to_vec() })
     }
 }
 
@@ -104,15 +192,39 @@ mod tests {
         }
     }
 
+    fn tag(credentials: usize) -> Tag {
+        Tag { credentials, elsewhere: false }
+    }
+
     #[test]
     fn credentials_are_kept_once() {
         let web = Credentials::of(33, 33, vec![4]);
-        let mut people = People::new(&web);
+        let mut people = People::new(None);
         assert_eq!(people.place(&web), Some(1));
-        assert_eq!(people.get(People::first(&web)), &web);
+        assert_eq!(people.place(&web), Some(1));
+        assert_eq!(*people.get(tag(1)), web);
         assert_eq!(people.place(&Credentials::root()), Some(0));
         assert_eq!(people.place(&Credentials::of(33, 33, vec![])), Some(2));
-        assert_eq!(People::first(&Credentials::root()), Tag::ROOT);
-        assert_eq!(people.get(Tag { credentials: 99, elsewhere: false }), &Credentials::root());
+        assert_eq!(*people.get(tag(99)), Credentials::root());
+    }
+
+    #[test]
+    fn two_supervisors_mean_the_same() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let open = || {
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            let directory = rustix::fs::open(directory.path(), flags, Mode::empty());
+            People::new(Some(directory.expect("it")))
+        };
+        let (mut one, mut other) = (open(), open());
+        let (web, mail) = (Credentials::of(33, 33, vec![4]), Credentials::of(8, 8, vec![]));
+        assert_eq!(one.place(&web), Some(1));
+        assert_eq!(*other.get(tag(1)), web);
+        assert_eq!(other.place(&mail), Some(2));
+        assert_eq!(one.place(&web), Some(1));
+        assert_eq!(one.place(&mail), Some(2));
+        assert_eq!(*one.get(tag(3)), Credentials::root());
+        assert_eq!(open().place(&Credentials::of(1, 1, vec![])), Some(3));
+        assert_eq!(one.get(tag(3)).user, Ids::all(1));
     }
 }

@@ -1,6 +1,7 @@
 //! The loop: one call after another, from arrival to answer.
 
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 use rustix::io::Errno;
 
@@ -57,14 +58,14 @@ impl Server {
         listener: Listener,
         root: OwnedFd,
         proc: OwnedFd,
-        first: &Credentials,
+        people: People,
         powers: Powers,
         links: Links,
     ) -> Self {
         Self {
             listener,
             calls: Calls::new(),
-            people: People::new(first),
+            people,
             powers,
             links,
             name: Name::new(),
@@ -136,7 +137,7 @@ impl Server {
         work: impl FnOnce(&mut Self, bool) -> Done,
     ) -> Done {
         let Ok(follow) = self.name.locate(call, file) else { return CONTINUE };
-        if !self.anyone_elsewhere || !self.tag(call).is_ok_and(|(tag, _)| tag.elsewhere) {
+        if !self.anyone_elsewhere || !tag_of(call).is_ok_and(|(tag, _)| tag.elsewhere) {
             return work(self, follow);
         }
         if rustix::process::chroot(format!("{}/root", call.thread)).is_err() {
@@ -157,15 +158,9 @@ impl Server {
         rustix::process::fchdir(&self.proc)
     }
 
-    /// The caller's tag, and the hard limit that stays as it is.
-    pub(super) fn tag(&self, call: &Notification) -> Result<(Tag, u64), Errno> {
-        let (soft, hard) = notify::limit(call.thread, RESOURCE)?;
-        Ok((Tag::read(soft), hard))
-    }
-
     /// Who the caller is.
-    pub(super) fn caller(&self, call: &Notification) -> Result<&Credentials, Errno> {
-        Ok(self.people.get(self.tag(call)?.0))
+    pub(super) fn caller(&mut self, call: &Notification) -> Result<Rc<Credentials>, Errno> {
+        Ok(self.people.get(tag_of(call)?.0))
     }
 
     /// Tags the caller, if it still waits: a dead one's pid may be another's.
@@ -179,7 +174,7 @@ impl Server {
     /// From now on the caller's paths may not be the supervisor's. `roots`: only root may do it; who
     /// made a user namespace of its own may unshare(2) the rest as well.
     fn leave(&mut self, call: &Notification, roots: bool) -> Done {
-        let Ok((tag, hard)) = self.tag(call) else { return CONTINUE };
+        let Ok((tag, hard)) = tag_of(call) else { return CONTINUE };
         if roots && !tag.elsewhere && !self.people.get(tag).is_root() {
             return refuse(Errno::PERM);
         }
@@ -200,6 +195,12 @@ impl Server {
             Err(_) => refuse(Errno::FAULT),
         }
     }
+}
+
+/// The caller's tag, and the hard limit that stays as it is.
+pub(super) fn tag_of(call: &Notification) -> Result<(Tag, u64), Errno> {
+    let (soft, hard) = notify::limit(call.thread, RESOURCE)?;
+    Ok((Tag::read(soft), hard))
 }
 
 /// The limit that is the tag looks as it does anywhere else, and what is set is forgotten.

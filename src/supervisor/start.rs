@@ -18,7 +18,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType};
 use super::filter::filter;
 use super::ids::{Credentials, Powers};
 use super::links::Links;
-use super::people::{People, RESOURCE, UNTAGGED};
+use super::people::{People, RESOURCE, Tag, UNTAGGED};
 use super::serve::Server;
 use crate::sys;
 use crate::sys::fork::{self, Child, Side};
@@ -61,6 +61,8 @@ const SPACE: usize = rustix::cmsg_space!(ScmRights(3));
 pub struct Waiting {
     options: Options,
     socket: OwnedFd,
+    /// The container's directory on the host.
+    directory: Option<OwnedFd>,
 }
 
 /// The two ends of what a container's first process and its supervisor have in common. The entrance
@@ -69,8 +71,14 @@ pub fn prepare(options: Options) -> Result<(Waiting, Entrance), Errno> {
     let kind = SocketType::SEQPACKET;
     let flags = SocketFlags::CLOEXEC;
     let (socket, childs) = rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None)?;
-    let limit = People::first(&options.user).limit();
-    Ok((Waiting { options, socket }, Entrance { program: filter(), socket: childs, limit }))
+    let path_only = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = |path: &PathBuf| rustix::fs::open(path, path_only, Mode::empty());
+    let directory = options.directory.as_ref().map(open).transpose()?;
+    let copy = directory.as_ref().map(|directory| rustix::io::fcntl_dupfd_cloexec(directory, 3));
+    let place = People::new(copy.transpose()?).place(&options.user).ok_or(Errno::IO)?;
+    let limit = Tag { credentials: place, elsewhere: false }.limit();
+    let entrance = Entrance { program: filter(), socket: childs, limit };
+    Ok((Waiting { options, socket, directory }, entrance))
 }
 
 impl Waiting {
@@ -81,7 +89,7 @@ impl Waiting {
         match fork::fork().map_err(|error| error.errno)? {
             Side::Parent(child) => Ok(Supervisor { child }),
             Side::Child => {
-                let Err(_) = supervise(&self.options, &self.socket, parent);
+                let Err(_) = supervise(self, parent);
                 fork::exit(1)
             }
         }
@@ -129,32 +137,31 @@ impl Entrance {
 }
 
 /// From a fresh fork to the loop; comes back only when something failed.
-fn supervise(options: &Options, socket: &OwnedFd, parent: Pid) -> Result<Infallible, Errno> {
+fn supervise(waiting: Waiting, parent: Pid) -> Result<Infallible, Errno> {
+    let Waiting { options, socket, directory: own } = waiting;
     let _ = rustix::thread::set_name(c"coracle-ids");
     // The terminal's signals are for the container.
     sys::process::block_signals();
     rustix::process::setsid()?;
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc = rustix::fs::open(c"/proc", directory, Mode::empty())?;
-    let own = match &options.directory {
-        Some(path) => Some(rustix::fs::open(path, directory, Mode::empty())?),
-        None => None,
-    };
     let known: Vec<Vec<u8>> =
         options.known.iter().filter_map(|path| std::fs::read(path).ok()).collect();
-    hold_only(&[Some(socket), Some(&proc), own.as_ref()])?;
-    let Some(Arrival { listener, user, mounts }) = receive(socket)? else { fork::exit(0) };
+    hold_only(&[Some(&socket), Some(&proc), own.as_ref()])?;
+    let Some(Arrival { listener, user, mounts }) = receive(&socket)? else { fork::exit(0) };
     let root = join(user, mounts, &proc)?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if rustix::process::getppid() != Some(parent) {
         fork::exit(0);
     }
+    let copy = own.as_ref().map(|own| rustix::io::fcntl_dupfd_cloexec(own, 3)).transpose()?;
+    let people = People::new(copy);
     let mut links = Links::new(own);
     for text in &known {
         links.load(text);
     }
     let listener = Listener::new(listener);
-    Server::new(listener, root, proc, &options.user, options.powers, links).serve();
+    Server::new(listener, root, proc, people, options.powers, links).serve();
     fork::exit(0)
 }
 
