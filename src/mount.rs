@@ -1,8 +1,11 @@
 //! Mounts as values: made on one side, performed on the other.
 
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The root of a container, before anything is mounted on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -79,6 +82,45 @@ pub enum Kind {
     /// The cgroup namespace's own tree where the host has cgroup v2 at /sys/fs/cgroup, an empty
     /// directory otherwise.
     Cgroup,
+    /// A tree that is open already, of another container.
+    Detached(Detached),
+}
+
+/// A mount that lies nowhere yet (open_tree(2), `OPEN_TREE_CLONE`).
+#[derive(Clone)]
+pub struct Detached(Arc<OwnedFd>);
+
+impl Detached {
+    /// The mount behind a descriptor.
+    pub fn new(mount: OwnedFd) -> Self {
+        Self(Arc::new(mount))
+    }
+}
+
+impl AsFd for Detached {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl PartialEq for Detached {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Detached {}
+
+impl fmt::Debug for Detached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Detached({:?})", self.0)
+    }
+}
+
+impl Serialize for Detached {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str("detached")
+    }
 }
 
 /// One mount below the root.

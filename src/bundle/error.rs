@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::NsKind;
 use crate::diagnose::{Diagnose, Hint};
 
 /// Why a request and an image make no container.
@@ -61,6 +62,26 @@ pub enum Error {
         /// The name that was to be added.
         host: String,
     },
+    /// A namespace of another's is joined, its user namespace is not.
+    #[error("cannot join a {} namespace without the user namespace that owns it", kind.spec_name())]
+    StrandedJoin {
+        /// Which kind.
+        kind: NsKind,
+    },
+    /// A kernel parameter that belongs to no namespace of the container.
+    #[error("sysctl {name:?} is not in a namespace of the container: {why}")]
+    ForeignSysctl {
+        /// The parameter.
+        name: String,
+        /// Which namespace it would take, or that there is none.
+        why: &'static str,
+    },
+    /// A host name for a container that shares another's.
+    #[error("--hostname: the container shares its host name with {with}")]
+    SharedHostname {
+        /// Whom.
+        with: String,
+    },
     /// A stop signal that is none.
     #[error("invalid stop signal {signal:?} in the image's configuration")]
     InvalidStopSignal {
@@ -88,6 +109,9 @@ impl Diagnose for Error {
             | Self::MountInProc { .. }
             | Self::UnknownCapability { nearest: None, .. }
             | Self::NoGateway { .. }
+            | Self::StrandedJoin { .. }
+            | Self::ForeignSysctl { .. }
+            | Self::SharedHostname { .. }
             | Self::InvalidStopSignal { .. } => None,
         }
     }

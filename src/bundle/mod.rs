@@ -7,18 +7,21 @@ pub mod capabilities;
 mod defaults;
 mod error;
 mod files;
+mod namespace;
 mod request;
 pub mod signal;
 mod spec;
 mod specify;
+mod text;
 mod user;
 
 pub use error::Error;
 pub use files::{EtcFiles, HostFiles};
+pub use namespace::{Joined, Namespace, Namespaces, NsKind};
 pub use request::{
-    BindRequest, HostAddress, Network, Request, Resource, SeccompChoice, SecurityOptions,
-    TmpfsRequest, Ulimit,
+    BindRequest, DeviceRequest, HostAddress, Request, Resource, SeccompChoice, SecurityOptions,
+    Sharing, TmpfsRequest, Ulimit,
 };
-pub use spec::{ContainerSpec, Process};
+pub use spec::{Builder, ContainerSpec, Hook, Hooks, Process};
 pub use specify::{Circumstances, specify};
 pub use user::User;

@@ -12,6 +12,20 @@ pub enum Error {
     /// The new namespaces were refused.
     #[error("cannot make a container: {0}")]
     Namespaces(#[source] userns::Error),
+    /// Without a user namespace of its own a container takes the power to make the others.
+    #[error("cannot make a container in this user namespace: {0}")]
+    NoPower(#[source] Errno),
+    /// A namespace could not be joined.
+    #[error("cannot join the namespaces: {0}")]
+    Join(#[source] Errno),
+    /// A hook failed.
+    #[error("the hook {} failed: {why}", path.display())]
+    Hook {
+        /// Its program.
+        path: std::path::PathBuf,
+        /// How.
+        why: String,
+    },
     /// The id maps were refused.
     #[error(transparent)]
     Ids(#[from] userns::Error),
@@ -107,7 +121,10 @@ impl Diagnose for Error {
             | Self::Pipe(_)
             | Self::Report(_)
             | Self::Signals(_)
-            | Self::Terminal(_) => None,
+            | Self::Terminal(_)
+            | Self::NoPower(_)
+            | Self::Join(_)
+            | Self::Hook { .. } => None,
         }
     }
 }

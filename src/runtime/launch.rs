@@ -7,14 +7,16 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::thread::UnshareFlags;
 
+use super::hooks::{self, HookState};
 use super::init::{self, Ends};
 use super::plan::Plan;
+use super::program::{ProgramPlan, Streams};
 use super::relay::{End, Flow};
 use super::seccomp::Profile;
 use super::stage::Failure;
-use super::{Error, describe, socket};
-use crate::bundle::{ContainerSpec, Network};
-use crate::sys::fork::{Child, Side, clone_into};
+use super::{Error, describe, socket, spawn};
+use crate::bundle::{ContainerSpec, Joined, Namespace, NsKind, Process, SeccompChoice};
+use crate::sys::fork::{Child, Side};
 use crate::userns::{self, IdMaps};
 
 /// What a launch needs besides the specification.
@@ -29,9 +31,31 @@ pub struct Launch<'a> {
     /// Whether the root's changes may be lost by a crash of the machine (overlayfs `volatile`):
     /// for a container that is removed when it ends.
     pub volatile: bool,
+    /// What its streams are, and whether it outlives the caller.
+    pub attachment: Attachment<'a>,
+    /// A listening socket: everything is done but the start of the program, which waits until
+    /// somebody connects (`open_gate`).
+    pub gate: Option<&'a OwnedFd>,
+    /// What the hooks are told.
+    pub state: &'a HookState,
 }
 
-/// A container's first process, which has executed its program.
+/// How a program hangs together with the caller.
+#[derive(Debug, Default)]
+pub struct Attachment<'a> {
+    /// Whether the program outlives the caller.
+    pub detached: bool,
+    /// Whether it has the caller's stdin, stdout and stderr as they are. Else what is a terminal of
+    /// the caller's is relayed: who holds it could type into the caller's shell (CVE-2017-5226).
+    pub inherit: bool,
+    /// Where the master of its terminal is sent (runc's `--console-socket`); to the caller itself
+    /// where there is none.
+    pub console: Option<&'a OwnedFd>,
+    /// How many descriptors from 3 up it keeps.
+    pub preserved: u32,
+}
+
+/// A program that runs, or waits for its start: a container's first process, or one that joined.
 #[derive(Debug)]
 pub struct Running {
     pub(super) child: Child,
@@ -40,20 +64,44 @@ pub struct Running {
 }
 
 impl Running {
-    /// The first process's pid in the caller's pid namespace.
+    /// The process's pid in the caller's pid namespace.
     pub fn pid(&self) -> rustix::process::Pid {
         self.child.pid
     }
+
+    /// Its namespaces of these kinds, and the user namespace that they belong to, for another
+    /// container to join.
+    pub fn namespaces(&self, kinds: &[NsKind]) -> Result<Vec<(NsKind, Joined)>, Error> {
+        let mut wanted = vec![NsKind::User];
+        wanted.extend(kinds.iter().filter(|kind| **kind != NsKind::User));
+        wanted.into_iter().map(|kind| Ok((kind, namespace_of(self.pid(), kind)?))).collect()
+    }
+}
+
+/// A namespace of a process.
+pub fn namespace_of(pid: rustix::process::Pid, kind: NsKind) -> Result<Joined, Error> {
+    let path = format!("/proc/{}/ns/{}", pid.as_raw_nonzero(), kind.file_name());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map(Joined::new).map_err(Error::Join)
 }
 
 /// A launched child whose program has yet to be executed.
 #[derive(Debug)]
 pub struct Starting<'a> {
     child: Child,
+    parent: ParentEnds,
+    process: &'a Process,
+    spec: Option<&'a ContainerSpec>,
+    state: &'a HookState,
+}
+
+/// What the parent holds of its child.
+#[derive(Debug)]
+struct ParentEnds {
     report: File,
     terminal: Option<OwnedFd>,
     flows: Vec<Flow<'static>>,
-    spec: &'a ContainerSpec,
+    meeting: Option<OwnedFd>,
 }
 
 /// Starts a container's first process. It works its way to the program while the caller goes on,
@@ -61,32 +109,27 @@ pub struct Starting<'a> {
 pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
     let spec = launch.spec;
     let plan = Plan::new(spec, launch.ids, launch.profile, launch.volatile)?;
-    let (report, childs_report) = pipe()?;
-    let (terminal, childs_terminal) = if spec.process.terminal {
+    let (mut parent, mut streams) = ends(&spec.process, &launch.attachment)?;
+    streams.gate = launch.gate.map(duplicate).transpose()?;
+    let mut meeting = None;
+    if hooks::must_meet(&spec.hooks) {
         let (ours, childs) = socket::pair().map_err(Error::Pipe)?;
-        (Some(ours), Some(childs))
-    } else {
-        (None, None)
+        (parent.meeting, meeting) = (Some(ours), Some(childs));
+    }
+    let (maps, parent_maps) = match spec.namespaces[NsKind::User] {
+        Namespace::New => userns::prepare(launch.ids).map(|(maps, own)| (Some(maps), Some(own)))?,
+        Namespace::Host | Namespace::Join(_) => (None, None),
     };
-    let (stdio, flows) = if spec.process.terminal {
-        ([None, None, None], Vec::new())
-    } else {
-        stdio(spec.process.interactive)?
-    };
-    let (maps, parent_maps) = userns::prepare(launch.ids)?;
-    match clone_into(namespaces(spec)) {
-        Err(error) => Err(Error::Namespaces(userns::explain_refusal(error.errno))),
-        Ok(Side::Child) => {
-            drop((report, terminal, flows, parent_maps));
-            let report = Some(File::from(childs_report));
-            let size = rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok();
-            let terminal = childs_terminal;
-            init::become_program(&plan, Ends { maps, report, stdio, terminal, size })
+    match spawn::in_namespaces(&spec.namespaces)? {
+        Side::Child => {
+            drop((parent, parent_maps));
+            init::become_program(&plan, Ends { maps, meeting, streams })
         }
-        Ok(Side::Parent(child)) => {
-            drop((childs_report, childs_terminal, stdio, maps));
-            let starting = Starting { child, report: report.into(), terminal, flows, spec };
-            match parent_maps.write(starting.child.pid) {
+        Side::Parent(child) => {
+            drop((streams, meeting, maps));
+            let (process, state) = (&spec.process, launch.state);
+            let starting = Starting { child, parent, process, spec: Some(spec), state };
+            match parent_maps.map_or(Ok(()), |maps| maps.write(starting.child.pid)) {
                 Ok(()) => Ok(starting),
                 Err(error) => {
                     starting.abandon();
@@ -97,36 +140,115 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
     }
 }
 
+/// Starts another program in a container that runs.
+pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
+    let plan = ProgramPlan::new(join.process, join.seccomp, false, join.ids, join.profile)?;
+    let (parent, mut streams) = ends(join.process, &join.attachment)?;
+    let doors = spawn::doors_of(join.pidfd, join.target)?;
+    match spawn::through(&doors, UnshareFlags::empty())? {
+        Side::Child => {
+            drop(parent);
+            init::join_program(&plan, &mut streams)
+        }
+        Side::Parent(child) => {
+            drop(streams);
+            Ok(Starting { child, parent, process: join.process, spec: None, state: join.state })
+        }
+    }
+}
+
+/// What joining a running container needs.
+#[derive(Debug)]
+pub struct Join<'a> {
+    /// The container's first process.
+    pub target: rustix::process::Pid,
+    /// A descriptor of it, opened before it was checked to be that process.
+    pub pidfd: &'a OwnedFd,
+    /// The program to run in it.
+    pub process: &'a Process,
+    /// The ids of the container's user namespace.
+    pub ids: &'a IdMaps,
+    /// Which filter.
+    pub seccomp: &'a SeccompChoice,
+    /// The profile that the filter is made from; `None` for unconfined.
+    pub profile: Option<&'a Profile>,
+    /// What its streams are, and whether it outlives the caller.
+    pub attachment: Attachment<'a>,
+    /// The container, for messages.
+    pub state: &'a HookState,
+}
+
+/// Both sides' ends of report, streams and terminal.
+fn ends(process: &Process, attachment: &Attachment<'_>) -> Result<(ParentEnds, Streams), Error> {
+    let (report, childs_report) = pipe()?;
+    let (terminal, childs_terminal) = match (process.terminal, attachment.console) {
+        (false, _) => (None, None),
+        (true, Some(console)) => (None, Some(duplicate(console)?)),
+        (true, None) => {
+            let (ours, childs) = socket::pair().map_err(Error::Pipe)?;
+            (Some(ours), Some(childs))
+        }
+    };
+    let (stdio, flows) = if process.terminal || attachment.inherit {
+        ([None, None, None], Vec::new())
+    } else {
+        stdio(process.interactive)?
+    };
+    let parent = ParentEnds { report: report.into(), terminal, flows, meeting: None };
+    let streams = Streams {
+        report: Some(childs_report.into()),
+        stdio,
+        terminal: childs_terminal,
+        size: rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok(),
+        preserved: attachment.preserved,
+        dies_with_parent: !attachment.detached,
+        gate: None,
+    };
+    Ok((parent, streams))
+}
+
+fn duplicate(descriptor: &OwnedFd) -> Result<OwnedFd, Error> {
+    rustix::io::fcntl_dupfd_cloexec(descriptor, 3).map_err(Error::Pipe)
+}
+
 impl Starting<'_> {
-    /// The first process's pid in the caller's pid namespace.
+    /// The process's pid in the caller's pid namespace.
     pub fn pid(&self) -> rustix::process::Pid {
         self.child.pid
     }
 
-    /// Waits until the program is executed, or says why it was not.
+    /// Waits until the program is executed (or, behind a gate, waits for its start), or says why it
+    /// was not.
     pub fn finish(mut self) -> Result<Running, Error> {
-        let terminal = match &self.terminal {
-            Some(socket) => socket::receive_descriptor(socket).map_err(Error::Pipe)?,
-            None => None,
-        };
-        match Failure::receive(&mut self.report) {
-            // Closed by exec, or by a death on the way to it, which the exit status will tell.
-            Ok(None) => {}
-            Ok(Some(failure)) => {
-                let error = describe::failure(failure, self.spec);
-                self.abandon();
-                return Err(error);
+        match self.attend() {
+            Ok(terminal) => {
+                let mut flows = self.parent.flows;
+                if let Some(master) = &terminal {
+                    flows = terminal_flows(master, self.process.interactive)?;
+                }
+                Ok(Running { child: self.child, flows, terminal })
             }
             Err(error) => {
                 self.abandon();
-                return Err(Error::Report(error));
+                Err(error)
             }
         }
-        let mut flows = self.flows;
-        if let Some(master) = &terminal {
-            flows = terminal_flows(master, self.spec.process.interactive)?;
+    }
+
+    fn attend(&mut self) -> Result<Option<OwnedFd>, Error> {
+        let terminal = match &self.parent.terminal {
+            Some(socket) => socket::receive_descriptor(socket).map_err(Error::Pipe)?,
+            None => None,
+        };
+        if let (Some(meeting), Some(spec)) = (&self.parent.meeting, self.spec) {
+            let pid = self.child.pid.as_raw_nonzero().get();
+            hooks::answer(meeting, &spec.hooks, self.state, pid)?;
         }
-        Ok(Running { child: self.child, flows, terminal })
+        match Failure::receive(&mut self.parent.report).map_err(Error::Report)? {
+            // Closed by exec, or by a death on the way to it, which the exit status will tell.
+            None | Some(Failure::READY) => Ok(terminal),
+            Some(failure) => Err(describe::failure(failure, self.process, self.spec)),
+        }
     }
 
     /// Ends a child that cannot go on.
@@ -138,16 +260,12 @@ impl Starting<'_> {
     }
 }
 
-fn namespaces(spec: &ContainerSpec) -> UnshareFlags {
-    let all = UnshareFlags::NEWUSER
-        | UnshareFlags::NEWNS
-        | UnshareFlags::NEWPID
-        | UnshareFlags::NEWIPC
-        | UnshareFlags::NEWUTS
-        | UnshareFlags::NEWCGROUP;
-    match spec.network {
-        Network::Host => all,
-        Network::None => all | UnshareFlags::NEWNET,
+/// Lets a program that waits behind a gate start; `gate` is connected to it. Waits until it is
+/// executed, or says why it was not.
+pub fn open_gate(gate: OwnedFd, spec: &ContainerSpec) -> Result<(), Error> {
+    match Failure::receive(File::from(gate)).map_err(Error::Report)? {
+        None => Ok(()),
+        Some(failure) => Err(describe::failure(failure, &spec.process, Some(spec))),
     }
 }
 

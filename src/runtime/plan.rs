@@ -5,17 +5,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::seccomp::{Profile, Program};
+use super::hooks::ChildHooks;
+use super::program::ProgramPlan;
+use super::seccomp::Profile;
 use super::target::Target;
-use crate::bundle::capabilities::CapabilitySet;
-use crate::bundle::{ContainerSpec, Network, Resource, SeccompChoice};
-use crate::mount::{Attributes, Kind, Mount, Propagation, RootMount};
-use crate::sys::exec::CStrings;
+use crate::bundle::{ContainerSpec, Namespace, NsKind};
+use crate::mount::{Attributes, Detached, Kind, Mount, Propagation, RootMount};
 use crate::userns::IdMaps;
 
 /// What the child does, in its own terms.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // each a step of its own
 pub(super) struct Plan {
     pub(super) root: RootStep,
     pub(super) mounts: Vec<MountStep>,
@@ -26,17 +25,13 @@ pub(super) struct Plan {
     pub(super) seal_root: bool,
     /// How a masked file is covered.
     pub(super) null: MountStep,
-    pub(super) hostname: Vec<u8>,
+    pub(super) hostname: Option<Vec<u8>>,
+    pub(super) domainname: Option<Vec<u8>>,
     pub(super) loopback: bool,
-    pub(super) limits: Vec<Limit>,
-    pub(super) cwd: Target,
-    pub(super) identity: Identity,
-    pub(super) capabilities: CapabilitySet,
-    pub(super) no_new_privileges: bool,
-    pub(super) seccomp: Option<Program>,
-    pub(super) terminal: bool,
-    pub(super) init: bool,
-    pub(super) exec: Exec,
+    /// Files below the root, and what is written there.
+    pub(super) sysctls: Vec<(Target, Vec<u8>)>,
+    pub(super) hooks: ChildHooks,
+    pub(super) program: ProgramPlan,
 }
 
 /// The root file system.
@@ -86,33 +81,7 @@ pub(super) enum Source {
     },
     Mqueue,
     Cgroup,
-}
-
-/// A resource limit in the kernel's numbers.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limit {
-    pub(super) resource: u32,
-    pub(super) soft: u64,
-    pub(super) hard: u64,
-}
-
-/// As whom the program runs.
-#[derive(Debug)]
-pub(super) struct Identity {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    /// `None` where the namespace may not call setgroups(2): one id only.
-    pub(super) groups: Option<Vec<u32>>,
-    /// Whether the namespace has a root to set things up as.
-    pub(super) has_root: bool,
-}
-
-/// The program: each path to try, arguments, environment.
-#[derive(Debug)]
-pub(super) struct Exec {
-    pub(super) candidates: Vec<CString>,
-    pub(super) arguments: CStrings,
-    pub(super) environment: CStrings,
+    Detached(Detached),
 }
 
 impl Plan {
@@ -123,10 +92,6 @@ impl Plan {
         profile: Option<&Profile>,
         volatile: bool,
     ) -> Result<Self, Error> {
-        let program = match (&spec.seccomp, profile) {
-            (SeccompChoice::Unconfined, _) | (_, None) => None,
-            (_, Some(profile)) => Some(profile.compile(spec.capabilities)?),
-        };
         Ok(Self {
             root: root_step(&spec.root, volatile)?,
             mounts: spec
@@ -137,35 +102,35 @@ impl Plan {
             links: spec
                 .links
                 .iter()
-                .map(|(path, target)| Ok((Target::new(path)?, CString::new(*target)?)))
+                .map(|(path, target)| Ok((Target::new(path)?, c_path(target)?)))
                 .collect::<Result<_, NulError>>()?,
             volumes: targets(&spec.volumes)?,
             masked: targets(&spec.masked_paths)?,
             read_only: targets(&spec.read_only_paths)?,
             seal_root: spec.root_read_only,
             null: mount_step(&null_device(), ids)?,
-            hostname: spec.hostname.clone().into_bytes(),
-            loopback: spec.network == Network::None,
-            limits: spec
-                .process
-                .limits
-                .iter()
-                .map(|limit| Limit {
-                    resource: number(limit.resource),
-                    soft: limit.soft,
-                    hard: limit.hard,
-                })
-                .collect(),
-            cwd: Target::new(&spec.process.cwd)?,
-            identity: identity(spec, ids),
-            capabilities: spec.capabilities,
-            no_new_privileges: spec.no_new_privileges,
-            seccomp: program,
-            terminal: spec.process.terminal,
-            init: spec.init,
-            exec: exec(spec)?,
+            hostname: spec.hostname.clone().map(String::into_bytes),
+            domainname: spec.domainname.clone().map(String::into_bytes),
+            loopback: spec.namespaces[NsKind::Network] == Namespace::New,
+            sysctls: spec.sysctls.iter().map(sysctl).collect::<Result<_, _>>()?,
+            hooks: ChildHooks::new(&spec.hooks)?,
+            program: ProgramPlan::new(&spec.process, &spec.seccomp, spec.init, ids, profile)?,
         })
     }
+}
+
+/// `net.ipv4.ip_forward` is `/proc/sys/net/ipv4/ip_forward`; a slash stands for a dot of a name
+/// (sysctl(8)).
+fn sysctl((name, value): (&String, &String)) -> Result<(Target, Vec<u8>), NulError> {
+    let path: String = name
+        .chars()
+        .map(|letter| match letter {
+            '.' => '/',
+            '/' => '.',
+            letter => letter,
+        })
+        .collect();
+    Ok((Target::new(&Path::new("/proc/sys").join(path))?, value.clone().into_bytes()))
 }
 
 fn targets(paths: &[PathBuf]) -> Result<Vec<Target>, NulError> {
@@ -229,6 +194,7 @@ fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {
         }
         Kind::Mqueue => Source::Mqueue,
         Kind::Cgroup => Source::Cgroup,
+        Kind::Detached(tree) => Source::Detached(tree.clone()),
     };
     let optional = matches!(mount.kind, Kind::Cgroup | Kind::Mqueue);
     Ok(MountStep {
@@ -258,58 +224,4 @@ fn device_number(path: &Path) -> Option<u64> {
         _ => return None,
     };
     Some(rustix::fs::makedev(1, minor))
-}
-
-fn identity(spec: &ContainerSpec, ids: &IdMaps) -> Identity {
-    let user = &spec.process.user;
-    Identity {
-        uid: user.uid,
-        gid: user.gid,
-        groups: ids.may_set_groups().then(|| user.groups.clone()),
-        has_root: ids.maps_uid(0) && ids.maps_gid(0),
-    }
-}
-
-fn exec(spec: &ContainerSpec) -> Result<Exec, NulError> {
-    let process = &spec.process;
-    let name = process.args[0].as_bytes();
-    let candidates = if name.contains(&b'/') {
-        vec![CString::new(name)?]
-    } else {
-        let path = process.env.iter().find_map(|pair| pair.as_bytes().strip_prefix(b"PATH="));
-        path.unwrap_or_default()
-            .split(|byte| *byte == b':')
-            .map(|directory| {
-                // An empty entry is the working directory (environ(7)).
-                let directory = if directory.is_empty() { b"." } else { directory };
-                CString::new([directory, b"/", name].concat())
-            })
-            .collect::<Result<_, _>>()?
-    };
-    Ok(Exec {
-        candidates,
-        arguments: CStrings::new(&process.args)?,
-        environment: CStrings::new(&process.env)?,
-    })
-}
-
-fn number(resource: Resource) -> u32 {
-    match resource {
-        Resource::As => libc::RLIMIT_AS,
-        Resource::Core => libc::RLIMIT_CORE,
-        Resource::Cpu => libc::RLIMIT_CPU,
-        Resource::Data => libc::RLIMIT_DATA,
-        Resource::Fsize => libc::RLIMIT_FSIZE,
-        Resource::Locks => libc::RLIMIT_LOCKS,
-        Resource::Memlock => libc::RLIMIT_MEMLOCK,
-        Resource::Msgqueue => libc::RLIMIT_MSGQUEUE,
-        Resource::Nice => libc::RLIMIT_NICE,
-        Resource::Nofile => libc::RLIMIT_NOFILE,
-        Resource::Nproc => libc::RLIMIT_NPROC,
-        Resource::Rss => libc::RLIMIT_RSS,
-        Resource::Rtprio => libc::RLIMIT_RTPRIO,
-        Resource::Rttime => libc::RLIMIT_RTTIME,
-        Resource::Sigpending => libc::RLIMIT_SIGPENDING,
-        Resource::Stack => libc::RLIMIT_STACK,
-    }
 }

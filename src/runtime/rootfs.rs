@@ -208,6 +208,8 @@ fn source(step: &MountStep) -> Result<OwnedFd, Errno> {
                 None => Ok(tree),
             }
         }
+        // The descriptor stays the parent's; a copy of the mount lies here.
+        Source::Detached(tree) => rustix::io::fcntl_dupfd_cloexec(tree, 3),
         Source::Tmpfs { options } => file_system(c"tmpfs", options, step.attributes),
         Source::Proc => file_system(c"proc", &[], step.attributes),
         Source::Sysfs => file_system(c"sysfs", &[], step.attributes),
@@ -339,6 +341,20 @@ fn make_parents(root: BorrowedFd<'_>, target: &Target) -> Result<(), Errno> {
 
 fn beneath(root: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     rustix::fs::openat2(root, path, HANDLE | flags, Mode::empty(), BENEATH)
+}
+
+/// Opens a file of the container's procfs and makes sure that it is one: an image could have put a
+/// link or a directory of its own there (CVE-2019-16884).
+pub(super) fn open_in_proc(
+    root: BorrowedFd<'_>,
+    target: &Target,
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
+    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::openat2(root, target.whole(), flags, Mode::empty(), BENEATH)?;
+    let is_proc = rustix::fs::fstatfs(&file)?.f_type == PROC_SUPER_MAGIC;
+    if is_proc { Ok(file) } else { Err(Errno::NODEV) }
 }
 
 /// Makes a directory below the root, with its parents.

@@ -2,11 +2,13 @@
 
 mod completion;
 mod doctor;
+mod exec;
 mod generate;
 mod hello;
 mod images;
 mod info;
 mod inspect;
+mod isolation;
 mod ps;
 mod pull;
 mod registry;
@@ -73,6 +75,7 @@ macro_rules! group {
 /// Every command, in the order in which help shows them.
 pub(super) const ENTRIES: &[Entry] = &[
     entry!(run, "run"),
+    entry!(exec, "exec"),
     entry!(pull, "pull"),
     entry!(ps, "ps"),
     entry!(rm, "rm"),
@@ -91,6 +94,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 ];
 
 const CONTAINER: &[Entry] = &[
+    entry!(exec, "exec"),
     entry!(inspect, "inspect"),
     entry!(ps, "ls", alias "list", alias "ps"),
     entry!(rm, "rm", alias "remove"),

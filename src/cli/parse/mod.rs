@@ -6,6 +6,7 @@ mod hosts;
 mod limits;
 mod mounts;
 mod security;
+mod sharing;
 mod sizes;
 mod volumes;
 
@@ -15,6 +16,10 @@ pub use limits::ulimit;
 pub use mounts::{MountRequest, mount};
 pub use security::SecurityOption;
 pub use security::security_option;
+pub use sharing::{
+    UserNamespace, device, device_cgroup_rule, ipc, namespace, network, sysctl, umask,
+    user_namespace,
+};
 pub use sizes::size;
 pub use volumes::{tmpfs, volume};
 
