@@ -61,11 +61,15 @@ pub(super) fn mounts(
     privileged: bool,
     shm_size: Option<u64>,
 ) -> Vec<Mount> {
-    let strict = Attributes { no_suid: true, no_dev: true, no_exec: true, read_only: false };
-    let devices = Attributes { no_suid: true, ..Attributes::default() };
+    let strict = Attributes { no_suid: true, no_dev: true, no_exec: true, ..Attributes::default() };
+    let of_dev = Attributes { no_suid: true, ..Attributes::default() };
     let quiet = Attributes { no_suid: true, no_exec: true, ..Attributes::default() };
-    let mount =
-        |target: &str, kind, attributes| Mount { target: PathBuf::from(target), kind, attributes };
+    let mount = |target: &str, kind, attributes| Mount {
+        target: PathBuf::from(target),
+        kind,
+        attributes,
+        recursive_attributes: None,
+    };
     // A procfs shows the processes of the pid namespace that its mounter has power over; of the
     // caller's own namespaces the caller's view is handed on. So it is with sysfs and the network.
     let own = |kind, made, caller: &str| match namespaces[kind] {
@@ -74,12 +78,9 @@ pub(super) fn mounts(
     };
     let mut mounts = vec![
         mount("/proc", own(NsKind::Pid, Kind::Proc, "/proc"), strict),
-        mount("/dev", Kind::Tmpfs { size: Some(64 << 10), mode: 0o755 }, devices),
+        mount("/dev", Kind::Tmpfs { size: Some(64 << 10), mode: 0o755 }, of_dev),
     ];
-    mounts.extend(DEVICES.iter().map(|name| {
-        let node = format!("/dev/{name}");
-        mount(&node, bind(&node), quiet)
-    }));
+    mounts.extend(devices());
     mounts.push(mount("/dev/pts", Kind::Devpts, quiet));
     let shm = shm_size.map(|size| Kind::Tmpfs { size: Some(size), mode: 0o1777 });
     if let Some(shm) = shm {
@@ -92,17 +93,26 @@ pub(super) fn mounts(
     mounts
 }
 
+/// The device nodes that every container has.
+pub(super) fn devices() -> impl Iterator<Item = Mount> {
+    DEVICES.iter().map(|name| {
+        let target = PathBuf::from(format!("/dev/{name}"));
+        Mount {
+            kind: Kind::Bind {
+                source: target.clone(),
+                recursive: false,
+                propagation: Propagation::Private,
+            },
+            target,
+            attributes: Attributes { no_suid: true, no_exec: true, ..Attributes::default() },
+            recursive_attributes: None,
+        }
+    })
+}
+
 /// A tree of the host with all that is mounted in it.
 fn tree(source: &str) -> Kind {
     Kind::Bind { source: PathBuf::from(source), recursive: true, propagation: Propagation::Private }
-}
-
-pub(super) fn bind(source: &str) -> Kind {
-    Kind::Bind {
-        source: PathBuf::from(source),
-        recursive: false,
-        propagation: Propagation::Private,
-    }
 }
 
 /// Whether a mount may lie there: what reads procfs must not be fooled (CVE-2019-16884). The short

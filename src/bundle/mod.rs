@@ -4,9 +4,11 @@
 //! + `Circumstances` (id, files, root) → `specify` → `ContainerSpec`, `EtcFiles`.
 
 pub mod capabilities;
+mod config;
 mod defaults;
 mod error;
 mod files;
+mod mount_options;
 mod namespace;
 mod request;
 pub mod signal;
@@ -15,8 +17,10 @@ mod specify;
 mod text;
 mod user;
 
+pub use config::{Config, ConfigError, read_config, read_process_json};
 pub use error::Error;
 pub use files::{EtcFiles, HostFiles};
+pub use mount_options::WORDS as MOUNT_OPTIONS;
 pub use namespace::{Joined, Namespace, Namespaces, NsKind};
 pub use request::{
     BindRequest, DeviceRequest, HostAddress, Request, Resource, SeccompChoice, SecurityOptions,

@@ -231,6 +231,11 @@ impl Resource {
         Self::TABLE.iter().find(|row| row.1 == name).map(|row| row.0)
     }
 
+    /// The resource that the runtime specification calls `name`.
+    pub fn from_spec_name(name: &str) -> Option<Self> {
+        Self::TABLE.iter().find(|row| row.2 == name).map(|row| row.0)
+    }
+
     /// The name that docker's `--ulimit` uses.
     pub fn docker_name(self) -> &'static str {
         Self::TABLE.iter().find(|row| row.0 == self).map_or("", |row| row.1)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capabilities::{Capabilities, CapabilitySet};
 use super::{Error, Joined, Namespace, Namespaces, NsKind, SeccompChoice, Ulimit, User, defaults};
-use crate::mount::{Mount, RootMount};
+use crate::mount::{Mount, Propagation, RootMount};
 
 /// How to create a container; the runtime specification's `config.json` as a value.
 ///
@@ -20,6 +20,8 @@ pub struct ContainerSpec {
     pub root: RootMount,
     /// Whether the root is read-only (the mounts below it need not be).
     pub root_read_only: bool,
+    /// How mounts below the root pass, to it and from it; privately where nothing is said.
+    pub root_propagation: Option<Propagation>,
     /// Which namespaces are new, the caller's, or another container's.
     pub namespaces: Namespaces,
     /// The image's volumes that nothing is mounted on: made where they are missing, and writable
@@ -161,6 +163,7 @@ impl ContainerSpec {
             spec: Self {
                 root,
                 root_read_only: false,
+                root_propagation: None,
                 volumes: Vec::new(),
                 mounts: defaults::mounts(&namespaces, false, Some(defaults::SHM_SIZE)),
                 namespaces,

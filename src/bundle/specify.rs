@@ -223,6 +223,7 @@ fn mounts(request: &Request, cx: &Circumstances<'_>) -> Result<Vec<Mount>, Error
             propagation: Propagation::Private,
         },
         attributes: Attributes { read_only, ..Attributes::default() },
+        recursive_attributes: None,
     };
     if request.privileged {
         mounts.extend(cx.devices.iter().map(|device| node(device, device, false)));
@@ -241,6 +242,7 @@ fn mounts(request: &Request, cx: &Circumstances<'_>) -> Result<Vec<Mount>, Error
             target: PathBuf::from(target),
             kind: Kind::Tmpfs { size: None, mode: 0o1777 },
             attributes,
+            recursive_attributes: None,
         }));
     }
     let asked = asked_mounts(request)?;
@@ -259,6 +261,7 @@ fn asked_mounts(request: &Request) -> Result<Vec<Mount>, Error> {
             propagation: bind.propagation,
         },
         attributes: Attributes { read_only: bind.read_only, ..Attributes::default() },
+        recursive_attributes: None,
     });
     let tmpfs = request.tmpfs.iter().map(|tmpfs| Mount {
         target: tmpfs.target.clone(),
@@ -268,7 +271,9 @@ fn asked_mounts(request: &Request) -> Result<Vec<Mount>, Error> {
             no_suid: !tmpfs.suid,
             no_dev: !tmpfs.dev,
             no_exec: !tmpfs.exec,
+            ..Attributes::default()
         },
+        recursive_attributes: None,
     });
     let mut asked: Vec<Mount> = binds.chain(tmpfs).collect();
     let mut seen = HashSet::new();

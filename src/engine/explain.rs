@@ -1,5 +1,6 @@
 //! A planned container in words, and as the OCI runtime's `config.json`.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
@@ -158,8 +159,8 @@ fn namespaces(namespaces: &Namespaces) -> Vec<Value> {
 }
 
 /// Type, source and options of a mount, as mount(8) spells them.
-fn parts(mount: &Mount) -> (&'static str, String, Vec<String>) {
-    let Attributes { read_only, no_suid, no_dev, no_exec } = mount.attributes;
+fn parts(mount: &Mount) -> (Cow<'static, str>, String, Vec<String>) {
+    let Attributes { read_only, no_suid, no_dev, no_exec, .. } = mount.attributes;
     let mut options: Vec<String> =
         [(read_only, "ro"), (no_suid, "nosuid"), (no_dev, "nodev"), (no_exec, "noexec")]
             .iter()
@@ -172,6 +173,8 @@ fn parts(mount: &Mount) -> (&'static str, String, Vec<String>) {
             options.push(match propagation {
                 Propagation::Private => "rprivate".to_owned(),
                 Propagation::Slave => "rslave".to_owned(),
+                Propagation::Shared => "rshared".to_owned(),
+                Propagation::Unbindable => "runbindable".to_owned(),
             });
             ("bind", source.display().to_string())
         }
@@ -188,15 +191,20 @@ fn parts(mount: &Mount) -> (&'static str, String, Vec<String>) {
         }
         Kind::Mqueue => ("mqueue", "mqueue".to_owned()),
         Kind::Cgroup => ("cgroup", "cgroup".to_owned()),
+        Kind::FileSystem { name, source, options: own, .. } => {
+            options.extend(own.iter().cloned());
+            let source = source.clone().unwrap_or_else(|| name.clone());
+            return (Cow::Owned(name.clone()), source, options);
+        }
         Kind::Detached(_) => ("bind", "(another container's)".to_owned()),
     };
-    (kind, source, options)
+    (Cow::Borrowed(kind), source, options)
 }
 
 fn mount_text(mount: &Mount) -> String {
     let (kind, source, options) = parts(mount);
     let target = mount.target.display();
-    match kind {
+    match kind.as_ref() {
         "bind" => format!("{target} bind {source} ({})", options.join(",")),
         kind => format!("{target} {kind} ({})", options.join(",")),
     }

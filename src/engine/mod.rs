@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod hello;
 pub mod images;
 pub mod info;
+pub mod oci;
 pub mod probe;
 pub mod pull;
 

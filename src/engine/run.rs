@@ -297,6 +297,7 @@ impl Engine {
             volatile: request.remove,
             attachment: Attachment::default(),
             gate: None,
+            no_pivot: false,
             state: &state,
         };
         let starting = runtime::start(&launch)?;

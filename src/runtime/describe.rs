@@ -128,6 +128,7 @@ fn mount(mount: &Mount) -> String {
         Kind::Devpts => format!("mount devpts on {target}"),
         Kind::Mqueue => format!("mount mqueue on {target}"),
         Kind::Cgroup => format!("mount cgroup2 on {target}"),
+        Kind::FileSystem { name, .. } => format!("mount {name} on {target}"),
         Kind::Detached(_) => format!("mount another container's {target}"),
     }
 }

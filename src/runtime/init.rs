@@ -88,13 +88,20 @@ fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
     if plan.seal_root {
         rootfs::seal_root(root.as_fd()).at(Stage::ReadOnly)?;
     }
+    if let Some(propagation) = plan.propagation {
+        rootfs::propagate(root.as_fd(), propagation).at(Stage::Propagation)?;
+    }
     let mut states = ToldStates::default();
     if let Some(meeting) = ends.meeting.take() {
         hooks::meet(&meeting, &mut states).at(Stage::Meeting)?;
     }
     let created = &plan.hooks.create_container;
     hooks::run_plans(created, &states.creating, Stage::CreateContainerHook)?;
-    rootfs::pivot(root.as_fd()).at(Stage::Pivot)?; // host paths end here
+    // Host paths end here.
+    match plan.no_pivot {
+        true => rootfs::move_over(root.as_fd()).at(Stage::Pivot)?,
+        false => rootfs::pivot(root.as_fd()).at(Stage::Pivot)?,
+    }
     drop(root);
     set_names(plan).at(Stage::Hostname)?;
     if plan.loopback {

@@ -36,6 +36,9 @@ pub struct Launch<'a> {
     /// A listening socket: everything is done but the start of the program, which waits until
     /// somebody connects (`open_gate`).
     pub gate: Option<&'a OwnedFd>,
+    /// Whether the root is moved over `/` and changed to, for hosts whose own root is an initramfs,
+    /// which pivot_root(2) refuses.
+    pub no_pivot: bool,
     /// What the hooks are told.
     pub state: &'a HookState,
 }
@@ -108,7 +111,8 @@ struct ParentEnds {
 /// until `Starting::finish`.
 pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
     let spec = launch.spec;
-    let plan = Plan::new(spec, launch.ids, launch.profile, launch.volatile)?;
+    let mut plan = Plan::new(spec, launch.ids, launch.profile, launch.volatile)?;
+    plan.no_pivot = launch.no_pivot;
     let (mut parent, mut streams) = ends(&spec.process, &launch.attachment)?;
     streams.gate = launch.gate.map(duplicate).transpose()?;
     let mut meeting = None;

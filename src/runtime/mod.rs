@@ -14,6 +14,7 @@
 pub mod capabilities;
 pub mod seccomp;
 
+mod copy_up;
 mod describe;
 mod detach;
 mod error;

@@ -23,6 +23,8 @@ pub(super) struct Plan {
     pub(super) masked: Vec<Target>,
     pub(super) read_only: Vec<Target>,
     pub(super) seal_root: bool,
+    pub(super) propagation: Option<Propagation>,
+    pub(super) no_pivot: bool,
     /// How a masked file is covered.
     pub(super) null: MountStep,
     pub(super) hostname: Option<Vec<u8>>,
@@ -55,11 +57,15 @@ pub(super) struct MountStep {
     pub(super) target: Target,
     pub(super) source: Source,
     pub(super) attributes: Attributes,
+    pub(super) recursive_attributes: Option<Attributes>,
     /// Whether a missing target is made.
     pub(super) create: bool,
     /// Whether the container can do without: no cgroup directory, a kernel without mqueue.
     pub(super) optional: bool,
 }
+
+/// A file system's own option: a key with its value, or alone.
+pub(super) type MountOption = (CString, Option<CString>);
 
 /// Where a mount comes from.
 #[derive(Debug)]
@@ -72,15 +78,20 @@ pub(super) enum Source {
         device: Option<u64>,
     },
     Tmpfs {
-        options: Vec<(CString, CString)>,
+        options: Vec<MountOption>,
     },
     Proc,
     Sysfs,
     Devpts {
-        options: Vec<(CString, CString)>,
+        options: Vec<MountOption>,
     },
     Mqueue,
     Cgroup,
+    FileSystem {
+        name: CString,
+        options: Vec<MountOption>,
+        copy_up: bool,
+    },
     Detached(Detached),
 }
 
@@ -108,6 +119,8 @@ impl Plan {
             masked: targets(&spec.masked_paths)?,
             read_only: targets(&spec.read_only_paths)?,
             seal_root: spec.root_read_only,
+            propagation: spec.root_propagation,
+            no_pivot: false,
             null: mount_step(&null_device(), ids)?,
             hostname: spec.hostname.clone().map(String::into_bytes),
             domainname: spec.domainname.clone().map(String::into_bytes),
@@ -164,6 +177,7 @@ fn null_device() -> Mount {
             propagation: Propagation::Private,
         },
         attributes: Attributes::default(),
+        recursive_attributes: None,
     }
 }
 
@@ -194,6 +208,24 @@ fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {
         }
         Kind::Mqueue => Source::Mqueue,
         Kind::Cgroup => Source::Cgroup,
+        Kind::FileSystem { name, source, options, copy_up } => {
+            let mut pairs = Vec::new();
+            if let Some(source) = source {
+                pairs.push((CString::new("source")?, Some(CString::new(source.as_str())?)));
+            }
+            for text in options {
+                let (key, value) = match text.split_once('=') {
+                    Some((key, value)) => (key, Some(CString::new(value)?)),
+                    None => (text.as_str(), None),
+                };
+                pairs.push((CString::new(key)?, value));
+            }
+            Source::FileSystem {
+                name: CString::new(name.as_str())?,
+                options: pairs,
+                copy_up: *copy_up,
+            }
+        }
         Kind::Detached(tree) => Source::Detached(tree.clone()),
     };
     let optional = matches!(mount.kind, Kind::Cgroup | Kind::Mqueue);
@@ -201,6 +233,7 @@ fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {
         target: Target::new(&mount.target)?,
         source,
         attributes: mount.attributes,
+        recursive_attributes: mount.recursive_attributes,
         create: !matches!(mount.kind, Kind::Cgroup),
         optional,
     })
@@ -208,8 +241,8 @@ fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {
 
 const TTY: u32 = 5;
 
-fn option(key: &str, value: &str) -> Result<(CString, CString), NulError> {
-    Ok((CString::new(key)?, CString::new(value)?))
+fn option(key: &str, value: &str) -> Result<MountOption, NulError> {
+    Ok((CString::new(key)?, Some(CString::new(value)?)))
 }
 
 /// The numbers of the nodes that every container gets (Documentation/admin-guide/devices.txt).

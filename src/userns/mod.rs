@@ -19,5 +19,5 @@ pub use enter::{ChildMaps, ParentMaps, enter_in_place, prepare};
 pub use error::Error;
 pub use facts::{Facts, Helpers, HelpersMissing, SubordinateRange, gather};
 pub use joined::{maps_of, request_of};
-pub use maps::{Extent, IdMaps, InvalidRequest, Mode, Request, choose};
+pub use maps::{Extent, IdMaps, InvalidRequest, Mode, Request, choose, given};
 pub use refusal::{Refusal, explain_refusal};

@@ -15,6 +15,7 @@ mod registry;
 mod rm;
 mod rmi;
 mod run;
+mod runtime;
 mod tag;
 mod version;
 
@@ -89,6 +90,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(completion, "completion"),
     group!("container", CONTAINER),
     group!("image", IMAGE),
+    entry!(runtime, "runtime"),
     entry!(hello, "hello", hidden true),
     entry!(generate, "generate", hidden true),
 ];
