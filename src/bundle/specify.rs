@@ -61,6 +61,8 @@ pub fn specify(
         spec.namespaces = cx.namespaces;
         spec.root_read_only = request.read_only;
         spec.sysctls.clone_from(&request.sysctls);
+        // Root of a user namespace sets this one by its own call only (setdomainname(2)).
+        spec.domainname = spec.sysctls.remove("kernel.domainname");
         spec.seccomp = match &request.security.seccomp {
             SeccompChoice::Default if request.privileged => SeccompChoice::Unconfined,
             choice => choice.clone(),
@@ -126,10 +128,13 @@ fn check_sysctls(request: &Request, namespaces: &Namespaces) -> Result<(), Error
             (NsKind::Network, "it takes a network that is not the host's (--network none)")
         } else if name.starts_with("fs.mqueue.") || kernel.is_some_and(|it| OF_IPC.contains(&it)) {
             (NsKind::Ipc, "it takes an ipc namespace that is not the host's (--ipc private)")
-        } else if matches!(kernel, Some("hostname" | "domainname")) {
+        } else if kernel == Some("domainname") {
             (NsKind::Uts, "it takes a uts namespace that is not the host's (--uts private)")
         } else {
-            return foreign("it is the whole machine's");
+            return foreign(match kernel {
+                Some("hostname") => "--hostname sets it",
+                _ => "it is the whole machine's",
+            });
         };
         if !namespaces.is_private(kind) {
             return foreign(why);

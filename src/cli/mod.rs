@@ -98,7 +98,11 @@ fn dispatch(
         Err(error) => return report.clap(&error),
     };
     let Action::Run { run, .. } = entry.action else { return ExitCode::SUCCESS };
-    let done = Context::new(environment, globals).and_then(|mut cx| {
+    let context = match entry.name {
+        "runtime" => Ok(Context::bare(environment, globals)),
+        _ => Context::new(environment, globals),
+    };
+    let done = context.and_then(|mut cx| {
         let done = run(&matches, &mut cx);
         // What was printed before a failure stays printed.
         cx.out.flush().and(done)

@@ -71,7 +71,11 @@ impl Engine {
             seccomp: &seccomp,
             profile: profile.as_ref(),
             // As docker does it: the program does not end with the command that started it.
-            attachment: Attachment { detached: true, ..Attachment::default() },
+            attachment: Attachment {
+                detached: true,
+                silent: request.detach,
+                ..Attachment::default()
+            },
             state: &state,
         })?;
         let running = starting.finish()?;

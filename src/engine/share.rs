@@ -123,6 +123,10 @@ impl Engine {
         if !process.is_running() {
             return Err(stopped());
         }
+        if record.config.init {
+            let (pid, pidfd) = program_below(pid).ok_or_else(stopped)?;
+            return Ok(Held { record, pid, pidfd });
+        }
         Ok(Held { record, pid, pidfd })
     }
 
@@ -135,6 +139,20 @@ impl Engine {
         }
         Ok(self.containers.directory(&record))
     }
+}
+
+/// The program below `--init`. The way in leads through it: pid 1 is coracle itself, into which
+/// nobody may look, not even the container's owner (its memory is the caller's user namespace's).
+fn program_below(init: Pid) -> Option<(Pid, std::os::fd::OwnedFd)> {
+    let init = init.as_raw_nonzero();
+    let children = std::fs::read_to_string(format!("/proc/{init}/task/{init}/children")).ok()?;
+    // The first is the oldest; what was orphaned comes behind it (proc_pid_task(5)).
+    let pid = Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)?;
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    // Asked after the descriptor was opened: a pid of another would have another parent.
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse::<i32>().ok()?;
+    (parent == init.get()).then_some((pid, pidfd))
 }
 
 impl Held {

@@ -50,9 +50,7 @@ fn join_steps(plan: &ProgramPlan, streams: &mut Streams) -> Result<Infallible, F
     sys::process::reset_signals();
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::IdMap)?;
     program::set_oom_score(plan.oom_score_adj.as_deref()).at(Stage::OomScore)?;
-    if streams.dies_with_parent {
-        program::die_with_parent().at(Stage::IdMap)?;
-    }
+    program::die_with_parent().at(Stage::IdMap)?;
     become_root(&plan.identity).at(Stage::IdMap)?;
     // setns(2) into a mount namespace put this process at its root.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -73,9 +71,7 @@ fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
     program::set_oom_score(plan.program.oom_score_adj.as_deref()).at(Stage::OomScore)?;
     // From here to exec nothing may look into this process or its descriptors (CVE-2016-9962).
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::IdMap)?;
-    if ends.streams.dies_with_parent {
-        program::die_with_parent().at(Stage::IdMap)?;
-    }
+    program::die_with_parent().at(Stage::IdMap)?;
     become_root(&plan.program.identity).at(Stage::IdMap)?;
     rustix::process::umask(Mode::from_raw_mode(0o022)); // what is made below is not the caller's
     rootfs::make_slave().at(Stage::Propagation)?; // or unmounts reach the host

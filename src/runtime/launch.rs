@@ -51,6 +51,8 @@ pub struct Attachment<'a> {
     /// Whether it has the caller's stdin, stdout and stderr as they are. Else what is a terminal of
     /// the caller's is relayed: who holds it could type into the caller's shell (CVE-2017-5226).
     pub inherit: bool,
+    /// Whether it reads nothing and what it writes is lost: nobody waits for it.
+    pub silent: bool,
     /// Where the master of its terminal is sent (runc's `--console-socket`); to the caller itself
     /// where there is none.
     pub console: Option<&'a OwnedFd>,
@@ -195,6 +197,8 @@ fn ends(process: &Process, attachment: &Attachment<'_>) -> Result<(ParentEnds, S
     };
     let (stdio, flows) = if process.terminal || attachment.inherit {
         ([None, None, None], Vec::new())
+    } else if attachment.silent {
+        (silence()?, Vec::new())
     } else {
         stdio(process.interactive)?
     };
@@ -275,6 +279,15 @@ pub fn open_gate(gate: OwnedFd, spec: &ContainerSpec) -> Result<(), Error> {
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
     rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Error::Pipe)
+}
+
+fn silence() -> Result<[Option<OwnedFd>; 3], Error> {
+    let null = |flags: OFlags| {
+        rustix::fs::open(c"/dev/null", flags | OFlags::CLOEXEC, Mode::empty())
+            .map(Some)
+            .map_err(Error::Pipe)
+    };
+    Ok([null(OFlags::RDONLY)?, null(OFlags::WRONLY)?, null(OFlags::WRONLY)?])
 }
 
 /// stdin, stdout and stderr of a container without a terminal.

@@ -228,7 +228,9 @@ fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {
         }
         Kind::Detached(tree) => Source::Detached(tree.clone()),
     };
-    let optional = matches!(mount.kind, Kind::Cgroup | Kind::Mqueue);
+    // A host may have no message queues mounted, to share.
+    let optional = matches!(mount.kind, Kind::Cgroup | Kind::Mqueue)
+        || mount.target == Path::new("/dev/mqueue");
     Ok(MountStep {
         target: Target::new(&mount.target)?,
         source,

@@ -132,12 +132,18 @@ impl ProgramPlan {
         rustix::process::setsid().at(Stage::Stdio)?;
         set_stdio(&mut streams.stdio, terminal.as_ref()).at(Stage::Stdio)?;
         drop(terminal);
-        confine(self, streams.dies_with_parent)?;
+        confine(self)?;
         // The process stands in `/`, so the path without its first slash is the same.
         rustix::process::chdir(self.cwd.whole()).at(Stage::ChangeDirectory)?;
         rustix::process::umask(self.umask);
         sys::process::close_on_exec_from(3 + streams.preserved).at(Stage::Stdio)?;
+        if !streams.dies_with_parent {
+            // Up to here a killed parent leaves nothing behind that nobody has written down.
+            rustix::process::set_parent_process_death_signal(None).at(Stage::Stdio)?;
+        }
         if let Some(gate) = streams.gate.take() {
+            // What cannot be executed is told to who creates it, as runc does.
+            look_up(&self.exec)?;
             // From here on failures are told to who starts it.
             streams.report = Some(wait_for_start(&gate, streams.report.take()).at(Stage::Gate)?);
         }
@@ -225,7 +231,7 @@ fn set_stdio(stdio: &mut [Option<OwnedFd>; 3], terminal: Option<&OwnedFd>) -> Re
 }
 
 /// Filter, ids and capabilities, in the order in which each step still may do its work.
-fn confine(plan: &ProgramPlan, dies_with_parent: bool) -> Result<(), Failure> {
+fn confine(plan: &ProgramPlan) -> Result<(), Failure> {
     capabilities::limit_bounding_set(plan.capabilities.bounding).at(Stage::Capabilities)?;
     if plan.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at(Stage::Seccomp)?;
@@ -238,9 +244,7 @@ fn confine(plan: &ProgramPlan, dies_with_parent: bool) -> Result<(), Failure> {
     assume(&plan.identity).at(Stage::Identity)?;
     capabilities::assume(plan.capabilities).at(Stage::Capabilities)?;
     // Changing ids cleared it (prctl(2), PR_SET_PDEATHSIG) and made the process dumpable.
-    if dies_with_parent {
-        die_with_parent().at(Stage::Identity)?;
-    }
+    die_with_parent().at(Stage::Identity)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Identity)?;
     match &plan.seccomp {
         Some(program) if plan.no_new_privileges => seccomp::load(program).at(Stage::Seccomp),
@@ -281,6 +285,23 @@ fn start_below_init(streams: &mut Streams) -> Result<(), Failure> {
             super::reaper::reap_until(child.pid)
         }
     }
+}
+
+/// Whether `exec` would find something that may be executed; nothing is executed yet.
+fn look_up(exec: &Exec) -> Result<(), Failure> {
+    let mut worst = ExecFailure::NotFound;
+    let mut why = Errno::NOENT;
+    for candidate in &exec.candidates {
+        let access = rustix::fs::Access::EXEC_OK;
+        let flags = rustix::fs::AtFlags::EACCESS;
+        match rustix::fs::accessat(rustix::fs::CWD, candidate, access, flags) {
+            Ok(()) if !is_directory(candidate) => return Ok(()),
+            Ok(()) => (worst, why) = (ExecFailure::Directory, Errno::ACCESS),
+            Err(Errno::NOENT | Errno::NOTDIR) => {}
+            Err(errno) => (worst, why) = (ExecFailure::Refused, errno),
+        }
+    }
+    Err(Failure { stage: Stage::Exec, item: worst as u16, errno: why })
 }
 
 /// Tries each candidate as execvp(3) does; a file that may not be executed is remembered.

@@ -136,8 +136,8 @@ pub(super) fn mount(root: BorrowedFd<'_>, step: &MountStep, item: usize) -> Resu
             Source::Sysfs => tree_of_host(c"/sys"),
             _ => Err(Errno::PERM),
         },
-        // A kernel without this file system.
-        Err(Errno::NODEV) if step.optional => return Ok(()),
+        // A kernel without this file system, a host that does not have it mounted.
+        Err(Errno::NODEV | Errno::NOENT) if step.optional => return Ok(()),
         other => other,
     };
     let source = source.at_item(Stage::Mount, item)?;

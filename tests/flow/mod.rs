@@ -1,12 +1,16 @@
 //! From pull to exit, as a user types it.
 
 mod archives;
+mod background;
 mod commands;
 mod crash;
+mod exec;
 mod explain;
 mod files;
 mod hello;
 mod isolation;
+mod namespaces;
+mod oci;
 mod podman;
 mod process;
 mod pull;

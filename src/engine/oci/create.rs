@@ -121,6 +121,7 @@ impl Runtime {
             attachment: Attachment {
                 detached: create.detach,
                 inherit: true,
+                silent: false,
                 console: console.as_ref(),
                 preserved: create.preserve_fds,
             },

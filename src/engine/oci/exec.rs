@@ -60,6 +60,7 @@ impl Runtime {
             attachment: Attachment {
                 detached: true,
                 inherit: true,
+                silent: false,
                 console: console.as_ref(),
                 preserved: exec.preserve_fds,
             },

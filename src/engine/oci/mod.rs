@@ -2,7 +2,8 @@
 //! (runtime-spec, runtime.md).
 //!
 //! ```text
-//! ROOT/ID/            0700; flock'ed on itself while a command works on the container
+//! ROOT/ID/            0700
+//!     lock            locked while a command works on the container
 //!     state.json      bundle, pid, start time, replaced by rename
 //!     gate            the socket behind which the program waits: there until `start` connected
 //! ```

@@ -64,15 +64,7 @@ impl fmt::Display for Status {
 pub(super) struct Entry {
     pub(super) id: String,
     pub(super) path: PathBuf,
-    lock: OwnedFd,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        // Closing is not enough: a program that waits for its start holds a copy of the descriptor,
-        // and the lock belongs to both (flock(2)).
-        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
-    }
+    _lock: OwnedFd,
 }
 
 /// A container's first process, held: its pid is no other's while this lives.
@@ -107,17 +99,20 @@ impl Runtime {
     /// Waits for other commands on the container to end, and keeps them out.
     pub(super) fn lock(&self, id: &str) -> Result<Entry, Error> {
         let path = self.place(id)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = match rustix::fs::open(&path, flags, Mode::empty()) {
+        let file = path.join("lock");
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
+        let lock = match rustix::fs::open(&file, flags, Mode::from_raw_mode(0o600)) {
             Err(Errno::NOENT) => return Err(Error::Missing(id.to_owned())),
-            other => other.tried("open", &path)?,
+            other => other.tried("open", &file)?,
         };
-        rustix::fs::flock(&directory, FlockOperation::LockExclusive).tried("lock", &path)?;
+        // A process's own (fcntl_locking(2)), not the descriptor's: a program that waits for its
+        // start has a copy of the descriptor and would hold a lock of flock(2) for ever.
+        rustix::fs::fcntl_lock(&lock, FlockOperation::LockExclusive).tried("lock", &file)?;
         // It may have been deleted while this waited.
         if !path.exists() {
             return Err(Error::Missing(id.to_owned()));
         }
-        Ok(Entry { id: id.to_owned(), path, lock: directory })
+        Ok(Entry { id: id.to_owned(), path, _lock: lock })
     }
 
     /// The state of a container, and what it is now.
