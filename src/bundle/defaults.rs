@@ -14,8 +14,9 @@ pub(super) const SHM_SIZE: u64 = 64 << 20;
 /// The device nodes of the runtime specification (runtime-spec, config-linux.md, "Default Devices").
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
-/// Paths that tell of the host or let it be changed.
-const MASKED: [&str; 12] = [
+/// Paths that tell of the host or let it be changed: docker's, and what podman hides besides, the
+/// host's disks and SELinux.
+const MASKED: [&str; 14] = [
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -26,7 +27,9 @@ const MASKED: [&str; 12] = [
     "/proc/timer_stats",
     "/proc/sched_debug",
     "/proc/scsi",
+    "/sys/dev/block",
     "/sys/firmware",
+    "/sys/fs/selinux",
     "/sys/devices/virtual/powercap",
 ];
 
@@ -58,13 +61,12 @@ pub(super) fn links() -> Vec<(PathBuf, &'static str)> {
 /// /proc, /dev and /sys, in the order in which they are mounted.
 pub(super) fn mounts(network: Network, privileged: bool, shm_size: u64) -> Vec<Mount> {
     let strict = Attributes { no_suid: true, no_dev: true, no_exec: true, read_only: false };
-    let devices = Attributes { no_suid: true, ..Attributes::default() };
     let quiet = Attributes { no_suid: true, no_exec: true, ..Attributes::default() };
     let mount =
         |target: &str, kind, attributes| Mount { target: PathBuf::from(target), kind, attributes };
     let mut mounts = vec![
         mount("/proc", Kind::Proc, strict),
-        mount("/dev", Kind::Tmpfs { size: Some(64 << 10), mode: 0o755 }, devices),
+        mount("/dev", Kind::Tmpfs { size: Some(64 << 10), mode: 0o755 }, quiet),
     ];
     mounts.extend(DEVICES.iter().map(|name| {
         let node = format!("/dev/{name}");

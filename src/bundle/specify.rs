@@ -161,17 +161,21 @@ fn mounts(request: &Request, directory: &Path, devices: &[PathBuf]) -> Result<Ve
     let shm_size = request.shm_size.unwrap_or(defaults::SHM_SIZE);
     let mut mounts = defaults::mounts(request.network, request.privileged, shm_size);
     if request.privileged {
-        mounts.extend(devices.iter().filter_map(|node| {
+        // The nodes that every container has keep the stricter flags that they have there.
+        let known = |node: &Path| mounts.iter().any(|mount| mount.target == node);
+        let more = devices.iter().filter(|node| !known(node)).filter_map(|node| {
             let kind = defaults::bind(node.to_str()?);
             Some(Mount { target: node.clone(), kind, attributes: Attributes::default() })
-        }));
+        });
+        let more: Vec<Mount> = more.collect();
+        mounts.extend(more);
     }
     for name in ["resolv.conf", "hostname", "hosts"] {
         let source = directory.join(name);
         mounts.push(Mount {
             target: Path::new("/etc").join(name),
             kind: Kind::Bind { source, recursive: false, propagation: Propagation::Private },
-            attributes: Attributes::default(),
+            attributes: Attributes { no_suid: true, no_dev: true, no_exec: true, read_only: false },
         });
     }
     let asked = asked_mounts(request)?;

@@ -7,7 +7,7 @@ mod explain;
 mod files;
 mod hello;
 mod isolation;
-mod podman;
+pub mod podman;
 mod process;
 mod pull;
 mod terminal;

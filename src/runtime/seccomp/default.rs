@@ -2,8 +2,9 @@
 //! this project refuses besides.
 //!
 //! Tighter than docker: `AF_ALG` sockets (CVE-2026-31431), typing into a terminal by `TIOCSTI` and
-//! `TIOCLINUX` (CVE-2017-5226, CVE-2023-28100), and `socketcall(2)`, behind which a 32-bit program
-//! could make a socket of any family unseen.
+//! `TIOCLINUX` (CVE-2017-5226, CVE-2023-28100), `socketcall(2)`, behind which a 32-bit program could
+//! make a socket of any family unseen, and what podman refuses besides: `vmsplice(2)`, which maps
+//! pages of a process into pipes, and `io_pgetevents(2)`, for which programs have a fallback.
 
 use std::borrow::Cow;
 
@@ -35,7 +36,7 @@ const ALLOWED: &str = "
     getppid getpriority getrandom getresgid getresgid32 getresuid getresuid32 getrlimit
     getrusage getsid getsockname getsockopt gettid gettimeofday getuid getuid32 getxattr
     getxattrat inotify_add_watch inotify_init inotify_init1 inotify_rm_watch io_cancel
-    io_destroy io_getevents io_pgetevents io_pgetevents_time64 io_setup io_submit ioprio_get
+    io_destroy io_getevents io_setup io_submit ioprio_get
     ioprio_set ipc kill landlock_add_rule landlock_create_ruleset landlock_restrict_self lchown
     lchown32 lgetxattr link linkat listen listmount listxattr listxattrat llistxattr
     lremovexattr lseek lsetxattr lstat lstat64 madvise map_shadow_stack membarrier memfd_create
@@ -63,7 +64,7 @@ const ALLOWED: &str = "
     timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 timer_settime
     timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime
     timerfd_settime64 times tkill truncate truncate64 ugetrlimit umask uname unlink unlinkat
-    utime utimensat utimensat_time64 utimes vfork vmsplice wait4 waitid waitpid write writev
+    utime utimensat utimensat_time64 utimes vfork wait4 waitid waitpid write writev
 ";
 
 /// Calls that take a capability.
@@ -127,6 +128,10 @@ impl Profile {
         });
         // Its flags lie in memory, where a filter cannot look; a C library falls back to clone.
         rules.push(Rule { without: admin, action: ENOSYS, ..allow("clone3", Vec::new()) });
+        rules.push(Rule {
+            action: ENOSYS,
+            ..allow("io_pgetevents io_pgetevents_time64 vmsplice", Vec::new())
+        });
         rules.push(allow(ALLOWED, Vec::new()));
         Self { default: EPERM, rules, flags: 0, compat: true }
     }
