@@ -61,6 +61,23 @@ pub enum Error {
         /// The name that was to be added.
         host: String,
     },
+    /// A label for a security module that the host has not.
+    #[error("--security-opt {option}: {module} is not active on this host")]
+    NoSecurityModule {
+        /// As typed.
+        option: String,
+        /// Which module.
+        module: &'static str,
+    },
+    /// A label for the container's files.
+    #[error(
+        "--security-opt label=filetype:{kind}: the files of an image keep the labels that the store \
+         gave them, since the layers are shared between containers"
+    )]
+    FileLabel {
+        /// The type.
+        kind: String,
+    },
     /// A stop signal that is none.
     #[error("invalid stop signal {signal:?} in the image's configuration")]
     InvalidStopSignal {
@@ -79,6 +96,9 @@ impl Diagnose for Error {
             Self::UnknownCapability { nearest: Some(nearest), .. } => {
                 Some(Hint::new(format!("did you mean {nearest}?")))
             }
+            Self::NoSecurityModule { .. } => Some(Hint::new(
+                "leave the option out: where the module is not active it confines nothing",
+            )),
             Self::NoCommand => Some(Hint::new("name one: coracle run IMAGE COMMAND")),
             Self::UnknownUser { .. }
             | Self::UnknownGroup { .. }
@@ -88,6 +108,7 @@ impl Diagnose for Error {
             | Self::MountInProc { .. }
             | Self::UnknownCapability { nearest: None, .. }
             | Self::NoGateway { .. }
+            | Self::FileLabel { .. }
             | Self::InvalidStopSignal { .. } => None,
         }
     }

@@ -7,6 +7,7 @@ pub mod capabilities;
 mod defaults;
 mod error;
 mod files;
+mod labels;
 mod request;
 pub mod signal;
 mod spec;
@@ -15,6 +16,7 @@ mod user;
 
 pub use error::Error;
 pub use files::{EtcFiles, HostFiles};
+pub use labels::{LabelRequest, Labels, SecurityModules};
 pub use request::{
     BindRequest, HostAddress, Network, Request, Resource, SeccompChoice, SecurityOptions,
     TmpfsRequest, Ulimit,

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use super::LabelRequest;
 use crate::mount::Propagation;
 
 /// The flags of `run` that shape a container, in neutral types.
@@ -212,6 +213,8 @@ pub struct SecurityOptions {
     pub unmask: Vec<PathBuf>,
     /// `unmask=ALL` or `systempaths=unconfined`
     pub unmask_all: bool,
+    /// `apparmor=`, `label=`
+    pub labels: LabelRequest,
 }
 
 /// Which filter of system calls.

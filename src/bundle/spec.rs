@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::capabilities::CapabilitySet;
-use super::{Network, SeccompChoice, Ulimit, User};
+use super::{Labels, Network, SeccompChoice, Ulimit, User};
 use crate::mount::{Mount, RootMount};
 
 /// How to create a container; the runtime specification's `config.json` as a value.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // each a property of its own
 pub struct ContainerSpec {
     /// The root file system.
     pub root: RootMount,
@@ -38,6 +39,11 @@ pub struct ContainerSpec {
     pub no_new_privileges: bool,
     /// Which filter of system calls.
     pub seccomp: SeccompChoice,
+    /// What AppArmor and SELinux execute the program under.
+    pub security_labels: Labels,
+    /// Whether abstract sockets of the network namespace's other processes are out of reach, where
+    /// the kernel can do that: for a container in the host's network.
+    pub own_sockets: bool,
     /// A pid 1 of coracle's own before the program.
     pub init: bool,
     /// The signal that `stop` sends.

@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::capabilities::CapabilitySet;
 use super::{
-    ContainerSpec, Error, EtcFiles, HostFiles, Network, Process, Request, SeccompChoice, User,
-    defaults, signal,
+    ContainerSpec, Error, EtcFiles, HostFiles, Labels, Network, Process, Request, SeccompChoice,
+    SecurityModules, User, defaults, signal,
 };
 use crate::mount::{Attributes, Kind, Mount, Propagation, RootMount};
 use crate::oci::ImageConfig;
@@ -32,6 +32,8 @@ pub struct Circumstances<'a> {
     pub root: RootMount,
     /// Device nodes of the host that the user may open; a privileged container gets them.
     pub devices: &'a [PathBuf],
+    /// The host's AppArmor and SELinux; looked for only where the request asks for a label.
+    pub modules: &'a SecurityModules,
 }
 
 /// Joins a request with its image: the specification, and the texts of the container's /etc files.
@@ -73,6 +75,9 @@ pub fn specify(
             SeccompChoice::Default if privileged => SeccompChoice::Unconfined,
             choice => choice.clone(),
         },
+        security_labels: Labels::new(&request.security.labels, cx.modules)?,
+        // CVE-2020-15257: who shares the host's network would reach the host's abstract sockets.
+        own_sockets: request.network == Network::Host && !privileged,
         init: request.init,
         stop_signal,
         labels: cx.config.labels.clone().into_iter().chain(request.labels.clone()).collect(),
@@ -241,7 +246,8 @@ fn hidden_paths(request: &Request) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let security = &request.security;
     let all_open = request.privileged || security.unmask_all;
     let keep = |paths: Vec<PathBuf>| -> Vec<PathBuf> {
-        let open = |path: &PathBuf| all_open || security.unmask.contains(path);
+        let nested = |path: &Path| security.labels.nested && path == Path::new("/sys/fs/selinux");
+        let open = |path: &PathBuf| all_open || security.unmask.contains(path) || nested(path);
         paths.into_iter().filter(|path| !open(path)).collect()
     };
     let mut masked = keep(defaults::masked_paths());
@@ -291,6 +297,7 @@ mod tests {
             directory: Path::new("/store/containers/0123"),
             root: RootMount::Directory("/rootfs".into()),
             devices: &[],
+            modules: &SecurityModules::default(),
         };
         specify(request, cx).map(|(spec, _)| spec)
     }

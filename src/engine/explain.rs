@@ -66,6 +66,15 @@ impl Prepared {
                 SeccompChoice::Json(_) => "the given profile",
             },
         );
+        if let Some(profile) = &spec.security_labels.apparmor {
+            line("apparmor", profile);
+        }
+        if let Some(label) = &spec.security_labels.selinux {
+            line("selinux", label);
+        }
+        if spec.own_sockets {
+            line("landlock", "no abstract sockets of others, from Linux 6.12 on");
+        }
         line("no_new_privs", if spec.no_new_privileges { "yes" } else { "no" });
         let user = &spec.process.user;
         line("user", &format!("{}:{} groups {:?}", user.uid, user.gid, user.groups));
@@ -116,6 +125,8 @@ impl Prepared {
                 },
                 "rlimits": limits,
                 "noNewPrivileges": spec.no_new_privileges,
+                "apparmorProfile": spec.security_labels.apparmor.as_deref().unwrap_or_default(),
+                "selinuxLabel": spec.security_labels.selinux.as_deref().unwrap_or_default(),
             },
             "root": {"path": root, "readonly": spec.root_read_only},
             "hostname": spec.hostname,

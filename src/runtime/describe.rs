@@ -63,6 +63,12 @@ fn what(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
             format!("set the limit {name}={soft}:{hard}")
         }),
         Stage::Keyring => "join a new session keyring".into(),
+        Stage::Label => {
+            let labels = &spec.security_labels;
+            let given = [&labels.apparmor, &labels.selinux].into_iter().flatten().nth(item);
+            format!("label the program {}", given.map_or("", String::as_str))
+        }
+        Stage::Landlock => "keep the container from the host's abstract sockets".into(),
         Stage::Seccomp => "load the filter of system calls".into(),
         Stage::Identity => {
             let user = &spec.process.user;
@@ -113,6 +119,9 @@ fn hint(stage: Stage, item: usize, errno: Errno, spec: &ContainerSpec) -> Option
             matches!(spec.root, RootMount::Overlay { .. }).then(|| {
                 "try --storage-driver copy; coracle doctor says why overlay is refused".into()
             })
+        }
+        (Stage::Label, Errno::NOENT) if spec.security_labels.apparmor.is_some() => {
+            Some("no such profile is loaded; aa-status lists those that are".into())
         }
         (Stage::MountTarget, Errno::ROFS) => {
             Some("the mount above it is read-only: make the mount point there first".into())

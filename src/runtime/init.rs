@@ -16,7 +16,7 @@ use rustix::thread::{Gid, Uid};
 
 use super::plan::{Exec, Identity, Limit, Plan};
 use super::stage::{At, Failure, Stage};
-use super::{capabilities, rootfs, seccomp, socket};
+use super::{capabilities, label, rootfs, seccomp, socket};
 use crate::sys;
 use crate::userns::ChildMaps;
 
@@ -70,6 +70,9 @@ fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
     rustix::process::setsid().at(Stage::Stdio)?;
     set_stdio(&mut ends.stdio, terminal.as_ref()).at(Stage::Stdio)?;
     drop((root, terminal));
+    for (item, label) in plan.labels.iter().enumerate() {
+        label::set(label).at_item(Stage::Label, item)?;
+    }
     confine(plan)?;
     rustix::process::chdir(cwd(plan)).at(Stage::ChangeDirectory)?;
     sys::process::close_on_exec_from(3).at(Stage::Stdio)?;
@@ -159,6 +162,10 @@ fn set_stdio(stdio: &mut [Option<OwnedFd>; 3], terminal: Option<&OwnedFd>) -> Re
 
 /// Filter, ids and capabilities, in the order in which each step still may do its work.
 fn confine(plan: &Plan) -> Result<(), Failure> {
+    if plan.own_sockets {
+        // A kernel before 6.12 cannot: there it is as it is in docker.
+        sys::landlock::leave_abstract_sockets().at(Stage::Landlock)?;
+    }
     capabilities::limit_bounding_set(plan.capabilities).at(Stage::Capabilities)?;
     if plan.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at(Stage::Seccomp)?;

@@ -17,6 +17,7 @@ pub mod seccomp;
 mod describe;
 mod error;
 mod init;
+mod label;
 mod launch;
 mod plan;
 mod reaper;

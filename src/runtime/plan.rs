@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use super::label::{self, Label};
 use super::seccomp::{Profile, Program};
 use super::target::Target;
 use crate::bundle::capabilities::CapabilitySet;
@@ -34,6 +35,8 @@ pub(super) struct Plan {
     pub(super) capabilities: CapabilitySet,
     pub(super) no_new_privileges: bool,
     pub(super) seccomp: Option<Program>,
+    pub(super) labels: Vec<Label>,
+    pub(super) own_sockets: bool,
     pub(super) terminal: bool,
     pub(super) init: bool,
     pub(super) exec: Exec,
@@ -161,6 +164,8 @@ impl Plan {
             capabilities: spec.capabilities,
             no_new_privileges: spec.no_new_privileges,
             seccomp: program,
+            labels: label::plan(&spec.security_labels)?,
+            own_sockets: spec.own_sockets,
             terminal: spec.process.terminal,
             init: spec.init,
             exec: exec(spec)?,

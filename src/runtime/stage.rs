@@ -43,6 +43,10 @@ pub enum Stage {
     Limit,
     /// Joining a new session keyring.
     Keyring,
+    /// Setting a label of AppArmor or SELinux; the item is its place in the plan.
+    Label,
+    /// Leaving the abstract sockets of others.
+    Landlock,
     /// Loading the filter of system calls.
     Seccomp,
     /// Taking on groups, group and user.
@@ -60,7 +64,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 24] = [
+    const ALL: [Self; 26] = [
         Self::IdMap,
         Self::Propagation,
         Self::Layers,
@@ -78,6 +82,8 @@ impl Stage {
         Self::Loopback,
         Self::Limit,
         Self::Keyring,
+        Self::Label,
+        Self::Landlock,
         Self::Seccomp,
         Self::Identity,
         Self::Capabilities,

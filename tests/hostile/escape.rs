@@ -14,7 +14,7 @@ use std::{fs, process};
 use crate::flow::{podman, pulled};
 use crate::requires;
 use crate::support::needs::pass;
-use crate::support::{Home, Output, binary, until};
+use crate::support::{Home, Output, binary, has, until};
 
 /// What the probe told, by name.
 struct Seen(BTreeMap<String, String>);
@@ -69,7 +69,7 @@ fn probe(flags: &[&str], arguments: &[(&str, &str)]) -> Seen {
     let (debian, script) = (pulled("debian", "12"), script(arguments));
     let (first, last) = (["run", "--rm", "--network", "none"], [&debian, "perl", "-e", &script]);
     let all = first.iter().chain(flags).chain(&last);
-    Seen::new(Home::shared().coracle(all).output())
+    Seen::new(Home::shared().coracle(all).timeout_s(30).output())
 }
 
 /// Docker's capabilities (moby `oci/caps/defaults.go`).
@@ -289,6 +289,7 @@ const OPEN: &[&str] = &[
     "open /proc/1/map_files",
     "open /proc/1/maps",
     "open /proc/1/mem",
+    "own abstract socket",
 ];
 
 /// All that `--privileged` opens besides: what the user could do in a user namespace of its own, and
@@ -610,14 +611,22 @@ fn the_image_is_not_written() {
     assert!(sealed.get("mount /").contains(" ro,"), "{}", sealed.get("mount /"));
 }
 
-/// With the host's network /sys is the host's own tree: all of it must be read-only.
+/// With the host's network /sys is the host's own tree: all of it must be read-only. And the host's
+/// abstract sockets are in that network (CVE-2020-15257): Landlock shuts them off.
 #[test]
-fn the_hosts_sys_is_read_only() {
+fn the_hosts_network_brings_nothing_else_of_the_host() {
     needs_debian!();
     let debian = pulled("debian", "12");
-    let script = script(&[]);
-    let run = ["run", "--rm", "--network", "host", &debian, "perl", "-e", &script];
-    let seen = Seen::new(Home::shared().coracle(run).output());
+    let name = format!("coracle-canary-host-{}", process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let _listener = UnixListener::bind_addr(&address).unwrap();
+    let script = script(&[("abstract", &name)]);
+    let probe = |flags: &[&str]| {
+        let (first, last) =
+            (["run", "--rm", "--network", "host"], [&debian, "perl", "-e", &script]);
+        Seen::new(Home::shared().coracle(first.iter().chain(flags).chain(&last)).output())
+    };
+    let seen = probe(&[]);
     for (name, flags) in seen.0.iter().filter(|(name, _)| name.starts_with("mount /sys")) {
         for flag in ["ro", "nosuid", "nodev", "noexec"] {
             assert!(
@@ -630,8 +639,72 @@ fn the_hosts_sys_is_read_only() {
         ("/sys is", "read-only"),
         ("mkdir sys/fs/cgroup/x", "EROFS|ENOENT"),
         ("mkdir sys/kernel/x", "EROFS"),
+        ("own abstract socket", "done"),
     ]);
     seen.check(FILTERED);
+    // The scope is new in the sixth version of Landlock, Linux 6.12.
+    let shut = seen.get("landlock").parse().is_ok_and(|version: i32| version >= 6);
+    seen.check(&[("host's abstract socket", if shut { "EPERM" } else { "done" })]);
+    probe(&["--privileged"]).check(&[("host's abstract socket", "done")]);
+    // It takes nothing else away.
+    probe(&["--cap-add", "SYS_ADMIN"]).check(&[("mount", "done"), ("pivot_root", "EPERM")]);
+}
+
+/// Labels are for hosts that have the modules; elsewhere they are refused by name, and what takes a
+/// label away means nothing.
+#[test]
+fn labels_of_modules_that_are_not_there() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let active =
+        |path: &str, word: &str| fs::read_to_string(path).is_ok_and(|text| text.starts_with(word));
+    for option in ["apparmor=unconfined", "label=disable"] {
+        assert_eq!(crate::flow::run(&["--security-opt", option], &["echo", "ran"]).ok(), "ran");
+    }
+    let both = ["--security-opt", "label=type:x_t", "--security-opt", "label=disable"];
+    assert_eq!(crate::flow::run(&both, &["echo", "ran"]).ok(), "ran");
+    for (option, module, is_here) in [
+        (
+            "apparmor=no-such-profile",
+            "AppArmor",
+            active("/sys/module/apparmor/parameters/enabled", "Y"),
+        ),
+        ("label=type:no_such_t", "SELinux", active("/sys/fs/selinux/enforce", "")),
+        ("label=level:s0:c1,c2", "SELinux", active("/sys/fs/selinux/enforce", "")),
+        ("label=nested", "SELinux", active("/sys/fs/selinux/enforce", "")),
+    ] {
+        if !is_here {
+            let error = crate::flow::run(&["--security-opt", option], &["true"]).fails(125);
+            has(&error, &[option, module, "not active"]);
+        }
+    }
+    for option in ["apparmor=", "label=x", "label=type:", "label=type:a b"] {
+        crate::flow::run(&["--security-opt", option], &["true"]).fails(125);
+    }
+}
+
+/// podman's own profile, of several hundred names and all architectures, is read and enforced.
+#[test]
+fn a_profile_from_a_file_is_enforced() {
+    needs_debian!();
+    let path = Home::shared().write(
+        "no-chmod.json",
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86_64","SCMP_ARCH_S390X"],
+        "syscalls":[{"names":["fchmodat","fchmodat2","chmod"],"action":"SCMP_ACT_ERRNO","errnoRet":95}]}"#,
+    );
+    let option = format!("seccomp={}", path.display());
+    let error = crate::flow::run(&["--security-opt", &option], &["chmod", "700", "/tmp"]).fails(1);
+    has(&error, &["not supported"]);
+    let path = "/usr/share/containers/seccomp.json";
+    if fs::metadata(path).is_ok() {
+        let option = format!("seccomp={path}");
+        let seen = probe(&["--security-opt", &option], &[]);
+        seen.check(&[
+            ("bpf", "EPERM"),
+            ("swapon", "EPERM"),
+            ("add_key", "ENOSYS"),
+            ("clone user", "done"),
+        ]);
+    }
 }
 
 /// Calls that docker's present profile lets through and the podman compared with does not know, since

@@ -227,6 +227,13 @@ try_("host's abstract socket", sub {
     socket my $socket, AF_UNIX, SOCK_STREAM, 0 or return 0;
     connects($socket, pack_sockaddr_un("\0$arg{abstract}"));
 }) if $arg{abstract};
+tell_("landlock", syscall(number("landlock_create_ruleset"), 0, 0, 1));
+socket my $own, AF_UNIX, SOCK_STREAM, 0 or die;
+bind $own, pack_sockaddr_un("\0the container's own") and listen $own, 1;
+try_("own abstract socket", sub {
+    socket my $socket, AF_UNIX, SOCK_STREAM, 0 or return 0;
+    connects($socket, pack_sockaddr_un("\0the container's own"));
+});
 try_("host's loopback", sub {
     socket my $socket, AF_INET, SOCK_STREAM, 0 or return 0;
     connects($socket, pack_sockaddr_in($arg{port}, inet_aton("127.0.0.1")));

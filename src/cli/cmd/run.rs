@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use clap::{ArgAction, ValueEnum};
 
 use super::super::context::driver_named;
-use super::super::parse::{self, Invalid, MountRequest, SecurityOption};
+use super::super::parse::{self, Invalid, Label, MountRequest, SecurityOption};
 use super::super::{Context, Error, complete};
 use super::registry::{self, RegistryArgs};
 use crate::engine::bundle::{
-    self, BindRequest, HostAddress, Network, SeccompChoice, SecurityOptions, TmpfsRequest, Ulimit,
-    signal,
+    self, BindRequest, HostAddress, LabelRequest, Network, SeccompChoice, SecurityOptions,
+    TmpfsRequest, Ulimit, signal,
 };
 use crate::engine::container::Name;
 use crate::engine::pull::Policy;
@@ -108,7 +108,8 @@ pub(crate) struct Args {
     /// Limit the size of /dev/shm
     #[arg(long, value_name = "BYTES", value_parser = parse::size)]
     shm_size: Option<u64>,
-    /// Tighten or loosen: no-new-privileges, seccomp=FILE, mask=PATH, unmask=PATH
+    /// Tighten or loosen: no-new-privileges, seccomp=FILE, mask=PATH, unmask=PATH, apparmor=PROFILE,
+    /// label=OPTION
     #[arg(long, value_name = "OPTION", value_parser = parse::security_option)]
     security_opt: Vec<SecurityOption>,
     /// Add a capability, or ALL
@@ -347,10 +348,25 @@ fn security(options: &[SecurityOption]) -> Result<SecurityOptions, Error> {
             SecurityOption::Mask(paths) => security.mask.extend(paths.iter().cloned()),
             SecurityOption::Unmask(paths) => security.unmask.extend(paths.iter().cloned()),
             SecurityOption::UnmaskAll => security.unmask_all = true,
-            SecurityOption::AsItIs => {}
+            SecurityOption::AppArmor(profile) => security.labels.apparmor.clone_from(profile),
+            SecurityOption::Label(one) => label(&mut security.labels, one),
         }
     }
     Ok(security)
+}
+
+/// Adds an option to those before it; `disable` takes them back.
+fn label(labels: &mut LabelRequest, option: &Label) {
+    let apparmor = labels.apparmor.clone();
+    match option.clone() {
+        Label::Disable => *labels = LabelRequest { apparmor, ..LabelRequest::default() },
+        Label::User(user) => labels.user = Some(user),
+        Label::Role(role) => labels.role = Some(role),
+        Label::Kind(kind) => labels.kind = Some(kind),
+        Label::Level(level) => labels.level = Some(level),
+        Label::FileKind(kind) => labels.file_kind = Some(kind),
+        Label::Nested => labels.nested = true,
+    }
 }
 
 /// `--cap-add A,B` as podman has it, and each alone.

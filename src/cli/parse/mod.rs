@@ -13,8 +13,8 @@ pub use environment::{env_file, label_file, pair, variable};
 pub use hosts::add_host;
 pub use limits::ulimit;
 pub use mounts::{MountRequest, mount};
-pub use security::SecurityOption;
 pub use security::security_option;
+pub use security::{Label, SecurityOption};
 pub use sizes::size;
 pub use volumes::{tmpfs, volume};
 
