@@ -14,7 +14,8 @@ use std::{fs, process};
 use crate::flow::{podman, pulled};
 use crate::requires;
 use crate::support::needs::pass;
-use crate::support::{Home, Output, binary, has, until};
+use crate::support::pty::Terminal;
+use crate::support::{Home, Output, binary, fixtures, has, until};
 
 /// What the probe told, by name.
 struct Seen(BTreeMap<String, String>);
@@ -413,6 +414,8 @@ fn a_container_is_confined() {
     // be dropped, only be shown as nobody's.
     let groups = ["", "0"].contains(&seen.get("status Groups"));
     assert!(groups || pass() != "range", "groups {:?}", seen.get("status Groups"));
+    let mode = fs::metadata(&store).unwrap().mode();
+    assert_eq!(mode & 0o077, 0, "others may look into the store (CVE-2021-41091): {mode:o}");
     let limits = "core file size=0:0 open files=321:321";
     assert_eq!(seen.get("limits"), limits, "the caller's limits are kept");
     for kind in ["user", "mnt", "pid", "ipc", "uts", "cgroup", "net"] {
@@ -598,6 +601,34 @@ fn the_callers_keys_stay_outside() {
     ]);
 }
 
+/// CVE-2017-5226, CVE-2023-28100, CVE-2025-52565: the terminal is the container's own, so is the
+/// console, and into neither may a program type.
+#[test]
+fn a_terminal_is_the_containers_own() {
+    needs_debian!();
+    requires!(Program("/usr/bin/setsid"));
+    let debian = pulled("debian", "12");
+    let script = r#"
+        my ($letter, @console) = ("x", stat "/dev/console");
+        printf "console %s %d:%d\n", -c _ ? "char" : "no", $console[6] >> 8, $console[6] & 255;
+        print "stdin ", readlink "/proc/self/fd/0", "\n";
+        for my $path ("/dev/tty", "/dev/console", "/proc/self/fd/0") {
+            open my $tty, "+<", $path or die "$path: $!";
+            for my $request (0x5412, 0x541c) {
+                print "$path $request ", ioctl($tty, $request, $letter) ? "done" : $!{EPERM} ? "EPERM" : $!, "\n";
+            }
+        }
+        print "end\n";
+    "#;
+    let run = ["run", "--rm", "-t", "--network", "none", &debian, "perl", "-e", script];
+    let mut terminal = Terminal::coracle(Home::shared(), &run);
+    assert!(terminal.wait().success(), "{}", terminal.text());
+    terminal.expect("end");
+    let text = terminal.text();
+    has(&text, &["console char 136:0", "stdin /dev/pts/0"]);
+    assert_eq!(text.matches("EPERM").count(), 6, "{text}");
+}
+
 /// What a container does to its files is its own: the layers below stay as they were pulled.
 #[test]
 fn the_image_is_not_written() {
@@ -776,4 +807,29 @@ fn podman_refuses_nothing_that_is_open_here() {
     }
     assert!(looser.is_empty(), "looser than podman:\n  {}", looser.join("\n  "));
     assert!(calls > 300, "{calls} calls compared");
+}
+
+/// The same holds one level down: the inner container is no looser than the outer's would be.
+#[test]
+fn a_container_in_a_container_is_confined() {
+    needs_debian!();
+    requires!(Fixture("archives/python.docker.tar"));
+    let debian = pulled("debian", "12");
+    let program = format!("{}:/coracle:ro", binary().display());
+    let images = format!("{}:/images:ro", fixtures().join("archives").display());
+    let probe = Home::shared().write("probe.pl", script(&[]));
+    let probe = format!("{}:/probe.pl:ro", probe.display());
+    let inner = "exec /coracle run -q --rm --network none -v /probe.pl:/probe.pl:ro --entrypoint perl \
+                 -w / docker-archive:/images/python.docker.tar /probe.pl";
+    let mut all = vec!["run", "--rm", "--network", "none", "--privileged", "-e", "HOME=/h"];
+    all.extend(["--tmpfs", "/h:exec", "-v", &program, "-v", &images, "-v", &probe]);
+    all.extend([&debian, "sh", "-c", inner]);
+    let seen = Seen::new(Home::shared().coracle(all).timeout_s(60).output());
+    seen.check(FILTERED);
+    let untried =
+        ["host store", "host home", "host binary", "host's abstract socket", "host's loopback"];
+    let rows = CIRCUMSTANCES.iter().filter(|(name, _)| !untried.contains(name));
+    seen.check(&rows.copied().collect::<Vec<_>>());
+    let open: BTreeSet<&str> = OPEN.iter().copied().collect();
+    assert_eq!(seen.open(), open);
 }
