@@ -97,6 +97,8 @@ const PERSONALITIES: [u32; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 /// `CLONE_NEWNS`, `NEWUTS`, `NEWIPC`, `NEWUSER`, `NEWPID`, `NEWNET`, `NEWCGROUP` (clone(2)).
 const NEW_NAMESPACES: u64 = 0x7e02_0000;
 
+const AF_NETLINK: u32 = 16;
+const NETLINK_AUDIT: u32 = 9;
 const AF_ALG: u32 = 38;
 const AF_VSOCK: u32 = 40;
 const TIOCSTI: u32 = 0x5412;
@@ -109,6 +111,15 @@ impl Profile {
         let mut rules = vec![
             refuse("socket", Condition::int(0, AF_ALG)),
             refuse("socket", Condition::int(0, AF_VSOCK)),
+            // As podman: who may not write to the audit log hears that there is none.
+            Rule {
+                without: CapabilitySet::named("CAP_AUDIT_WRITE").unwrap_or_default(),
+                action: Action::Errno(errno(libc::EINVAL)),
+                ..allow(
+                    "socket",
+                    vec![Condition::int(0, AF_NETLINK), Condition::int(2, NETLINK_AUDIT)],
+                )
+            },
             allow("socket", Vec::new()),
             refuse("ioctl", Condition::int(1, TIOCSTI)),
             refuse("ioctl", Condition::int(1, TIOCLINUX)),
