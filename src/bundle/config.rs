@@ -13,8 +13,8 @@ use oci_spec::runtime as oci;
 use super::capabilities::{Capabilities, CapabilitySet};
 use super::mount_options::{self, Parsed};
 use super::{
-    ContainerSpec, Error, Hook, Hooks, Joined, Namespace, Namespaces, NsKind, Process, Resource,
-    SeccompChoice, Ulimit, User, defaults,
+    ContainerSpec, Error, Hook, Hooks, Joined, Labels, Namespace, Namespaces, NsKind, Process,
+    Resource, SeccompChoice, Ulimit, User, defaults,
 };
 use crate::diagnose::{Diagnose, Hint};
 use crate::mount::{Attributes, Kind, Mount, Propagation, RootMount};
@@ -192,15 +192,9 @@ fn read_process(process: &oci::Process) -> Result<Process, ConfigError> {
             return Err(refused(field, "coracle does not set it"));
         }
     }
-    for (field, label) in [
-        ("process.apparmorProfile", process.apparmor_profile()),
-        ("process.selinuxLabel", process.selinux_label()),
-    ] {
-        let named = label.as_deref().is_some_and(|name| !name.is_empty() && name != "unconfined");
-        if named {
-            return Err(refused(field, "labels of the host's security module are not set"));
-        }
-    }
+    let named = |label: &Option<String>| {
+        label.clone().filter(|name| !name.is_empty() && name != "unconfined")
+    };
     let os = |texts: &Option<Vec<String>>| -> Vec<OsString> {
         texts.iter().flatten().map(OsString::from).collect()
     };
@@ -230,6 +224,11 @@ fn read_process(process: &oci::Process) -> Result<Process, ConfigError> {
         no_new_privileges: process.no_new_privileges().unwrap_or(false),
         umask: user.umask(),
         oom_score_adj: process.oom_score_adj(),
+        labels: Labels {
+            apparmor: named(process.apparmor_profile()),
+            selinux: named(process.selinux_label()),
+        },
+        own_sockets: false,
     })
 }
 
@@ -505,7 +504,6 @@ mod tests {
             ("/linux/rootfsPropagation", json!("odd"), "linux.rootfsPropagation"),
             ("/linux/namespaces", json!([{"type": "pid"}]), "linux.namespaces"),
             ("/linux/namespaces/0/type", json!("time"), "time"),
-            ("/process/apparmorProfile", json!("docker"), "process.apparmorProfile"),
             ("/process/args", json!([]), "process.args"),
             ("/process/cwd", json!("relative"), "process.cwd"),
             ("/hostname", json!("box"), "hostname"),

@@ -14,8 +14,9 @@ pub(super) const SHM_SIZE: u64 = 64 << 20;
 /// The device nodes of the runtime specification (runtime-spec, config-linux.md, "Default Devices").
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
-/// Paths that tell of the host or let it be changed.
-const MASKED: [&str; 12] = [
+/// Paths that tell of the host or let it be changed: docker's, and what podman hides besides, the
+/// host's disks and SELinux.
+const MASKED: [&str; 14] = [
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -26,7 +27,9 @@ const MASKED: [&str; 12] = [
     "/proc/timer_stats",
     "/proc/sched_debug",
     "/proc/scsi",
+    "/sys/dev/block",
     "/sys/firmware",
+    "/sys/fs/selinux",
     "/sys/devices/virtual/powercap",
 ];
 
@@ -62,7 +65,6 @@ pub(super) fn mounts(
     shm_size: Option<u64>,
 ) -> Vec<Mount> {
     let strict = Attributes { no_suid: true, no_dev: true, no_exec: true, ..Attributes::default() };
-    let of_dev = Attributes { no_suid: true, ..Attributes::default() };
     let quiet = Attributes { no_suid: true, no_exec: true, ..Attributes::default() };
     let mount = |target: &str, kind, attributes| Mount {
         target: PathBuf::from(target),
@@ -78,7 +80,7 @@ pub(super) fn mounts(
     };
     let mut mounts = vec![
         mount("/proc", own(NsKind::Pid, Kind::Proc, "/proc"), strict),
-        mount("/dev", Kind::Tmpfs { size: Some(64 << 10), mode: 0o755 }, of_dev),
+        mount("/dev", Kind::Tmpfs { size: Some(64 << 10), mode: 0o755 }, quiet),
     ];
     mounts.extend(devices());
     mounts.push(mount("/dev/pts", Kind::Devpts, quiet));

@@ -82,6 +82,23 @@ pub enum Error {
         /// Whom.
         with: String,
     },
+    /// A label for a security module that the host has not.
+    #[error("--security-opt {option}: {module} is not active on this host")]
+    NoSecurityModule {
+        /// As typed.
+        option: String,
+        /// Which module.
+        module: &'static str,
+    },
+    /// A label for the container's files.
+    #[error(
+        "--security-opt label=filetype:{kind}: the files of an image keep the labels that the store \
+         gave them, since the layers are shared between containers"
+    )]
+    FileLabel {
+        /// The type.
+        kind: String,
+    },
     /// A stop signal that is none.
     #[error("invalid stop signal {signal:?} in the image's configuration")]
     InvalidStopSignal {
@@ -100,6 +117,9 @@ impl Diagnose for Error {
             Self::UnknownCapability { nearest: Some(nearest), .. } => {
                 Some(Hint::new(format!("did you mean {nearest}?")))
             }
+            Self::NoSecurityModule { .. } => Some(Hint::new(
+                "leave the option out: where the module is not active it confines nothing",
+            )),
             Self::NoCommand => Some(Hint::new("name one: coracle run IMAGE COMMAND")),
             Self::UnknownUser { .. }
             | Self::UnknownGroup { .. }
@@ -109,6 +129,7 @@ impl Diagnose for Error {
             | Self::MountInProc { .. }
             | Self::UnknownCapability { nearest: None, .. }
             | Self::NoGateway { .. }
+            | Self::FileLabel { .. }
             | Self::StrandedJoin { .. }
             | Self::ForeignSysctl { .. }
             | Self::SharedHostname { .. }

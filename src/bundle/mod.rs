@@ -8,6 +8,7 @@ mod config;
 mod defaults;
 mod error;
 mod files;
+mod labels;
 mod mount_options;
 mod namespace;
 mod request;
@@ -20,6 +21,7 @@ mod user;
 pub use config::{Config, ConfigError, read_config, read_process_json};
 pub use error::Error;
 pub use files::{EtcFiles, HostFiles};
+pub use labels::{LabelRequest, Labels, SecurityModules};
 pub use mount_options::WORDS as MOUNT_OPTIONS;
 pub use namespace::{Joined, Namespace, Namespaces, NsKind};
 pub use request::{

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::LabelRequest;
 use crate::mount::Propagation;
 
 /// The flags of `run` that shape a container, in neutral types.
@@ -260,6 +261,8 @@ pub struct SecurityOptions {
     pub unmask: Vec<PathBuf>,
     /// `unmask=ALL` or `systempaths=unconfined`
     pub unmask_all: bool,
+    /// `apparmor=`, `label=`
+    pub labels: LabelRequest,
 }
 
 /// Which filter of system calls.

@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::capabilities::{Capabilities, CapabilitySet};
-use super::{Error, Joined, Namespace, Namespaces, NsKind, SeccompChoice, Ulimit, User, defaults};
+use super::{
+    Error, Joined, Labels, Namespace, Namespaces, NsKind, SeccompChoice, Ulimit, User, defaults,
+};
 use crate::mount::{Mount, Propagation, RootMount};
 
 /// How to create a container; the runtime specification's `config.json` as a value.
@@ -84,6 +86,11 @@ pub struct Process {
     pub umask: Option<u32>,
     /// `/proc/PID/oom_score_adj`; unchanged where nothing is said.
     pub oom_score_adj: Option<i32>,
+    /// What AppArmor and SELinux execute the program under.
+    pub labels: Labels,
+    /// Whether abstract sockets of the network namespace's other processes are out of reach, where
+    /// the kernel can do that: for a container in the host's network.
+    pub own_sockets: bool,
 }
 
 /// A program that is run at a point of a container's life (runtime-spec, config.md, "POSIX-platform
@@ -133,6 +140,8 @@ impl Process {
             no_new_privileges: false,
             umask: None,
             oom_score_adj: None,
+            labels: Labels::default(),
+            own_sockets: false,
         }
     }
 }

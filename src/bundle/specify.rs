@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::capabilities::{Capabilities, CapabilitySet};
 use super::{
-    ContainerSpec, Error, EtcFiles, HostFiles, Namespace, Namespaces, NsKind, Process, Request,
-    SeccompChoice, Sharing, User, defaults, signal,
+    ContainerSpec, Error, EtcFiles, HostFiles, Labels, Namespace, Namespaces, NsKind, Process,
+    Request, SeccompChoice, SecurityModules, Sharing, User, defaults, signal,
 };
 use crate::mount::{Attributes, Detached, Kind, Mount, Propagation, RootMount};
 use crate::oci::ImageConfig;
@@ -37,6 +37,8 @@ pub struct Circumstances<'a> {
     pub namespaces: Namespaces,
     /// /dev/shm of the container whose ipc namespace is joined.
     pub shm: Option<Detached>,
+    /// The host's AppArmor and SELinux; looked for only where the request asks for a label.
+    pub modules: &'a SecurityModules,
 }
 
 /// Joins a request with its image: the specification, and the texts of the container's /etc files.
@@ -97,6 +99,9 @@ fn process(request: &Request, cx: &Circumstances<'_>, hostname: &str) -> Result<
         no_new_privileges: request.security.no_new_privileges,
         umask: request.umask,
         oom_score_adj: request.oom_score_adj,
+        labels: Labels::new(&request.security.labels, cx.modules)?,
+        // CVE-2020-15257: who shares the host's network would reach the host's abstract sockets.
+        own_sockets: cx.namespaces[NsKind::Network] == Namespace::Host && !request.privileged,
     })
 }
 
@@ -231,7 +236,10 @@ fn mounts(request: &Request, cx: &Circumstances<'_>) -> Result<Vec<Mount>, Error
         recursive_attributes: None,
     };
     if request.privileged {
-        mounts.extend(cx.devices.iter().map(|device| node(device, device, false)));
+        // The nodes that every container has keep the stricter flags that they have there.
+        let known = |node: &Path| mounts.iter().any(|mount| mount.target == node);
+        let more: Vec<&PathBuf> = cx.devices.iter().filter(|node| !known(node)).collect();
+        mounts.extend(more.into_iter().map(|device| node(device, device, false)));
     }
     for device in &request.devices {
         let target = absolute("device", &device.target)?;
@@ -239,7 +247,10 @@ fn mounts(request: &Request, cx: &Circumstances<'_>) -> Result<Vec<Mount>, Error
         mounts.push(node(&device.source, &target, !device.write));
     }
     for name in ["resolv.conf", "hostname", "hosts"] {
-        mounts.push(node(&cx.files.join(name), &Path::new("/etc").join(name), false));
+        let mut file = node(&cx.files.join(name), &Path::new("/etc").join(name), false);
+        file.attributes =
+            Attributes { no_suid: true, no_dev: true, no_exec: true, ..Attributes::default() };
+        mounts.push(file);
     }
     if request.read_only && request.read_only_tmpfs {
         let attributes = Attributes { no_suid: true, no_dev: true, ..Attributes::default() };
@@ -316,7 +327,8 @@ fn hidden_paths(request: &Request) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let security = &request.security;
     let all_open = request.privileged || security.unmask_all;
     let keep = |paths: Vec<PathBuf>| -> Vec<PathBuf> {
-        let open = |path: &PathBuf| all_open || security.unmask.contains(path);
+        let nested = |path: &Path| security.labels.nested && path == Path::new("/sys/fs/selinux");
+        let open = |path: &PathBuf| all_open || security.unmask.contains(path) || nested(path);
         paths.into_iter().filter(|path| !open(path)).collect()
     };
     let mut masked = keep(defaults::masked_paths());
@@ -368,6 +380,7 @@ mod tests {
             devices: &[],
             namespaces: Namespaces::default(),
             shm: None,
+            modules: &SecurityModules::default(),
         };
         specify(request, cx).map(|(spec, _)| spec)
     }

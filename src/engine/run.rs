@@ -4,11 +4,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::of_host::{host_devices, host_files};
+use super::of_host::{host_devices, host_files, security_modules};
 use super::pull::Policy;
 use super::record::record;
 use super::{Engine, Error, owners};
-use crate::bundle::{self, BindRequest, Circumstances, ContainerSpec, EtcFiles, SeccompChoice};
+use crate::bundle::{
+    self, BindRequest, Circumstances, ContainerSpec, EtcFiles, SeccompChoice, SecurityModules,
+};
 use crate::container::{Directory, Instance, Name, Record, State};
 use crate::mount::RootMount;
 use crate::oci::{Digest, Platform};
@@ -245,6 +247,9 @@ impl Engine {
             Ok(found.unwrap_or_default())
         };
         let devices = if request.container.privileged { host_devices() } else { Vec::new() };
+        let labels = &request.container.security.labels;
+        let modules =
+            if labels.is_empty() { SecurityModules::default() } else { security_modules() };
         let cx = Circumstances {
             id,
             config: &config,
@@ -256,6 +261,7 @@ impl Engine {
             devices: &devices,
             namespaces: shared.namespaces,
             shm: shared.shm,
+            modules: &modules,
         };
         let mut wanted = request.container.clone();
         if let userns::Request::HostId { .. } = self.options.userns {

@@ -57,6 +57,12 @@ fn of_program(stage: Stage, item: usize, process: &Process) -> Option<String> {
             format!("set the limit {name}={soft}:{hard}")
         }),
         Stage::Keyring => "join a new session keyring".into(),
+        Stage::Label => {
+            let given = [&process.labels.apparmor, &process.labels.selinux];
+            let given = given.into_iter().flatten().nth(item);
+            format!("label the program {}", given.map_or("", String::as_str))
+        }
+        Stage::Landlock => "keep the container from the host's abstract sockets".into(),
         Stage::Seccomp => "load the filter of system calls".into(),
         Stage::Identity => format!("become user {}:{}", process.user.uid, process.user.gid),
         Stage::Capabilities => "limit the capabilities".into(),
@@ -158,6 +164,9 @@ fn hint(
         }
         (Stage::OomScore, Errno::ACCESS) => {
             Some("without root the score can only be raised above the caller's own".into())
+        }
+        (Stage::Label, Errno::NOENT) if process.labels.apparmor.is_some() => {
+            Some("no such profile is loaded; aa-status lists those that are".into())
         }
         (Stage::MountTarget, Errno::ROFS) => {
             Some("the mount above it is read-only: make the mount point there first".into())

@@ -64,6 +64,14 @@ pub enum Error {
     /// A pipe, socket or stream of the launch.
     #[error("cannot make the pipes of the container: {0}")]
     Pipe(#[source] Errno),
+    /// A directory in a stream's place.
+    #[error(
+        "the {name} is a directory, from which the container could reach all of the host's files"
+    )]
+    DirectoryAsStream {
+        /// Which stream.
+        name: &'static str,
+    },
     /// The child's report was unreadable.
     #[error("cannot read the report of the container's first process: {0}")]
     Report(#[source] std::io::Error),
@@ -119,6 +127,7 @@ impl Diagnose for Error {
             Self::CommandNotFound { path: None, .. }
             | Self::Nul(_)
             | Self::Pipe(_)
+            | Self::DirectoryAsStream { .. }
             | Self::Report(_)
             | Self::Signals(_)
             | Self::Terminal(_)

@@ -1,9 +1,9 @@
 //! The parent's side of a launch: one clone, the maps, the child's report.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::thread::UnshareFlags;
 
@@ -295,6 +295,12 @@ fn silence() -> Result<[Option<OwnedFd>; 3], Error> {
 /// Files and pipes are handed on as they are. A terminal is not: whoever holds it could type into
 /// the caller's shell (CVE-2017-5226), so that its bytes go through pipes.
 fn stdio(interactive: bool) -> Result<([Option<OwnedFd>; 3], Vec<Flow<'static>>), Error> {
+    use rustix::stdio::{stderr, stdin, stdout};
+    if interactive {
+        refuse_directory(stdin(), "standard input")?;
+    }
+    refuse_directory(stdout(), "standard output")?;
+    refuse_directory(stderr(), "standard error")?;
     let mut flows = Vec::new();
     let stdin = if !interactive {
         let null = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
@@ -316,6 +322,15 @@ fn stdio(interactive: bool) -> Result<([Option<OwnedFd>; 3], Vec<Flow<'static>>)
     };
     let (stdout, stderr) = (output(rustix::stdio::stdout())?, output(rustix::stdio::stderr())?);
     Ok(([stdin, stdout, stderr], flows))
+}
+
+/// A directory of the host leads to every other: `/proc/self/fd/0/..` (CVE-2024-21626).
+fn refuse_directory(stream: BorrowedFd<'_>, name: &'static str) -> Result<(), Error> {
+    let stat = rustix::fs::fstat(stream).map_err(Error::Pipe)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Err(Error::DirectoryAsStream { name }),
+        _ => Ok(()),
+    }
 }
 
 fn terminal_flows(master: &OwnedFd, interactive: bool) -> Result<Vec<Flow<'static>>, Error> {

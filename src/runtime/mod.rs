@@ -20,6 +20,7 @@ mod detach;
 mod error;
 mod hooks;
 mod init;
+mod label;
 mod launch;
 mod plan;
 mod program;

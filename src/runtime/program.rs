@@ -15,6 +15,7 @@ use rustix::termios::Winsize;
 use rustix::thread::{Gid, Uid};
 
 use super::hooks::{self, HookPlan};
+use super::label::{self, Label};
 use super::seccomp::{Profile, Program};
 use super::stage::{At, Failure, Stage};
 use super::target::Target;
@@ -34,6 +35,8 @@ pub(super) struct ProgramPlan {
     pub(super) capabilities: Capabilities,
     pub(super) no_new_privileges: bool,
     pub(super) seccomp: Option<Program>,
+    pub(super) labels: Vec<Label>,
+    pub(super) own_sockets: bool,
     pub(super) terminal: bool,
     pub(super) init: bool,
     pub(super) umask: Mode,
@@ -112,6 +115,8 @@ impl ProgramPlan {
             capabilities: process.capabilities,
             no_new_privileges: process.no_new_privileges,
             seccomp: program,
+            labels: label::plan(&process.labels)?,
+            own_sockets: process.own_sockets,
             terminal: process.terminal,
             init,
             umask: Mode::from_raw_mode(process.umask.unwrap_or(0o022)),
@@ -132,6 +137,9 @@ impl ProgramPlan {
         rustix::process::setsid().at(Stage::Stdio)?;
         set_stdio(&mut streams.stdio, terminal.as_ref()).at(Stage::Stdio)?;
         drop(terminal);
+        for (item, label) in self.labels.iter().enumerate() {
+            label::set(label).at_item(Stage::Label, item)?;
+        }
         confine(self)?;
         // The process stands in `/`, so the path without its first slash is the same.
         rustix::process::chdir(self.cwd.whole()).at(Stage::ChangeDirectory)?;
@@ -232,6 +240,10 @@ fn set_stdio(stdio: &mut [Option<OwnedFd>; 3], terminal: Option<&OwnedFd>) -> Re
 
 /// Filter, ids and capabilities, in the order in which each step still may do its work.
 fn confine(plan: &ProgramPlan) -> Result<(), Failure> {
+    if plan.own_sockets {
+        // A kernel before 6.12 cannot: there it is as it is in docker.
+        sys::landlock::leave_abstract_sockets().at(Stage::Landlock)?;
+    }
     capabilities::limit_bounding_set(plan.capabilities.bounding).at(Stage::Capabilities)?;
     if plan.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at(Stage::Seccomp)?;

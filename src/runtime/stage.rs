@@ -51,6 +51,10 @@ pub enum Stage {
     Limit,
     /// Joining a new session keyring.
     Keyring,
+    /// Setting a label of AppArmor or SELinux; the item is its place in the plan.
+    Label,
+    /// Leaving the abstract sockets of others.
+    Landlock,
     /// Loading the filter of system calls.
     Seccomp,
     /// Taking on groups, group and user.
@@ -74,7 +78,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 31] = [
+    const ALL: [Self; 33] = [
         Self::IdMap,
         Self::OomScore,
         Self::Propagation,
@@ -96,6 +100,8 @@ impl Stage {
         Self::Loopback,
         Self::Limit,
         Self::Keyring,
+        Self::Label,
+        Self::Landlock,
         Self::Seccomp,
         Self::Identity,
         Self::Capabilities,

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::super::Error;
-use super::super::parse::{self, SecurityOption, UserNamespace};
+use super::super::parse::{self, Label, SecurityOption, UserNamespace};
 use super::run::read;
-use crate::engine::bundle::{self, DeviceRequest, SeccompChoice, SecurityOptions, Sharing, Ulimit};
+use crate::engine::bundle::{
+    self, DeviceRequest, LabelRequest, SeccompChoice, SecurityOptions, Sharing, Ulimit,
+};
 use crate::engine::userns;
 
 /// Namespaces, ids, capabilities, filters, devices.
@@ -43,7 +45,8 @@ pub(super) struct Isolation {
     /// Give the container all that the user may do, and no more
     #[arg(long)]
     privileged: bool,
-    /// Tighten or loosen: no-new-privileges, seccomp=FILE, mask=PATH, unmask=PATH
+    /// Tighten or loosen: no-new-privileges, seccomp=FILE, mask=PATH, unmask=PATH, apparmor=PROFILE,
+    /// label=OPTION
     #[arg(long, value_name = "OPTION", value_parser = parse::security_option)]
     security_opt: Vec<SecurityOption>,
     /// Show a device of the host in the container
@@ -136,10 +139,25 @@ fn security(options: &[SecurityOption]) -> Result<SecurityOptions, Error> {
             SecurityOption::Mask(paths) => security.mask.extend(paths.iter().cloned()),
             SecurityOption::Unmask(paths) => security.unmask.extend(paths.iter().cloned()),
             SecurityOption::UnmaskAll => security.unmask_all = true,
-            SecurityOption::AsItIs => {}
+            SecurityOption::AppArmor(profile) => security.labels.apparmor.clone_from(profile),
+            SecurityOption::Label(one) => label(&mut security.labels, one),
         }
     }
     Ok(security)
+}
+
+/// Adds an option to those before it; `disable` takes them back.
+fn label(labels: &mut LabelRequest, option: &Label) {
+    let apparmor = labels.apparmor.clone();
+    match option.clone() {
+        Label::Disable => *labels = LabelRequest { apparmor, ..LabelRequest::default() },
+        Label::User(user) => labels.user = Some(user),
+        Label::Role(role) => labels.role = Some(role),
+        Label::Kind(kind) => labels.kind = Some(kind),
+        Label::Level(level) => labels.level = Some(level),
+        Label::FileKind(kind) => labels.file_kind = Some(kind),
+        Label::Nested => labels.nested = true,
+    }
 }
 
 fn profile(path: &Path) -> Result<SeccompChoice, Error> {
