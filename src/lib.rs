@@ -19,6 +19,7 @@ pub mod store;
 pub mod bundle;
 pub mod container;
 pub mod runtime;
+pub mod supervisor;
 pub mod userns;
 
 pub mod cli;

@@ -21,7 +21,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     // run side
     ("userns", &[]),
     ("bundle", &[]),
-    ("runtime", &["bundle", "userns"]),
+    ("supervisor", &[]),
+    ("runtime", &["bundle", "userns", "supervisor"]),
     ("network", &["userns"]),
     ("container", &["bundle"]),
     // joined
@@ -36,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "snapshot",
             "userns",
             "bundle",
+            "supervisor",
             "runtime",
             "network",
             "container",

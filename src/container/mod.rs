@@ -396,6 +396,7 @@ mod tests {
             user: String::new(),
             hostname: "box".into(),
             network: "host".into(),
+            emulated: false,
             privileged: false,
             read_only: false,
             init: false,

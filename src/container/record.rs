@@ -51,6 +51,8 @@ pub struct Config {
     pub hostname: String,
     /// `host`, `none` or `container:ID`.
     pub network: String,
+    /// Whether ids that are not mapped are emulated.
+    pub emulated: bool,
     /// All that the user itself may do.
     pub privileged: bool,
     /// The root is read-only.

@@ -8,6 +8,9 @@ use super::share::Held;
 use super::{Engine, Error};
 use crate::bundle::capabilities::{Capabilities, CapabilitySet};
 use crate::bundle::{Process, SeccompChoice, User};
+use crate::container::Record;
+use crate::mount::RootMount;
+use crate::owners::Owners;
 use crate::runtime::{
     self, Attachment, Attendance, DetachKeys, HookState, Join, Parting, Signals, Unattended,
 };
@@ -55,7 +58,9 @@ impl Engine {
     pub fn exec(&self, request: &ExecRequest) -> Result<Execution, Error> {
         let held = self.hold(&request.container)?;
         let process = process(request, &held)?;
-        let ids = userns::maps_of(held.pid)?;
+        let mut ids = userns::maps_of(held.pid)?;
+        ids.emulated = held.record.config.emulated;
+        let root = self.root_of(&held.record);
         let seccomp = match request.privileged {
             true => SeccompChoice::Unconfined,
             false => held.record.config.seccomp.clone(),
@@ -76,6 +81,7 @@ impl Engine {
                 silent: request.detach,
                 ..Attachment::default()
             },
+            root: Some(&root),
             state: &state,
         })?;
         let running = starting.finish()?;
@@ -92,6 +98,21 @@ impl Engine {
             Parting::Ended(exit) => Execution::Ended(exit.code()),
             Parting::Detached(unattended) => Execution::Left(unattended),
         })
+    }
+}
+
+impl Engine {
+    /// Where a container's root was made of, as far as it is still known: beside it lie the records
+    /// of owners.
+    fn root_of(&self, record: &Record) -> RootMount {
+        let image = self.store.resolve(&record.image_id.to_string());
+        let layers = image.and_then(|image| self.store.layers(&image, Owners::Recorded));
+        let directory = self.containers.directory(record);
+        RootMount::Overlay {
+            lowers: layers.unwrap_or_default().into_iter().rev().collect(),
+            upper: directory.join("upper"),
+            work: directory.join("work"),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub(super) fn record(
     driver: Driver,
     directory: &Directory,
     network: String,
+    emulated: bool,
 ) -> Record {
     Record {
         version: VERSION,
@@ -31,6 +32,7 @@ pub(super) fn record(
             user: request.container.user.clone().unwrap_or_default(),
             hostname: spec.hostname.clone().unwrap_or_default(),
             network,
+            emulated,
             privileged: request.container.privileged,
             read_only: spec.root_read_only,
             init: spec.init,

@@ -308,7 +308,7 @@ impl Engine {
         };
         let starting = runtime::start(&launch)?;
         clock.lap("clone");
-        let mut record = record(request, &image, &spec, driver, directory, network);
+        let mut record = record(request, &image, &spec, driver, directory, network, ids.emulated);
         record.state = State::Running {
             process: Instance::of(starting.pid().as_raw_nonzero().get()).unwrap_or(GONE),
             started: now(),

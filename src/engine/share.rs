@@ -105,7 +105,10 @@ impl Engine {
             Some(_) => {}
             None => {
                 *owner = Some((inode, held.record.name.clone()));
-                shared.ids = Some(userns::request_of(held.pid)?);
+                shared.ids = Some(match held.record.config.emulated {
+                    true => userns::Request::Single,
+                    false => userns::request_of(held.pid)?,
+                });
                 shared.namespaces[NsKind::User] = joined;
             }
         }

@@ -9,7 +9,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::owners::Owners;
+use crate::owners::{self, Owners};
 
 use super::entry::{Attributes, Entry, Kind, Time};
 use super::error::{At, Error};
@@ -114,7 +114,7 @@ impl Tree {
         }
         if is_device || (foreign && self.owners == Owners::Recorded) {
             let stat = record::stat(attributes, kind);
-            if !carried(set(file, xattr::OVERRIDE.as_bytes(), stat.as_bytes())).at("own", name)? {
+            if !carried(set(file, owners::OVERRIDE.as_bytes(), stat.as_bytes())).at("own", name)? {
                 self.record(&place).stat = Some(stat);
             }
         }
@@ -131,7 +131,7 @@ impl Tree {
         Ok(())
     }
 
-    fn record<'a>(&mut self, place: &impl Fn() -> (u64, &'a [u8])) -> &mut record::Record {
+    fn record<'a>(&mut self, place: &impl Fn() -> (u64, &'a [u8])) -> &mut owners::Line {
         let (inode, last) = place();
         let directory = self.directories.name(inode);
         let name = if last.is_empty() { directory } else { directory.join(last) };

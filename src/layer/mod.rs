@@ -41,7 +41,7 @@ pub use dress::copy_xattrs;
 pub use error::Error;
 pub use name::Name;
 pub use tree::Tree;
-pub use xattr::{OPAQUE, OVERRIDE, RECORDED};
+pub use xattr::{OPAQUE, RECORDED};
 
 use changes::{Change, Changes};
 

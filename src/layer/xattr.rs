@@ -13,9 +13,6 @@ pub(super) enum Fate {
 
 /// Prefix under which attributes are recorded that could not be set.
 pub const RECORDED: &str = "user.coracle.xattr.";
-/// Owner, mode and kind of a file that cannot have them: `uid:gid:mode:kind`, as
-/// containers-storage writes it.
-pub const OVERRIDE: &str = "user.containers.override_stat";
 /// overlayfs: `y` hides what lies below a directory, `x` says it holds [`XWHITEOUT`]s.
 pub const OPAQUE: &str = "user.overlay.opaque";
 /// overlayfs: an empty file with this attribute is a whiteout.

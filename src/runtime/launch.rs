@@ -14,8 +14,10 @@ use super::program::{ProgramPlan, Streams};
 use super::relay::{End, Flow};
 use super::seccomp::Profile;
 use super::stage::Failure;
-use super::{Error, describe, socket, spawn};
+use super::{Error, describe, emulate, socket, spawn};
 use crate::bundle::{ContainerSpec, Joined, Namespace, NsKind, Process, SeccompChoice};
+use crate::mount::RootMount;
+use crate::supervisor::Supervisor;
 use crate::sys::fork::{Child, Side};
 use crate::userns::{self, IdMaps};
 
@@ -66,6 +68,8 @@ pub struct Running {
     pub(super) child: Child,
     pub(super) flows: Vec<Flow<'static>>,
     pub(super) terminal: Option<OwnedFd>,
+    /// Answers for the container's ids, where these are emulated.
+    pub(super) supervisor: Option<Supervisor>,
 }
 
 impl Running {
@@ -98,6 +102,7 @@ pub struct Starting<'a> {
     process: &'a Process,
     spec: Option<&'a ContainerSpec>,
     state: &'a HookState,
+    supervisor: Option<Supervisor>,
 }
 
 /// What the parent holds of its child.
@@ -126,15 +131,30 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
         Namespace::New => userns::prepare(launch.ids).map(|(maps, own)| (Some(maps), Some(own)))?,
         Namespace::Host | Namespace::Join(_) => (None, None),
     };
+    let supervision = emulate::prepare(launch.ids)?;
     match spawn::in_namespaces(&spec.namespaces)? {
         Side::Child => {
             drop((parent, parent_maps));
+            let user = emulate::credentials(&spec.process);
+            streams.entrance = supervision.map(|meeting| meeting.entrance(&user));
             init::become_program(&plan, Ends { maps, meeting, streams })
         }
         Side::Parent(child) => {
+            // First: a supervisor must not hold the child's ends.
             drop((streams, meeting, maps));
             let (process, state) = (&spec.process, launch.state);
-            let starting = Starting { child, parent, process, spec: Some(spec), state };
+            let mut starting =
+                Starting { child, parent, process, spec: Some(spec), state, supervisor: None };
+            if let Some(meeting) = supervision {
+                let outlives = launch.attachment.detached;
+                match emulate::fork(meeting, process, &spec.root, outlives) {
+                    Ok(supervisor) => starting.supervisor = Some(supervisor),
+                    Err(error) => {
+                        starting.abandon();
+                        return Err(error);
+                    }
+                }
+            }
             match parent_maps.map_or(Ok(()), |maps| maps.write(starting.child.pid)) {
                 Ok(()) => Ok(starting),
                 Err(error) => {
@@ -151,14 +171,29 @@ pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
     let plan = ProgramPlan::new(join.process, join.seccomp, false, join.ids, join.profile)?;
     let (parent, mut streams) = ends(join.process, &join.attachment)?;
     let doors = spawn::doors_of(join.pidfd, join.target)?;
+    let supervision = emulate::prepare(join.ids)?;
     match spawn::through(&doors, UnshareFlags::empty())? {
         Side::Child => {
             drop(parent);
+            let user = emulate::credentials(join.process);
+            streams.entrance = supervision.map(|meeting| meeting.entrance(&user));
             init::join_program(&plan, &mut streams)
         }
         Side::Parent(child) => {
             drop(streams);
-            Ok(Starting { child, parent, process: join.process, spec: None, state: join.state })
+            let (process, state) = (join.process, join.state);
+            let mut starting =
+                Starting { child, parent, process, spec: None, state, supervisor: None };
+            if let (Some(meeting), Some(root)) = (supervision, join.root) {
+                match emulate::fork(meeting, process, root, join.attachment.detached) {
+                    Ok(supervisor) => starting.supervisor = Some(supervisor),
+                    Err(error) => {
+                        starting.abandon();
+                        return Err(error);
+                    }
+                }
+            }
+            Ok(starting)
         }
     }
 }
@@ -180,6 +215,8 @@ pub struct Join<'a> {
     pub profile: Option<&'a Profile>,
     /// What its streams are, and whether it outlives the caller.
     pub attachment: Attachment<'a>,
+    /// The container's root, beside which the records of emulated ids lie.
+    pub root: Option<&'a RootMount>,
     /// The container, for messages.
     pub state: &'a HookState,
 }
@@ -211,6 +248,7 @@ fn ends(process: &Process, attachment: &Attachment<'_>) -> Result<(ParentEnds, S
         preserved: attachment.preserved,
         dies_with_parent: !attachment.detached,
         gate: None,
+        entrance: None,
     };
     Ok((parent, streams))
 }
@@ -234,7 +272,7 @@ impl Starting<'_> {
                 if let Some(master) = &terminal {
                     flows = terminal_flows(master, self.process.interactive)?;
                 }
-                Ok(Running { child: self.child, flows, terminal })
+                Ok(Running { child: self.child, flows, terminal, supervisor: self.supervisor })
             }
             Err(error) => {
                 self.abandon();

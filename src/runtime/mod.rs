@@ -17,6 +17,7 @@ pub mod seccomp;
 mod copy_up;
 mod describe;
 mod detach;
+mod emulate;
 mod error;
 mod hooks;
 mod init;

@@ -19,9 +19,10 @@ use super::label::{self, Label};
 use super::seccomp::{Profile, Program};
 use super::stage::{At, Failure, Stage};
 use super::target::Target;
-use super::{Error, capabilities, seccomp, socket};
+use super::{Error, capabilities, emulate, seccomp, socket};
 use crate::bundle::capabilities::Capabilities;
-use crate::bundle::{Process, Resource, SeccompChoice};
+use crate::bundle::{Process, Resource, SeccompChoice, Ulimit};
+use crate::supervisor::Entrance;
 use crate::sys;
 use crate::sys::exec::CStrings;
 use crate::userns::IdMaps;
@@ -61,6 +62,8 @@ pub(super) struct Streams {
     pub(super) dies_with_parent: bool,
     /// A listening socket: the program waits until somebody connects.
     pub(super) gate: Option<OwnedFd>,
+    /// Where the supervisor of emulated ids is met.
+    pub(super) entrance: Option<Entrance>,
 }
 
 /// A resource limit in the kernel's numbers.
@@ -80,6 +83,8 @@ pub(super) struct Identity {
     pub(super) groups: Option<Vec<u32>>,
     /// Whether the namespace has a root to set things up as.
     pub(super) has_root: bool,
+    /// Whether it is the namespace's root to the kernel, and `user` to all it talks to.
+    pub(super) emulated: bool,
 }
 
 /// The program: each path to try, arguments, environment.
@@ -103,7 +108,9 @@ impl ProgramPlan {
             (SeccompChoice::Unconfined, _) | (_, None) => None,
             (_, Some(profile)) => Some(profile.compile(process.capabilities.bounding)?),
         };
-        let limits = process.limits.iter().map(|limit| Limit {
+        // With emulated ids this one is the supervisor's (Linux itself has no use for it).
+        let taken = |limit: &&Ulimit| ids.emulated && limit.resource == Resource::Locks;
+        let limits = process.limits.iter().filter(|limit| !taken(limit)).map(|limit| Limit {
             resource: number(limit.resource),
             soft: limit.soft,
             hard: limit.hard,
@@ -140,7 +147,7 @@ impl ProgramPlan {
         for (item, label) in self.labels.iter().enumerate() {
             label::set(label).at_item(Stage::Label, item)?;
         }
-        confine(self)?;
+        confine(self, streams.entrance.take().as_ref())?;
         // The process stands in `/`, so the path without its first slash is the same.
         rustix::process::chdir(self.cwd.whole()).at(Stage::ChangeDirectory)?;
         rustix::process::umask(self.umask);
@@ -208,7 +215,8 @@ pub(super) fn open_terminal(
             rustix::termios::tcsetwinsize(&slave, size)?;
         }
         // A program that is not root must be able to reopen its terminal by name.
-        rustix::fs::fchown(&slave, Some(Uid::from_raw(identity.uid)), None)?;
+        let user = if identity.emulated { 0 } else { identity.uid };
+        rustix::fs::fchown(&slave, Some(Uid::from_raw(user)), None)?;
         if let Some(socket) = &streams.terminal {
             socket::send_descriptor(socket, &master)?;
         }
@@ -239,7 +247,7 @@ fn set_stdio(stdio: &mut [Option<OwnedFd>; 3], terminal: Option<&OwnedFd>) -> Re
 }
 
 /// Filter, ids and capabilities, in the order in which each step still may do its work.
-fn confine(plan: &ProgramPlan) -> Result<(), Failure> {
+fn confine(plan: &ProgramPlan, entrance: Option<&Entrance>) -> Result<(), Failure> {
     if plan.own_sockets {
         // A kernel before 6.12 cannot: there it is as it is in docker.
         sys::landlock::leave_abstract_sockets().at(Stage::Landlock)?;
@@ -247,13 +255,18 @@ fn confine(plan: &ProgramPlan) -> Result<(), Failure> {
     capabilities::limit_bounding_set(plan.capabilities.bounding).at(Stage::Capabilities)?;
     if plan.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at(Stage::Seccomp)?;
-    } else if let Some(program) = &plan.seccomp {
+    }
+    emulate::enter(entrance, &plan.identity).at(Stage::Seccomp)?;
+    if let (Some(program), false) = (&plan.seccomp, plan.no_new_privileges) {
         // Without no_new_privs loading takes CAP_SYS_ADMIN, which goes below (seccomp(2)).
         seccomp::load(program).at(Stage::Seccomp)?;
     }
     // Kept over the change of ids for a user that is to hold some; exec drops the mark.
     rustix::thread::set_keep_capabilities(true).at(Stage::Capabilities)?;
-    assume(&plan.identity).at(Stage::Identity)?;
+    match plan.identity.emulated {
+        true => emulate::keep_from_root(&plan.identity).at(Stage::Capabilities)?,
+        false => assume(&plan.identity).at(Stage::Identity)?,
+    }
     capabilities::assume(plan.capabilities).at(Stage::Capabilities)?;
     // Changing ids cleared it (prctl(2), PR_SET_PDEATHSIG) and made the process dumpable.
     die_with_parent().at(Stage::Identity)?;
@@ -378,6 +391,7 @@ fn identity(process: &Process, ids: &IdMaps) -> Identity {
         gid: user.gid,
         groups: ids.may_set_groups().then(|| user.groups.clone()),
         has_root: ids.maps_uid(0) && ids.maps_gid(0),
+        emulated: ids.emulated,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod fork;
 pub mod landlock;
 pub mod mount;
 pub mod network;
+pub mod notify;
 pub mod process;
 mod remove;
 pub mod seccomp;

@@ -14,6 +14,26 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     if status == 0 { Ok(()) } else { Err(CallError::last("close_range").errno) }
 }
 
+/// Closes every descriptor but these, whoever believes to hold one: for a process that ends without
+/// ever returning to its callers (close_range(2), Linux 5.9).
+pub fn close_all_but(kept: &mut [std::os::fd::RawFd]) -> Result<(), Errno> {
+    kept.sort_unstable();
+    let mut first: u32 = 0;
+    for descriptor in kept.iter().map(|descriptor| descriptor.cast_unsigned()) {
+        if first < descriptor {
+            close_range(first, descriptor - 1)?;
+        }
+        first = descriptor + 1;
+    }
+    close_range(first, u32::MAX)
+}
+
+fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: descriptors are closed that others may own; `close_all_but` says who may do so.
+    let status = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    if status == 0 { Ok(()) } else { Err(CallError::last("close_range").errno) }
+}
+
 /// Gives every signal its default action and unblocks all: exec keeps ignored signals ignored
 /// (signal(7)), and Rust's runtime ignores SIGPIPE.
 pub fn reset_signals() {

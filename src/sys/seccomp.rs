@@ -19,9 +19,19 @@ pub struct Instruction {
     pub operand: u32,
 }
 
+/// `SECCOMP_RET_USER_NOTIF`
+pub const NOTIFY: u32 = 0x7fc0_0000;
+/// `SECCOMP_RET_ALLOW`
+pub const ALLOW: u32 = 0x7fff_0000;
+
 /// Filters every later system call of this thread and of all that it starts. Needs no_new_privs or
 /// `CAP_SYS_ADMIN` in the user namespace. `flags` are `SECCOMP_FILTER_FLAG_*`.
 pub fn load(program: &[Instruction], flags: u32) -> Result<(), Errno> {
+    load_with(program, flags).map(|_| ())
+}
+
+/// Gives the call's value, which some flags make a descriptor.
+pub(super) fn load_with(program: &[Instruction], flags: u32) -> Result<i32, Errno> {
     const SECCOMP_SET_MODE_FILTER: libc::c_uint = 1;
     #[repr(C)]
     struct Program {
@@ -40,5 +50,8 @@ pub fn load(program: &[Instruction], flags: u32) -> Result<(), Errno> {
             std::ptr::from_ref(&program),
         )
     };
-    if status == 0 { Ok(()) } else { Err(CallError::last("seccomp").errno) }
+    i32::try_from(status)
+        .ok()
+        .filter(|status| *status >= 0)
+        .ok_or_else(|| CallError::last("seccomp").errno)
 }

@@ -38,6 +38,7 @@ fn read(proc: &Path, pid: &str) -> Result<IdMaps, Error> {
         uids,
         gids,
         mode: if single { Mode::Single } else { Mode::Direct },
+        emulated: false,
         reason: "joined".to_owned(),
     })
 }

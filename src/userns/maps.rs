@@ -51,6 +51,9 @@ pub struct IdMaps {
     pub gids: Vec<Extent>,
     /// How they are written.
     pub mode: Mode,
+    /// Whether the ids that are not mapped are emulated: then the one that is is root's, and a
+    /// supervisor answers for all others.
+    pub emulated: bool,
     /// Why this mode and no other.
     pub reason: String,
 }
@@ -88,8 +91,14 @@ impl IdMaps {
             uids: vec![Extent { inside: uid, outside: facts.uid, count: 1 }],
             gids: vec![Extent { inside: gid, outside: facts.gid, count: 1 }],
             mode: Mode::Single,
+            emulated: false,
             reason: reason.to_owned(),
         }
+    }
+
+    /// One id, root's; the others are emulated.
+    fn emulated(facts: &Facts, reason: &str) -> Self {
+        Self { emulated: true, ..Self::single((0, 0), facts, reason) }
     }
 }
 
@@ -99,8 +108,10 @@ pub enum Request {
     /// A range where it can be had, else one id.
     #[default]
     Auto,
-    /// One id.
+    /// One id, the others emulated.
     Single,
+    /// One id and no other: it is the user's that the program runs as.
+    NoMap,
     /// A range, or an error that says what is missing.
     Range,
     /// One id, which is the caller's own inside too, or the given one (podman's `keep-id`).
@@ -114,7 +125,7 @@ pub enum Request {
 
 /// A text that `--userns` does not take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid user namespace {0:?}: want auto, single, range or host-id[:uid=N,gid=N]")]
+#[error("invalid user namespace {0:?}: want auto, single, nomap, range or host-id[:uid=N,gid=N]")]
 pub struct InvalidRequest(pub String);
 
 impl FromStr for Request {
@@ -127,6 +138,7 @@ impl FromStr for Request {
             // What podman's default and docker's `host` mean to who is not root.
             ("" | "auto" | "host" | "private", "") => Ok(Self::Auto),
             ("single", "") => Ok(Self::Single),
+            ("nomap", "") => Ok(Self::NoMap),
             ("range", "") => Ok(Self::Range),
             ("host-id" | "keep-id", options) => {
                 let (mut uid, mut gid) = (None, None);
@@ -156,11 +168,11 @@ impl fmt::Display for Mode {
     }
 }
 
-/// The maps for a request. `user` is whom the program runs as: with one id only it is that one.
+/// The maps for a request. `user` is whom the program runs as, and whom `NoMap` maps.
 pub fn choose(request: Request, user: (u32, u32), facts: &Facts) -> Result<IdMaps, Error> {
-    let single = |reason: &str| Ok(IdMaps::single(user, facts, reason));
     match request {
-        Request::Single => single("asked for"),
+        Request::Single => Ok(IdMaps::emulated(facts, "asked for")),
+        Request::NoMap => Ok(IdMaps::single(user, facts, "asked for")),
         Request::HostId { uid, gid } => {
             let ids = (uid.unwrap_or(facts.uid), gid.unwrap_or(facts.gid));
             Ok(IdMaps::single(ids, facts, "asked for"))
@@ -168,7 +180,7 @@ pub fn choose(request: Request, user: (u32, u32), facts: &Facts) -> Result<IdMap
         Request::Auto | Request::Range if facts.may_map_directly() => Ok(direct(facts)),
         Request::Auto => match range(facts) {
             Ok(maps) => Ok(maps),
-            Err(missing) => single(&missing.to_string()),
+            Err(missing) => Ok(IdMaps::emulated(facts, &missing.to_string())),
         },
         Request::Range => {
             range(facts).map_err(|missing| Error::NoRange { user: facts.user.clone(), missing })
@@ -183,10 +195,10 @@ pub fn given(uids: Vec<Extent>, gids: Vec<Extent>, facts: &Facts) -> Result<IdMa
     let own = |extents: &[Extent], id: u32| matches!(extents, [one] if one.count == 1 && one.outside == id);
     let reason = "given".to_owned();
     if facts.may_map_directly() {
-        return Ok(IdMaps { uids, gids, mode: Mode::Direct, reason });
+        return Ok(IdMaps { uids, gids, mode: Mode::Direct, emulated: false, reason });
     }
     if own(&uids, facts.uid) && own(&gids, facts.gid) {
-        return Ok(IdMaps { uids, gids, mode: Mode::Single, reason });
+        return Ok(IdMaps { uids, gids, mode: Mode::Single, emulated: false, reason });
     }
     match &facts.helpers {
         Ok(helpers) => Ok(IdMaps {
@@ -196,6 +208,7 @@ pub fn given(uids: Vec<Extent>, gids: Vec<Extent>, facts: &Facts) -> Result<IdMa
                 newuidmap: helpers.newuidmap.clone(),
                 newgidmap: helpers.newgidmap.clone(),
             },
+            emulated: false,
             reason,
         }),
         Err(missing) => Err(Error::NoRange { user: facts.user.clone(), missing: missing.clone() }),
@@ -213,6 +226,7 @@ fn direct(facts: &Facts) -> IdMaps {
         uids: same(&facts.own_uids),
         gids: same(&facts.own_gids),
         mode: Mode::Direct,
+        emulated: false,
         reason: "root may hand on the ids it has".to_owned(),
     }
 }
@@ -241,6 +255,7 @@ fn range(facts: &Facts) -> Result<IdMaps, HelpersMissing> {
             newuidmap: helpers.newuidmap.clone(),
             newgidmap: helpers.newgidmap.clone(),
         },
+        emulated: false,
         reason: "newuidmap and a subordinate range are there".to_owned(),
     })
 }
@@ -276,8 +291,11 @@ mod tests {
     fn without_helpers_one_id_is_no_error_unless_a_range_was_asked_for() {
         let facts = Facts { helpers: Err(HelpersMissing::NotFound("newuidmap")), ..facts() };
         let maps = choose(Request::Auto, (33, 33), &facts).expect("maps");
+        assert_eq!(maps.uids, [Extent { inside: 0, outside: 1000, count: 1 }]);
+        assert!(!maps.may_set_groups() && maps.emulated);
+        let maps = choose(Request::NoMap, (33, 33), &facts).expect("maps");
         assert_eq!(maps.uids, [Extent { inside: 33, outside: 1000, count: 1 }]);
-        assert!(!maps.may_set_groups());
+        assert!(!maps.may_set_groups() && !maps.emulated);
         assert!(matches!(choose(Request::Range, (0, 0), &facts), Err(Error::NoRange { .. })));
     }
 
@@ -308,7 +326,7 @@ mod tests {
         let read = |text: &str| text.parse::<Request>();
         assert_eq!(read("keep-id"), Ok(Request::HostId { uid: None, gid: None }));
         assert_eq!(read("host-id:uid=5,gid=6"), Ok(Request::HostId { uid: Some(5), gid: Some(6) }));
-        for bad in ["nomap", "keep-id:uid=-1", "keep-id:uid=4294967295", "range:1", "x"] {
+        for bad in ["nomap:uid=1", "keep-id:uid=-1", "keep-id:uid=4294967295", "range:1", "x"] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

@@ -30,7 +30,8 @@ pub(super) struct Isolation {
     /// Share the view of the control groups
     #[arg(long, value_name = "private|host|container:NAME", value_parser = parse::namespace)]
     cgroupns: Option<Sharing>,
-    /// Choose the ids in the container: auto, single, range, host-id[:uid=N,gid=N], container:NAME
+    /// Choose the ids in the container: auto, single, nomap, range, host-id[:uid=N,gid=N],
+    /// container:NAME
     #[arg(long, value_name = "IDS", value_parser = parse::user_namespace)]
     userns: Option<UserNamespace>,
     /// Add a group, by name or id

@@ -64,6 +64,7 @@ impl Runtime {
                 console: console.as_ref(),
                 preserved: exec.preserve_fds,
             },
+            root: None,
             state: &told,
         })?;
         let pid = starting.pid();

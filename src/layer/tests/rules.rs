@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 
 use super::*;
-use crate::layer::{OPAQUE, OVERRIDE, RECORDED};
+use crate::layer::{OPAQUE, RECORDED};
+use crate::owners::OVERRIDE;
 
 fn mode(path: &Path) -> u32 {
     fs::symlink_metadata(path).expect("it").permissions().mode() & 0o7777

@@ -1,8 +1,20 @@
-//! How files on disk carry the owners an image names: a value both sides agree on.
+//! How files on disk carry the owners an image names: what both sides agree on.
+//!
+//! ```text
+//! layers/OWNERS/   whose the files are: the ids themselves, or records
+//!   a file         user.containers.override_stat = "33:0:1770:dir"          Record
+//!   owners         {"name": "run/link", "stat": "33:0:0777:symlink"}        Line
+//! ```
+
+mod record;
+mod side;
 
 use std::fmt;
 
 use serde::Serialize;
+
+pub use record::{Kind, LENGTH, OVERRIDE, Record};
+pub use side::Line;
 
 /// Who owns the files of an unpacked layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -1,0 +1,94 @@
+//! Emulated ids: when a launch has a supervisor, and what it tells it.
+
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use rustix::thread::CapabilitiesSecureBits;
+
+use super::Error;
+use super::program::Identity;
+use crate::bundle::Process;
+use crate::bundle::capabilities::CapabilitySet;
+use crate::mount::RootMount;
+use crate::supervisor::{Credentials, Entrance, Meeting, Options, Powers, Supervisor};
+use crate::userns::IdMaps;
+
+/// A meeting with a supervisor, where ids are emulated.
+pub(super) fn prepare(ids: &IdMaps) -> Result<Option<Meeting>, Error> {
+    ids.emulated.then(Meeting::new).transpose().map_err(Error::Pipe)
+}
+
+/// Whom a program is to be.
+pub(super) fn credentials(process: &Process) -> Credentials {
+    let user = &process.user;
+    let mut groups = user.groups.clone();
+    groups.sort_unstable();
+    Credentials::of(user.uid, user.gid, groups)
+}
+
+/// Forks the supervisor of a program.
+pub(super) fn fork(
+    meeting: Meeting,
+    process: &Process,
+    root: &RootMount,
+    outlives: bool,
+) -> Result<Supervisor, Error> {
+    let (known, directory) = records(root);
+    let options = Options {
+        user: credentials(process),
+        powers: powers(process.capabilities.bounding),
+        known,
+        directory,
+        outlives,
+    };
+    meeting.fork(&options).map_err(Error::Pipe)
+}
+
+fn powers(held: CapabilitySet) -> Powers {
+    let holds = |name| CapabilitySet::named(name).is_some_and(|one| held.contains(one));
+    Powers {
+        set_user: holds("CAP_SETUID"),
+        set_group: holds("CAP_SETGID"),
+        chown: holds("CAP_CHOWN"),
+        make_nodes: holds("CAP_MKNOD"),
+    }
+}
+
+/// `owners` beside each layer's files, and the container's own, which lies beside its `upper`.
+fn records(root: &RootMount) -> (Vec<PathBuf>, Option<PathBuf>) {
+    let beside = |path: &Path| path.parent().map(Path::to_owned);
+    let (layers, own): (Vec<_>, _) = match root {
+        RootMount::Overlay { lowers, upper, .. } => {
+            (lowers.iter().rev().filter_map(|lower| beside(lower)).collect(), beside(upper))
+        }
+        RootMount::Directory(path) => (Vec::new(), beside(path)),
+    };
+    let known = layers.iter().chain(&own).map(|directory| directory.join("owners")).collect();
+    (known, own)
+}
+
+/// Puts the container's first process under supervision. Where there can be none, root goes on
+/// without it: said once, on the container's own stderr, as who launches has no word of it.
+pub(super) fn enter(entrance: Option<&Entrance>, identity: &Identity) -> Result<(), Errno> {
+    const WITHOUT: &[u8] =
+        b"coracle: ids are not emulated here (no seccomp notification): chown and setuid will fail\n";
+    let Some(entrance) = entrance else { return Ok(()) };
+    match entrance.enter() {
+        // A supervisor outside, most likely this one's own kind, answers for this container too.
+        Err(Errno::BUSY) if identity.uid == 0 => Ok(()),
+        Err(Errno::NOSYS | Errno::INVAL) if identity.uid == 0 => {
+            let _ = rustix::io::write(rustix::stdio::stderr(), WITHOUT);
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// To the kernel every process is root, which an exec would give all of root's capabilities; a
+/// container that starts as someone else gets none (capabilities(7), "securebits").
+pub(super) fn keep_from_root(identity: &Identity) -> Result<(), Errno> {
+    if identity.uid == 0 {
+        return Ok(());
+    }
+    rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::NO_ROOT)
+}

@@ -1,0 +1,235 @@
+//! Calls that make files. Root's are made by the kernel; another's are made here, and recorded.
+
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
+
+use super::call::File;
+use super::files::read;
+use super::ids::Credentials;
+use super::name::{Name, descriptor, word};
+use super::serve::{CONTINUE, Done, Server, refuse, value};
+use crate::owners::{self, Kind, LENGTH, Record};
+use crate::sys::notify::{self, Notification, Stat};
+
+impl Server {
+    /// The caller, where what it makes is not root's; the kernel does the rest alone.
+    fn maker(&self, call: &Notification) -> Option<Credentials> {
+        let (tag, _) = self.tag(call).ok().filter(|(tag, _)| tag.credentials != 0)?;
+        let caller = self.people.get(tag);
+        let roots = caller.user.file_system == 0 && caller.group.file_system == 0;
+        (!roots).then(|| caller.clone())
+    }
+
+    pub(super) fn open(&mut self, call: &Notification, file: File, flags: usize) -> Done {
+        let Some(maker) = self.maker(call) else { return CONTINUE };
+        let mode = word(call.arguments[flags + 1]);
+        let flags = descriptor(call.arguments[flags]);
+        self.with_path(call, file, |it, _| it.make_file(call, &maker, flags, mode))
+    }
+
+    pub(super) fn create(&mut self, call: &Notification) -> Done {
+        let Some(maker) = self.maker(call) else { return CONTINUE };
+        let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC;
+        let file = File::Path { path: 0, follow: true };
+        let mode = word(call.arguments[1]);
+        self.with_path(call, file, |it, _| it.make_file(call, &maker, flags, mode))
+    }
+
+    /// Makes the file if there is none, and hands it over open. One that is there the kernel opens.
+    fn make_file(
+        &mut self,
+        call: &Notification,
+        maker: &Credentials,
+        flags: i32,
+        mode: u32,
+    ) -> Done {
+        if flags & (libc::O_PATH | libc::O_DIRECTORY) != 0 {
+            return CONTINUE;
+        }
+        let mode = mode & 0o7777 & !umask(call.thread);
+        let exclusive = OFlags::from_bits_retain(flags.cast_unsigned())
+            | OFlags::CREATE
+            | OFlags::EXCL
+            | OFlags::CLOEXEC;
+        let group = self.group_of_new(maker);
+        let path = self.name.path();
+        let Ok(made) = rustix::fs::open(path, exclusive, Mode::from_raw_mode(mode)) else {
+            return CONTINUE;
+        };
+        let record = Record { uid: maker.user.file_system, gid: group, mode, kind: Kind::File };
+        let mut buffer = [0; LENGTH];
+        let text = record.format(&mut buffer);
+        if rustix::fs::fsetxattr(&made, owners::OVERRIDE, text, XattrFlags::empty()).is_err() {
+            let _ = self.links.set(self.name.path(), false, record);
+        }
+        let close_on_exec = flags & libc::O_CLOEXEC != 0;
+        match self.listener.answer_with(call.id, made.as_fd(), close_on_exec) {
+            Ok(()) | Err(Errno::NOENT | Errno::INPROGRESS) => Done::Answered,
+            Err(_) => {
+                // No room for a descriptor, or Linux before 5.14: as if nothing had been done.
+                let _ = rustix::fs::unlink(self.name.path());
+                CONTINUE
+            }
+        }
+    }
+
+    pub(super) fn make_directory(&mut self, call: &Notification, file: File, mode: usize) -> Done {
+        let Some(maker) = self.maker(call) else { return CONTINUE };
+        let mode = word(call.arguments[mode]) & 0o7777 & !umask(call.thread);
+        self.with_path(call, file, |it, _| {
+            it.made(&maker, mode, Kind::Directory, |path| {
+                rustix::fs::mkdir(path, Mode::from_raw_mode(mode))
+            })
+        })
+    }
+
+    pub(super) fn make_link(&mut self, call: &Notification, file: File) -> Done {
+        let Some(maker) = self.maker(call) else { return CONTINUE };
+        let mut text = Name::new();
+        if text.read_text(call.thread, call.arguments[0]).is_err() {
+            return CONTINUE;
+        }
+        self.with_path(call, file, |it, _| {
+            it.made(&maker, 0o777, Kind::Symlink, |path| rustix::fs::symlink(text.path(), path))
+        })
+    }
+
+    /// mknod(2): a device is an empty file with a record.
+    pub(super) fn make_node(&mut self, call: &Notification, mode: usize) -> Done {
+        let number = call.arguments[mode + 1];
+        let mode = word(call.arguments[mode]);
+        let number = u64::from(word(number));
+        let (major, minor) = (libc::major(number), libc::minor(number));
+        let kind = match mode & libc::S_IFMT {
+            // What overlayfs takes for "nothing here", and any user may make.
+            libc::S_IFCHR if number == 0 => return CONTINUE,
+            libc::S_IFCHR => Kind::Char(major, minor),
+            libc::S_IFBLK => Kind::Block(major, minor),
+            libc::S_IFIFO => Kind::Pipe,
+            libc::S_IFSOCK => Kind::Socket,
+            libc::S_IFREG | 0 => Kind::File,
+            _ => return CONTINUE,
+        };
+        let Ok(caller) = self.caller(call).cloned() else { return CONTINUE };
+        if !kind.is_device() && caller.user.file_system == 0 && caller.group.file_system == 0 {
+            return CONTINUE;
+        }
+        if kind.is_device() && !(caller.owns_all_files() && self.powers.make_nodes) {
+            return refuse(Errno::PERM);
+        }
+        let bits = mode & 0o7777 & !umask(call.thread);
+        let node = match kind {
+            Kind::Pipe => FileType::Fifo,
+            Kind::Socket => FileType::Socket,
+            _ => FileType::RegularFile,
+        };
+        let mut failed = None;
+        let done = self.made(&caller, bits, kind, |path| {
+            rustix::fs::mknodat(CWD, path, node, Mode::from_raw_mode(bits), 0)
+                .inspect_err(|errno| failed = Some(*errno))
+        });
+        match failed {
+            // The kernel would only say that devices are not for users.
+            Some(errno) if kind.is_device() => refuse(errno),
+            _ => done,
+        }
+    }
+
+    /// bind(2) of a socket that becomes a file.
+    pub(super) fn bind(&mut self, call: &Notification) -> Done {
+        /// `struct sockaddr_un` begins with its family.
+        const PATH: usize = 2;
+        let Some(maker) = self.maker(call) else { return CONTINUE };
+        let mut address = [0; 110];
+        let length = usize::try_from(word(call.arguments[2])).unwrap_or(usize::MAX);
+        let Some(address) = address.get_mut(..length).filter(|address| address.len() > PATH) else {
+            return CONTINUE;
+        };
+        if notify::read_memory(call.thread, call.arguments[1], address) != Ok(length) {
+            return CONTINUE;
+        }
+        let family = u16::from_ne_bytes([address[0], address[1]]);
+        // A relative path would be the supervisor's; an abstract name is no file.
+        if i32::from(family) != libc::AF_UNIX || address[PATH] != b'/' {
+            return CONTINUE;
+        }
+        let Some(socket) = socket_of(call) else { return CONTINUE };
+        let address: &[u8] = address;
+        let file = File::Open { descriptor: 0 };
+        let mask = umask(call.thread);
+        self.with_path(call, file, |it, _| {
+            if it.name.set(&address[PATH..]).is_err() {
+                return CONTINUE;
+            }
+            it.made(&maker, 0o777 & !mask, Kind::Socket, |_| {
+                let before = rustix::process::umask(Mode::from_raw_mode(mask));
+                let bound = notify::bind(socket.as_fd(), address);
+                rustix::process::umask(before);
+                bound
+            })
+        })
+    }
+
+    /// Makes what `name` names and records whose it is. What cannot be made here, the kernel tries.
+    fn made(
+        &mut self,
+        maker: &Credentials,
+        mode: u32,
+        kind: Kind,
+        make: impl FnOnce(&CStr) -> rustix::io::Result<()>,
+    ) -> Done {
+        let gid = self.group_of_new(maker);
+        if make(self.name.path()).is_err() {
+            return CONTINUE;
+        }
+        let record = Record { uid: maker.user.file_system, gid, mode, kind };
+        let _ = self.set_record(false, record);
+        value(0)
+    }
+
+    /// Below a directory with the set-group-ID bit the group is the directory's.
+    fn group_of_new(&mut self, maker: &Credentials) -> u32 {
+        let of_parent = self.name.in_parent(|parent| {
+            let stat = Stat::of(parent, true).ok()?;
+            (stat.mode() & libc::S_ISGID != 0).then(|| {
+                let mut buffer = [0; LENGTH];
+                let found = rustix::fs::getxattr(parent, owners::OVERRIDE, &mut buffer[..]);
+                let record = found.ok().and_then(|length| Record::parse(&buffer[..length]));
+                record.map_or(0, |record| record.gid)
+            })
+        });
+        of_parent.unwrap_or(maker.group.file_system)
+    }
+}
+
+/// The caller's socket, as a descriptor of ours.
+pub(super) fn socket_of(call: &Notification) -> Option<std::os::fd::OwnedFd> {
+    let process = thread_group(call.thread)?;
+    let pidfd = rustix::process::pidfd_open(process, PidfdFlags::empty()).ok()?;
+    let number = descriptor(call.arguments[0]);
+    rustix::process::pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty()).ok()
+}
+
+/// A pidfd is a process's, and who calls is a thread.
+fn thread_group(thread: u32) -> Option<Pid> {
+    let number = field(thread, "Tgid:")?.parse().ok()?;
+    Pid::from_raw(number)
+}
+
+/// The file mode mask of a process; the usual one where it cannot be read.
+fn umask(thread: u32) -> u32 {
+    let text = field(thread, "Umask:");
+    text.and_then(|text| u32::from_str_radix(&text, 8).ok()).unwrap_or(0o022)
+}
+
+/// The first word of a line of /proc/PID/status, in the host's /proc.
+pub(super) fn field(thread: u32, name: &str) -> Option<String> {
+    let text = read(format!("{thread}/status").as_bytes())?;
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_ascii_whitespace().next().map(str::to_owned)
+}

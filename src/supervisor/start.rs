@@ -1,0 +1,238 @@
+//! The supervisor's process: forked early, put to work by the container's first process.
+
+use std::convert::Infallible;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use rustix::process::{DumpableBehavior, Pid, Signal};
+use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType};
+
+use super::filter::filter;
+use super::ids::{Credentials, Powers};
+use super::links::Links;
+use super::people::{People, RESOURCE, UNTAGGED};
+use super::serve::Server;
+use crate::sys;
+use crate::sys::fork::{self, Child, Side};
+use crate::sys::notify::{self, Listener};
+use crate::sys::seccomp::Instruction;
+
+/// What a supervisor is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who the container's first process is.
+    pub user: Credentials,
+    /// What root in the container may do.
+    pub powers: Powers,
+    /// `owners` of the image's layers, the lowest first, then of the container.
+    pub known: Vec<PathBuf>,
+    /// The container's directory, whose `owners` is written.
+    pub directory: Option<PathBuf>,
+    /// Whether it serves on when the launching process is gone.
+    pub outlives: bool,
+}
+
+/// A supervisor, held by who launches: it ends with the container, or when this is dropped.
+#[derive(Debug)]
+pub struct Supervisor {
+    child: Child,
+    outlives: bool,
+}
+
+/// The container's end: what its first process needs to put itself under supervision.
+#[derive(Debug)]
+pub struct Entrance {
+    program: Vec<Instruction>,
+    socket: OwnedFd,
+    /// The first process's own tag.
+    limit: u64,
+}
+
+/// The room that three descriptors take in a control message.
+const SPACE: usize = rustix::cmsg_space!(ScmRights(3));
+
+/// Where the container's first process and its supervisor will meet: made before the clone.
+#[derive(Debug)]
+pub struct Meeting {
+    supervisors: OwnedFd,
+    containers: OwnedFd,
+}
+
+impl Meeting {
+    /// A meeting that nobody has come to yet.
+    pub fn new() -> Result<Self, Errno> {
+        let kind = SocketType::SEQPACKET;
+        let (supervisors, containers) =
+            rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+        Ok(Self { supervisors, containers })
+    }
+
+    /// The side of the container's first process, who is `user`.
+    pub fn entrance(self, user: &Credentials) -> Entrance {
+        let limit = People::first(user).limit();
+        Entrance { program: filter(), socket: self.containers, limit }
+    }
+
+    /// Forks the supervisor, while the container's first process is on its way. Call it while the
+    /// process has one thread.
+    pub fn fork(self, options: &Options) -> Result<Supervisor, Errno> {
+        let parent = rustix::process::getpid();
+        match fork::fork().map_err(|error| error.errno)? {
+            Side::Parent(child) => Ok(Supervisor { child, outlives: options.outlives }),
+            Side::Child => {
+                drop(self.containers);
+                let Err(_) = supervise(options, &self.supervisors, parent);
+                fork::exit(1)
+            }
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if self.outlives {
+            return; // it goes when those whom it serves have gone
+        }
+        // Its container is gone, or it would not be dropped; older kernels do not tell it.
+        let _ = rustix::process::pidfd_send_signal(&self.child.pidfd, Signal::KILL);
+        let _ = self.child.wait();
+    }
+}
+
+impl Entrance {
+    /// Puts this process and all that it starts under supervision, as the user it was made for.
+    ///
+    /// Needs `CAP_SYS_ADMIN` in the user namespace, and the container's root to be in place.
+    /// `EBUSY`, `ENOSYS`, `EINVAL`: there can be no supervision here, and nothing was done.
+    pub fn enter(&self) -> Result<(), Errno> {
+        let (_, hard) = notify::limit(0, RESOURCE)?;
+        // A tag must fit below the hard limit, and "unlimited" is a tag.
+        if hard != UNTAGGED {
+            return Err(Errno::INVAL);
+        }
+        // By name: a pidfd would need the power to trace a process that is not dumpable.
+        let open = |name| rustix::fs::open(name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let (user, mounts) = (open(c"/proc/self/ns/user")?, open(c"/proc/self/ns/mnt")?);
+        notify::set_limit(0, RESOURCE, self.limit, hard)?;
+        let listener = match notify::install(&self.program) {
+            Ok(listener) => listener,
+            Err(errno) => {
+                notify::set_limit(0, RESOURCE, UNTAGGED, hard)?;
+                return Err(errno);
+            }
+        };
+        let descriptors = [listener.as_fd(), user.as_fd(), mounts.as_fd()];
+        let mut space = [MaybeUninit::uninit(); SPACE];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let byte = [IoSlice::new(b"l")];
+        rustix::net::sendmsg(&self.socket, &byte, &mut control, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+}
+
+/// From a fresh fork to the loop; comes back only when something failed.
+fn supervise(options: &Options, socket: &OwnedFd, parent: Pid) -> Result<Infallible, Errno> {
+    let _ = rustix::thread::set_name(c"coracle-ids");
+    // The terminal's signals are for the container.
+    sys::process::block_signals();
+    rustix::process::setsid()?;
+    let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open(c"/proc", directory, Mode::empty())?;
+    let own = match &options.directory {
+        Some(path) => Some(rustix::fs::open(path, directory, Mode::empty())?),
+        None => None,
+    };
+    let known: Vec<Vec<u8>> =
+        options.known.iter().filter_map(|path| std::fs::read(path).ok()).collect();
+    hold_only(&[Some(socket), Some(&proc), own.as_ref()])?;
+    let Some(Arrival { listener, user, mounts }) = receive(socket)? else { fork::exit(0) };
+    let root = join(user, mounts, &proc)?;
+    if !options.outlives {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        if rustix::process::getppid() != Some(parent) {
+            fork::exit(0);
+        }
+    }
+    let mut links = Links::new(own);
+    for text in &known {
+        links.load(text);
+    }
+    let listener = Listener::new(listener);
+    Server::new(listener, root, proc, &options.user, options.powers, links).serve();
+    fork::exit(0)
+}
+
+/// Lets go of all that the launching coracle holds: locks, pipes, streams.
+fn hold_only(kept: &[Option<&OwnedFd>]) -> Result<(), Errno> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let null = rustix::fs::open(c"/dev/null", flags, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    let mut kept: Vec<i32> = kept.iter().flatten().map(|kept| kept.as_raw_fd()).collect();
+    kept.extend([0, 1, 2]);
+    sys::process::close_all_but(&mut kept)?;
+    std::mem::forget(null); // closed just now
+    Ok(())
+}
+
+/// What the container's first process sends.
+struct Arrival {
+    listener: OwnedFd,
+    user: OwnedFd,
+    mounts: OwnedFd,
+}
+
+/// Waits for the container's first process; `None` when it ended before.
+fn receive(socket: &OwnedFd) -> Result<Option<Arrival>, Errno> {
+    let mut space = [MaybeUninit::uninit(); SPACE];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let slices = &mut [IoSliceMut::new(&mut byte)];
+    rustix::net::recvmsg(socket, slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let mut received = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    let mut descriptors = received.next().into_iter().flatten();
+    let mut next = || descriptors.next();
+    Ok(match (next(), next(), next()) {
+        (Some(listener), Some(user), Some(mounts)) => Some(Arrival { listener, user, mounts }),
+        _ => None,
+    })
+}
+
+/// Into the container's user and mount namespaces, with what an owner of all its files needs.
+fn join(user: OwnedFd, mounts: OwnedFd, proc: &OwnedFd) -> Result<OwnedFd, Errno> {
+    for (namespace, kind) in [(user, LinkNameSpaceType::User), (mounts, LinkNameSpaceType::Mount)] {
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(kind))?;
+    }
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    // Joining a mount namespace makes its root the root (setns(2)): the container's, once pivoted.
+    let root = rustix::fs::open(c"/", flags, Mode::empty())?;
+    rustix::process::fchdir(proc)?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    rustix::process::umask(Mode::empty());
+    // Files of any mode, links of /proc to any process, and another's root directory.
+    let kept = CapabilitySet::DAC_OVERRIDE
+        | CapabilitySet::DAC_READ_SEARCH
+        | CapabilitySet::FOWNER
+        | CapabilitySet::FSETID
+        | CapabilitySet::CHOWN
+        | CapabilitySet::SYS_PTRACE
+        | CapabilitySet::SYS_CHROOT
+        | CapabilitySet::SYS_RESOURCE;
+    let inheritable = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable };
+    rustix::thread::set_capabilities(None, sets)?;
+    Ok(root)
+}
