@@ -8,7 +8,6 @@ mod exec;
 mod explain;
 mod files;
 mod hello;
-mod ids;
 mod isolation;
 mod namespaces;
 mod nested;
@@ -18,6 +17,7 @@ mod process;
 mod pull;
 mod terminal;
 mod unpack;
+mod users;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
