@@ -261,11 +261,12 @@ fn confine(plan: &ProgramPlan, entrance: Option<&Entrance>) -> Result<(), Failur
         // Without no_new_privs loading takes CAP_SYS_ADMIN, which goes below (seccomp(2)).
         seccomp::load(program).at(Stage::Seccomp)?;
     }
-    // Kept over the change of ids for a user that is to hold some; exec drops the mark.
-    rustix::thread::set_keep_capabilities(true).at(Stage::Capabilities)?;
-    match plan.identity.emulated {
-        true => emulate::keep_from_root(&plan.identity).at(Stage::Capabilities)?,
-        false => assume(&plan.identity).at(Stage::Identity)?,
+    if plan.identity.emulated {
+        emulate::keep_from_root(&plan.identity).at(Stage::Capabilities)?;
+    } else {
+        // Kept over the change of ids for a user that is to hold some; exec drops the mark.
+        rustix::thread::set_keep_capabilities(true).at(Stage::Capabilities)?;
+        assume(&plan.identity).at(Stage::Identity)?;
     }
     capabilities::assume(plan.capabilities).at(Stage::Capabilities)?;
     // Changing ids cleared it (prctl(2), PR_SET_PDEATHSIG) and made the process dumpable.

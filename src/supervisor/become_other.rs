@@ -67,7 +67,7 @@ impl Server {
     pub(super) fn set_groups(&mut self, call: &Notification) -> Done {
         let Ok((tag, hard)) = self.tag(call) else { return CONTINUE };
         let caller = self.people.get(tag);
-        if !(caller.is_root() && self.powers.set_group) {
+        if !(caller.may_change_ids() && self.powers.set_group) {
             return refuse(Errno::PERM);
         }
         let count = usize::try_from(descriptor(call.arguments[0])).unwrap_or(usize::MAX);
@@ -92,6 +92,17 @@ impl Server {
         self.assume(call, tag, hard, &new)
     }
 
+    /// `PR_SET_KEEPCAPS`: the kernel does it too, and refuses what it refuses.
+    pub(super) fn keep_powers(&mut self, call: &Notification) -> Done {
+        let Ok((tag, hard)) = self.tag(call) else { return CONTINUE };
+        let old = self.people.get(tag);
+        // Who has no powers has none to keep.
+        let keeps_powers = call.arguments[1] == 1 && old.may_change_ids();
+        let new = Credentials { keeps_powers, ..old.clone() };
+        let _ = self.assume(call, tag, hard, &new);
+        CONTINUE
+    }
+
     /// setuid(2) and kin.
     pub(super) fn become_other(&mut self, call: &Notification, meaning: Call) -> Done {
         let Ok((tag, hard)) = self.tag(call) else { return CONTINUE };
@@ -104,7 +115,7 @@ impl Server {
         else {
             return CONTINUE;
         };
-        let any = old.is_root()
+        let any = old.may_change_ids()
             && match whose {
                 Whose::User => self.powers.set_user,
                 Whose::Group => self.powers.set_group,

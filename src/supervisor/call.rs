@@ -93,8 +93,12 @@ pub(super) enum Call {
     },
     /// `SO_PEERCRED`
     Peer,
-    /// A change of root or mounts: the supervisor's own names no longer mean the same.
-    Leave,
+    /// `PR_SET_KEEPCAPS`
+    KeepPowers,
+    /// A change of root or mounts, after which the caller's paths are not the supervisor's.
+    Leave {
+        roots: bool,
+    },
     /// The tag's own limit: said to be unlimited. Where the old value goes.
     Limit {
         old: Option<usize>,
@@ -182,10 +186,11 @@ pub(super) const CALLS: &[(c_long, Call, &[Condition])] = &[
     (libc::SYS_setfsgid, Call::SetFileSystem(Whose::Group), &[]),
     (libc::SYS_setgroups, Call::SetGroups, &[]),
     (libc::SYS_execveat, Call::Execute { file: at(0, 1, 4) }, &[]),
-    (libc::SYS_chroot, Call::Leave, &[]),
-    (libc::SYS_pivot_root, Call::Leave, &[]),
-    (libc::SYS_setns, Call::Leave, &[]),
-    (libc::SYS_unshare, Call::Leave, &[has(0, MOUNTS)]),
+    (libc::SYS_chroot, Call::Leave { roots: true }, &[]),
+    (libc::SYS_pivot_root, Call::Leave { roots: true }, &[]),
+    (libc::SYS_setns, Call::Leave { roots: false }, &[]),
+    (libc::SYS_unshare, Call::Leave { roots: false }, &[has(0, MOUNTS)]),
+    (libc::SYS_prctl, Call::KeepPowers, &[is(0, libc::PR_SET_KEEPCAPS.cast_unsigned())]),
     (libc::SYS_getrlimit, Call::Limit { old: Some(1) }, &[is(0, TAG)]),
     (libc::SYS_setrlimit, Call::Limit { old: None }, &[is(0, TAG)]),
 ];

@@ -24,6 +24,7 @@ impl Server {
             user: old.user.execute(user),
             group: old.group.execute(group),
             groups: old.groups.clone(),
+            keeps_powers: false,
         };
         if new != *old {
             let _ = self.assume(call, tag, hard, &new);

@@ -31,8 +31,16 @@ impl Server {
         found.ok().and_then(|length| Record::parse(&buffer[..length]))
     }
 
-    /// Records an owner, in the file where it can carry that.
-    pub(super) fn set_record(&mut self, follow: bool, record: Record) -> Result<(), Errno> {
+    /// Records an owner, in the file where it can carry that; `known` is what it carries now.
+    pub(super) fn set_record(
+        &mut self,
+        follow: bool,
+        known: Option<Record>,
+        record: Record,
+    ) -> Result<(), Errno> {
+        if known == Some(record) || (known.is_none() && record.is_roots()) {
+            return Ok(());
+        }
         let path = self.name.path();
         let name = owners::OVERRIDE;
         if record.is_roots() {
@@ -118,11 +126,11 @@ impl Server {
         let Ok(caller) = self.caller(call) else { return CONTINUE };
         let path = self.name.path();
         let Ok(mut stat) = Stat::of(path, follow) else { return CONTINUE };
-        let known = self.record(follow);
-        if known.is_none() && stat.uid() != 0 {
+        let found = self.record(follow);
+        if found.is_none() && stat.uid() != 0 {
             return CONTINUE; // another's on the host: the kernel refuses
         }
-        let known = known.unwrap_or(Record {
+        let known = found.unwrap_or(Record {
             uid: 0,
             gid: 0,
             mode: stat.mode() & 0o7777,
@@ -151,7 +159,7 @@ impl Server {
             mode: stat.mode() & 0o7777,
             ..known
         };
-        match self.set_record(follow, record) {
+        match self.set_record(follow, found, record) {
             Ok(()) => value(0),
             Err(errno) => refuse(errno),
         }

@@ -187,7 +187,7 @@ impl Server {
             return CONTINUE;
         }
         let record = Record { uid: maker.user.file_system, gid, mode, kind };
-        let _ = self.set_record(false, record);
+        let _ = self.set_record(false, None, record);
         value(0)
     }
 

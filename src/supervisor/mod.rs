@@ -31,8 +31,6 @@
 //! - `SCM_CREDENTIALS` carries the kernel's ids, `SO_PEERCRED` is answered.
 //! - Programs of another architecture (32-bit, x32) see the kernel's ids.
 //! - `/proc/PID/status` tells the kernel's ids; the owner of `/proc/PID` is the emulated user.
-//! - A process that keeps capabilities over a change of its user (`PR_SET_KEEPCAPS`) is a user like
-//!   any other here: setpriv(1) with both `--reuid` and `--regid` fails.
 //! - Threads share the ids of their process, as they do under every C library.
 //! - A device node is an empty file that looks like a device.
 //! - What root makes below a set-group-ID directory is root's group's; openat2(2) makes root's files.

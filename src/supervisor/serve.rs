@@ -123,7 +123,8 @@ impl Server {
                 self.with_path(call, file, |it, follow| it.execute(call, follow))
             }
             Call::Peer => self.peer(call),
-            Call::Leave => self.leave(call),
+            Call::KeepPowers => self.keep_powers(call),
+            Call::Leave { roots } => self.leave(call, roots),
             Call::Limit { old } => limit(call, old),
         }
     }
@@ -176,12 +177,15 @@ impl Server {
         notify::set_limit(call.thread, RESOURCE, tag.limit(), hard)
     }
 
-    /// The caller's own names stop meaning the same as the supervisor's, from now on.
-    fn leave(&mut self, call: &Notification) -> Done {
+    /// From now on the caller's paths may not be the supervisor's. `roots`: only root may do it; who
+    /// made a user namespace of its own may unshare(2) the rest as well.
+    fn leave(&mut self, call: &Notification, roots: bool) -> Done {
+        let Ok((tag, hard)) = self.tag(call) else { return CONTINUE };
+        if roots && !tag.elsewhere && !self.people.get(tag).is_root() {
+            return refuse(Errno::PERM);
+        }
         self.anyone_elsewhere = true;
-        if let Ok((tag, hard)) = self.tag(call)
-            && !tag.elsewhere
-        {
+        if !tag.elsewhere {
             let _ = self.set_tag(call, Tag { elsewhere: true, ..tag }, hard);
         }
         CONTINUE

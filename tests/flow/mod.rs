@@ -8,6 +8,7 @@ mod exec;
 mod explain;
 mod files;
 mod hello;
+mod ids;
 mod isolation;
 mod namespaces;
 mod nested;

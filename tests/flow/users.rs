@@ -55,7 +55,7 @@ fn users_are_made_and_become_others() {
         "useradd -m joe; su joe -c 'id; touch ~/own; mkdir ~/dir; umask 077; echo x >~/closed'
         stat -c '%U:%G %a' /home/joe /home/joe/own /home/joe/dir /home/joe/closed
         cp /usr/bin/id /usr/local/bin/id2; chmod 4755 /usr/local/bin/id2
-        su joe -c 'id2 -u; id2 -ru'; su -s /bin/sh www-data -c 'id -G'";
+        su joe -c 'id2 -u; id2 -ru'; setpriv --reuid 33 --regid 33 --clear-groups id -G";
     has(
         &debian(&[], script),
         &[
