@@ -61,6 +61,7 @@ pub struct ContainerSpec {
 
 /// The program of a container, or another one that joins it (runtime-spec, config.md, "Process").
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools)] // each a property of its own
 pub struct Process {
     /// Program and arguments; never empty.
     #[serde(with = "super::text")]

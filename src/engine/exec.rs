@@ -18,6 +18,7 @@ use crate::userns;
 
 /// What `exec` was asked for.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own on the command line
 pub struct ExecRequest {
     /// The container, by name or ID.
     pub container: String,

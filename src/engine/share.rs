@@ -53,7 +53,7 @@ impl Engine {
         let mut owner = None;
         if let Some(query) = &request.user_of {
             let held = self.hold(query)?;
-            self.adopt(&held, &mut owner, &mut shared)?;
+            adopt(&held, &mut owner, &mut shared)?;
         }
         for (kind, sharing) in wanted {
             shared.namespaces[kind] = match sharing {
@@ -62,7 +62,7 @@ impl Engine {
                 Sharing::Path(path) => Namespace::Join(open(path)?),
                 Sharing::Container(query) => {
                     let held = self.hold(query)?;
-                    self.adopt(&held, &mut owner, &mut shared)?;
+                    adopt(&held, &mut owner, &mut shared)?;
                     if kind == NsKind::Network {
                         shared.files = Some(self.files_of(&held.record)?);
                         shared.network = format!("container:{}", held.record.id);
@@ -76,43 +76,6 @@ impl Engine {
             };
         }
         Ok(shared)
-    }
-
-    /// The new container lives in the user namespace of those that it joins: there is one only.
-    fn adopt(
-        &self,
-        held: &Held,
-        owner: &mut Option<(u64, String)>,
-        shared: &mut Shared,
-    ) -> Result<(), Error> {
-        let joined = held.namespace(NsKind::User)?;
-        let inode = match &joined {
-            Namespace::Join(joined) => rustix::fs::fstat(joined).map(|stat| stat.st_ino),
-            Namespace::New | Namespace::Host => Ok(0),
-        };
-        let inode = inode.map_err(|errno| Error::Io {
-            action: "look at the user namespace of",
-            path: PathBuf::from(&held.record.name),
-            source: errno.into(),
-        })?;
-        match owner {
-            Some((known, name)) if *known != inode => {
-                return Err(Error::TwoOwners {
-                    one: name.clone(),
-                    other: held.record.name.clone(),
-                });
-            }
-            Some(_) => {}
-            None => {
-                *owner = Some((inode, held.record.name.clone()));
-                shared.ids = Some(match held.record.config.emulated {
-                    true => userns::Request::Single,
-                    false => userns::request_of(held.pid)?,
-                });
-                shared.namespaces[NsKind::User] = joined;
-            }
-        }
-        Ok(())
     }
 
     /// A container by name or ID, which must run.
@@ -142,6 +105,35 @@ impl Engine {
         }
         Ok(self.containers.directory(&record))
     }
+}
+
+/// The new container lives in the user namespace of those that it joins: there is one only.
+fn adopt(held: &Held, owner: &mut Option<(u64, String)>, shared: &mut Shared) -> Result<(), Error> {
+    let joined = held.namespace(NsKind::User)?;
+    let inode = match &joined {
+        Namespace::Join(joined) => rustix::fs::fstat(joined).map(|stat| stat.st_ino),
+        Namespace::New | Namespace::Host => Ok(0),
+    };
+    let inode = inode.map_err(|errno| Error::Io {
+        action: "look at the user namespace of",
+        path: PathBuf::from(&held.record.name),
+        source: errno.into(),
+    })?;
+    match owner {
+        Some((known, name)) if *known != inode => {
+            return Err(Error::TwoOwners { one: name.clone(), other: held.record.name.clone() });
+        }
+        Some(_) => {}
+        None => {
+            *owner = Some((inode, held.record.name.clone()));
+            shared.ids = Some(match held.record.config.emulated {
+                true => userns::Request::Single,
+                false => userns::request_of(held.pid)?,
+            });
+            shared.namespaces[NsKind::User] = joined;
+        }
+    }
+    Ok(())
 }
 
 /// The program below `--init`. The way in leads through it: pid 1 is coracle itself, into which

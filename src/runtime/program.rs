@@ -29,6 +29,7 @@ use crate::userns::IdMaps;
 
 /// Everything that a process needs to become a program, made before the fork.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each a step of its own
 pub(super) struct ProgramPlan {
     pub(super) limits: Vec<Limit>,
     pub(super) cwd: Target,

@@ -24,7 +24,7 @@ impl Credentials {
 impl Server {
     /// getuid(2) and kin. The kernel itself answers root, who may be nobody in a namespace of its own.
     pub(super) fn id(&self, call: &Notification, whose: Whose, effective: bool) -> Done {
-        match self.tag(call) {
+        match Self::tag(call) {
             Ok((tag, _)) if tag.credentials != 0 => {
                 let ids = self.people.get(tag).ids(whose);
                 value(if effective { ids.effective } else { ids.real })
@@ -34,7 +34,7 @@ impl Server {
     }
 
     pub(super) fn three_ids(&self, call: &Notification, whose: Whose) -> Done {
-        let ids = match self.tag(call) {
+        let ids = match Self::tag(call) {
             Ok((tag, _)) if tag.credentials != 0 => self.people.get(tag).ids(whose),
             _ => return CONTINUE,
         };
@@ -65,7 +65,7 @@ impl Server {
     }
 
     pub(super) fn set_groups(&mut self, call: &Notification) -> Done {
-        let Ok((tag, hard)) = self.tag(call) else { return CONTINUE };
+        let Ok((tag, hard)) = Self::tag(call) else { return CONTINUE };
         let caller = self.people.get(tag);
         if !(caller.may_change_ids() && self.powers.set_group) {
             return refuse(Errno::PERM);
@@ -94,7 +94,7 @@ impl Server {
 
     /// `PR_SET_KEEPCAPS`: the kernel does it too, and refuses what it refuses.
     pub(super) fn keep_powers(&mut self, call: &Notification) -> Done {
-        let Ok((tag, hard)) = self.tag(call) else { return CONTINUE };
+        let Ok((tag, hard)) = Self::tag(call) else { return CONTINUE };
         let old = self.people.get(tag);
         // Who has no powers has none to keep.
         let keeps_powers = call.arguments[1] == 1 && old.may_change_ids();
@@ -105,7 +105,7 @@ impl Server {
 
     /// setuid(2) and kin.
     pub(super) fn become_other(&mut self, call: &Notification, meaning: Call) -> Done {
-        let Ok((tag, hard)) = self.tag(call) else { return CONTINUE };
+        let Ok((tag, hard)) = Self::tag(call) else { return CONTINUE };
         let old = self.people.get(tag);
         let [first, second, third] = [0, 1, 2].map(|at| word(call.arguments[at]));
         let (Call::Set(whose)

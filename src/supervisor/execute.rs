@@ -16,7 +16,7 @@ impl Server {
     /// A set-id program that then cannot be executed (`ENOEXEC`) leaves its ids behind. AT_SECURE is
     /// the kernel's, for whom nothing changes.
     pub(super) fn execute(&mut self, call: &Notification, follow: bool) -> Done {
-        let Ok((tag, hard)) = self.tag(call) else { return CONTINUE };
+        let Ok((tag, hard)) = Self::tag(call) else { return CONTINUE };
         let Ok(stat) = Stat::of(self.name.path(), follow) else { return CONTINUE };
         let (user, group) = self.ids_of_program(call, follow, stat.mode());
         let old = self.people.get(tag);

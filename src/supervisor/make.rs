@@ -18,7 +18,7 @@ use crate::sys::notify::{self, Notification, Stat};
 impl Server {
     /// The caller, where what it makes is not root's; the kernel does the rest alone.
     fn maker(&self, call: &Notification) -> Option<Credentials> {
-        let (tag, _) = self.tag(call).ok().filter(|(tag, _)| tag.credentials != 0)?;
+        let (tag, _) = Self::tag(call).ok().filter(|(tag, _)| tag.credentials != 0)?;
         let caller = self.people.get(tag);
         let roots = caller.user.file_system == 0 && caller.group.file_system == 0;
         (!roots).then(|| caller.clone())

@@ -137,7 +137,7 @@ impl Server {
         work: impl FnOnce(&mut Self, bool) -> Done,
     ) -> Done {
         let Ok(follow) = self.name.locate(call, file) else { return CONTINUE };
-        if !self.anyone_elsewhere || !self.tag(call).is_ok_and(|(tag, _)| tag.elsewhere) {
+        if !self.anyone_elsewhere || !Self::tag(call).is_ok_and(|(tag, _)| tag.elsewhere) {
             return work(self, follow);
         }
         if rustix::process::chroot(format!("{}/root", call.thread)).is_err() {
@@ -159,14 +159,14 @@ impl Server {
     }
 
     /// The caller's tag, and the hard limit that stays as it is.
-    pub(super) fn tag(&self, call: &Notification) -> Result<(Tag, u64), Errno> {
+    pub(super) fn tag(call: &Notification) -> Result<(Tag, u64), Errno> {
         let (soft, hard) = notify::limit(call.thread, RESOURCE)?;
         Ok((Tag::read(soft), hard))
     }
 
     /// Who the caller is.
     pub(super) fn caller(&self, call: &Notification) -> Result<&Credentials, Errno> {
-        Ok(self.people.get(self.tag(call)?.0))
+        Ok(self.people.get(Self::tag(call)?.0))
     }
 
     /// Tags the caller, if it still waits: a dead one's pid may be another's.
@@ -180,7 +180,7 @@ impl Server {
     /// From now on the caller's paths may not be the supervisor's. `roots`: only root may do it; who
     /// made a user namespace of its own may unshare(2) the rest as well.
     fn leave(&mut self, call: &Notification, roots: bool) -> Done {
-        let Ok((tag, hard)) = self.tag(call) else { return CONTINUE };
+        let Ok((tag, hard)) = Self::tag(call) else { return CONTINUE };
         if roots && !tag.elsewhere && !self.people.get(tag).is_root() {
             return refuse(Errno::PERM);
         }

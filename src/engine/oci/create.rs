@@ -7,6 +7,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Signal;
 
 use super::error::Tried;
+use super::processes::processes;
 use super::state::Entry;
 use super::{Error, Runtime, State, Status};
 use crate::bundle::{Config, Joined, SeccompChoice, read_config};
@@ -168,11 +169,10 @@ impl Runtime {
     /// Sends a signal to the container's first process, or to all of its processes.
     pub fn kill(&self, id: &str, signal: i32, all: bool) -> Result<(), Error> {
         let (state, status) = self.state(id)?;
-        let held = match (status, state.hold()) {
-            (Status::Created | Status::Running, Some(held)) => held,
-            _ => return Err(Error::Status { action: "kill", id: id.to_owned(), status }),
+        let (Status::Created | Status::Running, Some(held)) = (status, state.hold()) else {
+            return Err(Error::Status { action: "kill", id: id.to_owned(), status });
         };
-        let pids = if all { self.processes(&held)? } else { vec![held.pid] };
+        let pids = if all { processes(&held)? } else { vec![held.pid] };
         for pid in pids {
             match sys::process::kill(pid, signal) {
                 // One that ended meanwhile.

@@ -35,11 +35,8 @@ impl Runtime {
     /// Runs another program in a running container; its end, unless detached.
     pub fn exec(&self, exec: &Exec) -> Result<Option<Exit>, Error> {
         let (state, status) = self.state(&exec.id)?;
-        let held = match (status, state.hold()) {
-            (Status::Created | Status::Running, Some(held)) => held,
-            _ => {
-                return Err(Error::Status { action: "exec in", id: exec.id.clone(), status });
-            }
+        let (Status::Created | Status::Running, Some(held)) = (status, state.hold()) else {
+            return Err(Error::Status { action: "exec in", id: exec.id.clone(), status });
         };
         let config = read_bundle(&state.bundle)?;
         let ids = userns::maps_of(held.pid)?;

@@ -14,35 +14,35 @@ impl Runtime {
     pub fn pids(&self, id: &str) -> Result<Vec<Pid>, Error> {
         let (state, status) = self.state(id)?;
         match (status, state.hold()) {
-            (Status::Created | Status::Running, Some(held)) => self.processes(&held),
+            (Status::Created | Status::Running, Some(held)) => processes(&held),
             _ => Err(Error::Status { action: "list the processes of", id: id.to_owned(), status }),
         }
     }
+}
 
-    /// All that lives in the container's pid namespace; where it has none of its own, the first
-    /// process and all that descend from it.
-    pub(super) fn processes(&self, held: &Held) -> Result<Vec<Pid>, Error> {
-        let first = held.pid.as_raw_nonzero().get();
-        let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-        let theirs = namespace(&first.to_string());
-        let own = theirs.is_some() && theirs != namespace("self");
-        let mut parents = BTreeMap::new();
-        let mut inside = Vec::new();
-        for entry in std::fs::read_dir("/proc").tried("list", "/proc")?.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let Ok(pid) = name.parse::<i32>() else { continue };
-            if own && namespace(&name) == theirs {
-                inside.push(pid);
-            }
-            if let Some(parent) = parent(&entry.path()) {
-                parents.insert(pid, parent);
-            }
+/// All that lives in the container's pid namespace; where it has none of its own, the first
+/// process and all that descend from it.
+pub(super) fn processes(held: &Held) -> Result<Vec<Pid>, Error> {
+    let first = held.pid.as_raw_nonzero().get();
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let theirs = namespace(&first.to_string());
+    let own = theirs.is_some() && theirs != namespace("self");
+    let mut parents = BTreeMap::new();
+    let mut inside = Vec::new();
+    for entry in std::fs::read_dir("/proc").tried("list", "/proc")?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Ok(pid) = name.parse::<i32>() else { continue };
+        if own && namespace(&name) == theirs {
+            inside.push(pid);
         }
-        if !own {
-            inside = descendants(first, &parents);
+        if let Some(parent) = parent(&entry.path()) {
+            parents.insert(pid, parent);
         }
-        Ok(inside.into_iter().filter_map(Pid::from_raw).collect())
     }
+    if !own {
+        inside = descendants(first, &parents);
+    }
+    Ok(inside.into_iter().filter_map(Pid::from_raw).collect())
 }
 
 fn parent(process: &Path) -> Option<i32> {

@@ -1,5 +1,6 @@
 //! `list`, `ps`
 
+use std::fmt::Write;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
@@ -53,7 +54,7 @@ pub(super) fn list(
             let json = state.json(*status);
             let (id, bundle) = (&state.id, state.bundle.display());
             let status = status.to_string();
-            text.push_str(&format!("{id:<20} {:>8} {status:<10} {bundle}\n", json["pid"]));
+            let _ = writeln!(text, "{id:<20} {:>8} {status:<10} {bundle}", json["pid"]);
         }
         cx.out.text(text)?;
     }
@@ -78,10 +79,8 @@ pub(super) fn ps(args: &PsArgs, runtime: &Runtime, cx: &mut Context) -> Result<E
             .filter(|word| !word.is_empty())
             .map(|word| String::from_utf8_lossy(word).into_owned())
             .collect();
-        text.push_str(&format!(
-            "{pid:>8} {uid:>8} {}\n",
-            super::super::super::report::escape(&words.join(" "))
-        ));
+        let command = super::super::super::report::escape(&words.join(" "));
+        let _ = writeln!(text, "{pid:>8} {uid:>8} {command}");
     }
     cx.out.text(text)?;
     Ok(ExitCode::SUCCESS)
