@@ -1,8 +1,11 @@
 //! Mounts as values: made on one side, performed on the other.
 
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The root of a container, before anything is mounted on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,6 +34,25 @@ pub enum Propagation {
     /// Host mounts appear in the container. The other way is closed to every user namespace: its
     /// mounts are slaves of the host's (mount_namespaces(7), "Restrictions on mount namespaces").
     Slave,
+    /// The container's mounts pass between its own mount namespaces.
+    Shared,
+    /// Nothing passes, and it cannot be bound elsewhere.
+    Unbindable,
+}
+
+/// When the time of the last access is written (`mount_setattr(2)`, `MOUNT_ATTR__ATIME`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccessTime {
+    /// As the kernel or the source has it.
+    #[default]
+    Unsaid,
+    /// `relatime`
+    Relative,
+    /// `noatime`
+    Never,
+    /// `strictatime`
+    Always,
 }
 
 /// Mount attributes (`mount_setattr(2)`).
@@ -46,6 +68,12 @@ pub struct Attributes {
     pub no_dev: bool,
     /// `MOUNT_ATTR_NOEXEC`
     pub no_exec: bool,
+    /// `MOUNT_ATTR_NOSYMFOLLOW` (Linux 5.14)
+    pub no_symfollow: bool,
+    /// `MOUNT_ATTR_NODIRATIME`
+    pub no_dir_atime: bool,
+    /// `MOUNT_ATTR__ATIME`
+    pub access_time: AccessTime,
 }
 
 /// What is mounted.
@@ -79,6 +107,56 @@ pub enum Kind {
     /// The cgroup namespace's own tree where the host has cgroup v2 at /sys/fs/cgroup, an empty
     /// directory otherwise.
     Cgroup,
+    /// Any other file system that a user namespace may mount.
+    FileSystem {
+        /// Its name, as /proc/filesystems has it.
+        name: String,
+        /// What it is made of, for those that take it.
+        source: Option<String>,
+        /// Its own options: `key=value`, or a word.
+        options: Vec<String>,
+        /// Whether a tmpfs begins with a copy of what it covers (runc's `tmpcopyup`).
+        copy_up: bool,
+    },
+    /// A tree that is open already, of another container.
+    Detached(Detached),
+}
+
+/// A mount that lies nowhere yet (open_tree(2), `OPEN_TREE_CLONE`).
+#[derive(Clone)]
+pub struct Detached(Arc<OwnedFd>);
+
+impl Detached {
+    /// The mount behind a descriptor.
+    pub fn new(mount: OwnedFd) -> Self {
+        Self(Arc::new(mount))
+    }
+}
+
+impl AsFd for Detached {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl PartialEq for Detached {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Detached {}
+
+impl fmt::Debug for Detached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Detached({:?})", self.0)
+    }
+}
+
+impl Serialize for Detached {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str("detached")
+    }
 }
 
 /// One mount below the root.
@@ -90,4 +168,6 @@ pub struct Mount {
     pub kind: Kind,
     /// With which attributes.
     pub attributes: Attributes,
+    /// With which attributes all that is mounted below it too (runtime-spec, `rro` and its kin).
+    pub recursive_attributes: Option<Attributes>,
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::Error;
 
 /// The kernel's names, in the order of their numbers (linux/capability.h).
@@ -137,6 +139,47 @@ impl CapabilitySet {
 impl fmt::Debug for CapabilitySet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.names()).finish()
+    }
+}
+
+impl Serialize for CapabilitySet {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.names())
+    }
+}
+
+impl<'de> Deserialize<'de> for CapabilitySet {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let names = Vec::<String>::deserialize(from)?;
+        names.iter().try_fold(Self::EMPTY, |set, name| {
+            let one = Self::named(name)
+                .ok_or_else(|| serde::de::Error::custom(format!("unknown capability {name:?}")));
+            one.map(|one| set.with(one))
+        })
+    }
+}
+
+/// The five sets of a process (capabilities(7), "Thread capability sets").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// What it and all it becomes can ever have.
+    pub bounding: CapabilitySet,
+    /// What counts now.
+    pub effective: CapabilitySet,
+    /// What it may make effective.
+    pub permitted: CapabilitySet,
+    /// What a file may keep for it over execve(2).
+    pub inheritable: CapabilitySet,
+    /// What it keeps over execve(2) by itself.
+    pub ambient: CapabilitySet,
+}
+
+impl Capabilities {
+    /// What docker gives a user: root holds the set, another user only may get it from a file. The
+    /// inheritable and ambient sets stay empty (CVE-2022-29162 and its kin).
+    pub fn of_user(set: CapabilitySet, uid: u32) -> Self {
+        let held = if uid == 0 { set } else { CapabilitySet::EMPTY };
+        Self { bounding: set, effective: held, permitted: held, ..Self::default() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Network;
+use super::{Namespace, Namespaces, NsKind};
 use crate::mount::{Attributes, Kind, Mount, Propagation};
 
 /// `PATH` where the image names none.
@@ -14,8 +14,9 @@ pub(super) const SHM_SIZE: u64 = 64 << 20;
 /// The device nodes of the runtime specification (runtime-spec, config-linux.md, "Default Devices").
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
-/// Paths that tell of the host or let it be changed.
-const MASKED: [&str; 12] = [
+/// Paths that tell of the host or let it be changed: docker's, and what podman hides besides, the
+/// host's disks and SELinux.
+const MASKED: [&str; 14] = [
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -26,7 +27,9 @@ const MASKED: [&str; 12] = [
     "/proc/timer_stats",
     "/proc/sched_debug",
     "/proc/scsi",
+    "/sys/dev/block",
     "/sys/firmware",
+    "/sys/fs/selinux",
     "/sys/devices/virtual/powercap",
 ];
 
@@ -51,50 +54,67 @@ pub(super) fn read_only_paths() -> Vec<PathBuf> {
     READ_ONLY.iter().map(PathBuf::from).collect()
 }
 
-pub(super) fn links() -> Vec<(PathBuf, &'static str)> {
-    LINKS.iter().map(|(link, target)| (PathBuf::from(link), *target)).collect()
+pub(super) fn links() -> Vec<(PathBuf, PathBuf)> {
+    LINKS.iter().map(|(link, target)| (PathBuf::from(link), PathBuf::from(target))).collect()
 }
 
-/// /proc, /dev and /sys, in the order in which they are mounted.
-pub(super) fn mounts(network: Network, privileged: bool, shm_size: u64) -> Vec<Mount> {
-    let strict = Attributes { no_suid: true, no_dev: true, no_exec: true, read_only: false };
-    let devices = Attributes { no_suid: true, ..Attributes::default() };
+/// /proc, /dev and /sys, in the order in which they are mounted; no /dev/shm without its size.
+pub(super) fn mounts(
+    namespaces: &Namespaces,
+    privileged: bool,
+    shm_size: Option<u64>,
+) -> Vec<Mount> {
+    let strict = Attributes { no_suid: true, no_dev: true, no_exec: true, ..Attributes::default() };
     let quiet = Attributes { no_suid: true, no_exec: true, ..Attributes::default() };
-    let mount =
-        |target: &str, kind, attributes| Mount { target: PathBuf::from(target), kind, attributes };
-    let mut mounts = vec![
-        mount("/proc", Kind::Proc, strict),
-        mount("/dev", Kind::Tmpfs { size: Some(64 << 10), mode: 0o755 }, devices),
-    ];
-    mounts.extend(DEVICES.iter().map(|name| {
-        let node = format!("/dev/{name}");
-        mount(&node, bind(&node), quiet)
-    }));
-    mounts.extend([
-        mount("/dev/pts", Kind::Devpts, quiet),
-        mount("/dev/shm", Kind::Tmpfs { size: Some(shm_size), mode: 0o1777 }, strict),
-        mount("/dev/mqueue", Kind::Mqueue, strict),
-    ]);
-    // A sysfs of its own needs a network namespace of its own (sysfs shows the owner's devices).
-    let sys = match network {
-        Network::None => Kind::Sysfs,
-        Network::Host => Kind::Bind {
-            source: PathBuf::from("/sys"),
-            recursive: true,
-            propagation: Propagation::Private,
-        },
+    let mount = |target: &str, kind, attributes| Mount {
+        target: PathBuf::from(target),
+        kind,
+        attributes,
+        recursive_attributes: None,
     };
+    // A procfs shows the processes of the pid namespace that its mounter has power over; of the
+    // caller's own namespaces the caller's view is handed on. So it is with sysfs and the network.
+    let own = |kind, made, caller: &str| match namespaces[kind] {
+        Namespace::Host => tree(caller),
+        Namespace::New | Namespace::Join(_) => made,
+    };
+    let mut mounts = vec![
+        mount("/proc", own(NsKind::Pid, Kind::Proc, "/proc"), strict),
+        mount("/dev", Kind::Tmpfs { size: Some(64 << 10), mode: 0o755 }, quiet),
+    ];
+    mounts.extend(devices());
+    mounts.push(mount("/dev/pts", Kind::Devpts, quiet));
+    let shm = shm_size.map(|size| Kind::Tmpfs { size: Some(size), mode: 0o1777 });
+    if let Some(shm) = shm {
+        mounts.push(mount("/dev/shm", own(NsKind::Ipc, shm, "/dev/shm"), strict));
+    }
+    mounts.push(mount("/dev/mqueue", own(NsKind::Ipc, Kind::Mqueue, "/dev/mqueue"), strict));
+    let sys = own(NsKind::Network, Kind::Sysfs, "/sys");
     mounts.push(mount("/sys", sys, Attributes { read_only: !privileged, ..strict }));
     mounts.push(mount("/sys/fs/cgroup", Kind::Cgroup, Attributes { read_only: true, ..strict }));
     mounts
 }
 
-pub(super) fn bind(source: &str) -> Kind {
-    Kind::Bind {
-        source: PathBuf::from(source),
-        recursive: false,
-        propagation: Propagation::Private,
-    }
+/// The device nodes that every container has.
+pub(super) fn devices() -> impl Iterator<Item = Mount> {
+    DEVICES.iter().map(|name| {
+        let target = PathBuf::from(format!("/dev/{name}"));
+        Mount {
+            kind: Kind::Bind {
+                source: target.clone(),
+                recursive: false,
+                propagation: Propagation::Private,
+            },
+            target,
+            attributes: Attributes { no_suid: true, no_exec: true, ..Attributes::default() },
+            recursive_attributes: None,
+        }
+    })
+}
+
+/// A tree of the host with all that is mounted in it.
+fn tree(source: &str) -> Kind {
+    Kind::Bind { source: PathBuf::from(source), recursive: true, propagation: Propagation::Private }
 }
 
 /// Whether a mount may lie there: what reads procfs must not be fooled (CVE-2019-16884). The short

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::NsKind;
 use crate::diagnose::{Diagnose, Hint};
 
 /// Why a request and an image make no container.
@@ -61,6 +62,43 @@ pub enum Error {
         /// The name that was to be added.
         host: String,
     },
+    /// A namespace of another's is joined, its user namespace is not.
+    #[error("cannot join a {} namespace without the user namespace that owns it", kind.spec_name())]
+    StrandedJoin {
+        /// Which kind.
+        kind: NsKind,
+    },
+    /// A kernel parameter that belongs to no namespace of the container.
+    #[error("sysctl {name:?} is not in a namespace of the container: {why}")]
+    ForeignSysctl {
+        /// The parameter.
+        name: String,
+        /// Which namespace it would take, or that there is none.
+        why: &'static str,
+    },
+    /// A host name for a container that shares another's.
+    #[error("--hostname: the container shares its host name with {with}")]
+    SharedHostname {
+        /// Whom.
+        with: String,
+    },
+    /// A label for a security module that the host has not.
+    #[error("--security-opt {option}: {module} is not active on this host")]
+    NoSecurityModule {
+        /// As typed.
+        option: String,
+        /// Which module.
+        module: &'static str,
+    },
+    /// A label for the container's files.
+    #[error(
+        "--security-opt label=filetype:{kind}: the files of an image keep the labels that the store \
+         gave them, since the layers are shared between containers"
+    )]
+    FileLabel {
+        /// The type.
+        kind: String,
+    },
     /// A stop signal that is none.
     #[error("invalid stop signal {signal:?} in the image's configuration")]
     InvalidStopSignal {
@@ -79,6 +117,9 @@ impl Diagnose for Error {
             Self::UnknownCapability { nearest: Some(nearest), .. } => {
                 Some(Hint::new(format!("did you mean {nearest}?")))
             }
+            Self::NoSecurityModule { .. } => Some(Hint::new(
+                "leave the option out: where the module is not active it confines nothing",
+            )),
             Self::NoCommand => Some(Hint::new("name one: coracle run IMAGE COMMAND")),
             Self::UnknownUser { .. }
             | Self::UnknownGroup { .. }
@@ -88,6 +129,10 @@ impl Diagnose for Error {
             | Self::MountInProc { .. }
             | Self::UnknownCapability { nearest: None, .. }
             | Self::NoGateway { .. }
+            | Self::FileLabel { .. }
+            | Self::StrandedJoin { .. }
+            | Self::ForeignSysctl { .. }
+            | Self::SharedHostname { .. }
             | Self::InvalidStopSignal { .. } => None,
         }
     }

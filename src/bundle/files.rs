@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Error, HostAddress, Network, Request};
+use super::{Error, HostAddress, Request, Sharing};
 
 /// Files that are made for each container and bound into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,21 +37,20 @@ const LOOPBACK: &str = "127.0.0.1\tlocalhost\n\
 impl EtcFiles {
     /// The files of a container named `hostname`.
     pub fn new(request: &Request, hostname: &str, host: &HostFiles) -> Result<Self, Error> {
-        let mut hosts = match request.network {
-            Network::Host if !host.hosts.is_empty() => host.hosts.clone(),
-            Network::Host => LOOPBACK.to_owned(),
-            Network::None => format!("{LOOPBACK}127.0.0.1\t{hostname}\n"),
+        let shares_hosts = matches!(request.network, None | Some(Sharing::Host));
+        let mut hosts = match shares_hosts {
+            true if !host.hosts.is_empty() => host.hosts.clone(),
+            true => LOOPBACK.to_owned(),
+            false => format!("{LOOPBACK}127.0.0.1\t{hostname}\n"),
         };
         if !hosts.ends_with('\n') {
             hosts.push('\n');
         }
         for (name, address) in &request.add_hosts {
-            let address = match (address, request.network) {
-                (HostAddress::Ip(address), _) => *address,
-                (HostAddress::Gateway, Network::Host) => IpAddr::V4(Ipv4Addr::LOCALHOST),
-                (HostAddress::Gateway, Network::None) => {
-                    return Err(Error::NoGateway { host: name.clone() });
-                }
+            let address = match address {
+                HostAddress::Ip(address) => *address,
+                HostAddress::Gateway if shares_hosts => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                HostAddress::Gateway => return Err(Error::NoGateway { host: name.clone() }),
             };
             let _ = writeln!(hosts, "{address}\t{name}");
         }
@@ -108,7 +107,7 @@ mod tests {
     #[test]
     fn the_gateway_of_no_network_is_refused() {
         let request = Request {
-            network: Network::None,
+            network: Some(Sharing::None),
             add_hosts: vec![("db".into(), HostAddress::Gateway)],
             ..Request::default()
         };

@@ -4,21 +4,30 @@
 //! + `Circumstances` (id, files, root) → `specify` → `ContainerSpec`, `EtcFiles`.
 
 pub mod capabilities;
+mod config;
 mod defaults;
 mod error;
 mod files;
+mod labels;
+mod mount_options;
+mod namespace;
 mod request;
 pub mod signal;
 mod spec;
 mod specify;
+mod text;
 mod user;
 
+pub use config::{Config, ConfigError, read_config, read_process_json};
 pub use error::Error;
 pub use files::{EtcFiles, HostFiles};
+pub use labels::{LabelRequest, Labels, SecurityModules};
+pub use mount_options::WORDS as MOUNT_OPTIONS;
+pub use namespace::{Joined, Namespace, Namespaces, NsKind};
 pub use request::{
-    BindRequest, HostAddress, Network, Request, Resource, SeccompChoice, SecurityOptions,
-    TmpfsRequest, Ulimit,
+    BindRequest, DeviceRequest, HostAddress, Request, Resource, SeccompChoice, SecurityOptions,
+    Sharing, TmpfsRequest, Ulimit,
 };
-pub use spec::{ContainerSpec, Process};
+pub use spec::{Builder, ContainerSpec, Hook, Hooks, Process};
 pub use specify::{Circumstances, specify};
 pub use user::User;

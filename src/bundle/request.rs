@@ -5,6 +5,9 @@ use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
+use super::LabelRequest;
 use crate::mount::Propagation;
 
 /// The flags of `run` that shape a container, in neutral types.
@@ -29,8 +32,18 @@ pub struct Request {
     pub interactive: bool,
     /// `--tty`: a terminal of its own.
     pub tty: bool,
-    /// `--network`.
-    pub network: Network,
+    /// `--network`; the host's where nothing is said.
+    pub network: Option<Sharing>,
+    /// `--pid`
+    pub pid: Sharing,
+    /// `--ipc`
+    pub ipc: Sharing,
+    /// `--uts`
+    pub uts: Sharing,
+    /// `--cgroupns`
+    pub cgroup: Sharing,
+    /// `--userns container:NAME`
+    pub user_of: Option<String>,
     /// `--volume` and `--mount`, in order.
     pub binds: Vec<BindRequest>,
     /// `--tmpfs` and `--mount type=tmpfs`, in order.
@@ -55,6 +68,18 @@ pub struct Request {
     pub cap_add: Vec<String>,
     /// `--cap-drop`, as typed.
     pub cap_drop: Vec<String>,
+    /// `--sysctl`
+    pub sysctls: BTreeMap<String, String>,
+    /// `--umask`
+    pub umask: Option<u32>,
+    /// `--oom-score-adj`
+    pub oom_score_adj: Option<i32>,
+    /// `--group-add`: names or ids.
+    pub group_add: Vec<String>,
+    /// `--device`
+    pub devices: Vec<DeviceRequest>,
+    /// `--read-only-tmpfs`: with `read_only`, temporary file systems on /run, /tmp and /var/tmp.
+    pub read_only_tmpfs: bool,
     /// `--security-opt`.
     pub security: SecurityOptions,
     /// `--add-host`.
@@ -67,14 +92,32 @@ pub struct Request {
     pub dns_options: Vec<String>,
 }
 
-/// Whose network the container sees.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Network {
-    /// The host's.
+/// Whose namespace of one kind the container has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sharing {
+    /// One of its own.
     #[default]
+    Private,
+    /// The host's.
     Host,
-    /// A loopback device and nothing else.
+    /// One of its own with nothing in it: no device but loopback, no /dev/shm.
     None,
+    /// Another container's, by name or ID.
+    Container(String),
+    /// The one that a file leads to.
+    Path(PathBuf),
+}
+
+/// A device node of the host in the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceRequest {
+    /// Absolute path on the host.
+    pub source: PathBuf,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// Whether it may be written to.
+    pub write: bool,
 }
 
 /// A file or directory of the host in the container.
@@ -115,7 +158,7 @@ pub struct TmpfsRequest {
 }
 
 /// A resource limit (getrlimit(2)); `u64::MAX` is unlimited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ulimit {
     /// Which resource.
     pub resource: Resource,
@@ -126,7 +169,8 @@ pub struct Ulimit {
 }
 
 /// A resource that setrlimit(2) limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Resource {
     /// `RLIMIT_AS`
     As,
@@ -188,6 +232,11 @@ impl Resource {
         Self::TABLE.iter().find(|row| row.1 == name).map(|row| row.0)
     }
 
+    /// The resource that the runtime specification calls `name`.
+    pub fn from_spec_name(name: &str) -> Option<Self> {
+        Self::TABLE.iter().find(|row| row.2 == name).map(|row| row.0)
+    }
+
     /// The name that docker's `--ulimit` uses.
     pub fn docker_name(self) -> &'static str {
         Self::TABLE.iter().find(|row| row.0 == self).map_or("", |row| row.1)
@@ -212,10 +261,13 @@ pub struct SecurityOptions {
     pub unmask: Vec<PathBuf>,
     /// `unmask=ALL` or `systempaths=unconfined`
     pub unmask_all: bool,
+    /// `apparmor=`, `label=`
+    pub labels: LabelRequest,
 }
 
 /// Which filter of system calls.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SeccompChoice {
     /// Docker's default profile.
     #[default]
@@ -223,7 +275,7 @@ pub enum SeccompChoice {
     /// None.
     Unconfined,
     /// The text of a profile in docker's JSON format.
-    Json(Vec<u8>),
+    Json(String),
 }
 
 /// Where `--add-host` points.

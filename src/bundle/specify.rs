@@ -5,12 +5,12 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::capabilities::CapabilitySet;
+use super::capabilities::{Capabilities, CapabilitySet};
 use super::{
-    ContainerSpec, Error, EtcFiles, HostFiles, Network, Process, Request, SeccompChoice, User,
-    defaults, signal,
+    ContainerSpec, Error, EtcFiles, HostFiles, Labels, Namespace, Namespaces, NsKind, Process,
+    Request, SeccompChoice, SecurityModules, Sharing, User, defaults, signal,
 };
-use crate::mount::{Attributes, Kind, Mount, Propagation, RootMount};
+use crate::mount::{Attributes, Detached, Kind, Mount, Propagation, RootMount};
 use crate::oci::ImageConfig;
 
 /// What a request is joined with.
@@ -26,12 +26,19 @@ pub struct Circumstances<'a> {
     pub group: &'a [u8],
     /// The host's name and resolver files.
     pub host: &'a HostFiles,
-    /// Where the container's own files lie: hosts, hostname, resolv.conf.
-    pub directory: &'a Path,
+    /// Where the files lie that are bound into /etc: hosts, hostname, resolv.conf. Of a container
+    /// that shares another's network these are the other's.
+    pub files: &'a Path,
     /// The root file system.
     pub root: RootMount,
     /// Device nodes of the host that the user may open; a privileged container gets them.
     pub devices: &'a [PathBuf],
+    /// The namespaces that the request names.
+    pub namespaces: Namespaces,
+    /// /dev/shm of the container whose ipc namespace is joined.
+    pub shm: Option<Detached>,
+    /// The host's AppArmor and SELinux; looked for only where the request asks for a label.
+    pub modules: &'a SecurityModules,
 }
 
 /// Joins a request with its image: the specification, and the texts of the container's /etc files.
@@ -39,55 +46,106 @@ pub fn specify(
     request: &Request,
     cx: Circumstances<'_>,
 ) -> Result<(ContainerSpec, EtcFiles), Error> {
-    let user_text = request.user.as_deref().unwrap_or(&cx.config.user);
-    let user = User::resolve(user_text, cx.passwd, cx.group)?;
-    let hostname = hostname(request, &cx);
+    let hostname = hostname(request, &cx)?;
     let etc = EtcFiles::new(request, &hostname, cx.host)?;
-    let mounts = mounts(request, cx.directory, cx.devices)?;
+    let process = process(request, &cx, &hostname)?;
+    let mounts = mounts(request, &cx)?;
+    let volumes = volumes(cx.config, &mounts)?;
     let stop_signal = stop_signal(request, cx.config)?;
-    let privileged = request.privileged;
-    let capabilities = CapabilitySet::requested(privileged, &request.cap_add, &request.cap_drop)?;
     let (masked_paths, read_only_paths) = hidden_paths(request);
-    let spec = ContainerSpec {
-        volumes: volumes(cx.config, &mounts)?,
-        mounts,
-        links: defaults::links(),
-        masked_paths,
-        read_only_paths,
-        network: request.network,
-        process: Process {
-            args: arguments(request, cx.config)?,
-            env: environment(request, cx.config, &hostname, &user),
-            cwd: working_directory(request, cx.config)?,
-            user,
-            terminal: request.tty,
-            interactive: request.interactive,
-            limits: request.ulimits.clone(),
-        },
-        hostname,
-        root: cx.root,
-        root_read_only: request.read_only,
-        capabilities,
-        no_new_privileges: request.security.no_new_privileges,
-        seccomp: match &request.security.seccomp {
-            SeccompChoice::Default if privileged => SeccompChoice::Unconfined,
+    check_sysctls(request, &cx.namespaces)?;
+    let spec = ContainerSpec::builder(cx.root, process).with(|spec| {
+        spec.mounts = mounts;
+        spec.volumes = volumes;
+        spec.masked_paths = masked_paths;
+        spec.read_only_paths = read_only_paths;
+        spec.hostname = (cx.namespaces[NsKind::Uts] == Namespace::New).then_some(hostname);
+        spec.namespaces = cx.namespaces;
+        spec.root_read_only = request.read_only;
+        spec.sysctls.clone_from(&request.sysctls);
+        // Root of a user namespace sets this one by its own call only (setdomainname(2)).
+        spec.domainname = spec.sysctls.remove("kernel.domainname");
+        spec.seccomp = match &request.security.seccomp {
+            SeccompChoice::Default if request.privileged => SeccompChoice::Unconfined,
             choice => choice.clone(),
-        },
-        init: request.init,
-        stop_signal,
-        labels: cx.config.labels.clone().into_iter().chain(request.labels.clone()).collect(),
-        annotations: request.annotations.clone(),
-    };
-    Ok((spec, etc))
+        };
+        spec.init = request.init;
+        spec.stop_signal = stop_signal;
+        spec.labels = cx.config.labels.clone().into_iter().chain(request.labels.clone()).collect();
+        spec.annotations.clone_from(&request.annotations);
+    });
+    Ok((spec.build()?, etc))
 }
 
-fn hostname(request: &Request, cx: &Circumstances<'_>) -> String {
-    match (&request.hostname, request.network) {
-        (Some(name), _) => name.clone(),
-        // As docker does it: who shares the host's network shares its name.
-        (None, Network::Host) if !cx.host.hostname.is_empty() => cx.host.hostname.clone(),
-        (None, _) => cx.id.chars().take(12).collect(),
+fn process(request: &Request, cx: &Circumstances<'_>, hostname: &str) -> Result<Process, Error> {
+    let user_text = request.user.as_deref().unwrap_or(&cx.config.user);
+    let mut user = User::resolve(user_text, cx.passwd, cx.group)?;
+    for group in &request.group_add {
+        let id = super::user::added_group(group, cx.group)?;
+        if !user.groups.contains(&id) {
+            user.groups.push(id);
+        }
     }
+    let set = CapabilitySet::requested(request.privileged, &request.cap_add, &request.cap_drop)?;
+    Ok(Process {
+        args: arguments(request, cx.config)?,
+        env: environment(request, cx.config, hostname, &user),
+        cwd: working_directory(request, cx.config)?,
+        capabilities: Capabilities::of_user(set, user.uid),
+        user,
+        terminal: request.tty,
+        interactive: request.interactive,
+        limits: request.ulimits.clone(),
+        no_new_privileges: request.security.no_new_privileges,
+        umask: request.umask,
+        oom_score_adj: request.oom_score_adj,
+        labels: Labels::new(&request.security.labels, cx.modules)?,
+        // CVE-2020-15257: who shares the host's network would reach the host's abstract sockets.
+        own_sockets: cx.namespaces[NsKind::Network] == Namespace::Host && !request.privileged,
+    })
+}
+
+fn hostname(request: &Request, cx: &Circumstances<'_>) -> Result<String, Error> {
+    let host = &cx.host.hostname;
+    match (&request.hostname, &request.network) {
+        (Some(_), _) if cx.namespaces[NsKind::Uts] == Namespace::Host => {
+            Err(Error::SharedHostname { with: "the host (--uts host)".to_owned() })
+        }
+        (Some(_), Some(Sharing::Container(name))) => {
+            Err(Error::SharedHostname { with: name.clone() })
+        }
+        (Some(name), _) => Ok(name.clone()),
+        (None, _) if cx.namespaces[NsKind::Uts] == Namespace::Host => Ok(host.clone()),
+        // As docker does it: who shares the host's network shares its name.
+        (None, None | Some(Sharing::Host)) if !host.is_empty() => Ok(host.clone()),
+        (None, _) => Ok(cx.id.chars().take(12).collect()),
+    }
+}
+
+/// Kernel parameters go by namespace: one of the host's would be refused by the kernel, or worse.
+fn check_sysctls(request: &Request, namespaces: &Namespaces) -> Result<(), Error> {
+    const OF_IPC: [&str; 8] =
+        ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
+    for name in request.sysctls.keys() {
+        let foreign = |why| Err(Error::ForeignSysctl { name: name.clone(), why });
+        let kernel = name.strip_prefix("kernel.");
+        let (kind, why) = if name.starts_with("net.") {
+            (NsKind::Network, "it takes a network that is not the host's (--network none)")
+        } else if name.starts_with("fs.mqueue.") || kernel.is_some_and(|it| OF_IPC.contains(&it)) {
+            (NsKind::Ipc, "it takes an ipc namespace that is not the host's (--ipc private)")
+        } else if kernel == Some("domainname") {
+            (NsKind::Uts, "it takes a uts namespace that is not the host's (--uts private)")
+        } else {
+            return foreign(match kernel {
+                Some("hostname") => "--hostname sets it",
+                _ => "it is the whole machine's",
+            });
+        };
+        if !namespaces.is_private(kind) {
+            return foreign(why);
+        }
+    }
+    Ok(())
 }
 
 /// Entrypoint and command: a new entrypoint drops the image's command (docker run(1)).
@@ -157,22 +215,51 @@ fn stop_signal(request: &Request, config: &ImageConfig) -> Result<i32, Error> {
 }
 
 /// Everything below the root: the defaults, then what the user asked for, parents first.
-fn mounts(request: &Request, directory: &Path, devices: &[PathBuf]) -> Result<Vec<Mount>, Error> {
-    let shm_size = request.shm_size.unwrap_or(defaults::SHM_SIZE);
-    let mut mounts = defaults::mounts(request.network, request.privileged, shm_size);
+fn mounts(request: &Request, cx: &Circumstances<'_>) -> Result<Vec<Mount>, Error> {
+    let shm_size = match (&request.ipc, request.shm_size) {
+        (Sharing::None, _) => None,
+        (_, size) => Some(size.unwrap_or(defaults::SHM_SIZE)),
+    };
+    let mut mounts = defaults::mounts(&cx.namespaces, request.privileged, shm_size);
+    if let Some(shm) = &cx.shm {
+        let shared = mounts.iter_mut().filter(|mount| mount.target == Path::new("/dev/shm"));
+        shared.for_each(|mount| mount.kind = Kind::Detached(shm.clone()));
+    }
+    let node = |source: &Path, target: &Path, read_only| Mount {
+        target: target.to_owned(),
+        kind: Kind::Bind {
+            source: source.to_owned(),
+            recursive: false,
+            propagation: Propagation::Private,
+        },
+        attributes: Attributes { read_only, ..Attributes::default() },
+        recursive_attributes: None,
+    };
     if request.privileged {
-        mounts.extend(devices.iter().filter_map(|node| {
-            let kind = defaults::bind(node.to_str()?);
-            Some(Mount { target: node.clone(), kind, attributes: Attributes::default() })
-        }));
+        // The nodes that every container has keep the stricter flags that they have there.
+        let known = |node: &Path| mounts.iter().any(|mount| mount.target == node);
+        let more: Vec<&PathBuf> = cx.devices.iter().filter(|node| !known(node)).collect();
+        mounts.extend(more.into_iter().map(|device| node(device, device, false)));
+    }
+    for device in &request.devices {
+        let target = absolute("device", &device.target)?;
+        mounts.retain(|mount| mount.target != target);
+        mounts.push(node(&device.source, &target, !device.write));
     }
     for name in ["resolv.conf", "hostname", "hosts"] {
-        let source = directory.join(name);
-        mounts.push(Mount {
-            target: Path::new("/etc").join(name),
-            kind: Kind::Bind { source, recursive: false, propagation: Propagation::Private },
-            attributes: Attributes::default(),
-        });
+        let mut file = node(&cx.files.join(name), &Path::new("/etc").join(name), false);
+        file.attributes =
+            Attributes { no_suid: true, no_dev: true, no_exec: true, ..Attributes::default() };
+        mounts.push(file);
+    }
+    if request.read_only && request.read_only_tmpfs {
+        let attributes = Attributes { no_suid: true, no_dev: true, ..Attributes::default() };
+        mounts.extend(["/run", "/tmp", "/var/tmp"].map(|target| Mount {
+            target: PathBuf::from(target),
+            kind: Kind::Tmpfs { size: None, mode: 0o1777 },
+            attributes,
+            recursive_attributes: None,
+        }));
     }
     let asked = asked_mounts(request)?;
     let targets: HashSet<&Path> = asked.iter().map(|mount| mount.target.as_path()).collect();
@@ -190,6 +277,7 @@ fn asked_mounts(request: &Request) -> Result<Vec<Mount>, Error> {
             propagation: bind.propagation,
         },
         attributes: Attributes { read_only: bind.read_only, ..Attributes::default() },
+        recursive_attributes: None,
     });
     let tmpfs = request.tmpfs.iter().map(|tmpfs| Mount {
         target: tmpfs.target.clone(),
@@ -199,7 +287,9 @@ fn asked_mounts(request: &Request) -> Result<Vec<Mount>, Error> {
             no_suid: !tmpfs.suid,
             no_dev: !tmpfs.dev,
             no_exec: !tmpfs.exec,
+            ..Attributes::default()
         },
+        recursive_attributes: None,
     });
     let mut asked: Vec<Mount> = binds.chain(tmpfs).collect();
     let mut seen = HashSet::new();
@@ -237,7 +327,8 @@ fn hidden_paths(request: &Request) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let security = &request.security;
     let all_open = request.privileged || security.unmask_all;
     let keep = |paths: Vec<PathBuf>| -> Vec<PathBuf> {
-        let open = |path: &PathBuf| all_open || security.unmask.contains(path);
+        let nested = |path: &Path| security.labels.nested && path == Path::new("/sys/fs/selinux");
+        let open = |path: &PathBuf| all_open || security.unmask.contains(path) || nested(path);
         paths.into_iter().filter(|path| !open(path)).collect()
     };
     let mut masked = keep(defaults::masked_paths());
@@ -284,9 +375,12 @@ mod tests {
             passwd: b"root:x:0:0::/root:/bin/sh\n",
             group: b"",
             host: &HostFiles::default(),
-            directory: Path::new("/store/containers/0123"),
+            files: Path::new("/store/containers/0123"),
             root: RootMount::Directory("/rootfs".into()),
             devices: &[],
+            namespaces: Namespaces::default(),
+            shm: None,
+            modules: &SecurityModules::default(),
         };
         specify(request, cx).map(|(spec, _)| spec)
     }

@@ -4,10 +4,12 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::Error;
 
 /// The user a process runs as, in the container's ids.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// User id.
     pub uid: u32,
@@ -17,6 +19,13 @@ pub struct User {
     pub groups: Vec<u32>,
     /// Home directory, `/` where passwd(5) has no line for the user.
     pub home: PathBuf,
+}
+
+impl Default for User {
+    /// root
+    fn default() -> Self {
+        Self { uid: 0, gid: 0, groups: Vec::new(), home: PathBuf::from("/root") }
+    }
 }
 
 /// A line of passwd(5), as far as it is needed.
@@ -73,6 +82,11 @@ impl User {
             None => Ok(Self { uid, gid, groups: memberships(name, gid, &group), home }),
         }
     }
+}
+
+/// The id of a group that `--group-add` names.
+pub(super) fn added_group(wanted: &str, group: &[u8]) -> Result<u32, Error> {
+    group_id(wanted, &String::from_utf8_lossy(group))
 }
 
 fn parse_id(text: &str) -> Option<u32> {

@@ -37,8 +37,18 @@ impl Context {
     /// Reads the configuration; opens nothing yet.
     pub fn new(environment: Environment, globals: Globals) -> Result<Self, Error> {
         let config = Config::load(&environment)?;
+        Ok(Self::with(environment, globals, config))
+    }
+
+    /// Without the user's configuration: an OCI runtime is told everything by who calls it, and may
+    /// be called with a home that is not the caller's.
+    pub fn bare(environment: Environment, globals: Globals) -> Self {
+        Self::with(environment, globals, Config::default())
+    }
+
+    fn with(environment: Environment, globals: Globals, config: Config) -> Self {
         let report = Report::new(&environment);
-        Ok(Self { out: Out::new(), report, environment, config, globals })
+        Self { out: Out::new(), report, environment, config, globals }
     }
 
     /// Where the store is: `--root`, `CORACLE_ROOT`, the configuration, `$XDG_DATA_HOME/coracle`.

@@ -49,6 +49,9 @@ pub enum Error {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] engine::Error),
+    /// A bundle's container.
+    #[error(transparent)]
+    Oci(#[from] engine::oci::Error),
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -77,6 +80,7 @@ impl Diagnose for Error {
             Self::Format(format::Error::NoField { field, known }) => known_fields(field, known),
             Self::Config(error) => error.hint(),
             Self::Engine(error) => error.hint(),
+            Self::Oci(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Reference(error) => error.hint(),
             Self::Registry(error) => error.hint(),

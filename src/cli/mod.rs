@@ -47,6 +47,12 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     // Output into a closed pipe ends the command quietly, as it does for any other program.
     crate::sys::process::default_sigpipe();
     let report = Report::new(&environment);
+    let mut arguments = arguments;
+    // The name under which it serves as an OCI runtime, without a word before the command.
+    let called = arguments.first().and_then(|name| std::path::Path::new(name).file_name());
+    if called.is_some_and(|name| name == "coracle-runtime") {
+        arguments.insert(1, "runtime".into());
+    }
     match split(arguments.get(1..).unwrap_or_default()) {
         Ok((globals, entry, rest)) => dispatch(environment, globals, entry, rest, report),
         Err(Unclear::Usage(error)) => report.error(&error, ""),
@@ -92,7 +98,11 @@ fn dispatch(
         Err(error) => return report.clap(&error),
     };
     let Action::Run { run, .. } = entry.action else { return ExitCode::SUCCESS };
-    let done = Context::new(environment, globals).and_then(|mut cx| {
+    let context = match entry.name {
+        "runtime" => Ok(Context::bare(environment, globals)),
+        _ => Context::new(environment, globals),
+    };
+    let done = context.and_then(|mut cx| {
         let done = run(&matches, &mut cx);
         // What was printed before a failure stays printed.
         cx.out.flush().and(done)

@@ -25,7 +25,7 @@ use error::Tried;
 
 pub use error::Error;
 pub use name::{InvalidName, Name};
-pub use record::{Config, MountPoint, Process, Record, State, VERSION};
+pub use record::{Config, Instance, MountPoint, Record, State, VERSION};
 
 /// The containers of one store.
 #[derive(Debug)]
@@ -249,6 +249,11 @@ impl Containers {
         Ok(gone)
     }
 
+    /// Where a container's own files lie.
+    pub fn directory(&self, record: &Record) -> PathBuf {
+        self.records.join(&record.id)
+    }
+
     /// Ends a running container's first process, and with it all others; waits until it is gone.
     pub fn kill(&self, record: &Record) -> Result<(), Error> {
         let State::Running { process, .. } = &record.state else { return Ok(()) };
@@ -300,8 +305,10 @@ impl Containers {
                 continue;
             }
             let path = self.records.join(&id);
-            // Asked again under the lock: until it was free the container may have come to a record.
-            if let Ok(Some(_lock)) = lock(&path)
+            // Asked again under the lock: until it was free the container may have come to a record,
+            // or have gone.
+            if let Ok(Some(lock)) = lock(&path)
+                && is_at(&lock, &path)
                 && self.is_abandoned(&id)
             {
                 let name = self.read(&id).ok().flatten().map(|record| record.name);
@@ -378,7 +385,26 @@ mod tests {
             created: "2026-11-23T12:00:00Z".into(),
             state,
             remove: false,
-            config: Config::default(),
+            config: config(),
+        }
+    }
+
+    fn config() -> Config {
+        Config {
+            process: crate::bundle::Process::new(vec!["true".into()]),
+            seccomp: crate::bundle::SeccompChoice::Default,
+            user: String::new(),
+            hostname: "box".into(),
+            network: "host".into(),
+            emulated: false,
+            privileged: false,
+            read_only: false,
+            init: false,
+            mounts: Vec::new(),
+            labels: std::collections::BTreeMap::new(),
+            annotations: std::collections::BTreeMap::new(),
+            stop_signal: 15,
+            driver: "overlay".into(),
         }
     }
 
@@ -443,7 +469,7 @@ mod tests {
     fn a_process_that_is_gone_is_not_running() {
         let (_root, containers) = containers();
         let directory = containers.create(None).expect("a container");
-        let process = Process { pid: i32::MAX, start_ticks: 1, boot: "x".into() };
+        let process = Instance { pid: i32::MAX, start_ticks: 1, boot: "x".into() };
         let state = State::Running { process, started: String::new() };
         assert_eq!(record(&directory, state).status(), Status::Stopped(137));
     }

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::{Process, SeccompChoice};
 use crate::oci::{ChainId, Digest};
 
 /// The version of the record's format that this binary writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What is known of a container: `containers/ID/record.json`.
 ///
-/// The record says what was; whether a process still runs is checked each time (`Process`).
+/// The record says what was; whether a process still runs is checked each time (`Instance`).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The format's version.
@@ -37,25 +38,21 @@ pub struct Record {
 }
 
 /// What `inspect` and `ps` show of a container's configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools)] // each a fact of its own
 pub struct Config {
-    /// Program and arguments.
-    pub args: Vec<String>,
-    /// `NAME=value` each.
-    pub env: Vec<String>,
-    /// Working directory.
-    pub cwd: String,
+    /// The program and its circumstances: what a later program in the container starts from.
+    pub process: Process,
+    /// Which filter of system calls.
+    pub seccomp: SeccompChoice,
     /// The user as given or as the image has it.
     pub user: String,
     /// The name in the uts namespace.
     pub hostname: String,
-    /// `host` or `none`.
+    /// `host`, `none` or `container:ID`.
     pub network: String,
-    /// A terminal of its own.
-    pub tty: bool,
-    /// Keeps stdin open.
-    pub interactive: bool,
+    /// Whether ids that are not mapped are emulated.
+    pub emulated: bool,
     /// All that the user itself may do.
     pub privileged: bool,
     /// The root is read-only.
@@ -96,7 +93,7 @@ pub enum State {
     /// Started.
     Running {
         /// Its first process.
-        process: Process,
+        process: Instance,
         /// RFC 3339 time.
         started: String,
     },
@@ -113,7 +110,7 @@ pub enum State {
 
 /// A process that cannot be taken for another: its pid alone could be, after a reboot or a reuse.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
+pub struct Instance {
     /// The pid.
     pub pid: i32,
     /// Its start in clock ticks since the boot (proc_pid_stat(5), field 22).
@@ -122,7 +119,7 @@ pub struct Process {
     pub boot: String,
 }
 
-impl Process {
+impl Instance {
     /// The process that has `pid` now; `None` when there is none.
     pub fn of(pid: i32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -153,10 +150,10 @@ mod tests {
 
     #[test]
     fn a_process_is_itself_and_no_other() {
-        let own = Process::of(i32::try_from(std::process::id()).expect("a pid")).expect("self");
+        let own = Instance::of(i32::try_from(std::process::id()).expect("a pid")).expect("self");
         assert!(own.is_running());
-        let reused = Process { start_ticks: own.start_ticks + 1, ..own.clone() };
-        let rebooted = Process { boot: "another".into(), ..own };
+        let reused = Instance { start_ticks: own.start_ticks + 1, ..own.clone() };
+        let rebooted = Instance { boot: "another".into(), ..own };
         assert!(!reused.is_running() && !rebooted.is_running());
     }
 

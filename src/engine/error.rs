@@ -74,6 +74,20 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// A container that should run does not.
+    #[error("container {name} is not running")]
+    NotRunning {
+        /// Its name.
+        name: String,
+    },
+    /// Two containers to join live in two user namespaces.
+    #[error("cannot join both {one} and {other}: each has a user namespace of its own")]
+    TwoOwners {
+        /// The first.
+        one: String,
+        /// The second.
+        other: String,
+    },
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -104,10 +118,14 @@ impl Diagnose for Error {
             Self::NoBindSource { .. } => {
                 Some(Hint::new("make it first, or use --volume, which makes it"))
             }
+            Self::TwoOwners { one, .. } => {
+                Some(Hint::new(format!("start the second one with --userns container:{one}")))
+            }
             Self::Image(error) => error.hint(),
             Self::PullReported { .. }
             | Self::CidFileExists { .. }
             | Self::Child { .. }
+            | Self::NotRunning { .. }
             | Self::Io { .. } => None,
         }
     }

@@ -1,11 +1,12 @@
 //! A planned container in words, and as the OCI runtime's `config.json`.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
 use super::run::Prepared;
-use crate::bundle::{Network, SeccompChoice, signal};
+use crate::bundle::{Namespace, Namespaces, NsKind, SeccompChoice, signal};
 use crate::mount::{Attributes, Kind, Mount, Propagation, RootMount};
 use crate::userns::Extent;
 
@@ -25,8 +26,7 @@ impl Prepared {
         for extent in &self.ids.gids {
             line("  gid", &extent_text(*extent));
         }
-        let network = if spec.network == Network::None { ", net" } else { "" };
-        line("namespaces", &format!("user, mnt, pid, ipc, uts, cgroup{network}"));
+        line("namespaces", &namespaces_text(&spec.namespaces));
         line(
             "root",
             &format!("{}{}", self.driver, if spec.root_read_only { ", read-only" } else { "" }),
@@ -50,14 +50,17 @@ impl Prepared {
         for path in &spec.read_only_paths {
             line("read-only", &path.display().to_string());
         }
-        line("hostname", &spec.hostname);
+        line("hostname", spec.hostname.as_deref().unwrap_or("(shared)"));
+        for (name, value) in &spec.sysctls {
+            line("sysctl", &format!("{name}={value}"));
+        }
         for limit in &spec.process.limits {
             line(
                 "limit",
                 &format!("{} {}:{}", limit.resource.docker_name(), limit.soft, limit.hard),
             );
         }
-        line("capabilities", &spec.capabilities.names().join(" "));
+        line("capabilities", &spec.process.capabilities.bounding.names().join(" "));
         line(
             "seccomp",
             match &spec.seccomp {
@@ -66,7 +69,7 @@ impl Prepared {
                 SeccompChoice::Json(_) => "the given profile",
             },
         );
-        line("no_new_privs", if spec.no_new_privileges { "yes" } else { "no" });
+        line("no_new_privs", if spec.process.no_new_privileges { "yes" } else { "no" });
         let user = &spec.process.user;
         line("user", &format!("{}:{} groups {:?}", user.uid, user.gid, user.groups));
         line("directory", &spec.process.cwd.display().to_string());
@@ -88,8 +91,7 @@ impl Prepared {
         let lossy = |texts: &[std::ffi::OsString]| -> Vec<String> {
             texts.iter().map(|text| text.to_string_lossy().into_owned()).collect()
         };
-        let capabilities = spec.capabilities.names();
-        let held: &[String] = if user.uid == 0 { &capabilities } else { &[] };
+        let capabilities = &spec.process.capabilities;
         let limits: Vec<Value> = spec
             .process
             .limits
@@ -110,12 +112,10 @@ impl Prepared {
                 "args": lossy(&spec.process.args),
                 "env": lossy(&spec.process.env),
                 "cwd": spec.process.cwd,
-                "capabilities": {
-                    "bounding": capabilities, "effective": held, "permitted": held,
-                    "inheritable": [], "ambient": [],
-                },
+                "capabilities": capabilities,
                 "rlimits": limits,
-                "noNewPrivileges": spec.no_new_privileges,
+                "noNewPrivileges": spec.process.no_new_privileges,
+                "oomScoreAdj": spec.process.oom_score_adj,
             },
             "root": {"path": root, "readonly": spec.root_read_only},
             "hostname": spec.hostname,
@@ -124,7 +124,8 @@ impl Prepared {
             "linux": {
                 "uidMappings": self.ids.uids.iter().map(extent_json).collect::<Vec<_>>(),
                 "gidMappings": self.ids.gids.iter().map(extent_json).collect::<Vec<_>>(),
-                "namespaces": namespaces(spec.network),
+                "namespaces": namespaces(&spec.namespaces),
+                "sysctl": spec.sysctls,
                 "maskedPaths": spec.masked_paths,
                 "readonlyPaths": spec.read_only_paths,
             },
@@ -141,17 +142,25 @@ fn extent_json(extent: &Extent) -> Value {
     json!({"containerID": extent.inside, "hostID": extent.outside, "size": extent.count})
 }
 
-fn namespaces(network: Network) -> Vec<Value> {
-    let mut kinds = vec!["user", "mount", "pid", "ipc", "uts", "cgroup"];
-    if network == Network::None {
-        kinds.push("network");
-    }
-    kinds.into_iter().map(|kind| json!({"type": kind})).collect()
+fn namespaces_text(namespaces: &Namespaces) -> String {
+    let own = |(kind, from): (NsKind, &Namespace)| match from {
+        Namespace::New => Some(kind.file_name().to_owned()),
+        Namespace::Join(_) => Some(format!("{} (joined)", kind.file_name())),
+        Namespace::Host => None,
+    };
+    let others: Vec<String> = namespaces.iter().filter_map(own).collect();
+    format!("mnt, {}", others.join(", "))
+}
+
+fn namespaces(namespaces: &Namespaces) -> Vec<Value> {
+    let private = NsKind::ALL.into_iter().filter(|kind| namespaces.is_private(*kind));
+    let names = std::iter::once("mount").chain(private.map(NsKind::spec_name));
+    names.map(|kind| json!({"type": kind})).collect()
 }
 
 /// Type, source and options of a mount, as mount(8) spells them.
-fn parts(mount: &Mount) -> (&'static str, String, Vec<String>) {
-    let Attributes { read_only, no_suid, no_dev, no_exec } = mount.attributes;
+fn parts(mount: &Mount) -> (Cow<'static, str>, String, Vec<String>) {
+    let Attributes { read_only, no_suid, no_dev, no_exec, .. } = mount.attributes;
     let mut options: Vec<String> =
         [(read_only, "ro"), (no_suid, "nosuid"), (no_dev, "nodev"), (no_exec, "noexec")]
             .iter()
@@ -164,6 +173,8 @@ fn parts(mount: &Mount) -> (&'static str, String, Vec<String>) {
             options.push(match propagation {
                 Propagation::Private => "rprivate".to_owned(),
                 Propagation::Slave => "rslave".to_owned(),
+                Propagation::Shared => "rshared".to_owned(),
+                Propagation::Unbindable => "runbindable".to_owned(),
             });
             ("bind", source.display().to_string())
         }
@@ -180,14 +191,20 @@ fn parts(mount: &Mount) -> (&'static str, String, Vec<String>) {
         }
         Kind::Mqueue => ("mqueue", "mqueue".to_owned()),
         Kind::Cgroup => ("cgroup", "cgroup".to_owned()),
+        Kind::FileSystem { name, source, options: own, .. } => {
+            options.extend(own.iter().cloned());
+            let source = source.clone().unwrap_or_else(|| name.clone());
+            return (Cow::Owned(name.clone()), source, options);
+        }
+        Kind::Detached(_) => ("bind", "(another container's)".to_owned()),
     };
-    (kind, source, options)
+    (Cow::Borrowed(kind), source, options)
 }
 
 fn mount_text(mount: &Mount) -> String {
     let (kind, source, options) = parts(mount);
     let target = mount.target.display();
-    match kind {
+    match kind.as_ref() {
         "bind" => format!("{target} bind {source} ({})", options.join(",")),
         kind => format!("{target} {kind} ({})", options.join(",")),
     }

@@ -10,17 +10,20 @@ pub mod doctor;
 pub mod hello;
 pub mod images;
 pub mod info;
+pub mod oci;
 pub mod probe;
 pub mod pull;
 
 mod containers;
 mod driver;
 mod error;
+mod exec;
 mod explain;
 mod host;
 mod of_host;
 mod record;
 mod run;
+mod share;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -36,6 +39,7 @@ pub use crate::{bundle, container, reference, registry, runtime, snapshot, store
 
 pub use containers::{Removal, Removed};
 pub use error::Error;
+pub use exec::{ExecRequest, Execution};
 pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
 
 /// What an engine works with, as the command line and the configuration have it.
@@ -97,6 +101,22 @@ impl Engine {
         }
         Ok(owners(&ids))
     }
+}
+
+/// Goes on with `work` in a child of its own session, which the caller does not wait for.
+pub fn in_background(work: impl FnOnce()) -> Result<(), Error> {
+    // Until it has its own session the caller's terminal may hang up on it.
+    let _held = runtime::Signals::hold()?;
+    let child = crate::sys::fork::in_child(|| {
+        // A leader of its own session gets no signal of the caller's terminal.
+        let _ = rustix::process::setsid();
+        work();
+        0
+    });
+    child.map(drop).map_err(|error| Error::Child {
+        what: "stay with the container".to_owned(),
+        why: error.to_string(),
+    })
 }
 
 fn owners(ids: &IdMaps) -> Owners {

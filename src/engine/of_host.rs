@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::bundle::HostFiles;
+use crate::bundle::{HostFiles, SecurityModules};
 
 /// The host's name and files, as a container may show them.
 pub(super) fn host_files() -> HostFiles {
@@ -12,6 +12,35 @@ pub(super) fn host_files() -> HostFiles {
         resolv_conf: read("/etc/resolv.conf"),
         hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
     }
+}
+
+/// AppArmor and SELinux, as far as they are active.
+pub(super) fn security_modules() -> SecurityModules {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let apparmor = read("/sys/module/apparmor/parameters/enabled");
+    let selinux = Path::new("/sys/fs/selinux/enforce").exists();
+    SecurityModules {
+        apparmor: apparmor.is_some_and(|text| text.starts_with('Y')),
+        selinux: selinux.then(|| {
+            let policy = setting(&read("/etc/selinux/config").unwrap_or_default(), "SELINUXTYPE");
+            let file = format!(
+                "/etc/selinux/{}/contexts/lxc_contexts",
+                policy.as_deref().unwrap_or("targeted")
+            );
+            let contexts = read(&file).unwrap_or_default();
+            // Without a policy for containers the caller's own context is the one to change.
+            let own = || read("/proc/self/attr/current").unwrap_or_default();
+            let context = setting(&contexts, "process").unwrap_or_else(own);
+            context.trim_end_matches(['\0', '\n']).to_owned()
+        }),
+    }
+}
+
+/// The value of `name = "value"`.
+fn setting(text: &str, name: &str) -> Option<String> {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    let mut found = pairs.filter(|(key, _)| key.trim() == name);
+    found.next().map(|(_, value)| value.trim().trim_matches('"').to_owned())
 }
 
 /// The device nodes that the caller may open for reading and writing.
@@ -41,4 +70,17 @@ pub(super) fn host_devices() -> Vec<PathBuf> {
 fn may_open(path: &Path) -> bool {
     let access = rustix::fs::Access::READ_OK | rustix::fs::Access::WRITE_OK;
     rustix::fs::access(path, access).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_with_and_without_quotes() {
+        let text = "# SELINUXTYPE= can be\nSELINUXTYPE=targeted\nprocess = \"u:r:t:s0\"\n";
+        assert_eq!(setting(text, "SELINUXTYPE").as_deref(), Some("targeted"));
+        assert_eq!(setting(text, "process").as_deref(), Some("u:r:t:s0"));
+        assert_eq!(setting(text, "file"), None);
+    }
 }

@@ -1,7 +1,7 @@
 //! What is written down of a container: for `ps`, `inspect`, and for who comes after.
 
 use super::run::{RunRequest, now};
-use crate::bundle::{self, ContainerSpec, Network};
+use crate::bundle::{self, ContainerSpec};
 use crate::container::{Config, Directory, MountPoint, Record, State, VERSION};
 use crate::snapshot::Driver;
 use crate::store::Image;
@@ -13,10 +13,9 @@ pub(super) fn record(
     spec: &ContainerSpec,
     driver: Driver,
     directory: &Directory,
+    network: String,
+    emulated: bool,
 ) -> Record {
-    let lossy = |texts: &[std::ffi::OsString]| {
-        texts.iter().map(|text| text.to_string_lossy().into_owned()).collect()
-    };
     Record {
         version: VERSION,
         id: directory.id.clone(),
@@ -28,17 +27,12 @@ pub(super) fn record(
         state: State::Created,
         remove: request.remove,
         config: Config {
-            args: lossy(&spec.process.args),
-            env: lossy(&spec.process.env),
-            cwd: spec.process.cwd.display().to_string(),
+            process: spec.process.clone(),
+            seccomp: spec.seccomp.clone(),
             user: request.container.user.clone().unwrap_or_default(),
-            hostname: spec.hostname.clone(),
-            network: match spec.network {
-                Network::Host => "host".to_owned(),
-                Network::None => "none".to_owned(),
-            },
-            tty: spec.process.terminal,
-            interactive: spec.process.interactive,
+            hostname: spec.hostname.clone().unwrap_or_default(),
+            network,
+            emulated,
             privileged: request.container.privileged,
             read_only: spec.root_read_only,
             init: spec.init,

@@ -4,16 +4,20 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::of_host::{host_devices, host_files};
+use super::of_host::{host_devices, host_files, security_modules};
 use super::pull::Policy;
 use super::record::record;
 use super::{Engine, Error, owners};
-use crate::bundle::{self, BindRequest, Circumstances, ContainerSpec, EtcFiles, SeccompChoice};
-use crate::container::{Directory, Name, Process, Record, State};
+use crate::bundle::{
+    self, BindRequest, Circumstances, ContainerSpec, EtcFiles, SeccompChoice, SecurityModules,
+};
+use crate::container::{Directory, Instance, Name, Record, State};
 use crate::mount::RootMount;
 use crate::oci::{Digest, Platform};
 use crate::runtime::seccomp::Profile;
-use crate::runtime::{self, ExecRefusal, Exit, Launch, Signals};
+use crate::runtime::{
+    self, Attachment, Attendance, ExecRefusal, Exit, HookState, Launch, Parting, Signals,
+};
 use crate::snapshot::{self, Driver};
 use crate::store::{Image, Lock};
 use crate::userns::{self, IdMaps};
@@ -34,6 +38,8 @@ pub struct RunRequest {
     pub remove: bool,
     /// `--sig-proxy`
     pub sig_proxy: bool,
+    /// `--timeout`: when the container is killed, counted from its start.
+    pub timeout: Option<Duration>,
     /// `--cidfile`
     pub cidfile: Option<PathBuf>,
     /// The container.
@@ -82,6 +88,8 @@ pub struct Prepared {
     pub spec: ContainerSpec,
     /// The texts of the container's /etc files.
     pub etc: EtcFiles,
+    /// `host`, `none` or `container:ID`.
+    network: String,
     /// The image's layers, the lowest first.
     layers: Vec<PathBuf>,
     /// Keeps them there until the record says that they are in use.
@@ -219,7 +227,9 @@ impl Engine {
         mut clock: Clock,
     ) -> Result<Prepared, Error> {
         let facts = userns::gather(Path::new("/"), &self.options.path);
-        let ids = userns::choose(self.options.userns, (0, 0), &facts)?;
+        let shared = self.share(&request.container)?;
+        let asked = shared.ids.unwrap_or(self.options.userns);
+        let ids = userns::choose(asked, (0, 0), &facts)?;
         clock.lap("ids");
         let layers = self.store.layers(&image, owners(&ids))?;
         let config = self.store.config(&image)?;
@@ -237,15 +247,21 @@ impl Engine {
             Ok(found.unwrap_or_default())
         };
         let devices = if request.container.privileged { host_devices() } else { Vec::new() };
+        let labels = &request.container.security.labels;
+        let modules =
+            if labels.is_empty() { SecurityModules::default() } else { security_modules() };
         let cx = Circumstances {
             id,
             config: &config,
             passwd: &read("/etc/passwd")?,
             group: &read("/etc/group")?,
             host: &host_files(),
-            directory,
+            files: shared.files.as_deref().unwrap_or(directory),
             root,
             devices: &devices,
+            namespaces: shared.namespaces,
+            shm: shared.shm,
+            modules: &modules,
         };
         let mut wanted = request.container.clone();
         if let userns::Request::HostId { .. } = self.options.userns {
@@ -257,9 +273,10 @@ impl Engine {
         let (spec, etc) = bundle::specify(&wanted, cx)?;
         // With one id only it is the program's own; with more nothing changes.
         let user = &spec.process.user;
-        let ids = userns::choose(self.options.userns, (user.uid, user.gid), &facts)?;
+        let ids = userns::choose(asked, (user.uid, user.gid), &facts)?;
         clock.lap("specification");
-        Ok(Prepared { image, ids, driver, spec, etc, layers, hold, clock })
+        let network = shared.network;
+        Ok(Prepared { image, ids, driver, spec, etc, network, layers, hold, clock })
     }
 
     fn start(
@@ -268,19 +285,32 @@ impl Engine {
         prepared: Prepared,
         directory: &Directory,
     ) -> Result<Outcome, Error> {
-        let Prepared { image, ids, driver, spec, etc, layers, hold, mut clock } = prepared;
+        let Prepared { image, ids, driver, spec, etc, network, layers, hold, mut clock } = prepared;
         prepare_root(driver, &ids, &layers, directory, spec.root_read_only)?;
         write_files(&directory.path, &etc)?;
         clock.lap("files");
         let profile = profile(&spec.seccomp)?;
         let signals = Signals::hold()?;
-        let launch =
-            Launch { spec: &spec, ids: &ids, profile: profile.as_ref(), volatile: request.remove };
+        let state = HookState {
+            id: directory.id.clone(),
+            bundle: directory.path.clone(),
+            annotations: spec.annotations.clone(),
+        };
+        let launch = Launch {
+            spec: &spec,
+            ids: &ids,
+            profile: profile.as_ref(),
+            volatile: request.remove,
+            attachment: Attachment::default(),
+            gate: None,
+            no_pivot: false,
+            state: &state,
+        };
         let starting = runtime::start(&launch)?;
         clock.lap("clone");
-        let mut record = record(request, &image, &spec, driver, directory);
+        let mut record = record(request, &image, &spec, driver, directory, network, ids.emulated);
         record.state = State::Running {
-            process: Process::of(starting.pid().as_raw_nonzero().get()).unwrap_or(GONE),
+            process: Instance::of(starting.pid().as_raw_nonzero().get()).unwrap_or(GONE),
             started: now(),
         };
         directory.write(&record)?;
@@ -295,7 +325,19 @@ impl Engine {
         clock.lap("written down");
         let running = starting.finish().map_err(|error| explain(error, &image))?;
         clock.lap("set up");
-        let exit = runtime::supervise(running, &signals, request.sig_proxy)?;
+        let attendance = Attendance {
+            sig_proxy: request.sig_proxy,
+            deadline: request.timeout.map(|timeout| Instant::now() + timeout),
+            ..Attendance::default()
+        };
+        let exit = match runtime::supervise(running, &signals, &attendance)? {
+            Parting::Ended(exit) => exit,
+            // No keys were given to leave by.
+            Parting::Detached(unattended) => {
+                unattended.keep();
+                Exit::Code(0)
+            }
+        };
         clock.lap("program");
         self.end(request, record, directory, exit)?;
         clock.lap("end");
@@ -339,20 +381,20 @@ fn prepare_root(
 }
 
 /// What passwd(5) and group(5) of an image may take, in bytes (CVE-2024-9676 and its kin).
-const USERS_LIMIT: u64 = 1 << 20;
+pub(super) const USERS_LIMIT: u64 = 1 << 20;
 
 /// Stands for a process that ended before it could be looked at.
-const GONE: Process = Process { pid: 0, start_ticks: 0, boot: String::new() };
+const GONE: Instance = Instance { pid: 0, start_ticks: 0, boot: String::new() };
 
 pub(super) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
-fn profile(choice: &SeccompChoice) -> Result<Option<Profile>, Error> {
+pub(super) fn profile(choice: &SeccompChoice) -> Result<Option<Profile>, Error> {
     match choice {
         SeccompChoice::Unconfined => Ok(None),
         SeccompChoice::Default => Ok(Some(Profile::docker_default())),
-        SeccompChoice::Json(bytes) => Ok(Some(Profile::from_json(bytes)?)),
+        SeccompChoice::Json(text) => Ok(Some(Profile::from_json(text.as_bytes())?)),
     }
 }
 

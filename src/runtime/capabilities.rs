@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet as Bits, CapabilitySets};
 
-use crate::bundle::capabilities::{COUNT, CapabilitySet};
+use crate::bundle::capabilities::{COUNT, Capabilities, CapabilitySet};
 
 /// Drops from the bounding set what is not in `kept`, for this process and all it becomes.
 pub(super) fn limit_bounding_set(kept: CapabilitySet) -> Result<(), Errno> {
@@ -25,14 +25,17 @@ pub(super) fn limit_bounding_set(kept: CapabilitySet) -> Result<(), Errno> {
 /// Linux 5.11 knows all capabilities, so none below can be missing.
 const OLDEST: u32 = COUNT;
 
-/// Sets what the process holds: `held` for root, nothing for another user, as exec would leave it.
-/// The inheritable and ambient sets are empty (CVE-2022-29162 and its kin).
-pub(super) fn assume(held: CapabilitySet, root: bool) -> Result<(), Errno> {
-    let held = if root { held } else { CapabilitySet::EMPTY };
+/// Sets what the process holds.
+pub(super) fn assume(sets: Capabilities) -> Result<(), Errno> {
     rustix::thread::clear_ambient_capability_set()?;
-    let bits = Bits::from_bits_retain(held.bits());
+    let bits = |set: CapabilitySet| Bits::from_bits_retain(set.bits());
     // Only what it has can be kept; a root of fewer powers outside keeps fewer.
-    let permitted = rustix::thread::capabilities(None)?.permitted & bits;
-    let sets = CapabilitySets { effective: permitted, permitted, inheritable: Bits::empty() };
-    rustix::thread::set_capabilities(None, sets)
+    let permitted = rustix::thread::capabilities(None)?.permitted & bits(sets.permitted);
+    let effective = bits(sets.effective) & permitted;
+    let inheritable = bits(sets.inheritable);
+    rustix::thread::set_capabilities(None, CapabilitySets { effective, permitted, inheritable })?;
+    for capability in bits(sets.ambient) & permitted & inheritable {
+        rustix::thread::configure_capability_in_ambient_set(capability, true)?;
+    }
+    Ok(())
 }

@@ -4,26 +4,77 @@ use rustix::io::Errno;
 
 use super::Error;
 use super::error::ExecRefusal;
-use super::init::ExecFailure;
+use super::hooks;
+use super::program::ExecFailure;
 use super::stage::{Failure, Stage};
-use crate::bundle::ContainerSpec;
+use crate::bundle::{ContainerSpec, Hook, Process};
 use crate::mount::{Kind, Mount, RootMount};
 use crate::userns;
 
 /// What the child's report means to the user.
-pub(super) fn failure(failure: Failure, spec: &ContainerSpec) -> Error {
+pub(super) fn failure(failure: Failure, process: &Process, spec: Option<&ContainerSpec>) -> Error {
     let Failure { stage, item, errno } = failure;
-    if stage == Stage::Exec {
-        return exec(ExecFailure::from_item(item), errno, spec);
+    let item_number = usize::from(item);
+    match (stage, spec) {
+        (Stage::Exec, _) => return exec(ExecFailure::from_item(item), errno, process),
+        (Stage::IdMap, _) => return Error::Namespaces(userns::explain_refusal(errno)),
+        (Stage::CreateContainerHook, Some(spec)) => {
+            return hook(&spec.hooks.create_container, item_number, errno);
+        }
+        (Stage::StartContainerHook, Some(spec)) => {
+            return hook(&spec.hooks.start_container, item_number, errno);
+        }
+        _ => {}
     }
-    if stage == Stage::IdMap {
-        return Error::Namespaces(userns::explain_refusal(errno));
-    }
-    let item = usize::from(item);
-    Error::Step { what: what(stage, item, spec), errno, hint: hint(stage, item, errno, spec) }
+    let of_program = of_program(stage, item_number, process);
+    let what = match (of_program, spec) {
+        (Some(what), _) => what,
+        (None, Some(spec)) => of_container(stage, item_number, spec),
+        (None, None) => "join the container".to_owned(),
+    };
+    let hint = hint(stage, item_number, errno, process, spec);
+    Error::Step { what, errno, hint }
 }
 
-fn what(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
+fn hook(hooks: &[Hook], item: usize, errno: Errno) -> Error {
+    let path = hooks.get(item).map(|hook| hook.path.clone()).unwrap_or_default();
+    Error::Hook { path, why: hooks::reason(errno) }
+}
+
+/// The steps that every program goes.
+fn of_program(stage: Stage, item: usize, process: &Process) -> Option<String> {
+    Some(match stage {
+        Stage::OomScore => format!(
+            "set the OOM score to {}",
+            process.oom_score_adj.map_or_else(String::new, |score| score.to_string())
+        ),
+        Stage::ChangeDirectory => {
+            format!("enter the working directory {}", process.cwd.display())
+        }
+        Stage::Terminal => "open a terminal in the container".into(),
+        Stage::Limit => process.limits.get(item).map_or_else(String::new, |limit| {
+            let (name, soft, hard) = (limit.resource.docker_name(), limit.soft, limit.hard);
+            format!("set the limit {name}={soft}:{hard}")
+        }),
+        Stage::Keyring => "join a new session keyring".into(),
+        Stage::Label => {
+            let given = [&process.labels.apparmor, &process.labels.selinux];
+            let given = given.into_iter().flatten().nth(item);
+            format!("label the program {}", given.map_or("", String::as_str))
+        }
+        Stage::Landlock => "keep the container from the host's abstract sockets".into(),
+        Stage::Seccomp => "load the filter of system calls".into(),
+        Stage::Identity => format!("become user {}:{}", process.user.uid, process.user.gid),
+        Stage::Capabilities => "limit the capabilities".into(),
+        Stage::Stdio => "set up stdin, stdout and stderr".into(),
+        Stage::Gate => "wait for the start".into(),
+        Stage::Init => "start the program below --init".into(),
+        _ => return None,
+    })
+}
+
+/// The steps of a container's first process.
+fn of_container(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
     let path = |paths: &[std::path::PathBuf]| {
         paths.get(item).map_or_else(String::new, |path| path.display().to_string())
     };
@@ -51,27 +102,16 @@ fn what(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
         Stage::WorkingDirectory => {
             format!("make the working directory {}", spec.process.cwd.display())
         }
-        Stage::ChangeDirectory => {
-            format!("enter the working directory {}", spec.process.cwd.display())
-        }
-        Stage::Terminal => "open a terminal in the container".into(),
         Stage::Pivot => "enter the container's root".into(),
-        Stage::Hostname => format!("set the host name {:?}", spec.hostname),
-        Stage::Loopback => "bring the loopback device up".into(),
-        Stage::Limit => spec.process.limits.get(item).map_or_else(String::new, |limit| {
-            let (name, soft, hard) = (limit.resource.docker_name(), limit.soft, limit.hard);
-            format!("set the limit {name}={soft}:{hard}")
-        }),
-        Stage::Keyring => "join a new session keyring".into(),
-        Stage::Seccomp => "load the filter of system calls".into(),
-        Stage::Identity => {
-            let user = &spec.process.user;
-            format!("become user {}:{}", user.uid, user.gid)
+        Stage::Hostname => {
+            format!("set the host name {:?}", spec.hostname.as_deref().unwrap_or_default())
         }
-        Stage::Capabilities => "limit the capabilities".into(),
-        Stage::Stdio => "set up stdin, stdout and stderr".into(),
-        Stage::Init => "start the program below --init".into(),
-        Stage::Exec => "execute the program".into(),
+        Stage::Loopback => "bring the loopback device up".into(),
+        Stage::Sysctl => spec.sysctls.iter().nth(item).map_or_else(String::new, |(name, value)| {
+            format!("set the kernel parameter {name}={value}")
+        }),
+        Stage::Meeting => "meet the caller for the hooks".into(),
+        _ => "execute the program".into(),
     }
 }
 
@@ -94,12 +134,20 @@ fn mount(mount: &Mount) -> String {
         Kind::Devpts => format!("mount devpts on {target}"),
         Kind::Mqueue => format!("mount mqueue on {target}"),
         Kind::Cgroup => format!("mount cgroup2 on {target}"),
+        Kind::FileSystem { name, .. } => format!("mount {name} on {target}"),
+        Kind::Detached(_) => format!("mount another container's {target}"),
     }
 }
 
 /// A next step, for the causes that the error itself proves.
-fn hint(stage: Stage, item: usize, errno: Errno, spec: &ContainerSpec) -> Option<String> {
-    let limit = || spec.process.limits.get(item);
+fn hint(
+    stage: Stage,
+    item: usize,
+    errno: Errno,
+    process: &Process,
+    spec: Option<&ContainerSpec>,
+) -> Option<String> {
+    let limit = || process.limits.get(item);
     match (stage, errno) {
         (Stage::Limit, Errno::PERM) => Some(format!(
             "a limit cannot be raised above the caller's own hard limit (ulimit -H, {})",
@@ -110,9 +158,15 @@ fn hint(stage: Stage, item: usize, errno: Errno, spec: &ContainerSpec) -> Option
                 .into(),
         ),
         (Stage::Root, Errno::INVAL | Errno::NODEV | Errno::PERM) => {
-            matches!(spec.root, RootMount::Overlay { .. }).then(|| {
+            matches!(spec?.root, RootMount::Overlay { .. }).then(|| {
                 "try --storage-driver copy; coracle doctor says why overlay is refused".into()
             })
+        }
+        (Stage::OomScore, Errno::ACCESS) => {
+            Some("without root the score can only be raised above the caller's own".into())
+        }
+        (Stage::Label, Errno::NOENT) if process.labels.apparmor.is_some() => {
+            Some("no such profile is loaded; aa-status lists those that are".into())
         }
         (Stage::MountTarget, Errno::ROFS) => {
             Some("the mount above it is read-only: make the mount point there first".into())
@@ -121,11 +175,11 @@ fn hint(stage: Stage, item: usize, errno: Errno, spec: &ContainerSpec) -> Option
     }
 }
 
-fn exec(kind: ExecFailure, errno: Errno, spec: &ContainerSpec) -> Error {
-    let command = spec.process.args[0].to_string_lossy().into_owned();
+fn exec(kind: ExecFailure, errno: Errno, process: &Process) -> Error {
+    let command = process.args[0].to_string_lossy().into_owned();
     let reason = match (kind, errno) {
         (ExecFailure::NotFound, _) => {
-            let path = (!command.contains('/')).then(|| search_path(spec));
+            let path = (!command.contains('/')).then(|| search_path(process));
             return Error::CommandNotFound { command, path };
         }
         (ExecFailure::NoInterpreter, _) => ExecRefusal::Interpreter,
@@ -137,7 +191,7 @@ fn exec(kind: ExecFailure, errno: Errno, spec: &ContainerSpec) -> Error {
     Error::CommandNotExecutable { command, reason }
 }
 
-fn search_path(spec: &ContainerSpec) -> String {
-    let mut lines = spec.process.env.iter().map(|line| line.to_string_lossy());
+fn search_path(process: &Process) -> String {
+    let mut lines = process.env.iter().map(|line| line.to_string_lossy());
     lines.find_map(|line| line.strip_prefix("PATH=").map(str::to_owned)).unwrap_or_default()
 }

@@ -6,32 +6,44 @@ use rustix::io::Errno;
 use rustix::thread::CapabilitiesSecureBits;
 
 use super::Error;
-use super::plan::Identity;
-use crate::bundle::ContainerSpec;
+use super::program::Identity;
+use crate::bundle::Process;
 use crate::bundle::capabilities::CapabilitySet;
 use crate::mount::RootMount;
-use crate::supervisor::{self, Credentials, Entrance, Options, Powers, Waiting};
+use crate::supervisor::{Credentials, Entrance, Meeting, Options, Powers, Supervisor};
 use crate::userns::IdMaps;
 
-/// What a container whose ids are emulated needs: its supervisor to be, and the way to it.
+/// A meeting with a supervisor, where ids are emulated.
 pub(super) fn prepare(
-    spec: &ContainerSpec,
     ids: &IdMaps,
-) -> Result<Option<(Waiting, Entrance)>, Error> {
+    process: &Process,
+    root: Option<&RootMount>,
+) -> Result<Option<Meeting>, Error> {
     if !ids.emulated {
         return Ok(None);
     }
-    let user = &spec.process.user;
+    let directory = root.and_then(|root| records(root).1);
+    Meeting::new(&credentials(process), directory.as_deref()).map(Some).map_err(Error::Pipe)
+}
+
+/// Whom a program is to be.
+fn credentials(process: &Process) -> Credentials {
+    let user = &process.user;
     let mut groups = user.groups.clone();
     groups.sort_unstable();
-    let (known, directory) = records(&spec.root);
-    let options = Options {
-        user: Credentials::of(user.uid, user.gid, groups),
-        powers: powers(spec.capabilities),
-        known,
-        directory,
-    };
-    supervisor::prepare(options).map(Some).map_err(Error::Pipe)
+    Credentials::of(user.uid, user.gid, groups)
+}
+
+/// Forks the supervisor of a program.
+pub(super) fn fork(
+    meeting: Meeting,
+    process: &Process,
+    root: &RootMount,
+    outlives: bool,
+) -> Result<Supervisor, Error> {
+    let (known, _) = records(root);
+    let options = Options { powers: powers(process.capabilities.bounding), known, outlives };
+    meeting.fork(&options).map_err(Error::Pipe)
 }
 
 fn powers(held: CapabilitySet) -> Powers {
@@ -64,7 +76,9 @@ pub(super) fn enter(entrance: Option<&Entrance>, identity: &Identity) -> Result<
         b"coracle: ids are not emulated here (no seccomp notification): chown and setuid will fail\n";
     let Some(entrance) = entrance else { return Ok(()) };
     match entrance.enter() {
-        Err(Errno::BUSY | Errno::NOSYS | Errno::INVAL) if identity.uid == 0 => {
+        // A supervisor outside, most likely this one's own kind, answers for this container too.
+        Err(Errno::BUSY) if identity.uid == 0 => Ok(()),
+        Err(Errno::NOSYS | Errno::INVAL) if identity.uid == 0 => {
             let _ = rustix::io::write(rustix::stdio::stderr(), WITHOUT);
             Ok(())
         }

@@ -12,6 +12,20 @@ pub enum Error {
     /// The new namespaces were refused.
     #[error("cannot make a container: {0}")]
     Namespaces(#[source] userns::Error),
+    /// Without a user namespace of its own a container takes the power to make the others.
+    #[error("cannot make a container in this user namespace: {0}")]
+    NoPower(#[source] Errno),
+    /// A namespace could not be joined.
+    #[error("cannot join the namespaces: {0}")]
+    Join(#[source] Errno),
+    /// A hook failed.
+    #[error("the hook {} failed: {why}", path.display())]
+    Hook {
+        /// Its program.
+        path: std::path::PathBuf,
+        /// How.
+        why: String,
+    },
     /// The id maps were refused.
     #[error(transparent)]
     Ids(#[from] userns::Error),
@@ -50,6 +64,14 @@ pub enum Error {
     /// A pipe, socket or stream of the launch.
     #[error("cannot make the pipes of the container: {0}")]
     Pipe(#[source] Errno),
+    /// A directory in a stream's place.
+    #[error(
+        "the {name} is a directory, from which the container could reach all of the host's files"
+    )]
+    DirectoryAsStream {
+        /// Which stream.
+        name: &'static str,
+    },
     /// The child's report was unreadable.
     #[error("cannot read the report of the container's first process: {0}")]
     Report(#[source] std::io::Error),
@@ -105,9 +127,13 @@ impl Diagnose for Error {
             Self::CommandNotFound { path: None, .. }
             | Self::Nul(_)
             | Self::Pipe(_)
+            | Self::DirectoryAsStream { .. }
             | Self::Report(_)
             | Self::Signals(_)
-            | Self::Terminal(_) => None,
+            | Self::Terminal(_)
+            | Self::NoPower(_)
+            | Self::Join(_)
+            | Self::Hook { .. } => None,
         }
     }
 }

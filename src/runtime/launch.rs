@@ -1,21 +1,24 @@
 //! The parent's side of a launch: one clone, the maps, the child's report.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::thread::UnshareFlags;
 
+use super::hooks::{self, HookState};
 use super::init::{self, Ends};
 use super::plan::Plan;
+use super::program::{ProgramPlan, Streams};
 use super::relay::{End, Flow};
 use super::seccomp::Profile;
 use super::stage::Failure;
-use super::{Error, describe, emulate, socket};
-use crate::bundle::{ContainerSpec, Network};
-use crate::supervisor::{Supervisor, Waiting};
-use crate::sys::fork::{Child, Side, clone_into};
+use super::{Error, describe, emulate, socket, spawn};
+use crate::bundle::{ContainerSpec, Joined, Namespace, NsKind, Process, SeccompChoice};
+use crate::mount::RootMount;
+use crate::supervisor::Supervisor;
+use crate::sys::fork::{Child, Side};
 use crate::userns::{self, IdMaps};
 
 /// What a launch needs besides the specification.
@@ -30,9 +33,36 @@ pub struct Launch<'a> {
     /// Whether the root's changes may be lost by a crash of the machine (overlayfs `volatile`):
     /// for a container that is removed when it ends.
     pub volatile: bool,
+    /// What its streams are, and whether it outlives the caller.
+    pub attachment: Attachment<'a>,
+    /// A listening socket: everything is done but the start of the program, which waits until
+    /// somebody connects (`open_gate`).
+    pub gate: Option<&'a OwnedFd>,
+    /// Whether the root is moved over `/` and changed to, for hosts whose own root is an initramfs,
+    /// which pivot_root(2) refuses.
+    pub no_pivot: bool,
+    /// What the hooks are told.
+    pub state: &'a HookState,
 }
 
-/// A container's first process, which has executed its program.
+/// How a program hangs together with the caller.
+#[derive(Debug, Default)]
+pub struct Attachment<'a> {
+    /// Whether the program outlives the caller.
+    pub detached: bool,
+    /// Whether it has the caller's stdin, stdout and stderr as they are. Else what is a terminal of
+    /// the caller's is relayed: who holds it could type into the caller's shell (CVE-2017-5226).
+    pub inherit: bool,
+    /// Whether it reads nothing and what it writes is lost: nobody waits for it.
+    pub silent: bool,
+    /// Where the master of its terminal is sent (runc's `--console-socket`); to the caller itself
+    /// where there is none.
+    pub console: Option<&'a OwnedFd>,
+    /// How many descriptors from 3 up it keeps.
+    pub preserved: u32,
+}
+
+/// A program that runs, or waits for its start: a container's first process, or one that joined.
 #[derive(Debug)]
 pub struct Running {
     pub(super) child: Child,
@@ -43,104 +73,226 @@ pub struct Running {
 }
 
 impl Running {
-    /// The first process's pid in the caller's pid namespace.
+    /// The process's pid in the caller's pid namespace.
     pub fn pid(&self) -> rustix::process::Pid {
         self.child.pid
     }
+
+    /// Its namespaces of these kinds, and the user namespace that they belong to, for another
+    /// container to join.
+    pub fn namespaces(&self, kinds: &[NsKind]) -> Result<Vec<(NsKind, Joined)>, Error> {
+        let mut wanted = vec![NsKind::User];
+        wanted.extend(kinds.iter().filter(|kind| **kind != NsKind::User));
+        wanted.into_iter().map(|kind| Ok((kind, namespace_of(self.pid(), kind)?))).collect()
+    }
+}
+
+/// A namespace of a process.
+pub fn namespace_of(pid: rustix::process::Pid, kind: NsKind) -> Result<Joined, Error> {
+    let path = format!("/proc/{}/ns/{}", pid.as_raw_nonzero(), kind.file_name());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map(Joined::new).map_err(Error::Join)
 }
 
 /// A launched child whose program has yet to be executed.
 #[derive(Debug)]
 pub struct Starting<'a> {
     child: Child,
+    parent: ParentEnds,
+    process: &'a Process,
+    spec: Option<&'a ContainerSpec>,
+    state: &'a HookState,
+    supervisor: Option<Supervisor>,
+}
+
+/// What the parent holds of its child.
+#[derive(Debug)]
+struct ParentEnds {
     report: File,
     terminal: Option<OwnedFd>,
     flows: Vec<Flow<'static>>,
-    spec: &'a ContainerSpec,
-    supervisor: Option<Supervisor>,
+    meeting: Option<OwnedFd>,
 }
 
 /// Starts a container's first process. It works its way to the program while the caller goes on,
 /// until `Starting::finish`.
 pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
     let spec = launch.spec;
-    let plan = Plan::new(spec, launch.ids, launch.profile, launch.volatile)?;
-    let (waiting, entrance) = emulate::prepare(spec, launch.ids)?.unzip();
-    let (report, childs_report) = pipe()?;
-    let (terminal, childs_terminal) = if spec.process.terminal {
+    let mut plan = Plan::new(spec, launch.ids, launch.profile, launch.volatile)?;
+    plan.no_pivot = launch.no_pivot;
+    let (mut parent, mut streams) = ends(&spec.process, &launch.attachment)?;
+    streams.gate = launch.gate.map(duplicate).transpose()?;
+    let mut meeting = None;
+    if hooks::must_meet(&spec.hooks) {
         let (ours, childs) = socket::pair().map_err(Error::Pipe)?;
-        (Some(ours), Some(childs))
-    } else {
-        (None, None)
+        (parent.meeting, meeting) = (Some(ours), Some(childs));
+    }
+    let (maps, parent_maps) = match spec.namespaces[NsKind::User] {
+        Namespace::New => userns::prepare(launch.ids).map(|(maps, own)| (Some(maps), Some(own)))?,
+        Namespace::Host | Namespace::Join(_) => (None, None),
     };
-    let (stdio, flows) = if spec.process.terminal {
-        ([None, None, None], Vec::new())
-    } else {
-        stdio(spec.process.interactive)?
-    };
-    let (maps, parent_maps) = userns::prepare(launch.ids)?;
-    match clone_into(namespaces(spec)) {
-        Err(error) => Err(Error::Namespaces(userns::explain_refusal(error.errno))),
-        Ok(Side::Child) => {
-            drop((report, terminal, flows, parent_maps, waiting));
-            let report = Some(File::from(childs_report));
-            let size = rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok();
-            let terminal = childs_terminal;
-            init::become_program(&plan, Ends { maps, report, stdio, terminal, size, entrance })
+    let supervision = emulate::prepare(launch.ids, &spec.process, Some(&spec.root))?;
+    match spawn::in_namespaces(&spec.namespaces)? {
+        Side::Child => {
+            drop((parent, parent_maps));
+            streams.entrance = supervision.map(|meeting| meeting.entrance());
+            init::become_program(&plan, Ends { maps, meeting, streams })
         }
-        Ok(Side::Parent(child)) => {
-            drop((childs_report, childs_terminal, stdio, maps, entrance));
-            let report = report.into();
-            let supervisor = None;
-            let mut starting = Starting { child, report, terminal, flows, spec, supervisor };
-            let go_on = || -> Result<(), Error> {
-                parent_maps.write(starting.child.pid)?;
-                // Beside the child, which will need it at the end of its way.
-                let supervisor = waiting.map(Waiting::fork).transpose();
-                starting.supervisor = supervisor.map_err(Error::Pipe)?;
-                Ok(())
-            };
-            match go_on() {
+        Side::Parent(child) => {
+            // First: a supervisor must not hold the child's ends.
+            drop((streams, meeting, maps));
+            let (process, state) = (&spec.process, launch.state);
+            let mut starting =
+                Starting { child, parent, process, spec: Some(spec), state, supervisor: None };
+            if let Some(meeting) = supervision {
+                let outlives = launch.attachment.detached;
+                match emulate::fork(meeting, process, &spec.root, outlives) {
+                    Ok(supervisor) => starting.supervisor = Some(supervisor),
+                    Err(error) => {
+                        starting.abandon();
+                        return Err(error);
+                    }
+                }
+            }
+            match parent_maps.map_or(Ok(()), |maps| maps.write(starting.child.pid)) {
                 Ok(()) => Ok(starting),
                 Err(error) => {
                     starting.abandon();
-                    Err(error)
+                    Err(error.into())
                 }
             }
         }
     }
 }
 
+/// Starts another program in a container that runs.
+pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
+    let plan = ProgramPlan::new(join.process, join.seccomp, false, join.ids, join.profile)?;
+    let (parent, mut streams) = ends(join.process, &join.attachment)?;
+    let doors = spawn::doors_of(join.pidfd, join.target)?;
+    let supervision = emulate::prepare(join.ids, join.process, join.root)?;
+    match spawn::through(&doors, UnshareFlags::empty())? {
+        Side::Child => {
+            drop(parent);
+            streams.entrance = supervision.map(|meeting| meeting.entrance());
+            init::join_program(&plan, &mut streams)
+        }
+        Side::Parent(child) => {
+            drop(streams);
+            let (process, state) = (join.process, join.state);
+            let mut starting =
+                Starting { child, parent, process, spec: None, state, supervisor: None };
+            if let (Some(meeting), Some(root)) = (supervision, join.root) {
+                match emulate::fork(meeting, process, root, join.attachment.detached) {
+                    Ok(supervisor) => starting.supervisor = Some(supervisor),
+                    Err(error) => {
+                        starting.abandon();
+                        return Err(error);
+                    }
+                }
+            }
+            Ok(starting)
+        }
+    }
+}
+
+/// What joining a running container needs.
+#[derive(Debug)]
+pub struct Join<'a> {
+    /// The container's first process.
+    pub target: rustix::process::Pid,
+    /// A descriptor of it, opened before it was checked to be that process.
+    pub pidfd: &'a OwnedFd,
+    /// The program to run in it.
+    pub process: &'a Process,
+    /// The ids of the container's user namespace.
+    pub ids: &'a IdMaps,
+    /// Which filter.
+    pub seccomp: &'a SeccompChoice,
+    /// The profile that the filter is made from; `None` for unconfined.
+    pub profile: Option<&'a Profile>,
+    /// What its streams are, and whether it outlives the caller.
+    pub attachment: Attachment<'a>,
+    /// The container's root, beside which the records of emulated ids lie.
+    pub root: Option<&'a RootMount>,
+    /// The container, for messages.
+    pub state: &'a HookState,
+}
+
+/// Both sides' ends of report, streams and terminal.
+fn ends(process: &Process, attachment: &Attachment<'_>) -> Result<(ParentEnds, Streams), Error> {
+    let (report, childs_report) = pipe()?;
+    let (terminal, childs_terminal) = match (process.terminal, attachment.console) {
+        (false, _) => (None, None),
+        (true, Some(console)) => (None, Some(duplicate(console)?)),
+        (true, None) => {
+            let (ours, childs) = socket::pair().map_err(Error::Pipe)?;
+            (Some(ours), Some(childs))
+        }
+    };
+    let (stdio, flows) = if process.terminal || attachment.inherit {
+        ([None, None, None], Vec::new())
+    } else if attachment.silent {
+        (silence()?, Vec::new())
+    } else {
+        stdio(process.interactive)?
+    };
+    let parent = ParentEnds { report: report.into(), terminal, flows, meeting: None };
+    let streams = Streams {
+        report: Some(childs_report.into()),
+        stdio,
+        terminal: childs_terminal,
+        size: rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok(),
+        preserved: attachment.preserved,
+        dies_with_parent: !attachment.detached,
+        gate: None,
+        entrance: None,
+    };
+    Ok((parent, streams))
+}
+
+fn duplicate(descriptor: &OwnedFd) -> Result<OwnedFd, Error> {
+    rustix::io::fcntl_dupfd_cloexec(descriptor, 3).map_err(Error::Pipe)
+}
+
 impl Starting<'_> {
-    /// The first process's pid in the caller's pid namespace.
+    /// The process's pid in the caller's pid namespace.
     pub fn pid(&self) -> rustix::process::Pid {
         self.child.pid
     }
 
-    /// Waits until the program is executed, or says why it was not.
+    /// Waits until the program is executed (or, behind a gate, waits for its start), or says why it
+    /// was not.
     pub fn finish(mut self) -> Result<Running, Error> {
-        let terminal = match &self.terminal {
-            Some(socket) => socket::receive_descriptor(socket).map_err(Error::Pipe)?,
-            None => None,
-        };
-        match Failure::receive(&mut self.report) {
-            // Closed by exec, or by a death on the way to it, which the exit status will tell.
-            Ok(None) => {}
-            Ok(Some(failure)) => {
-                let error = describe::failure(failure, self.spec);
-                self.abandon();
-                return Err(error);
+        match self.attend() {
+            Ok(terminal) => {
+                let mut flows = self.parent.flows;
+                if let Some(master) = &terminal {
+                    flows = terminal_flows(master, self.process.interactive)?;
+                }
+                Ok(Running { child: self.child, flows, terminal, supervisor: self.supervisor })
             }
             Err(error) => {
                 self.abandon();
-                return Err(Error::Report(error));
+                Err(error)
             }
         }
-        let mut flows = self.flows;
-        if let Some(master) = &terminal {
-            flows = terminal_flows(master, self.spec.process.interactive)?;
+    }
+
+    fn attend(&mut self) -> Result<Option<OwnedFd>, Error> {
+        let terminal = match &self.parent.terminal {
+            Some(socket) => socket::receive_descriptor(socket).map_err(Error::Pipe)?,
+            None => None,
+        };
+        if let (Some(meeting), Some(spec)) = (&self.parent.meeting, self.spec) {
+            let pid = self.child.pid.as_raw_nonzero().get();
+            hooks::answer(meeting, &spec.hooks, self.state, pid)?;
         }
-        Ok(Running { child: self.child, flows, terminal, supervisor: self.supervisor })
+        match Failure::receive(&mut self.parent.report).map_err(Error::Report)? {
+            // Closed by exec, or by a death on the way to it, which the exit status will tell.
+            None | Some(Failure::READY) => Ok(terminal),
+            Some(failure) => Err(describe::failure(failure, self.process, self.spec)),
+        }
     }
 
     /// Ends a child that cannot go on.
@@ -152,16 +304,12 @@ impl Starting<'_> {
     }
 }
 
-fn namespaces(spec: &ContainerSpec) -> UnshareFlags {
-    let all = UnshareFlags::NEWUSER
-        | UnshareFlags::NEWNS
-        | UnshareFlags::NEWPID
-        | UnshareFlags::NEWIPC
-        | UnshareFlags::NEWUTS
-        | UnshareFlags::NEWCGROUP;
-    match spec.network {
-        Network::Host => all,
-        Network::None => all | UnshareFlags::NEWNET,
+/// Lets a program that waits behind a gate start; `gate` is connected to it. Waits until it is
+/// executed, or says why it was not.
+pub fn open_gate(gate: OwnedFd, spec: &ContainerSpec) -> Result<(), Error> {
+    match Failure::receive(File::from(gate)).map_err(Error::Report)? {
+        None => Ok(()),
+        Some(failure) => Err(describe::failure(failure, &spec.process, Some(spec))),
     }
 }
 
@@ -169,11 +317,26 @@ fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
     rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Error::Pipe)
 }
 
+fn silence() -> Result<[Option<OwnedFd>; 3], Error> {
+    let null = |flags: OFlags| {
+        rustix::fs::open(c"/dev/null", flags | OFlags::CLOEXEC, Mode::empty())
+            .map(Some)
+            .map_err(Error::Pipe)
+    };
+    Ok([null(OFlags::RDONLY)?, null(OFlags::WRONLY)?, null(OFlags::WRONLY)?])
+}
+
 /// stdin, stdout and stderr of a container without a terminal.
 ///
 /// Files and pipes are handed on as they are. A terminal is not: whoever holds it could type into
 /// the caller's shell (CVE-2017-5226), so that its bytes go through pipes.
 fn stdio(interactive: bool) -> Result<([Option<OwnedFd>; 3], Vec<Flow<'static>>), Error> {
+    use rustix::stdio::{stderr, stdin, stdout};
+    if interactive {
+        refuse_directory(stdin(), "standard input")?;
+    }
+    refuse_directory(stdout(), "standard output")?;
+    refuse_directory(stderr(), "standard error")?;
     let mut flows = Vec::new();
     let stdin = if !interactive {
         let null = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
@@ -195,6 +358,15 @@ fn stdio(interactive: bool) -> Result<([Option<OwnedFd>; 3], Vec<Flow<'static>>)
     };
     let (stdout, stderr) = (output(rustix::stdio::stdout())?, output(rustix::stdio::stderr())?);
     Ok(([stdin, stdout, stderr], flows))
+}
+
+/// A directory of the host leads to every other: `/proc/self/fd/0/..` (CVE-2024-21626).
+fn refuse_directory(stream: BorrowedFd<'_>, name: &'static str) -> Result<(), Error> {
+    let stat = rustix::fs::fstat(stream).map_err(Error::Pipe)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Err(Error::DirectoryAsStream { name }),
+        _ => Ok(()),
+    }
 }
 
 fn terminal_flows(master: &OwnedFd, interactive: bool) -> Result<Vec<Flow<'static>>, Error> {

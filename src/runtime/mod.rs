@@ -3,7 +3,7 @@
 //! ```text
 //! ContainerSpec ── Plan::new (pure) ──► Plan: C strings, targets, filter
 //!                                         │
-//! start ── clone3: user, mnt, pid, ipc, uts, cgroup [, net] ──┐
+//! start ── clone3 in the new namespaces (spawn: joined ones) ──┐
 //!   │  parent: id maps where a helper must write them         │ child: init::become_program
 //!   │  (the caller goes on: writes its record)                │ maps, root, mounts, pivot, limits,
 //! finish ◄── Failure or the pipe's end ───────────────────────┘ filter, ids, capabilities, exec
@@ -14,23 +14,34 @@
 pub mod capabilities;
 pub mod seccomp;
 
+mod copy_up;
 mod describe;
+mod detach;
 mod emulate;
 mod error;
+mod hooks;
 mod init;
+mod label;
 mod launch;
 mod plan;
+mod program;
 mod reaper;
 mod relay;
 mod rootfs;
 mod socket;
+mod spawn;
 mod stage;
 mod supervise;
 mod target;
 mod terminal;
 
+pub use detach::{DetachKeys, InvalidDetachKeys};
 pub use error::{Error, ExecRefusal};
-pub use launch::{Launch, Running, Starting, start};
+pub use hooks::{HookState, run_all as run_hooks};
+pub use launch::{
+    Attachment, Join, Launch, Running, Starting, join, namespace_of, open_gate, start,
+};
 pub(crate) use rootfs::mount_overlay;
+pub use spawn::{borrow_mount, has_ended};
 pub use stage::{Failure, Stage};
-pub use supervise::{Exit, Signals, supervise};
+pub use supervise::{Attendance, Exit, Parting, Signals, Unattended, supervise};

@@ -5,17 +5,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::seccomp::{Profile, Program};
+use super::hooks::ChildHooks;
+use super::program::ProgramPlan;
+use super::seccomp::Profile;
 use super::target::Target;
-use crate::bundle::capabilities::CapabilitySet;
-use crate::bundle::{ContainerSpec, Network, Resource, SeccompChoice};
-use crate::mount::{Attributes, Kind, Mount, Propagation, RootMount};
-use crate::sys::exec::CStrings;
+use crate::bundle::{ContainerSpec, Namespace, NsKind};
+use crate::mount::{Attributes, Detached, Kind, Mount, Propagation, RootMount};
 use crate::userns::IdMaps;
 
 /// What the child does, in its own terms.
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // each a step of its own
 pub(super) struct Plan {
     pub(super) root: RootStep,
     pub(super) mounts: Vec<MountStep>,
@@ -24,19 +23,17 @@ pub(super) struct Plan {
     pub(super) masked: Vec<Target>,
     pub(super) read_only: Vec<Target>,
     pub(super) seal_root: bool,
+    pub(super) propagation: Option<Propagation>,
+    pub(super) no_pivot: bool,
     /// How a masked file is covered.
     pub(super) null: MountStep,
-    pub(super) hostname: Vec<u8>,
+    pub(super) hostname: Option<Vec<u8>>,
+    pub(super) domainname: Option<Vec<u8>>,
     pub(super) loopback: bool,
-    pub(super) limits: Vec<Limit>,
-    pub(super) cwd: Target,
-    pub(super) identity: Identity,
-    pub(super) capabilities: CapabilitySet,
-    pub(super) no_new_privileges: bool,
-    pub(super) seccomp: Option<Program>,
-    pub(super) terminal: bool,
-    pub(super) init: bool,
-    pub(super) exec: Exec,
+    /// Files below the root, and what is written there.
+    pub(super) sysctls: Vec<(Target, Vec<u8>)>,
+    pub(super) hooks: ChildHooks,
+    pub(super) program: ProgramPlan,
 }
 
 /// The root file system.
@@ -60,11 +57,15 @@ pub(super) struct MountStep {
     pub(super) target: Target,
     pub(super) source: Source,
     pub(super) attributes: Attributes,
+    pub(super) recursive_attributes: Option<Attributes>,
     /// Whether a missing target is made.
     pub(super) create: bool,
     /// Whether the container can do without: no cgroup directory, a kernel without mqueue.
     pub(super) optional: bool,
 }
+
+/// A file system's own option: a key with its value, or alone.
+pub(super) type MountOption = (CString, Option<CString>);
 
 /// Where a mount comes from.
 #[derive(Debug)]
@@ -77,44 +78,21 @@ pub(super) enum Source {
         device: Option<u64>,
     },
     Tmpfs {
-        options: Vec<(CString, CString)>,
+        options: Vec<MountOption>,
     },
     Proc,
     Sysfs,
     Devpts {
-        options: Vec<(CString, CString)>,
+        options: Vec<MountOption>,
     },
     Mqueue,
     Cgroup,
-}
-
-/// A resource limit in the kernel's numbers.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limit {
-    pub(super) resource: u32,
-    pub(super) soft: u64,
-    pub(super) hard: u64,
-}
-
-/// As whom the program runs.
-#[derive(Debug)]
-pub(super) struct Identity {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    /// `None` where the namespace may not call setgroups(2): one id only.
-    pub(super) groups: Option<Vec<u32>>,
-    /// Whether the namespace has a root to set things up as.
-    pub(super) has_root: bool,
-    /// Whether it is the namespace's root to the kernel, and `user` to all it talks to.
-    pub(super) emulated: bool,
-}
-
-/// The program: each path to try, arguments, environment.
-#[derive(Debug)]
-pub(super) struct Exec {
-    pub(super) candidates: Vec<CString>,
-    pub(super) arguments: CStrings,
-    pub(super) environment: CStrings,
+    FileSystem {
+        name: CString,
+        options: Vec<MountOption>,
+        copy_up: bool,
+    },
+    Detached(Detached),
 }
 
 impl Plan {
@@ -125,10 +103,6 @@ impl Plan {
         profile: Option<&Profile>,
         volatile: bool,
     ) -> Result<Self, Error> {
-        let program = match (&spec.seccomp, profile) {
-            (SeccompChoice::Unconfined, _) | (_, None) => None,
-            (_, Some(profile)) => Some(profile.compile(spec.capabilities)?),
-        };
         Ok(Self {
             root: root_step(&spec.root, volatile)?,
             mounts: spec
@@ -139,37 +113,37 @@ impl Plan {
             links: spec
                 .links
                 .iter()
-                .map(|(path, target)| Ok((Target::new(path)?, CString::new(*target)?)))
+                .map(|(path, target)| Ok((Target::new(path)?, c_path(target)?)))
                 .collect::<Result<_, NulError>>()?,
             volumes: targets(&spec.volumes)?,
             masked: targets(&spec.masked_paths)?,
             read_only: targets(&spec.read_only_paths)?,
             seal_root: spec.root_read_only,
+            propagation: spec.root_propagation,
+            no_pivot: false,
             null: mount_step(&null_device(), ids)?,
-            hostname: spec.hostname.clone().into_bytes(),
-            loopback: spec.network == Network::None,
-            limits: spec
-                .process
-                .limits
-                .iter()
-                // With emulated ids this one is the supervisor's (Linux itself has no use for it).
-                .filter(|limit| !(ids.emulated && limit.resource == Resource::Locks))
-                .map(|limit| Limit {
-                    resource: number(limit.resource),
-                    soft: limit.soft,
-                    hard: limit.hard,
-                })
-                .collect(),
-            cwd: Target::new(&spec.process.cwd)?,
-            identity: identity(spec, ids),
-            capabilities: spec.capabilities,
-            no_new_privileges: spec.no_new_privileges,
-            seccomp: program,
-            terminal: spec.process.terminal,
-            init: spec.init,
-            exec: exec(spec)?,
+            hostname: spec.hostname.clone().map(String::into_bytes),
+            domainname: spec.domainname.clone().map(String::into_bytes),
+            loopback: spec.namespaces[NsKind::Network] == Namespace::New,
+            sysctls: spec.sysctls.iter().map(sysctl).collect::<Result<_, _>>()?,
+            hooks: ChildHooks::new(&spec.hooks)?,
+            program: ProgramPlan::new(&spec.process, &spec.seccomp, spec.init, ids, profile)?,
         })
     }
+}
+
+/// `net.ipv4.ip_forward` is `/proc/sys/net/ipv4/ip_forward`; a slash stands for a dot of a name
+/// (sysctl(8)).
+fn sysctl((name, value): (&String, &String)) -> Result<(Target, Vec<u8>), NulError> {
+    let path: String = name
+        .chars()
+        .map(|letter| match letter {
+            '.' => '/',
+            '/' => '.',
+            letter => letter,
+        })
+        .collect();
+    Ok((Target::new(&Path::new("/proc/sys").join(path))?, value.clone().into_bytes()))
 }
 
 fn targets(paths: &[PathBuf]) -> Result<Vec<Target>, NulError> {
@@ -203,6 +177,7 @@ fn null_device() -> Mount {
             propagation: Propagation::Private,
         },
         attributes: Attributes::default(),
+        recursive_attributes: None,
     }
 }
 
@@ -233,12 +208,34 @@ fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {
         }
         Kind::Mqueue => Source::Mqueue,
         Kind::Cgroup => Source::Cgroup,
+        Kind::FileSystem { name, source, options, copy_up } => {
+            let mut pairs = Vec::new();
+            if let Some(source) = source {
+                pairs.push((CString::new("source")?, Some(CString::new(source.as_str())?)));
+            }
+            for text in options {
+                let (key, value) = match text.split_once('=') {
+                    Some((key, value)) => (key, Some(CString::new(value)?)),
+                    None => (text.as_str(), None),
+                };
+                pairs.push((CString::new(key)?, value));
+            }
+            Source::FileSystem {
+                name: CString::new(name.as_str())?,
+                options: pairs,
+                copy_up: *copy_up,
+            }
+        }
+        Kind::Detached(tree) => Source::Detached(tree.clone()),
     };
-    let optional = matches!(mount.kind, Kind::Cgroup | Kind::Mqueue);
+    // A host may have no message queues mounted, to share.
+    let optional = matches!(mount.kind, Kind::Cgroup | Kind::Mqueue)
+        || mount.target == Path::new("/dev/mqueue");
     Ok(MountStep {
         target: Target::new(&mount.target)?,
         source,
         attributes: mount.attributes,
+        recursive_attributes: mount.recursive_attributes,
         create: !matches!(mount.kind, Kind::Cgroup),
         optional,
     })
@@ -246,8 +243,8 @@ fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {
 
 const TTY: u32 = 5;
 
-fn option(key: &str, value: &str) -> Result<(CString, CString), NulError> {
-    Ok((CString::new(key)?, CString::new(value)?))
+fn option(key: &str, value: &str) -> Result<MountOption, NulError> {
+    Ok((CString::new(key)?, Some(CString::new(value)?)))
 }
 
 /// The numbers of the nodes that every container gets (Documentation/admin-guide/devices.txt).
@@ -262,59 +259,4 @@ fn device_number(path: &Path) -> Option<u64> {
         _ => return None,
     };
     Some(rustix::fs::makedev(1, minor))
-}
-
-fn identity(spec: &ContainerSpec, ids: &IdMaps) -> Identity {
-    let user = &spec.process.user;
-    Identity {
-        uid: user.uid,
-        gid: user.gid,
-        groups: ids.may_set_groups().then(|| user.groups.clone()),
-        has_root: ids.maps_uid(0) && ids.maps_gid(0),
-        emulated: ids.emulated,
-    }
-}
-
-fn exec(spec: &ContainerSpec) -> Result<Exec, NulError> {
-    let process = &spec.process;
-    let name = process.args[0].as_bytes();
-    let candidates = if name.contains(&b'/') {
-        vec![CString::new(name)?]
-    } else {
-        let path = process.env.iter().find_map(|pair| pair.as_bytes().strip_prefix(b"PATH="));
-        path.unwrap_or_default()
-            .split(|byte| *byte == b':')
-            .map(|directory| {
-                // An empty entry is the working directory (environ(7)).
-                let directory = if directory.is_empty() { b"." } else { directory };
-                CString::new([directory, b"/", name].concat())
-            })
-            .collect::<Result<_, _>>()?
-    };
-    Ok(Exec {
-        candidates,
-        arguments: CStrings::new(&process.args)?,
-        environment: CStrings::new(&process.env)?,
-    })
-}
-
-fn number(resource: Resource) -> u32 {
-    match resource {
-        Resource::As => libc::RLIMIT_AS,
-        Resource::Core => libc::RLIMIT_CORE,
-        Resource::Cpu => libc::RLIMIT_CPU,
-        Resource::Data => libc::RLIMIT_DATA,
-        Resource::Fsize => libc::RLIMIT_FSIZE,
-        Resource::Locks => libc::RLIMIT_LOCKS,
-        Resource::Memlock => libc::RLIMIT_MEMLOCK,
-        Resource::Msgqueue => libc::RLIMIT_MSGQUEUE,
-        Resource::Nice => libc::RLIMIT_NICE,
-        Resource::Nofile => libc::RLIMIT_NOFILE,
-        Resource::Nproc => libc::RLIMIT_NPROC,
-        Resource::Rss => libc::RLIMIT_RSS,
-        Resource::Rtprio => libc::RLIMIT_RTPRIO,
-        Resource::Rttime => libc::RLIMIT_RTTIME,
-        Resource::Sigpending => libc::RLIMIT_SIGPENDING,
-        Resource::Stack => libc::RLIMIT_STACK,
-    }
 }

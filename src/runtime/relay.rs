@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
+use super::detach::DetachKeys;
+
 /// One direction: what is read from `from` is written to `to`.
 #[derive(Debug)]
 pub(super) struct Flow<'a> {
@@ -13,6 +15,9 @@ pub(super) struct Flow<'a> {
     buffer: Vec<u8>,
     /// What of `buffer` waits to be written.
     waiting: std::ops::Range<usize>,
+    /// Keys that end it, where it carries what is typed.
+    keys: DetachKeys,
+    detached: bool,
 }
 
 /// A descriptor of ours, closed when its flow ends, or one of the caller's.
@@ -36,7 +41,24 @@ const BUFFER: usize = 64 << 10;
 impl<'a> Flow<'a> {
     /// A flow that has yet to carry a byte.
     pub(super) fn new(from: End<'a>, to: End<'a>) -> Self {
-        Self { from: Some(from), to: Some(to), buffer: vec![0; BUFFER], waiting: 0..0 }
+        Self {
+            from: Some(from),
+            to: Some(to),
+            buffer: vec![0; BUFFER],
+            waiting: 0..0,
+            keys: DetachKeys::default(),
+            detached: false,
+        }
+    }
+
+    /// Watches for keys that leave the container's terminal.
+    pub(super) fn watch(&mut self, keys: &DetachKeys) {
+        self.keys = keys.clone();
+    }
+
+    /// Whether these keys were typed.
+    pub(super) fn is_detached(&self) -> bool {
+        self.detached
     }
 
     /// Whether nothing more can come.
@@ -78,7 +100,7 @@ impl<'a> Flow<'a> {
         match rustix::io::read(from.as_fd(), &mut self.buffer) {
             Ok(0) => self.from = None,
             Ok(length) => {
-                self.waiting = 0..length;
+                self.waiting = 0..self.without_keys(length);
                 // Most often there is room at once; if not, poll will tell when.
                 self.empty_if_ready();
             }
@@ -86,6 +108,21 @@ impl<'a> Flow<'a> {
             // EIO is how a terminal says that its last writer has gone.
             Err(_) => self.from = None,
         }
+    }
+
+    /// What of the first `length` bytes of the buffer is left when the keys are taken out.
+    fn without_keys(&mut self, length: usize) -> usize {
+        if self.keys.is_empty() {
+            return length;
+        }
+        let mut passed = Vec::with_capacity(length);
+        self.detached |= self.keys.filter(&self.buffer[..length], &mut passed);
+        // What was held back before may make it longer than what was read.
+        if passed.len() > self.buffer.len() {
+            self.buffer.resize(passed.len(), 0);
+        }
+        self.buffer[..passed.len()].copy_from_slice(&passed);
+        passed.len()
     }
 
     fn empty_if_ready(&mut self) {

@@ -14,10 +14,10 @@ use rustix::mount::{
     OpenTreeFlags, UnmountFlags,
 };
 
-use super::plan::{Layers, MountStep, RootStep, Source};
+use super::plan::{Layers, MountOption, MountStep, RootStep, Source};
 use super::stage::{At, Failure, Stage};
 use super::target::Target;
-use crate::mount::{Attributes, Propagation};
+use crate::mount::{AccessTime, Attributes, Propagation};
 use crate::sys;
 
 const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
@@ -136,8 +136,8 @@ pub(super) fn mount(root: BorrowedFd<'_>, step: &MountStep, item: usize) -> Resu
             Source::Sysfs => tree_of_host(c"/sys"),
             _ => Err(Errno::PERM),
         },
-        // A kernel without this file system.
-        Err(Errno::NODEV) if step.optional => return Ok(()),
+        // A kernel without this file system, a host that does not have it mounted.
+        Err(Errno::NODEV | Errno::NOENT) if step.optional => return Ok(()),
         other => other,
     };
     let source = source.at_item(Stage::Mount, item)?;
@@ -154,9 +154,21 @@ pub(super) fn mount(root: BorrowedFd<'_>, step: &MountStep, item: usize) -> Resu
         Source::Proc | Source::Sysfs => {
             set_attributes(source.as_fd(), step.attributes, Some(Propagation::Private), true)
         }
+        // A copy of another's mount: what it adds, and nothing that this one cannot undo.
+        Source::Detached(_) => set_attributes(source.as_fd(), step.attributes, None, false),
+        Source::FileSystem { .. } if step.attributes.no_symfollow => {
+            set_attributes(source.as_fd(), step.attributes, None, false)
+        }
         _ => Ok(false),
     };
     let late = late.at_item(Stage::Mount, item)?;
+    if let Some(attributes) = step.recursive_attributes {
+        sys::mount::set_attributes(source.as_fd(), attributes, None, true)
+            .at_item(Stage::Mount, item)?;
+    }
+    if let Source::FileSystem { copy_up: true, .. } = &step.source {
+        super::copy_up::copy(target.as_fd(), source.as_fd()).at_item(Stage::Mount, item)?;
+    }
     attach(source.as_fd(), target.as_fd(), c"").at_item(Stage::Mount, item)?;
     if late {
         remount(source.as_fd(), step.attributes).at_item(Stage::Mount, item)?;
@@ -208,9 +220,12 @@ fn source(step: &MountStep) -> Result<OwnedFd, Errno> {
                 None => Ok(tree),
             }
         }
+        // The descriptor stays the parent's; a copy of the mount lies here.
+        Source::Detached(tree) => rustix::io::fcntl_dupfd_cloexec(tree, 3),
         Source::Tmpfs { options } => file_system(c"tmpfs", options, step.attributes),
         Source::Proc => file_system(c"proc", &[], step.attributes),
         Source::Sysfs => file_system(c"sysfs", &[], step.attributes),
+        Source::FileSystem { name, options, .. } => file_system(name, options, step.attributes),
         Source::Devpts { options } => file_system(c"devpts", options, step.attributes),
         Source::Mqueue => file_system(c"mqueue", &[], step.attributes),
         Source::Cgroup => match is_cgroup2() {
@@ -241,20 +256,29 @@ fn tree_of_host(path: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
 
 fn file_system(
     name: &std::ffi::CStr,
-    options: &[(CString, CString)],
+    options: &[MountOption],
     attributes: Attributes,
 ) -> Result<OwnedFd, Errno> {
-    use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
+    use rustix::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
     let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in options {
-        fsconfig_set_string(&context, key.as_c_str(), value.as_c_str())?;
+        match value {
+            Some(value) => fsconfig_set_string(&context, key.as_c_str(), value.as_c_str())?,
+            None => fsconfig_set_flag(&context, key.as_c_str())?,
+        }
     }
     fsconfig_create(&context)?;
     let flag = |on: bool, flag: MountAttrFlags| if on { flag } else { MountAttrFlags::empty() };
     let flags = flag(attributes.read_only, MountAttrFlags::MOUNT_ATTR_RDONLY)
         | flag(attributes.no_suid, MountAttrFlags::MOUNT_ATTR_NOSUID)
         | flag(attributes.no_dev, MountAttrFlags::MOUNT_ATTR_NODEV)
-        | flag(attributes.no_exec, MountAttrFlags::MOUNT_ATTR_NOEXEC);
+        | flag(attributes.no_exec, MountAttrFlags::MOUNT_ATTR_NOEXEC)
+        | flag(attributes.no_dir_atime, MountAttrFlags::MOUNT_ATTR_NODIRATIME)
+        | match attributes.access_time {
+            AccessTime::Unsaid | AccessTime::Relative => MountAttrFlags::MOUNT_ATTR_RELATIME,
+            AccessTime::Never => MountAttrFlags::MOUNT_ATTR_NOATIME,
+            AccessTime::Always => MountAttrFlags::MOUNT_ATTR_STRICTATIME,
+        };
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
 }
 
@@ -341,6 +365,20 @@ fn beneath(root: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlags) -> Result
     rustix::fs::openat2(root, path, HANDLE | flags, Mode::empty(), BENEATH)
 }
 
+/// Opens a file of the container's procfs and makes sure that it is one: an image could have put a
+/// link or a directory of its own there (CVE-2019-16884).
+pub(super) fn open_in_proc(
+    root: BorrowedFd<'_>,
+    target: &Target,
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
+    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::openat2(root, target.whole(), flags, Mode::empty(), BENEATH)?;
+    let is_proc = rustix::fs::fstatfs(&file)?.f_type == PROC_SUPER_MAGIC;
+    if is_proc { Ok(file) } else { Err(Errno::NODEV) }
+}
+
 /// Makes a directory below the root, with its parents.
 pub(super) fn make_directory(root: BorrowedFd<'_>, target: &Target) -> Result<OwnedFd, Errno> {
     if target.depth() == 0 {
@@ -400,7 +438,13 @@ pub(super) fn mask(
     paths: &[Target],
     null: &MountStep,
 ) -> Result<(), Failure> {
-    let read_only = Attributes { read_only: true, no_suid: true, no_dev: true, no_exec: true };
+    let read_only = Attributes {
+        read_only: true,
+        no_suid: true,
+        no_dev: true,
+        no_exec: true,
+        ..Attributes::default()
+    };
     let mut empty: Option<OwnedFd> = None;
     for (item, path) in paths.iter().enumerate() {
         let target = match beneath(root, path.whole(), OFlags::NOFOLLOW) {
@@ -453,6 +497,21 @@ pub(super) fn seal_root(root: BorrowedFd<'_>) -> Result<(), Errno> {
         true => remount(root, read_only),
         false => Ok(()),
     }
+}
+
+/// Sets how mount events pass below the root.
+pub(super) fn propagate(root: BorrowedFd<'_>, propagation: Propagation) -> Result<(), Errno> {
+    let unchanged = Attributes::default();
+    sys::mount::set_attributes(root, unchanged, Some(propagation), true)
+}
+
+/// The way of an initramfs, which cannot be pivoted away: the root is moved over it.
+pub(super) fn move_over(root: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::process::fchdir(root)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    rustix::mount::move_mount(root, c"", CWD, c"/", flags)?;
+    rustix::process::chroot(c".")?;
+    rustix::process::chdir(c"/")
 }
 
 /// Makes the container's root the process's; host paths end here.

@@ -11,6 +11,8 @@ use rustix::io::Errno;
 pub enum Stage {
     /// Writing or awaiting the id maps.
     IdMap,
+    /// Setting the score for the OOM killer.
+    OomScore,
     /// Cutting the mounts off from the host's.
     Propagation,
     /// Opening the layers; the item is the layer, the topmost 0.
@@ -25,6 +27,8 @@ pub enum Stage {
     Link,
     /// Keeping an image volume writable.
     Volume,
+    /// Setting a kernel parameter; the item is its place.
+    Sysctl,
     /// Hiding a path.
     Mask,
     /// Making a path read-only.
@@ -33,6 +37,10 @@ pub enum Stage {
     WorkingDirectory,
     /// Opening the terminal.
     Terminal,
+    /// Meeting the parent, which runs its hooks.
+    Meeting,
+    /// A hook before the root is entered; the item is its place.
+    CreateContainerHook,
     /// Changing the root.
     Pivot,
     /// Setting the host name.
@@ -43,6 +51,10 @@ pub enum Stage {
     Limit,
     /// Joining a new session keyring.
     Keyring,
+    /// Setting a label of AppArmor or SELinux; the item is its place in the plan.
+    Label,
+    /// Leaving the abstract sockets of others.
+    Landlock,
     /// Loading the filter of system calls.
     Seccomp,
     /// Taking on groups, group and user.
@@ -53,15 +65,22 @@ pub enum Stage {
     ChangeDirectory,
     /// Setting up stdin, stdout and stderr.
     Stdio,
+    /// Waiting until the program may start.
+    Gate,
+    /// A hook in the container, before its program; the item is its place.
+    StartContainerHook,
     /// Starting pid 1's child.
     Init,
     /// Executing the program; the item is one of `Exec`'s kinds.
     Exec,
+    /// No failure: everything is done but the start.
+    Ready,
 }
 
 impl Stage {
-    const ALL: [Self; 24] = [
+    const ALL: [Self; 33] = [
         Self::IdMap,
+        Self::OomScore,
         Self::Propagation,
         Self::Layers,
         Self::Root,
@@ -69,22 +88,30 @@ impl Stage {
         Self::MountTarget,
         Self::Link,
         Self::Volume,
+        Self::Sysctl,
         Self::Mask,
         Self::ReadOnly,
         Self::WorkingDirectory,
         Self::Terminal,
+        Self::Meeting,
+        Self::CreateContainerHook,
         Self::Pivot,
         Self::Hostname,
         Self::Loopback,
         Self::Limit,
         Self::Keyring,
+        Self::Label,
+        Self::Landlock,
         Self::Seccomp,
         Self::Identity,
         Self::Capabilities,
         Self::ChangeDirectory,
         Self::Stdio,
+        Self::Gate,
+        Self::StartContainerHook,
         Self::Init,
         Self::Exec,
+        Self::Ready,
     ];
 }
 
@@ -102,6 +129,9 @@ pub struct Failure {
 const SIZE: usize = 7;
 
 impl Failure {
+    /// What a child says that waits for its start.
+    pub(super) const READY: Self = Self { stage: Stage::Ready, item: 0, errno: Errno::AGAIN };
+
     /// Sends the failure; when even that fails there is nobody left to tell.
     pub(super) fn send(self, mut pipe: impl Write) {
         let mut bytes = [0; SIZE];

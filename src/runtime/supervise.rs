@@ -1,13 +1,15 @@
 //! Stays with a running container: carries its bytes, forwards signals, waits for its end.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 
+use super::detach::DetachKeys;
 use super::relay::Flow;
 use super::terminal::{Raw, copy_size};
 use super::{Error, Running};
@@ -82,8 +84,49 @@ impl Drop for Signals {
     }
 }
 
-/// Waits for the end of `running`. With `sig_proxy` the caller's signals go to the container.
-pub fn supervise(running: Running, signals: &Signals, sig_proxy: bool) -> Result<Exit, Error> {
+/// How the caller attends a program.
+#[derive(Clone, Debug, Default)]
+pub struct Attendance {
+    /// Whether the caller's signals go to it.
+    pub sig_proxy: bool,
+    /// The keys that leave its terminal.
+    pub detach_keys: DetachKeys,
+    /// When it is killed.
+    pub deadline: Option<Instant>,
+}
+
+/// How the attendance ended.
+#[derive(Debug)]
+pub enum Parting {
+    /// The program ended.
+    Ended(Exit),
+    /// The keys were typed: it runs on, without anybody at its terminal.
+    Detached(Unattended),
+}
+
+/// A program that nobody attends.
+#[derive(Debug)]
+pub struct Unattended {
+    child: sys::fork::Child,
+    terminal: Option<OwnedFd>,
+}
+
+impl Unattended {
+    /// Keeps its terminal open, and swallows what it writes there, until it ends.
+    pub fn keep(self) {
+        let Some(terminal) = self.terminal else { return };
+        let mut swallowed = [0; 4096];
+        while !matches!(rustix::io::read(&terminal, &mut swallowed), Ok(0) | Err(Errno::IO)) {}
+        drop(self.child);
+    }
+}
+
+/// Waits for the end of `running`, or until the caller leaves it.
+pub fn supervise(
+    running: Running,
+    signals: &Signals,
+    attendance: &Attendance,
+) -> Result<Parting, Error> {
     let Running { child, mut flows, terminal, supervisor: _supervisor } = running;
     let stdin = rustix::stdio::stdin();
     let interactive = terminal.is_some() && flows.len() > 1;
@@ -91,14 +134,26 @@ pub fn supervise(running: Running, signals: &Signals, sig_proxy: bool) -> Result
     if let Some(master) = &terminal {
         copy_size(stdin, master);
     }
+    if let (true, Some(typed)) = (interactive, flows.last_mut()) {
+        typed.watch(&attendance.detach_keys);
+    }
     let mut taken = None;
     loop {
-        let (ended, signalled) = wait(child.pidfd.as_fd(), signals, &mut flows)?;
+        let patience = attendance.deadline.map(|end| end.saturating_duration_since(Instant::now()));
+        if patience.is_some_and(|patience| patience.is_zero()) {
+            // A process in D state lasts; the end is waited for below all the same.
+            let _ = rustix::process::pidfd_send_signal(&child.pidfd, rustix::process::Signal::KILL);
+        }
+        let patience = patience.filter(|patience| !patience.is_zero());
+        let (ended, signalled) = wait(child.pidfd.as_fd(), signals, &mut flows, patience)?;
+        if flows.iter().any(Flow::is_detached) {
+            return Ok(Parting::Detached(Unattended { child, terminal }));
+        }
         if signalled {
             while let Some(signal) = signals.next() {
                 match (&terminal, signal) {
                     (Some(master), libc::SIGWINCH) => copy_size(stdin, master),
-                    _ if sig_proxy || signal == libc::SIGTERM => {
+                    _ if attendance.sig_proxy || signal == libc::SIGTERM => {
                         taken = forward(&child, signal).or(taken);
                     }
                     _ => {}
@@ -109,10 +164,10 @@ pub fn supervise(running: Running, signals: &Signals, sig_proxy: bool) -> Result
             let exit = reap(child.pidfd.as_fd())?;
             // What the container wrote last is still in the pipes.
             flows.into_iter().for_each(drain_output);
-            return Ok(match (exit, taken) {
+            return Ok(Parting::Ended(match (exit, taken) {
                 (Exit::Signal(libc::SIGKILL), Some(signal)) => Exit::Signal(signal),
                 _ => exit,
-            });
+            }));
         }
     }
 }
@@ -122,6 +177,7 @@ fn wait(
     pidfd: BorrowedFd<'_>,
     signals: &Signals,
     flows: &mut [Flow<'_>],
+    patience: Option<Duration>,
 ) -> Result<(bool, bool), Error> {
     let mut polled = vec![
         PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
@@ -129,7 +185,8 @@ fn wait(
     ];
     let waiting: Vec<usize> = (0..flows.len()).filter(|i| flows[*i].interest().is_some()).collect();
     polled.extend(waiting.iter().filter_map(|i| flows[*i].interest()));
-    match rustix::event::poll(&mut polled, None) {
+    let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
+    match rustix::event::poll(&mut polled, patience.as_ref()) {
         Err(Errno::INTR) => return Ok((false, false)),
         other => other.map_err(Error::Signals)?,
     };

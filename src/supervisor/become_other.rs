@@ -6,7 +6,7 @@ use super::call::{Call, Whose};
 use super::ids::{Credentials, Ids, NONE, given};
 use super::name::{descriptor, word};
 use super::people::Tag;
-use super::serve::{CONTINUE, Done, Server, refuse, tag_of, value};
+use super::serve::{CONTINUE, Done, Server, refuse, value};
 use crate::sys::notify::{self, Notification};
 
 /// `NGROUPS_MAX`
@@ -24,7 +24,7 @@ impl Credentials {
 impl Server {
     /// getuid(2) and kin. The kernel itself answers root, who may be nobody in a namespace of its own.
     pub(super) fn id(&mut self, call: &Notification, whose: Whose, effective: bool) -> Done {
-        match tag_of(call) {
+        match Self::tag(call) {
             Ok((tag, _)) if tag.credentials != 0 => {
                 let ids = self.people.get(tag).ids(whose);
                 value(if effective { ids.effective } else { ids.real })
@@ -34,7 +34,7 @@ impl Server {
     }
 
     pub(super) fn three_ids(&mut self, call: &Notification, whose: Whose) -> Done {
-        let ids = match tag_of(call) {
+        let ids = match Self::tag(call) {
             Ok((tag, _)) if tag.credentials != 0 => self.people.get(tag).ids(whose),
             _ => return CONTINUE,
         };
@@ -65,9 +65,9 @@ impl Server {
     }
 
     pub(super) fn set_groups(&mut self, call: &Notification) -> Done {
-        let Ok((tag, hard)) = tag_of(call) else { return CONTINUE };
+        let Ok((tag, hard)) = Self::tag(call) else { return CONTINUE };
         let caller = self.people.get(tag);
-        if !(caller.is_root() && self.powers.set_group) {
+        if !(caller.may_change_ids() && self.powers.set_group) {
             return refuse(Errno::PERM);
         }
         let count = usize::try_from(descriptor(call.arguments[0])).unwrap_or(usize::MAX);
@@ -92,9 +92,20 @@ impl Server {
         self.assume(call, tag, hard, &new)
     }
 
+    /// `PR_SET_KEEPCAPS`: the kernel does it too, and refuses what it refuses.
+    pub(super) fn keep_powers(&mut self, call: &Notification) -> Done {
+        let Ok((tag, hard)) = Self::tag(call) else { return CONTINUE };
+        let old = self.people.get(tag);
+        // Who has no powers has none to keep.
+        let keeps_powers = call.arguments[1] == 1 && old.may_change_ids();
+        let new = Credentials { keeps_powers, ..(*old).clone() };
+        let _ = self.assume(call, tag, hard, &new);
+        CONTINUE
+    }
+
     /// setuid(2) and kin.
     pub(super) fn become_other(&mut self, call: &Notification, meaning: Call) -> Done {
-        let Ok((tag, hard)) = tag_of(call) else { return CONTINUE };
+        let Ok((tag, hard)) = Self::tag(call) else { return CONTINUE };
         let old = self.people.get(tag);
         let [first, second, third] = [0, 1, 2].map(|at| word(call.arguments[at]));
         let (Call::Set(whose)
@@ -104,7 +115,7 @@ impl Server {
         else {
             return CONTINUE;
         };
-        let any = old.is_root()
+        let any = old.may_change_ids()
             && match whose {
                 Whose::User => self.powers.set_user,
                 Whose::Group => self.powers.set_group,

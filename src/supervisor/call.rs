@@ -93,6 +93,8 @@ pub(super) enum Call {
     },
     /// `SO_PEERCRED`
     Peer,
+    /// `PR_SET_KEEPCAPS`
+    KeepPowers,
     /// A change of root or mounts, after which the caller's paths are not the supervisor's.
     Leave {
         roots: bool,
@@ -188,6 +190,7 @@ pub(super) const CALLS: &[(c_long, Call, &[Condition])] = &[
     (libc::SYS_pivot_root, Call::Leave { roots: true }, &[]),
     (libc::SYS_setns, Call::Leave { roots: false }, &[]),
     (libc::SYS_unshare, Call::Leave { roots: false }, &[has(0, MOUNTS)]),
+    (libc::SYS_prctl, Call::KeepPowers, &[is(0, libc::PR_SET_KEEPCAPS.cast_unsigned())]),
     (libc::SYS_getrlimit, Call::Limit { old: Some(1) }, &[is(0, TAG)]),
     (libc::SYS_setrlimit, Call::Limit { old: None }, &[is(0, TAG)]),
 ];

@@ -6,7 +6,7 @@ use super::files::read;
 use super::make::field;
 use super::name::{descriptor, word};
 use super::people::Tag;
-use super::serve::{CONTINUE, Done, Server, tag_of, value};
+use super::serve::{CONTINUE, Done, Server, value};
 use super::{Credentials, people};
 use crate::sys::notify::{self, Notification, Stat};
 
@@ -16,7 +16,7 @@ impl Server {
     /// A set-id program that then cannot be executed (`ENOEXEC`) leaves its ids behind. AT_SECURE is
     /// the kernel's, for whom nothing changes.
     pub(super) fn execute(&mut self, call: &Notification, follow: bool) -> Done {
-        let Ok((tag, hard)) = tag_of(call) else { return CONTINUE };
+        let Ok((tag, hard)) = Self::tag(call) else { return CONTINUE };
         let Ok(stat) = Stat::of(self.name.path(), follow) else { return CONTINUE };
         let (user, group) = self.ids_of_program(call, follow, stat.mode());
         let old = self.people.get(tag);
@@ -24,6 +24,7 @@ impl Server {
             user: old.user.execute(user),
             group: old.group.execute(group),
             groups: old.groups.clone(),
+            keeps_powers: false,
         };
         if new != *old {
             let _ = self.assume(call, tag, hard, &new);

@@ -78,7 +78,10 @@ mod tests {
                     accumulator = match operand {
                         NUMBER => u32::try_from(number).expect("a number"),
                         ARCHITECTURE => architecture,
-                        offset => arguments[(offset - ARGUMENTS) as usize / 8] as u32,
+                        offset => {
+                            let argument = arguments[(offset - ARGUMENTS) as usize / 8];
+                            u32::try_from(argument & 0xffff_ffff).expect("a half")
+                        }
                     }
                 }
                 AND => accumulator &= operand,

@@ -11,6 +11,9 @@ pub struct Credentials {
     pub group: Ids,
     /// Supplementary groups.
     pub groups: Vec<u32>,
+    /// Whether a change of its user leaves it root's powers until it executes a program
+    /// (`PR_SET_KEEPCAPS`).
+    pub keeps_powers: bool,
 }
 
 /// One kind of id, four times.
@@ -134,12 +137,17 @@ impl Ids {
 impl Credentials {
     /// Root without further groups: whoever has no tag.
     pub fn root() -> Self {
-        Self { user: Ids::all(0), group: Ids::all(0), groups: Vec::new() }
+        Self { user: Ids::all(0), group: Ids::all(0), groups: Vec::new(), keeps_powers: false }
     }
 
     /// A user as a container starts with it.
     pub fn of(uid: u32, gid: u32, groups: Vec<u32>) -> Self {
-        Self { user: Ids::all(uid), group: Ids::all(gid), groups }
+        Self { user: Ids::all(uid), group: Ids::all(gid), groups, keeps_powers: false }
+    }
+
+    /// Whether it may do what takes root's powers over ids.
+    pub(super) fn may_change_ids(&self) -> bool {
+        self.is_root() || self.keeps_powers
     }
 
     pub(super) fn is_root(&self) -> bool {

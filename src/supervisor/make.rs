@@ -12,14 +12,14 @@ use super::call::File;
 use super::files::read;
 use super::ids::Credentials;
 use super::name::{Name, descriptor, word};
-use super::serve::{CONTINUE, Done, Server, refuse, tag_of, value};
+use super::serve::{CONTINUE, Done, Server, refuse, value};
 use crate::owners::{self, Kind, LENGTH, Record};
 use crate::sys::notify::{self, Notification, Stat};
 
 impl Server {
     /// The caller, where what it makes is not root's; the kernel does the rest alone.
     fn maker(&mut self, call: &Notification) -> Option<Rc<Credentials>> {
-        let (tag, _) = tag_of(call).ok().filter(|(tag, _)| tag.credentials != 0)?;
+        let (tag, _) = Self::tag(call).ok().filter(|(tag, _)| tag.credentials != 0)?;
         let caller = self.people.get(tag);
         let roots = caller.user.file_system == 0 && caller.group.file_system == 0;
         (!roots).then_some(caller)

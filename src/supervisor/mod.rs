@@ -1,9 +1,9 @@
 //! Every id in a container that has one.
 //!
 //! ```text
-//! launching coracle ─ clone ─► first process: root, mounts, filter ─ exec
-//!   │                                                         │ listener by SCM_RIGHTS
-//!   └───────────────── fork ─► supervisor: waits for it ◄─────┘
+//! launching coracle ── fork ──► supervisor: waits for a listener
+//!   │                               ▲
+//!   └─ clone ► first process ───────┘ filter, listener by SCM_RIGHTS ─ exec
 //!
 //! supervisor: joins the user and mount namespaces, root: the container's, directory: host's /proc
 //!   receive ─ who (tag) ─ which file (path) ─ answer │ let the kernel do it
@@ -52,7 +52,7 @@ mod start;
 
 pub use filter::filter;
 pub use ids::{Credentials, Ids, Powers};
-pub use start::{Entrance, Options, Supervisor, Waiting, prepare};
+pub use start::{Entrance, Meeting, Options, Supervisor};
 
 /// Whether this kernel lets a process answer another's calls.
 pub fn is_available() -> bool {

@@ -90,9 +90,14 @@ impl People {
         if self.directory.is_none() {
             return self.add(credentials.clone());
         }
+        let file = self.open(true).and_then(|file| file.try_clone().ok());
         let lock = |file: &File, operation| rustix::fs::flock(file, operation).ok();
-        let file = self.open(true)?.try_clone().ok()?;
-        lock(&file, FlockOperation::LockExclusive)?;
+        let Some(file) = file.filter(|file| lock(file, FlockOperation::LockExclusive).is_some())
+        else {
+            // A directory that cannot be written: this supervisor will be the only one that knows.
+            self.directory = None;
+            return self.add(credentials.clone());
+        };
         self.catch_up();
         let place = match self.places.get(credentials) {
             Some(place) => Some(*place),
@@ -156,10 +161,12 @@ impl People {
 }
 
 impl Credentials {
-    /// Eight ids, then the groups.
+    /// Whether powers are kept, eight ids, then the groups.
     fn to_line(&self) -> String {
         let four = |ids: Ids| [ids.real, ids.effective, ids.saved, ids.file_system];
-        let ids = four(self.user).into_iter().chain(four(self.group)).chain(self.groups.clone());
+        let eight = four(self.user).into_iter().chain(four(self.group));
+        let ids =
+            [u32::from(self.keeps_powers)].into_iter().chain(eight).chain(self.groups.clone());
         let words: Vec<String> = ids.map(|id| id.to_string()).collect();
         words.join(" ") + "\n"
     }
@@ -172,7 +179,8 @@ impl Credentials {
             let [real, effective, saved, file_system] = ids.get(at..at + 4)?.try_into().ok()?;
             Some(Ids { real, effective, saved, file_system })
         };
-        Some(Self { user: four(0)?, group: four(4)?, groups: ids.get(8..)?.to_vec() })
+        let keeps_powers = *ids.first()? != 0;
+        Some(Self { user: four(1)?, group: four(5)?, groups: ids.get(9..)?.to_vec(), keeps_powers })
     }
 }
 

@@ -124,6 +124,7 @@ impl Server {
                 self.with_path(call, file, |it, follow| it.execute(call, follow))
             }
             Call::Peer => self.peer(call),
+            Call::KeepPowers => self.keep_powers(call),
             Call::Leave { roots } => self.leave(call, roots),
             Call::Limit { old } => limit(call, old),
         }
@@ -137,7 +138,7 @@ impl Server {
         work: impl FnOnce(&mut Self, bool) -> Done,
     ) -> Done {
         let Ok(follow) = self.name.locate(call, file) else { return CONTINUE };
-        if !self.anyone_elsewhere || !tag_of(call).is_ok_and(|(tag, _)| tag.elsewhere) {
+        if !self.anyone_elsewhere || !Self::tag(call).is_ok_and(|(tag, _)| tag.elsewhere) {
             return work(self, follow);
         }
         if rustix::process::chroot(format!("{}/root", call.thread)).is_err() {
@@ -158,9 +159,15 @@ impl Server {
         rustix::process::fchdir(&self.proc)
     }
 
+    /// The caller's tag, and the hard limit that stays as it is.
+    pub(super) fn tag(call: &Notification) -> Result<(Tag, u64), Errno> {
+        let (soft, hard) = notify::limit(call.thread, RESOURCE)?;
+        Ok((Tag::read(soft), hard))
+    }
+
     /// Who the caller is.
     pub(super) fn caller(&mut self, call: &Notification) -> Result<Rc<Credentials>, Errno> {
-        Ok(self.people.get(tag_of(call)?.0))
+        Ok(self.people.get(Self::tag(call)?.0))
     }
 
     /// Tags the caller, if it still waits: a dead one's pid may be another's.
@@ -174,7 +181,7 @@ impl Server {
     /// From now on the caller's paths may not be the supervisor's. `roots`: only root may do it; who
     /// made a user namespace of its own may unshare(2) the rest as well.
     fn leave(&mut self, call: &Notification, roots: bool) -> Done {
-        let Ok((tag, hard)) = tag_of(call) else { return CONTINUE };
+        let Ok((tag, hard)) = Self::tag(call) else { return CONTINUE };
         if roots && !tag.elsewhere && !self.people.get(tag).is_root() {
             return refuse(Errno::PERM);
         }
@@ -195,12 +202,6 @@ impl Server {
             Err(_) => refuse(Errno::FAULT),
         }
     }
-}
-
-/// The caller's tag, and the hard limit that stays as it is.
-pub(super) fn tag_of(call: &Notification) -> Result<(Tag, u64), Errno> {
-    let (soft, hard) = notify::limit(call.thread, RESOURCE)?;
-    Ok((Tag::read(soft), hard))
 }
 
 /// The limit that is the tag looks as it does anywhere else, and what is set is forgotten.

@@ -1,10 +1,10 @@
-//! The supervisor's process: forked beside the clone, put to work by the container's first process.
+//! The supervisor's process: forked early, put to work by the container's first process.
 
 use std::convert::Infallible;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -28,20 +28,19 @@ use crate::sys::seccomp::Instruction;
 /// What a supervisor is told.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Who the container's first process is.
-    pub user: Credentials,
     /// What root in the container may do.
     pub powers: Powers,
     /// `owners` of the image's layers, the lowest first, then of the container.
     pub known: Vec<PathBuf>,
-    /// The container's directory, whose `owners` is written.
-    pub directory: Option<PathBuf>,
+    /// Whether it serves on when the launching process is gone.
+    pub outlives: bool,
 }
 
-/// A supervisor, held by who launched: it ends with the container, or when this is dropped.
+/// A supervisor, held by who launches: it ends with the container, or when this is dropped.
 #[derive(Debug)]
 pub struct Supervisor {
     child: Child,
+    outlives: bool,
 }
 
 /// The container's end: what its first process needs to put itself under supervision.
@@ -56,40 +55,46 @@ pub struct Entrance {
 /// The room that three descriptors take in a control message.
 const SPACE: usize = rustix::cmsg_space!(ScmRights(3));
 
-/// A supervisor to be: made before the clone, forked after it.
+/// Where the container's first process and its supervisor will meet: made before the clone.
 #[derive(Debug)]
-pub struct Waiting {
-    options: Options,
-    socket: OwnedFd,
-    /// The container's directory on the host.
+pub struct Meeting {
+    supervisors: OwnedFd,
+    containers: OwnedFd,
+    /// The first process's tag.
+    limit: u64,
+    /// The container's directory on the host, for `owners` and `people`.
     directory: Option<OwnedFd>,
 }
 
-/// The two ends of what a container's first process and its supervisor have in common. The entrance
-/// is for the clone's child; the other side drops its copy of it before it forks the supervisor.
-pub fn prepare(options: Options) -> Result<(Waiting, Entrance), Errno> {
-    let kind = SocketType::SEQPACKET;
-    let flags = SocketFlags::CLOEXEC;
-    let (socket, childs) = rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None)?;
-    let path_only = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let open = |path: &PathBuf| rustix::fs::open(path, path_only, Mode::empty());
-    let directory = options.directory.as_ref().map(open).transpose()?;
-    let copy = directory.as_ref().map(|directory| rustix::io::fcntl_dupfd_cloexec(directory, 3));
-    let place = People::new(copy.transpose()?).place(&options.user).ok_or(Errno::IO)?;
-    let limit = Tag { credentials: place, elsewhere: false }.limit();
-    let entrance = Entrance { program: filter(), socket: childs, limit };
-    Ok((Waiting { options, socket, directory }, entrance))
-}
+impl Meeting {
+    /// A meeting that nobody has come to yet, with a first process who is to be `user`; `directory`
+    /// is the container's, where who is who and whose is what is kept for others.
+    pub fn new(user: &Credentials, directory: Option<&Path>) -> Result<Self, Errno> {
+        let kind = SocketType::SEQPACKET;
+        let (supervisors, containers) =
+            rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |path: &Path| rustix::fs::open(path, flags, Mode::empty());
+        let directory = directory.and_then(|path| open(path).ok());
+        let credentials = People::new(copy(directory.as_ref())?).place(user).ok_or(Errno::NOMEM)?;
+        let limit = Tag { credentials, elsewhere: false }.limit();
+        Ok(Self { supervisors, containers, limit, directory })
+    }
 
-impl Waiting {
-    /// Forks the supervisor, beside a child that makes its way to the program meanwhile. Call it
-    /// while the process has one thread.
-    pub fn fork(self) -> Result<Supervisor, Errno> {
+    /// The side of the container's first process.
+    pub fn entrance(self) -> Entrance {
+        Entrance { program: filter(), socket: self.containers, limit: self.limit }
+    }
+
+    /// Forks the supervisor, while the container's first process is on its way. Call it while the
+    /// process has one thread.
+    pub fn fork(self, options: &Options) -> Result<Supervisor, Errno> {
         let parent = rustix::process::getpid();
         match fork::fork().map_err(|error| error.errno)? {
-            Side::Parent(child) => Ok(Supervisor { child }),
+            Side::Parent(child) => Ok(Supervisor { child, outlives: options.outlives }),
             Side::Child => {
-                let Err(_) = supervise(self, parent);
+                drop(self.containers);
+                let Err(_) = supervise(options, &self.supervisors, self.directory, parent);
                 fork::exit(1)
             }
         }
@@ -98,6 +103,9 @@ impl Waiting {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
+        if self.outlives {
+            return; // it goes when those whom it serves have gone
+        }
         // Its container is gone, or it would not be dropped; older kernels do not tell it.
         let _ = rustix::process::pidfd_send_signal(&self.child.pidfd, Signal::KILL);
         let _ = self.child.wait();
@@ -113,7 +121,7 @@ impl Entrance {
         let (_, hard) = notify::limit(0, RESOURCE)?;
         // A tag must fit below the hard limit, and "unlimited" is a tag.
         if hard != UNTAGGED {
-            return Err(Errno::BUSY);
+            return Err(Errno::INVAL);
         }
         // By name: a pidfd would need the power to trace a process that is not dumpable.
         let open = |name| rustix::fs::open(name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
@@ -137,8 +145,12 @@ impl Entrance {
 }
 
 /// From a fresh fork to the loop; comes back only when something failed.
-fn supervise(waiting: Waiting, parent: Pid) -> Result<Infallible, Errno> {
-    let Waiting { options, socket, directory: own } = waiting;
+fn supervise(
+    options: &Options,
+    socket: &OwnedFd,
+    own: Option<OwnedFd>,
+    parent: Pid,
+) -> Result<Infallible, Errno> {
     let _ = rustix::thread::set_name(c"coracle-ids");
     // The terminal's signals are for the container.
     sys::process::block_signals();
@@ -147,15 +159,16 @@ fn supervise(waiting: Waiting, parent: Pid) -> Result<Infallible, Errno> {
     let proc = rustix::fs::open(c"/proc", directory, Mode::empty())?;
     let known: Vec<Vec<u8>> =
         options.known.iter().filter_map(|path| std::fs::read(path).ok()).collect();
-    hold_only(&[Some(&socket), Some(&proc), own.as_ref()])?;
-    let Some(Arrival { listener, user, mounts }) = receive(&socket)? else { fork::exit(0) };
+    hold_only(&[Some(socket), Some(&proc), own.as_ref()])?;
+    let Some(Arrival { listener, user, mounts }) = receive(socket)? else { fork::exit(0) };
     let root = join(user, mounts, &proc)?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    if rustix::process::getppid() != Some(parent) {
-        fork::exit(0);
+    if !options.outlives {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        if rustix::process::getppid() != Some(parent) {
+            fork::exit(0);
+        }
     }
-    let copy = own.as_ref().map(|own| rustix::io::fcntl_dupfd_cloexec(own, 3)).transpose()?;
-    let people = People::new(copy);
+    let people = People::new(copy(own.as_ref())?);
     let mut links = Links::new(own);
     for text in &known {
         links.load(text);
@@ -163,6 +176,10 @@ fn supervise(waiting: Waiting, parent: Pid) -> Result<Infallible, Errno> {
     let listener = Listener::new(listener);
     Server::new(listener, root, proc, people, options.powers, links).serve();
     fork::exit(0)
+}
+
+fn copy(directory: Option<&OwnedFd>) -> Result<Option<OwnedFd>, Errno> {
+    directory.map(|directory| rustix::io::fcntl_dupfd_cloexec(directory, 3)).transpose()
 }
 
 /// Lets go of all that the launching coracle holds: locks, pipes, streams.

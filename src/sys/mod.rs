@@ -5,6 +5,7 @@
 
 pub mod exec;
 pub mod fork;
+pub mod landlock;
 pub mod mount;
 pub mod network;
 pub mod notify;

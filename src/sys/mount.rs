@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-use crate::mount::{Attributes, Propagation};
+use crate::mount::{AccessTime, Attributes, Propagation};
 
 #[repr(C)]
 struct MountAttr {
@@ -25,17 +25,30 @@ pub fn set_attributes(
     propagation: Option<Propagation>,
     recursive: bool,
 ) -> Result<(), Errno> {
+    const NOSYMFOLLOW: u64 = 0x0020_0000;
     let flag = |on: bool, bit: u64| if on { bit } else { 0 };
+    // The three exclude each other, so that all are cleared before one is set.
+    let access_time = match attributes.access_time {
+        AccessTime::Unsaid => None,
+        AccessTime::Relative => Some(libc::MOUNT_ATTR_RELATIME),
+        AccessTime::Never => Some(libc::MOUNT_ATTR_NOATIME),
+        AccessTime::Always => Some(libc::MOUNT_ATTR_STRICTATIME),
+    };
     let attr = MountAttr {
         attr_set: flag(attributes.read_only, libc::MOUNT_ATTR_RDONLY)
             | flag(attributes.no_suid, libc::MOUNT_ATTR_NOSUID)
             | flag(attributes.no_dev, libc::MOUNT_ATTR_NODEV)
-            | flag(attributes.no_exec, libc::MOUNT_ATTR_NOEXEC),
-        attr_clr: 0,
+            | flag(attributes.no_exec, libc::MOUNT_ATTR_NOEXEC)
+            | flag(attributes.no_symfollow, NOSYMFOLLOW)
+            | flag(attributes.no_dir_atime, libc::MOUNT_ATTR_NODIRATIME)
+            | access_time.unwrap_or(0),
+        attr_clr: if access_time.is_some() { libc::MOUNT_ATTR__ATIME } else { 0 },
         propagation: match propagation {
             None => 0,
             Some(Propagation::Private) => libc::MS_PRIVATE,
             Some(Propagation::Slave) => libc::MS_SLAVE,
+            Some(Propagation::Shared) => libc::MS_SHARED,
+            Some(Propagation::Unbindable) => libc::MS_UNBINDABLE,
         },
         userns_fd: 0,
     };

@@ -121,7 +121,7 @@ fn is_capable() -> bool {
 }
 
 /// The lines of `/proc/PID/uid_map`.
-fn extents(text: &str) -> Vec<Extent> {
+pub(super) fn extents(text: &str) -> Vec<Extent> {
     let extent = |line: &str| {
         let mut numbers = line.split_whitespace().map(str::parse);
         match (numbers.next()?, numbers.next()?, numbers.next()?) {

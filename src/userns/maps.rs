@@ -189,6 +189,32 @@ pub fn choose(request: Request, user: (u32, u32), facts: &Facts) -> Result<IdMap
 }
 
 /// Every id the caller has, under its own number.
+/// Maps as they are given: `--uidmap`, `--gidmap`, a bundle's mappings. How they are written follows
+/// from what they hold.
+pub fn given(uids: Vec<Extent>, gids: Vec<Extent>, facts: &Facts) -> Result<IdMaps, Error> {
+    let own = |extents: &[Extent], id: u32| matches!(extents, [one] if one.count == 1 && one.outside == id);
+    let reason = "given".to_owned();
+    if facts.may_map_directly() {
+        return Ok(IdMaps { uids, gids, mode: Mode::Direct, emulated: false, reason });
+    }
+    if own(&uids, facts.uid) && own(&gids, facts.gid) {
+        return Ok(IdMaps { uids, gids, mode: Mode::Single, emulated: false, reason });
+    }
+    match &facts.helpers {
+        Ok(helpers) => Ok(IdMaps {
+            uids,
+            gids,
+            mode: Mode::Range {
+                newuidmap: helpers.newuidmap.clone(),
+                newgidmap: helpers.newgidmap.clone(),
+            },
+            emulated: false,
+            reason,
+        }),
+        Err(missing) => Err(Error::NoRange { user: facts.user.clone(), missing: missing.clone() }),
+    }
+}
+
 fn direct(facts: &Facts) -> IdMaps {
     let same = |extents: &[Extent]| {
         extents
@@ -271,6 +297,19 @@ mod tests {
         assert_eq!(maps.uids, [Extent { inside: 33, outside: 1000, count: 1 }]);
         assert!(!maps.may_set_groups() && !maps.emulated);
         assert!(matches!(choose(Request::Range, (0, 0), &facts), Err(Error::NoRange { .. })));
+    }
+
+    #[test]
+    fn given_maps_go_by_what_they_hold() {
+        let own = vec![Extent { inside: 0, outside: 1000, count: 1 }];
+        let more = vec![Extent { inside: 0, outside: 100_000, count: 9 }];
+        let mode = |uids: &Vec<Extent>, facts: &Facts| {
+            given(uids.clone(), own.clone(), facts).map(|maps| maps.mode)
+        };
+        assert!(matches!(mode(&own, &facts()), Ok(Mode::Single)));
+        assert!(matches!(mode(&more, &facts()), Ok(Mode::Range { .. })));
+        let none = Facts { helpers: Err(HelpersMissing::NotFound("newuidmap")), ..facts() };
+        assert!(matches!(mode(&more, &none), Err(Error::NoRange { .. })));
     }
 
     #[test]

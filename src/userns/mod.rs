@@ -11,11 +11,13 @@
 mod enter;
 mod error;
 mod facts;
+mod joined;
 mod maps;
 mod refusal;
 
 pub use enter::{ChildMaps, ParentMaps, enter_in_place, prepare};
 pub use error::Error;
 pub use facts::{Facts, Helpers, HelpersMissing, SubordinateRange, gather};
-pub use maps::{Extent, IdMaps, InvalidRequest, Mode, Request, choose};
+pub use joined::{maps_of, request_of};
+pub use maps::{Extent, IdMaps, InvalidRequest, Mode, Request, choose, given};
 pub use refusal::{Refusal, explain_refusal};

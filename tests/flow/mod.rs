@@ -1,18 +1,24 @@
 //! From pull to exit, as a user types it.
 
 mod archives;
+mod background;
 mod commands;
 mod crash;
+mod exec;
 mod explain;
 mod files;
 mod hello;
 mod ids;
 mod isolation;
-mod podman;
+mod namespaces;
+mod nested;
+mod oci;
+pub mod podman;
 mod process;
 mod pull;
 mod terminal;
 mod unpack;
+mod users;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};

@@ -30,7 +30,7 @@ fn podman(arguments: &[&str]) -> crate::support::Run {
         .env("XDG_RUNTIME_DIR", std::env::var_os("XDG_RUNTIME_DIR").unwrap_or_default())
 }
 
-fn in_podman(image: &str, flags: &[&str], command: &[&str]) -> crate::support::Run {
+pub fn in_podman(image: &str, flags: &[&str], command: &[&str]) -> crate::support::Run {
     podman(&["pull", "-q", "--tls-verify=false", image]).ok();
     let first = ["run", "--rm", "--network=none"];
     let all: Vec<&str> =

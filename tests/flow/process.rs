@@ -4,6 +4,7 @@ use nix::sys::signal::Signal;
 
 use super::{pulled, run, run_image, sh};
 use crate::requires;
+use crate::support::needs::pass;
 use crate::support::{Home, has, until};
 
 #[test]
@@ -134,8 +135,7 @@ fn flags_after_the_image_are_the_commands() {
 #[test]
 fn the_user_is_looked_up_in_the_image() {
     requires!(UserNamespaces, Image("busybox", "latest"), Image("busybox", "user-name"));
-    // busybox's id wants a name for every number.
-    let ids = "stat -c %u /proc/$$; stat -c %g /proc/$$";
+    let ids = "id -u; id -g";
     let who = "echo $(id -u) $(id -g) $HOME";
     assert_eq!(sh(&[], who), "0 0 /root");
     assert_eq!(sh(&["-u", "nonroot"], who), "1000 1000 /home/nonroot");
@@ -158,6 +158,9 @@ fn the_user_is_looked_up_in_the_image() {
 #[test]
 fn supplementary_groups_are_the_images() {
     requires!(UserNamespaces, Image("busybox", "latest"));
+    if pass() != "range" {
+        return; // with one id there is one group
+    }
     assert_eq!(sh(&["-u", "nonroot"], "id -G"), "1000 2000 2001");
     assert_eq!(sh(&["-u", "1001"], "id -G"), "1001 2001");
     // An explicit group stands alone, as docker has it.

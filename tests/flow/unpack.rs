@@ -150,10 +150,11 @@ fn owners_are_the_images() {
         sh("modes", "stat -c '%u:%g %a' /owned-setuid /setgid-dir"),
         "1000:2000 6755\n0:2000 2775"
     );
-    if pass() == "range" {
-        let error = Home::new().coracle(["pull", &image("edge", "owners-huge")]).fails(1);
-        has(&error, &["1000660000"]);
+    if pass() != "range" {
+        return; // with one id any owner can be recorded
     }
+    let error = Home::new().coracle(["pull", &image("edge", "owners-huge")]).fails(1);
+    has(&error, &["1000660000"]);
 }
 
 #[test]

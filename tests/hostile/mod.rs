@@ -2,6 +2,7 @@
 //! command ends soon, without a panic, and nothing outside the store has changed.
 
 mod documents;
+mod escape;
 mod layers;
 mod start;
 mod transport;

@@ -89,7 +89,9 @@ fn of_container(record: &Record, status: Status) -> Value {
         State::Stopped { started, finished, .. } => (started.as_str(), finished.as_str(), 0),
     };
     let code = if let Status::Stopped(code) = status { code } else { 0 };
-    let (path, args) = config.args.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+    let process = &config.process;
+    let words = process.args_text();
+    let (path, args) = words.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
     let mounts: Vec<Value> = config.mounts.iter().map(mount).collect();
     json!({
         "Id": record.id,
@@ -126,13 +128,13 @@ fn of_container(record: &Record, status: Status) -> Value {
         "Config": {
             "Hostname": config.hostname,
             "User": config.user,
-            "AttachStdin": config.interactive,
-            "Tty": config.tty,
-            "OpenStdin": config.interactive,
-            "Env": config.env,
-            "Cmd": config.args,
+            "AttachStdin": process.interactive,
+            "Tty": process.terminal,
+            "OpenStdin": process.interactive,
+            "Env": process.env_text(),
+            "Cmd": words,
             "Image": reference::familiar(&record.image),
-            "WorkingDir": config.cwd,
+            "WorkingDir": process.cwd,
             "Labels": config.labels,
             "StopSignal": signal::name(config.stop_signal),
         },

@@ -2,17 +2,20 @@
 
 mod completion;
 mod doctor;
+mod exec;
 mod generate;
 mod hello;
 mod images;
 mod info;
 mod inspect;
+mod isolation;
 mod ps;
 mod pull;
 mod registry;
 mod rm;
 mod rmi;
 mod run;
+mod runtime;
 mod tag;
 mod version;
 
@@ -73,6 +76,7 @@ macro_rules! group {
 /// Every command, in the order in which help shows them.
 pub(super) const ENTRIES: &[Entry] = &[
     entry!(run, "run"),
+    entry!(exec, "exec"),
     entry!(pull, "pull"),
     entry!(ps, "ps"),
     entry!(rm, "rm"),
@@ -86,11 +90,13 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(completion, "completion"),
     group!("container", CONTAINER),
     group!("image", IMAGE),
+    entry!(runtime, "runtime"),
     entry!(hello, "hello", hidden true),
     entry!(generate, "generate", hidden true),
 ];
 
 const CONTAINER: &[Entry] = &[
+    entry!(exec, "exec"),
     entry!(inspect, "inspect"),
     entry!(ps, "ls", alias "list", alias "ps"),
     entry!(rm, "rm", alias "remove"),

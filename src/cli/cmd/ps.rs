@@ -132,7 +132,7 @@ pub(super) fn state(status: Status) -> &'static str {
 
 fn row(record: &Record, status: Status, full: bool, now: jiff::Timestamp) -> Value {
     let id = if full { &record.id[..] } else { record.id.get(..12).unwrap_or(&record.id) };
-    let command = record.config.args.join(" ");
+    let command = record.config.process.args_text().join(" ");
     let command = match command.char_indices().nth(19) {
         Some((at, _)) if !full && command.chars().count() > 20 => format!("{}…", &command[..at]),
         _ => command,

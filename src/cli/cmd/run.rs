@@ -5,21 +5,20 @@ use std::io::{IsTerminal, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{ArgAction, ValueEnum};
 
 use super::super::context::driver_named;
-use super::super::parse::{self, Invalid, MountRequest, SecurityOption};
+use super::super::parse::{self, Invalid, MountRequest};
 use super::super::{Context, Error, complete};
+use super::isolation::Isolation;
 use super::registry::{self, RegistryArgs};
-use crate::engine::bundle::{
-    self, BindRequest, HostAddress, Network, SeccompChoice, SecurityOptions, TmpfsRequest, Ulimit,
-    signal,
-};
+use crate::engine::bundle::{self, BindRequest, HostAddress, TmpfsRequest, signal};
 use crate::engine::container::Name;
 use crate::engine::pull::Policy;
 use crate::engine::snapshot::Driver;
-use crate::engine::{Engine, Found, Outcome, Phase, RunRequest, userns};
+use crate::engine::{Engine, Found, Outcome, Phase, RunRequest};
 use crate::oci::{Digest, Platform};
 
 /// Run a command in a new container
@@ -69,12 +68,13 @@ pub(crate) struct Args {
     /// Name the host in the container
     #[arg(short = 'h', long, value_name = "NAME")]
     hostname: Option<String>,
-    /// Use the network of the host, or none
-    #[arg(long, alias = "net", value_name = "host|none", value_parser = network)]
-    network: Option<Network>,
     /// Make the root file system read-only; volumes and temporary ones are not
     #[arg(long)]
     read_only: bool,
+    /// With --read-only: temporary file systems on /run, /tmp and /var/tmp
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = super::boolean)]
+    read_only_tmpfs: Option<bool>,
     /// Put a process before the program that forwards signals and reaps children
     #[arg(long)]
     init: bool,
@@ -99,30 +99,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_parser = super::boolean)]
     sig_proxy: Option<bool>,
+    /// Kill the container when it has run for so many seconds; 0 for never
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
     /// Stop the container with this signal
     #[arg(long, value_name = "SIGNAL", value_parser = stop_signal)]
     stop_signal: Option<i32>,
-    /// Limit a resource: NAME=SOFT[:HARD]
-    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = parse::ulimit)]
-    ulimit: Vec<Ulimit>,
     /// Limit the size of /dev/shm
     #[arg(long, value_name = "BYTES", value_parser = parse::size)]
     shm_size: Option<u64>,
-    /// Tighten or loosen: no-new-privileges, seccomp=FILE, mask=PATH, unmask=PATH
-    #[arg(long, value_name = "OPTION", value_parser = parse::security_option)]
-    security_opt: Vec<SecurityOption>,
-    /// Add a capability, or ALL
-    #[arg(long, value_name = "CAPABILITY")]
-    cap_add: Vec<String>,
-    /// Drop a capability, or ALL
-    #[arg(long, value_name = "CAPABILITY")]
-    cap_drop: Vec<String>,
-    /// Give the container all that the user may do, and no more
-    #[arg(long)]
-    privileged: bool,
-    /// Choose the ids in the container: auto, single, nomap, range or host-id[:uid=N,gid=N]
-    #[arg(long, value_name = "IDS")]
-    userns: Option<userns::Request>,
+    #[command(flatten)]
+    isolation: Isolation,
     /// Add a host to /etc/hosts: HOST:ADDRESS, or HOST:host-gateway
     #[arg(long, value_name = "HOST:ADDRESS", value_parser = add_host)]
     add_host: Vec<AddedHosts>,
@@ -168,7 +155,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         return Err(Error::NotATerminal);
     }
     let request = request(args, cx)?;
-    let engine = cx.engine(args.storage_driver, args.userns)?;
+    let engine = cx.engine(args.storage_driver, args.isolation.ids())?;
     let found = engine.find(&request, &|| fetch(args, cx, &engine, &request))?;
     warn_of_foreign(&request, &found);
     if let Some(kind) = args.explain {
@@ -245,18 +232,20 @@ fn request(args: &Args, cx: &Context) -> Result<RunRequest, Error> {
         name: args.name.clone(),
         remove: args.rm,
         sig_proxy: args.sig_proxy.unwrap_or(true),
+        timeout: args.timeout.filter(|seconds| *seconds > 0).map(Duration::from_secs),
         cidfile: args.cidfile.clone(),
         container: container(args, cx, command)?,
     })
 }
 
 fn container(args: &Args, cx: &Context, command: &[OsString]) -> Result<bundle::Request, Error> {
-    let network = match (args.network, &cx.config.network) {
-        (Some(network), _) => network,
-        (None, Some(name)) => {
-            network(name).map_err(|error| Error::usage(format!("configuration: {error}")))?
-        }
-        (None, None) => Network::default(),
+    let network = match (&args.isolation.network, &cx.config.network) {
+        (Some(network), _) => Some(network.clone()),
+        (None, Some(name)) => Some(
+            parse::network(name)
+                .map_err(|error| Error::usage(format!("configuration: {error}")))?,
+        ),
+        (None, None) => None,
     };
     let mut binds = args.volume.clone();
     let mut tmpfs = args.tmpfs.clone();
@@ -267,10 +256,10 @@ fn container(args: &Args, cx: &Context, command: &[OsString]) -> Result<bundle::
         }
     }
     let entrypoint = args.entrypoint.as_ref();
-    Ok(bundle::Request {
+    let mut request = bundle::Request {
         command: command.to_vec(),
         entrypoint: entrypoint.map(|it| words(it)).transpose()?,
-        env: environment(args, cx)?,
+        env: environment(&args.env_file, &args.env, cx)?,
         workdir: args.workdir.clone(),
         user: args.user.clone(),
         hostname: args.hostname.clone(),
@@ -285,16 +274,15 @@ fn container(args: &Args, cx: &Context, command: &[OsString]) -> Result<bundle::
         labels: labels(args)?,
         annotations: args.annotation.iter().cloned().collect(),
         stop_signal: args.stop_signal,
-        ulimits: args.ulimit.clone(),
-        privileged: args.privileged,
-        cap_add: list(&args.cap_add),
-        cap_drop: list(&args.cap_drop),
-        security: security(&args.security_opt)?,
         add_hosts: args.add_host.iter().flat_map(|all| all.iter().cloned()).collect(),
         dns: args.dns.clone(),
         dns_search: args.dns_search.clone(),
         dns_options: args.dns_option.clone(),
-    })
+        read_only_tmpfs: args.read_only_tmpfs.unwrap_or(false),
+        ..bundle::Request::default()
+    };
+    args.isolation.apply(&mut request)?;
+    Ok(request)
 }
 
 /// Nothing, one program, or podman's JSON array.
@@ -311,14 +299,18 @@ fn words(entrypoint: &OsStr) -> Result<Vec<OsString>, Error> {
 }
 
 /// Files first: what stands on the command line wins.
-fn environment(args: &Args, cx: &Context) -> Result<Vec<(OsString, OsString)>, Error> {
+pub(super) fn environment(
+    files: &[PathBuf],
+    texts: &[OsString],
+    cx: &Context,
+) -> Result<Vec<(OsString, OsString)>, Error> {
     let host = |name: &OsStr| cx.environment.get(name);
     let mut env = Vec::new();
-    for path in &args.env_file {
+    for path in files {
         let variables = parse::env_file(&read(path)?, host);
         env.extend(variables.map_err(|error| in_file(path, &error))?);
     }
-    for text in &args.env {
+    for text in texts {
         let variable = parse::variable(text, host);
         env.extend(variable.map_err(|error| Error::usage(format!("--env: {error}")))?);
     }
@@ -335,30 +327,7 @@ fn labels(args: &Args) -> Result<std::collections::BTreeMap<String, String>, Err
     Ok(labels)
 }
 
-fn security(options: &[SecurityOption]) -> Result<SecurityOptions, Error> {
-    let mut security = SecurityOptions::default();
-    for option in options {
-        match option {
-            SecurityOption::NoNewPrivileges(on) => security.no_new_privileges = *on,
-            SecurityOption::SeccompUnconfined => security.seccomp = SeccompChoice::Unconfined,
-            SecurityOption::SeccompFile(path) => {
-                security.seccomp = SeccompChoice::Json(read(path)?);
-            }
-            SecurityOption::Mask(paths) => security.mask.extend(paths.iter().cloned()),
-            SecurityOption::Unmask(paths) => security.unmask.extend(paths.iter().cloned()),
-            SecurityOption::UnmaskAll => security.unmask_all = true,
-            SecurityOption::AsItIs => {}
-        }
-    }
-    Ok(security)
-}
-
-/// `--cap-add A,B` as podman has it, and each alone.
-fn list(names: &[String]) -> Vec<String> {
-    names.iter().flat_map(|names| names.split(',')).map(str::to_owned).collect()
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::File {
         action: "read",
         path: path.to_owned(),
@@ -374,18 +343,10 @@ fn volume(text: &str) -> Result<BindRequest, Invalid> {
     parse::volume(text, &std::env::current_dir().unwrap_or_default())
 }
 
-fn directory(text: &str) -> Result<PathBuf, String> {
+pub(super) fn directory(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     let absolute = path.is_absolute().then_some(path);
     absolute.ok_or_else(|| format!("the working directory {text:?} is not an absolute path"))
-}
-
-fn network(text: &str) -> Result<Network, String> {
-    match text {
-        "host" => Ok(Network::Host),
-        "none" => Ok(Network::None),
-        _ => Err(format!("there is no network {text:?}: want host or none")),
-    }
 }
 
 fn stop_signal(text: &str) -> Result<i32, String> {
@@ -441,7 +402,7 @@ mod tests {
             parse(&["-w", "/a", "-w", "/b", "--net=none", "--dns-opt", "x", "--explain", "i"])
                 .expect("valid");
         assert_eq!(args.workdir, Some("/b".into()));
-        assert_eq!(args.network, Some(Network::None));
+        assert_eq!(args.isolation.network, Some(bundle::Sharing::None));
         assert_eq!(args.explain, Some(Explain::Text));
         assert_eq!(args.dns_option, ["x"]);
         assert_eq!(args.image, ["i"]);

@@ -6,6 +6,7 @@ mod hosts;
 mod limits;
 mod mounts;
 mod security;
+mod sharing;
 mod sizes;
 mod volumes;
 
@@ -13,8 +14,11 @@ pub use environment::{env_file, label_file, pair, variable};
 pub use hosts::add_host;
 pub use limits::ulimit;
 pub use mounts::{MountRequest, mount};
-pub use security::SecurityOption;
-pub use security::security_option;
+pub use security::{Label, SecurityOption, security_option};
+pub use sharing::{
+    UserNamespace, device, device_cgroup_rule, ipc, namespace, network, sysctl, umask,
+    user_namespace,
+};
 pub use sizes::size;
 pub use volumes::{tmpfs, volume};
 

@@ -19,8 +19,29 @@ pub enum SecurityOption {
     Unmask(Vec<PathBuf>),
     /// `unmask=ALL`, `systempaths=unconfined`
     UnmaskAll,
-    /// What is so anyway: `apparmor=unconfined`, `label=disable`.
-    AsItIs,
+    /// `apparmor=PROFILE`; `None` for unconfined.
+    AppArmor(Option<String>),
+    /// `label=…`
+    Label(Label),
+}
+
+/// One `label=`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// `disable`: none of SELinux's.
+    Disable,
+    /// `user:USER`
+    User(String),
+    /// `role:ROLE`
+    Role(String),
+    /// `type:TYPE`
+    Kind(String),
+    /// `level:LEVEL`
+    Level(String),
+    /// `filetype:TYPE`
+    FileKind(String),
+    /// `nested`
+    Nested,
 }
 
 /// `KEY=VALUE`; docker's older `KEY:VALUE` too.
@@ -34,13 +55,12 @@ pub fn security_option(text: &str) -> Result<SecurityOption, Invalid> {
         ("seccomp", Some(file)) if !file.is_empty() => {
             Ok(SecurityOption::SeccompFile(PathBuf::from(file)))
         }
-        ("apparmor", Some("unconfined")) | ("label", Some("disable")) => Ok(SecurityOption::AsItIs),
-        ("apparmor", Some(_)) => Err(Invalid::new(
-            "a profile of AppArmor can be loaded by root only: want apparmor=unconfined",
-        )),
-        ("label", Some(_)) => {
-            Err(Invalid::new("labels of SELinux are not set: want label=disable"))
+        ("apparmor", Some("unconfined")) => Ok(SecurityOption::AppArmor(None)),
+        // The name goes to the kernel in one line of words.
+        ("apparmor", Some(name)) if !name.is_empty() && !name.contains(char::is_whitespace) => {
+            Ok(SecurityOption::AppArmor(Some(name.to_owned())))
         }
+        ("label", Some(value)) => label(value).map(SecurityOption::Label),
         ("systempaths", Some("unconfined")) | ("unmask", Some("ALL" | "all")) => {
             Ok(SecurityOption::UnmaskAll)
         }
@@ -48,8 +68,25 @@ pub fn security_option(text: &str) -> Result<SecurityOption, Invalid> {
         ("unmask", Some(list)) => paths(list).map(SecurityOption::Unmask),
         _ => Err(Invalid::new(format!(
             "invalid --security-opt {text:?}: want no-new-privileges, seccomp=FILE or unconfined, \
-             mask=PATH, unmask=PATH or ALL, systempaths=unconfined, apparmor=unconfined or \
-             label=disable"
+             mask=PATH, unmask=PATH or ALL, systempaths=unconfined, apparmor=PROFILE or \
+             unconfined, label=disable or what else SELinux knows"
+        ))),
+    }
+}
+
+fn label(text: &str) -> Result<Label, Invalid> {
+    let word = |value: &str| !value.is_empty() && !value.contains(char::is_whitespace);
+    match text.split_once(':') {
+        None if text == "disable" => Ok(Label::Disable),
+        None if text == "nested" => Ok(Label::Nested),
+        Some(("user", value)) if word(value) => Ok(Label::User(value.to_owned())),
+        Some(("role", value)) if word(value) => Ok(Label::Role(value.to_owned())),
+        Some(("type", value)) if word(value) => Ok(Label::Kind(value.to_owned())),
+        Some(("level", value)) if word(value) => Ok(Label::Level(value.to_owned())),
+        Some(("filetype", value)) if word(value) => Ok(Label::FileKind(value.to_owned())),
+        _ => Err(Invalid::new(format!(
+            "invalid label {text:?}: want disable, user:USER, role:ROLE, type:TYPE, level:LEVEL, \
+             filetype:TYPE or nested"
         ))),
     }
 }
@@ -79,11 +116,26 @@ mod tests {
             ("mask=/a:/b", Opt::Mask(vec!["/a".into(), "/b".into()])),
             ("unmask=ALL", Opt::UnmaskAll),
             ("systempaths=unconfined", Opt::UnmaskAll),
-            ("label=disable", Opt::AsItIs),
+            ("apparmor=unconfined", Opt::AppArmor(None)),
+            ("apparmor:containers-default", Opt::AppArmor(Some("containers-default".into()))),
+            ("label=disable", Opt::Label(Label::Disable)),
+            ("label:type:spc_t", Opt::Label(Label::Kind("spc_t".into()))),
+            ("label=level:s0:c1,c2", Opt::Label(Label::Level("s0:c1,c2".into()))),
+            ("label=nested", Opt::Label(Label::Nested)),
         ] {
             assert_eq!(security_option(text), Ok(option));
         }
-        for text in ["", "seccomp", "apparmor=docker-default", "label=type:x", "mask=a", "x=y"] {
+        for text in [
+            "",
+            "seccomp",
+            "apparmor=",
+            "apparmor=a b",
+            "label",
+            "label=type:",
+            "label=x:y",
+            "mask=a",
+            "x=y",
+        ] {
             assert!(security_option(text).is_err(), "{text}");
         }
     }

@@ -2,8 +2,9 @@
 //! this project refuses besides.
 //!
 //! Tighter than docker: `AF_ALG` sockets (CVE-2026-31431), typing into a terminal by `TIOCSTI` and
-//! `TIOCLINUX` (CVE-2017-5226, CVE-2023-28100), and `socketcall(2)`, behind which a 32-bit program
-//! could make a socket of any family unseen.
+//! `TIOCLINUX` (CVE-2017-5226, CVE-2023-28100), `socketcall(2)`, behind which a 32-bit program could
+//! make a socket of any family unseen, and what podman refuses besides: `vmsplice(2)`, which maps
+//! pages of a process into pipes, and `io_pgetevents(2)`, for which programs have a fallback.
 
 use std::borrow::Cow;
 
@@ -35,7 +36,7 @@ const ALLOWED: &str = "
     getppid getpriority getrandom getresgid getresgid32 getresuid getresuid32 getrlimit
     getrusage getsid getsockname getsockopt gettid gettimeofday getuid getuid32 getxattr
     getxattrat inotify_add_watch inotify_init inotify_init1 inotify_rm_watch io_cancel
-    io_destroy io_getevents io_pgetevents io_pgetevents_time64 io_setup io_submit ioprio_get
+    io_destroy io_getevents io_setup io_submit ioprio_get
     ioprio_set ipc kill landlock_add_rule landlock_create_ruleset landlock_restrict_self lchown
     lchown32 lgetxattr link linkat listen listmount listxattr listxattrat llistxattr
     lremovexattr lseek lsetxattr lstat lstat64 madvise map_shadow_stack membarrier memfd_create
@@ -63,7 +64,7 @@ const ALLOWED: &str = "
     timer_create timer_delete timer_getoverrun timer_gettime timer_gettime64 timer_settime
     timer_settime64 timerfd_create timerfd_gettime timerfd_gettime64 timerfd_settime
     timerfd_settime64 times tkill truncate truncate64 ugetrlimit umask uname unlink unlinkat
-    utime utimensat utimensat_time64 utimes vfork vmsplice wait4 waitid waitpid write writev
+    utime utimensat utimensat_time64 utimes vfork wait4 waitid waitpid write writev
 ";
 
 /// Calls that take a capability.
@@ -96,6 +97,8 @@ const PERSONALITIES: [u32; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 /// `CLONE_NEWNS`, `NEWUTS`, `NEWIPC`, `NEWUSER`, `NEWPID`, `NEWNET`, `NEWCGROUP` (clone(2)).
 const NEW_NAMESPACES: u64 = 0x7e02_0000;
 
+const AF_NETLINK: u32 = 16;
+const NETLINK_AUDIT: u32 = 9;
 const AF_ALG: u32 = 38;
 const AF_VSOCK: u32 = 40;
 const TIOCSTI: u32 = 0x5412;
@@ -108,6 +111,15 @@ impl Profile {
         let mut rules = vec![
             refuse("socket", Condition::int(0, AF_ALG)),
             refuse("socket", Condition::int(0, AF_VSOCK)),
+            // As podman: who may not write to the audit log hears that there is none.
+            Rule {
+                without: CapabilitySet::named("CAP_AUDIT_WRITE").unwrap_or_default(),
+                action: Action::Errno(errno(libc::EINVAL)),
+                ..allow(
+                    "socket",
+                    vec![Condition::int(0, AF_NETLINK), Condition::int(2, NETLINK_AUDIT)],
+                )
+            },
             allow("socket", Vec::new()),
             refuse("ioctl", Condition::int(1, TIOCSTI)),
             refuse("ioctl", Condition::int(1, TIOCLINUX)),
@@ -127,6 +139,10 @@ impl Profile {
         });
         // Its flags lie in memory, where a filter cannot look; a C library falls back to clone.
         rules.push(Rule { without: admin, action: ENOSYS, ..allow("clone3", Vec::new()) });
+        rules.push(Rule {
+            action: ENOSYS,
+            ..allow("io_pgetevents io_pgetevents_time64 vmsplice", Vec::new())
+        });
         rules.push(allow(ALLOWED, Vec::new()));
         Self { default: EPERM, rules, flags: 0, compat: true }
     }

@@ -21,6 +21,7 @@ struct File {
     architectures: Vec<String>,
     flags: Option<Vec<String>>,
     listener_path: Option<String>,
+    listener_metadata: Option<String>,
     #[serde(default)]
     syscalls: Vec<Entry>,
 }
@@ -31,6 +32,12 @@ struct File {
 struct Kin {
     architecture: String,
     sub_architectures: Option<Vec<String>>,
+}
+
+impl Kin {
+    fn names(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.architecture).chain(self.sub_architectures.iter().flatten())
+    }
 }
 
 #[derive(Deserialize)]
@@ -72,16 +79,32 @@ impl Profile {
     /// Reads a profile in docker's JSON form. What this binary cannot honour is an error.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
         let file: File = serde_json::from_slice(bytes)?;
-        if let Some(path) = file.listener_path {
-            return Err(Error::Unknown { what: "listenerPath", text: path });
+        // Both are for SCMP_ACT_NOTIFY alone.
+        for (what, text) in
+            [("listenerPath", file.listener_path), ("listenerMetadata", file.listener_metadata)]
+        {
+            if let Some(text) = text {
+                return Err(Error::Unsupported { what, text });
+            }
         }
         let mut flags = 0;
         for flag in file.flags.into_iter().flatten() {
             flags |= match flag.as_str() {
+                // For all threads, of which the loading process has one.
+                "SECCOMP_FILTER_FLAG_TSYNC" => 1,
                 "SECCOMP_FILTER_FLAG_LOG" => 1 << 1,
                 "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => 1 << 2,
+                "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => {
+                    return Err(Error::Unsupported { what: "flag", text: flag });
+                }
                 _ => return Err(Error::Unknown { what: "flag", text: flag }),
             };
+        }
+        let kin = file.arch_map.iter().flat_map(Kin::names);
+        if let Some(name) =
+            file.architectures.iter().chain(kin).find(|name| !KNOWN.contains(&name.as_str()))
+        {
+            return Err(Error::Unknown { what: "architecture", text: name.clone() });
         }
         let mapped = file.arch_map.iter().filter(|kin| kin.architecture == NATIVE);
         let kin = mapped.flat_map(|kin| kin.sub_architectures.iter().flatten());
@@ -152,6 +175,35 @@ const COMPAT: &str = "SCMP_ARCH_X86";
 const NATIVE: &str = "SCMP_ARCH_AARCH64";
 #[cfg(target_arch = "aarch64")]
 const COMPAT: &str = "SCMP_ARCH_ARM";
+
+/// Every architecture that has a name (runtime-spec, config-linux.md, "Seccomp"; libseccomp 2.6).
+/// Rules for another than this machine's never come to bear here.
+const KNOWN: [&str; 24] = [
+    "SCMP_ARCH_NATIVE",
+    "SCMP_ARCH_X86",
+    "SCMP_ARCH_X86_64",
+    "SCMP_ARCH_X32",
+    "SCMP_ARCH_ARM",
+    "SCMP_ARCH_AARCH64",
+    "SCMP_ARCH_LOONGARCH64",
+    "SCMP_ARCH_M68K",
+    "SCMP_ARCH_MIPS",
+    "SCMP_ARCH_MIPS64",
+    "SCMP_ARCH_MIPS64N32",
+    "SCMP_ARCH_MIPSEL",
+    "SCMP_ARCH_MIPSEL64",
+    "SCMP_ARCH_MIPSEL64N32",
+    "SCMP_ARCH_PPC",
+    "SCMP_ARCH_PPC64",
+    "SCMP_ARCH_PPC64LE",
+    "SCMP_ARCH_RISCV64",
+    "SCMP_ARCH_S390",
+    "SCMP_ARCH_S390X",
+    "SCMP_ARCH_PARISC",
+    "SCMP_ARCH_PARISC64",
+    "SCMP_ARCH_SH",
+    "SCMP_ARCH_SHEB",
+];
 
 #[cfg(target_arch = "x86_64")]
 const ARCHES: [&str; 2] = ["amd64", "x86_64"];
@@ -247,5 +299,29 @@ mod tests {
         ] {
             assert!(Profile::from_json(text.as_bytes()).is_err(), "{text}");
         }
+        for (field, name) in [
+            (r#""listenerPath":"/run/agent""#, "listenerPath \"/run/agent\""),
+            (r#""listenerMetadata":"x""#, "listenerMetadata \"x\""),
+            (r#""architectures":["SCMP_ARCH_PDP11"]"#, "architecture \"SCMP_ARCH_PDP11\""),
+            (r#""flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#, "WAIT_KILLABLE_RECV"),
+            (r#""syscalls":[{"names":["x"],"action":"SCMP_ACT_MAYBE"}]"#, "\"SCMP_ACT_MAYBE\""),
+        ] {
+            let text = format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW",{field}}}"#);
+            let error = Profile::from_json(text.as_bytes()).expect_err(&text).to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_architecture_and_flag_has_a_name() {
+        let text = format!(
+            r#"{{"defaultAction":"SCMP_ACT_ERRNO","defaultErrno":"ENOSYS","architectures":{KNOWN:?},
+            "flags":["SECCOMP_FILTER_FLAG_TSYNC","SECCOMP_FILTER_FLAG_LOG",
+            "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]}}"#
+        );
+        let profile = Profile::from_json(text.as_bytes()).expect("a profile");
+        assert_eq!(profile.default, Action::Errno(EPERM));
+        assert_eq!(profile.flags, 0b111);
+        assert!(profile.compat);
     }
 }

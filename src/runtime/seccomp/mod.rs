@@ -36,6 +36,17 @@ pub enum Error {
         /// The word.
         text: String,
     },
+    /// A word that is known and asks for what is not done here.
+    #[error(
+        "the seccomp profile asks for {what} {text:?}, which is for SCMP_ACT_NOTIFY alone: \
+        coracle hands no calls to a supervisor of others"
+    )]
+    Unsupported {
+        /// What kind of word.
+        what: &'static str,
+        /// The word.
+        text: String,
+    },
     /// A value out of its range.
     #[error("invalid seccomp profile: {what} {value} is out of range")]
     Range {
@@ -59,6 +70,7 @@ impl Diagnose for Error {
         match self {
             Self::Json(_)
             | Self::Unknown { .. }
+            | Self::Unsupported { .. }
             | Self::Range { .. }
             | Self::Notify
             | Self::TooLong(_) => None,

@@ -1,0 +1,548 @@
+//! `config.json` to a `ContainerSpec` (runtime-spec 1.2, config.md and config-linux.md).
+//!
+//! Every field is honoured or refused by name; what the specification does not know is ignored, as it
+//! asks for.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use oci_spec::runtime as oci;
+
+use super::capabilities::{Capabilities, CapabilitySet};
+use super::mount_options::{self, Parsed};
+use super::{
+    ContainerSpec, Error, Hook, Hooks, Joined, Labels, Namespace, Namespaces, NsKind, Process,
+    Resource, SeccompChoice, Ulimit, User, defaults,
+};
+use crate::diagnose::{Diagnose, Hint};
+use crate::mount::{Attributes, Kind, Mount, Propagation, RootMount};
+
+/// What a bundle says.
+#[derive(Debug)]
+pub struct Config {
+    /// The container.
+    pub spec: ContainerSpec,
+    /// `linux.uidMappings`: inside, outside, count.
+    pub uids: Vec<(u32, u32, u32)>,
+    /// `linux.gidMappings`
+    pub gids: Vec<(u32, u32, u32)>,
+    /// `linux.resources`
+    pub resources: Option<oci::LinuxResources>,
+    /// `linux.cgroupsPath`
+    pub cgroups_path: Option<PathBuf>,
+}
+
+/// Why a bundle cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not JSON, or not of the specification's form.
+    #[error("invalid config.json: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A value that means nothing.
+    #[error("config.json: {field}: {why}")]
+    Invalid {
+        /// Which field.
+        field: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A field that cannot be honoured here.
+    #[error("config.json: {field} cannot be honoured: {why}")]
+    Refused {
+        /// Which field.
+        field: String,
+        /// Why not.
+        why: String,
+    },
+    /// A namespace that cannot be opened.
+    #[error("cannot open the namespace {}: {source}", path.display())]
+    Namespace {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The parts do not make a container.
+    #[error(transparent)]
+    Spec(#[from] Error),
+}
+
+impl Diagnose for ConfigError {
+    fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Spec(error) => error.hint(),
+            Self::Json(_)
+            | Self::Invalid { .. }
+            | Self::Refused { .. }
+            | Self::Namespace { .. } => None,
+        }
+    }
+}
+
+fn invalid(field: impl Into<String>, why: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid { field: field.into(), why: why.into() }
+}
+
+fn refused(field: impl Into<String>, why: impl Into<String>) -> ConfigError {
+    ConfigError::Refused { field: field.into(), why: why.into() }
+}
+
+/// Opens a namespace's file.
+type Open<'a> = &'a dyn Fn(&Path) -> io::Result<Joined>;
+
+/// Reads the `config.json` of the bundle in the directory `bundle`.
+pub fn read_config(
+    bytes: &[u8],
+    bundle: &Path,
+    open: &dyn Fn(&Path) -> io::Result<Joined>,
+) -> Result<Config, ConfigError> {
+    let config: oci::Spec = serde_json::from_slice(bytes)?;
+    check_version(config.version())?;
+    for (field, there) in [
+        ("solaris", config.solaris().is_some()),
+        ("windows", config.windows().is_some()),
+        ("vm", config.vm().is_some()),
+        ("zos", config.zos().is_some()),
+    ] {
+        if there {
+            return Err(refused(field, "this is Linux"));
+        }
+    }
+    let root = config.root().as_ref().ok_or_else(|| invalid("root", "it is missing"))?;
+    let process = config.process().as_ref().ok_or_else(|| invalid("process", "it is missing"))?;
+    let linux = config.linux().clone().unwrap_or_default();
+    let namespaces = namespaces(&linux, open)?;
+    check_linux(&linux)?;
+    let mounts = mounts(config.mounts().as_deref().unwrap_or_default(), bundle, &linux)?;
+    let path = bundle.join(root.path());
+    let text = |paths: &Option<Vec<String>>| -> Vec<PathBuf> {
+        paths.iter().flatten().map(PathBuf::from).collect()
+    };
+    let owns_names = namespaces[NsKind::Uts] == Namespace::New;
+    for (field, name) in [("hostname", config.hostname()), ("domainname", config.domainname())] {
+        if name.as_ref().is_some_and(|name| !name.is_empty()) && !owns_names {
+            return Err(invalid(field, "it takes a new uts namespace"));
+        }
+    }
+    let spec = ContainerSpec::builder(RootMount::Directory(path), read_process(process)?)
+        .with(|spec| {
+            spec.links = links(&mounts);
+            spec.mounts = mounts;
+            spec.root_read_only = root.readonly().unwrap_or(false);
+            spec.namespaces = namespaces;
+            spec.masked_paths = text(linux.masked_paths());
+            spec.read_only_paths = text(linux.readonly_paths());
+            spec.hostname = config.hostname().clone().filter(|name| !name.is_empty());
+            spec.domainname = config.domainname().clone().filter(|name| !name.is_empty());
+            spec.sysctls = linux.sysctl().clone().unwrap_or_default().into_iter().collect();
+            spec.annotations =
+                config.annotations().clone().unwrap_or_default().into_iter().collect();
+        })
+        .with(|spec| spec.seccomp = SeccompChoice::Unconfined);
+    let seccomp = linux.seccomp().as_ref().map(serde_json::to_string).transpose()?;
+    let propagation = root_propagation(linux.rootfs_propagation().as_deref())?;
+    let hooks = config.hooks().as_ref().map(hooks).transpose()?.unwrap_or_default();
+    let spec = spec.with(|spec| {
+        if let Some(text) = seccomp {
+            spec.seccomp = SeccompChoice::Json(text);
+        }
+        spec.root_propagation = propagation;
+        spec.hooks = hooks;
+    });
+    let pairs = |maps: &Option<Vec<oci::LinuxIdMapping>>| -> Vec<(u32, u32, u32)> {
+        let pair = |map: &oci::LinuxIdMapping| (map.container_id(), map.host_id(), map.size());
+        maps.iter().flatten().map(pair).collect()
+    };
+    Ok(Config {
+        spec: spec.build()?,
+        uids: pairs(linux.uid_mappings()),
+        gids: pairs(linux.gid_mappings()),
+        resources: linux.resources().clone(),
+        cgroups_path: linux.cgroups_path().clone(),
+    })
+}
+
+fn check_version(version: &str) -> Result<(), ConfigError> {
+    let major = version.split('.').next().unwrap_or_default();
+    if major == "1" {
+        Ok(())
+    } else {
+        Err(invalid("ociVersion", format!("{version:?} is not 1.x")))
+    }
+}
+
+/// Reads a `process` object: the container's, or that of an exec.
+pub fn read_process_json(bytes: &[u8]) -> Result<Process, ConfigError> {
+    read_process(&serde_json::from_slice(bytes)?)
+}
+
+fn read_process(process: &oci::Process) -> Result<Process, ConfigError> {
+    let other_machine = process.command_line().is_some();
+    if other_machine {
+        return Err(refused("process.commandLine", "this is Linux"));
+    }
+    for (field, there) in [
+        ("process.ioPriority", process.io_priority().is_some()),
+        ("process.scheduler", process.scheduler().is_some()),
+        ("process.execCPUAffinity", process.exec_cpu_affinity().is_some()),
+    ] {
+        if there {
+            return Err(refused(field, "coracle does not set it"));
+        }
+    }
+    let named = |label: &Option<String>| {
+        label.clone().filter(|name| !name.is_empty() && name != "unconfined")
+    };
+    let os = |texts: &Option<Vec<String>>| -> Vec<OsString> {
+        texts.iter().flatten().map(OsString::from).collect()
+    };
+    let args = os(process.args());
+    if args.is_empty() {
+        return Err(invalid("process.args", "there is no program"));
+    }
+    if !process.cwd().is_absolute() {
+        return Err(invalid("process.cwd", "it is not an absolute path"));
+    }
+    let user = process.user();
+    let limits = process.rlimits().iter().flatten().map(limit).collect::<Result<_, _>>()?;
+    Ok(Process {
+        args,
+        env: os(process.env()),
+        cwd: process.cwd().clone(),
+        user: User {
+            uid: user.uid(),
+            gid: user.gid(),
+            groups: user.additional_gids().clone().unwrap_or_default(),
+            home: PathBuf::from("/"),
+        },
+        terminal: process.terminal().unwrap_or(false),
+        interactive: true,
+        limits,
+        capabilities: process.capabilities().as_ref().map(capabilities).unwrap_or_default(),
+        no_new_privileges: process.no_new_privileges().unwrap_or(false),
+        umask: user.umask(),
+        oom_score_adj: process.oom_score_adj(),
+        labels: Labels {
+            apparmor: named(process.apparmor_profile()),
+            selinux: named(process.selinux_label()),
+        },
+        own_sockets: false,
+    })
+}
+
+fn limit(limit: &oci::PosixRlimit) -> Result<Ulimit, ConfigError> {
+    let name = limit.typ().to_string();
+    let resource = Resource::from_spec_name(&name)
+        .ok_or_else(|| invalid("process.rlimits", format!("there is no {name}")))?;
+    if limit.soft() > limit.hard() {
+        return Err(invalid("process.rlimits", format!("{name}: soft is above hard")));
+    }
+    Ok(Ulimit { resource, soft: limit.soft(), hard: limit.hard() })
+}
+
+fn capabilities(sets: &oci::LinuxCapabilities) -> Capabilities {
+    // A capability that this kernel or this binary does not know cannot be had: as runc has it, it
+    // is left out.
+    let set = |names: &Option<oci::Capabilities>| {
+        names.iter().flatten().fold(CapabilitySet::EMPTY, |set, one| {
+            let name = one.to_string();
+            let name = if name.starts_with("CAP_") { name } else { format!("CAP_{name}") };
+            set.with(CapabilitySet::named(&name).unwrap_or_default())
+        })
+    };
+    Capabilities {
+        bounding: set(sets.bounding()),
+        effective: set(sets.effective()),
+        permitted: set(sets.permitted()),
+        inheritable: set(sets.inheritable()),
+        ambient: set(sets.ambient()),
+    }
+}
+
+fn namespaces(linux: &oci::Linux, open: Open<'_>) -> Result<Namespaces, ConfigError> {
+    let mut namespaces = Namespaces::default();
+    for kind in NsKind::ALL {
+        namespaces[kind] = Namespace::Host; // "inherited" unless listed
+    }
+    let mut mount = false;
+    for listed in linux.namespaces().iter().flatten() {
+        let name = listed.typ().to_string();
+        let kind = match listed.typ() {
+            oci::LinuxNamespaceType::Mount => {
+                if let Some(path) = listed.path() {
+                    let why = format!("its mounts are the container's own, not {}", path.display());
+                    return Err(refused("linux.namespaces (mount)", why));
+                }
+                mount = true;
+                continue;
+            }
+            oci::LinuxNamespaceType::User => NsKind::User,
+            oci::LinuxNamespaceType::Pid => NsKind::Pid,
+            oci::LinuxNamespaceType::Network => NsKind::Network,
+            oci::LinuxNamespaceType::Ipc => NsKind::Ipc,
+            oci::LinuxNamespaceType::Uts => NsKind::Uts,
+            oci::LinuxNamespaceType::Cgroup => NsKind::Cgroup,
+            oci::LinuxNamespaceType::Time => {
+                return Err(refused("linux.namespaces (time)", "coracle makes none"));
+            }
+        };
+        if namespaces[kind] != Namespace::Host {
+            return Err(invalid("linux.namespaces", format!("{name} is listed twice")));
+        }
+        namespaces[kind] = match listed.path() {
+            None => Namespace::New,
+            Some(path) => {
+                let opened = open(path);
+                let source = |source| ConfigError::Namespace { path: path.clone(), source };
+                Namespace::Join(opened.map_err(source)?)
+            }
+        };
+    }
+    if !mount {
+        let why = "a container without a mount namespace would mount on the host";
+        return Err(refused("linux.namespaces", why));
+    }
+    Ok(namespaces)
+}
+
+fn check_linux(linux: &oci::Linux) -> Result<(), ConfigError> {
+    for (field, there, why) in [
+        ("linux.intelRdt", linux.intel_rdt().is_some(), "resctrl takes root"),
+        ("linux.memoryPolicy", linux.memory_policy().is_some(), "coracle does not set it"),
+        ("linux.netDevices", linux.net_devices().is_some(), "moving a device takes root"),
+        ("linux.personality", linux.personality().is_some(), "coracle does not set it"),
+        ("linux.timeOffsets", linux.time_offsets().is_some(), "there is no time namespace"),
+        (
+            "linux.mountLabel",
+            linux.mount_label().as_deref().is_some_and(|label| !label.is_empty()),
+            "labels of the host's security module are not set",
+        ),
+    ] {
+        if there {
+            return Err(refused(field, why));
+        }
+    }
+    Ok(())
+}
+
+fn root_propagation(text: Option<&str>) -> Result<Option<Propagation>, ConfigError> {
+    match text {
+        None | Some("") => Ok(None),
+        Some("private" | "rprivate") => Ok(Some(Propagation::Private)),
+        Some("slave" | "rslave") => Ok(Some(Propagation::Slave)),
+        Some("shared" | "rshared") => Ok(Some(Propagation::Shared)),
+        Some("unbindable" | "runbindable") => Ok(Some(Propagation::Unbindable)),
+        Some(other) => {
+            Err(invalid("linux.rootfsPropagation", format!("{other:?} is no propagation")))
+        }
+    }
+}
+
+/// The mounts in their order, with the nodes of /dev behind it where it is a new one.
+fn mounts(
+    listed: &[oci::Mount],
+    bundle: &Path,
+    linux: &oci::Linux,
+) -> Result<Vec<Mount>, ConfigError> {
+    let mut mounts = Vec::new();
+    for mount in listed {
+        let made = read_mount(mount, bundle)?;
+        let is_new_dev =
+            made.target == Path::new("/dev") && !matches!(made.kind, Kind::Bind { .. });
+        mounts.push(made);
+        if is_new_dev {
+            mounts.extend(defaults::devices());
+        }
+    }
+    for device in linux.devices().iter().flatten() {
+        let path = device.path();
+        let kind = device.typ();
+        if matches!(kind, oci::LinuxDeviceType::P) {
+            return Err(refused(
+                "linux.devices",
+                format!("{}: a pipe is no device", path.display()),
+            ));
+        }
+        mounts.retain(|mount| mount.target != *path);
+        mounts.push(Mount {
+            target: path.clone(),
+            kind: Kind::Bind {
+                source: path.clone(),
+                recursive: false,
+                propagation: Propagation::Private,
+            },
+            attributes: Attributes::default(),
+            recursive_attributes: None,
+        });
+    }
+    Ok(mounts)
+}
+
+fn links(mounts: &[Mount]) -> Vec<(PathBuf, PathBuf)> {
+    let new_dev = mounts
+        .iter()
+        .any(|mount| mount.target == Path::new("/dev") && !matches!(mount.kind, Kind::Bind { .. }));
+    let mounted = |path: &Path| mounts.iter().any(|mount| mount.target == path);
+    match new_dev {
+        true => defaults::links().into_iter().filter(|(path, _)| !mounted(path)).collect(),
+        false => Vec::new(),
+    }
+}
+
+fn read_mount(mount: &oci::Mount, bundle: &Path) -> Result<Mount, ConfigError> {
+    let target = mount.destination().clone();
+    let field = || format!("mounts ({})", target.display());
+    if !target.is_absolute() {
+        return Err(invalid(field(), "its destination is not an absolute path"));
+    }
+    if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
+        return Err(refused(field(), "a user may not make idmapped mounts"));
+    }
+    let name = mount.typ().as_deref().unwrap_or_default();
+    let options = mount.options().as_deref().unwrap_or_default();
+    let Parsed { attributes, recursive_attributes, propagation, bind, recursive, copy_up, own } =
+        mount_options::read(options).map_err(|why| invalid(field(), why))?;
+    let source = mount.source().clone();
+    let kind = if bind || name == "bind" {
+        let source = source.ok_or_else(|| invalid(field(), "a bind mount without a source"))?;
+        Kind::Bind {
+            source: bundle.join(source),
+            recursive: recursive || !bind,
+            propagation: propagation.unwrap_or_default(),
+        }
+    } else {
+        match name {
+            "proc" if own.is_empty() => Kind::Proc,
+            "sysfs" => Kind::Sysfs,
+            "mqueue" => Kind::Mqueue,
+            "cgroup" | "cgroup2" => Kind::Cgroup,
+            "" => return Err(invalid(field(), "it has no type")),
+            _ => Kind::FileSystem {
+                name: name.to_owned(),
+                source: source.map(|source| source.display().to_string()),
+                options: own,
+                copy_up,
+            },
+        }
+    };
+    Ok(Mount { target, kind, attributes, recursive_attributes })
+}
+
+fn hooks(hooks: &oci::Hooks) -> Result<Hooks, ConfigError> {
+    let list = |name: &str, hooks: &Option<Vec<oci::Hook>>| -> Result<Vec<Hook>, ConfigError> {
+        hooks.iter().flatten().map(|hook| read_hook(name, hook)).collect()
+    };
+    // Deprecated, and there all the same.
+    #[allow(deprecated)]
+    let prestart = list("prestart", hooks.prestart())?;
+    Ok(Hooks {
+        prestart,
+        create_runtime: list("createRuntime", hooks.create_runtime())?,
+        create_container: list("createContainer", hooks.create_container())?,
+        start_container: list("startContainer", hooks.start_container())?,
+        poststart: list("poststart", hooks.poststart())?,
+        poststop: list("poststop", hooks.poststop())?,
+    })
+}
+
+fn read_hook(name: &str, hook: &oci::Hook) -> Result<Hook, ConfigError> {
+    if !hook.path().is_absolute() {
+        return Err(invalid(format!("hooks.{name}"), "its path is not absolute"));
+    }
+    let timeout = match hook.timeout() {
+        None => None,
+        Some(seconds) if seconds > 0 => Some(Duration::from_secs(seconds.unsigned_abs())),
+        Some(_) => return Err(invalid(format!("hooks.{name}"), "its timeout is not above 0")),
+    };
+    let os = |texts: &Option<Vec<String>>| -> Vec<OsString> {
+        texts.iter().flatten().map(OsString::from).collect()
+    };
+    Ok(Hook { path: hook.path().clone(), args: os(hook.args()), env: os(hook.env()), timeout })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn minimal() -> Value {
+        json!({
+            "ociVersion": "1.2.0",
+            "root": {"path": "rootfs", "readonly": true},
+            "process": {"user": {"uid": 5, "gid": 6}, "args": ["sh"], "cwd": "/"},
+            "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]},
+        })
+    }
+
+    fn read(value: &Value) -> Result<Config, ConfigError> {
+        let none = |_: &Path| Err(io::Error::from(io::ErrorKind::NotFound));
+        read_config(value.to_string().as_bytes(), Path::new("/bundle"), &none)
+    }
+
+    #[test]
+    fn what_is_not_listed_is_the_callers() {
+        let spec = read(&minimal()).expect("a config").spec;
+        assert_eq!(spec.root, RootMount::Directory("/bundle/rootfs".into()));
+        assert!(spec.root_read_only && spec.seccomp == SeccompChoice::Unconfined);
+        assert_eq!(spec.namespaces.new_kinds().collect::<Vec<_>>(), [NsKind::Pid]);
+        assert_eq!(
+            (spec.process.user.uid, spec.process.capabilities),
+            (5, Capabilities::default())
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused_by_name() {
+        for (pointer, value, word) in [
+            ("/linux/personality", json!({"domain": "LINUX32"}), "linux.personality"),
+            ("/linux/intelRdt", json!({"closID": "a"}), "linux.intelRdt"),
+            ("/linux/mountLabel", json!("x"), "linux.mountLabel"),
+            ("/linux/timeOffsets", json!({}), "linux.timeOffsets"),
+            ("/linux/rootfsPropagation", json!("odd"), "linux.rootfsPropagation"),
+            ("/linux/namespaces", json!([{"type": "pid"}]), "linux.namespaces"),
+            ("/linux/namespaces/0/type", json!("time"), "time"),
+            ("/process/args", json!([]), "process.args"),
+            ("/process/cwd", json!("relative"), "process.cwd"),
+            ("/hostname", json!("box"), "hostname"),
+            ("/ociVersion", json!("2.0.0"), "ociVersion"),
+            ("/windows", json!({"layerFolders": []}), "windows"),
+        ] {
+            let mut config = minimal();
+            let (parent, name) = pointer.rsplit_once('/').expect("a pointer");
+            match config.pointer_mut(parent).expect(parent) {
+                Value::Object(map) => map.insert(name.to_owned(), value),
+                other => panic!("{other}"),
+            };
+            let error = read(&config).expect_err(pointer).to_string();
+            assert!(error.contains(word), "{pointer}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_new_dev_gets_its_nodes_and_links() {
+        let mut config = minimal();
+        config["mounts"] = json!([
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+             "options": ["nosuid", "size=65536k", "tmpcopyup", "rro"]},
+            {"destination": "/data", "source": "data", "options": ["rbind", "ro", "rslave"]},
+        ]);
+        let spec = read(&config).expect("a config").spec;
+        let dev = &spec.mounts[0];
+        let Kind::FileSystem { options, copy_up: true, .. } = &dev.kind else { panic!("{dev:?}") };
+        assert_eq!(options, &["size=65536k"]);
+        assert!(
+            dev.attributes.no_suid && dev.recursive_attributes.is_some_and(|all| all.read_only)
+        );
+        assert!(spec.mounts.iter().any(|mount| mount.target == Path::new("/dev/null")));
+        assert!(spec.links.iter().any(|(path, _)| path == Path::new("/dev/ptmx")));
+        let data = spec.mounts.last().expect("data");
+        let Kind::Bind { source, recursive: true, propagation: Propagation::Slave } = &data.kind
+        else {
+            panic!("{data:?}")
+        };
+        assert_eq!(source, Path::new("/bundle/data"));
+    }
+}

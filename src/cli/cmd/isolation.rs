@@ -1,0 +1,173 @@
+//! The flags that say how far a container is apart from the host: namespaces, ids, capabilities,
+//! filters, devices.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::super::Error;
+use super::super::parse::{self, Label, SecurityOption, UserNamespace};
+use super::run::read;
+use crate::engine::bundle::{
+    self, DeviceRequest, LabelRequest, SeccompChoice, SecurityOptions, Sharing, Ulimit,
+};
+use crate::engine::userns;
+
+/// Namespaces, ids, capabilities, filters, devices.
+#[derive(Debug, clap::Args)]
+pub(super) struct Isolation {
+    /// Use the network of the host, none, or a container's
+    #[arg(long, alias = "net", value_name = "host|none|container:NAME", value_parser = parse::network)]
+    pub(super) network: Option<Sharing>,
+    /// See the host's processes, or a container's
+    #[arg(long, value_name = "private|host|container:NAME", value_parser = parse::namespace)]
+    pid: Option<Sharing>,
+    /// Share System V IPC, message queues and /dev/shm
+    #[arg(long, value_name = "private|host|none|container:NAME", value_parser = parse::ipc)]
+    ipc: Option<Sharing>,
+    /// Share the host name
+    #[arg(long, value_name = "private|host|container:NAME", value_parser = parse::namespace)]
+    uts: Option<Sharing>,
+    /// Share the view of the control groups
+    #[arg(long, value_name = "private|host|container:NAME", value_parser = parse::namespace)]
+    cgroupns: Option<Sharing>,
+    /// Choose the ids in the container: auto, single, nomap, range, host-id[:uid=N,gid=N],
+    /// container:NAME
+    #[arg(long, value_name = "IDS", value_parser = parse::user_namespace)]
+    userns: Option<UserNamespace>,
+    /// Add a group, by name or id
+    #[arg(long, value_name = "GROUP")]
+    group_add: Vec<String>,
+    /// Add a capability, or ALL
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_add: Vec<String>,
+    /// Drop a capability, or ALL
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_drop: Vec<String>,
+    /// Give the container all that the user may do, and no more
+    #[arg(long)]
+    privileged: bool,
+    /// Tighten or loosen: no-new-privileges, seccomp=FILE, mask=PATH, unmask=PATH, apparmor=PROFILE,
+    /// label=OPTION
+    #[arg(long, value_name = "OPTION", value_parser = parse::security_option)]
+    security_opt: Vec<SecurityOption>,
+    /// Show a device of the host in the container
+    #[arg(long, value_name = "PATH[:PATH][:rwm]", value_parser = parse::device)]
+    device: Vec<DeviceRequest>,
+    /// Refused: rules for devices take root
+    #[arg(long, value_name = "RULE", hide = true, value_parser = parse::device_cgroup_rule)]
+    #[allow(dead_code)] // its parser refuses every value
+    device_cgroup_rule: Option<std::convert::Infallible>,
+    /// Set a kernel parameter of the container's namespaces
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse::sysctl)]
+    sysctl: Vec<(String, String)>,
+    /// Limit a resource: NAME=SOFT[:HARD]
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = parse::ulimit)]
+    ulimit: Vec<Ulimit>,
+    /// Let the OOM killer come to the container sooner, from -1000 to 1000
+    #[arg(long, value_name = "SCORE", allow_hyphen_values = true,
+        value_parser = clap::value_parser!(i32).range(-1000..=1000))]
+    oom_score_adj: Option<i32>,
+    /// Make files without these permissions, in octal
+    #[arg(long, value_name = "MODE", value_parser = parse::umask)]
+    umask: Option<u32>,
+}
+
+impl Isolation {
+    /// The ids asked for, for the engine to choose from.
+    pub(super) fn ids(&self) -> Option<userns::Request> {
+        match &self.userns {
+            Some(UserNamespace::Own(request)) => Some(*request),
+            Some(UserNamespace::Container(_)) | None => None,
+        }
+    }
+
+    /// Fills in the request.
+    pub(super) fn apply(&self, request: &mut bundle::Request) -> Result<(), Error> {
+        request.pid = self.pid.clone().unwrap_or_default();
+        request.ipc = self.ipc.clone().unwrap_or_default();
+        request.uts = self.uts.clone().unwrap_or_default();
+        request.cgroup = self.cgroupns.clone().unwrap_or_default();
+        if let Some(UserNamespace::Container(name)) = &self.userns {
+            request.user_of = Some(name.clone());
+        }
+        request.group_add = list(&self.group_add);
+        request.cap_add = list(&self.cap_add);
+        request.cap_drop = list(&self.cap_drop);
+        request.privileged = self.privileged;
+        request.security = security(&self.security_opt)?;
+        for device in &self.device {
+            check_device(device)?;
+        }
+        request.devices.clone_from(&self.device);
+        request.sysctls = self.sysctl.iter().cloned().collect::<BTreeMap<_, _>>();
+        request.ulimits.clone_from(&self.ulimit);
+        request.oom_score_adj = self.oom_score_adj;
+        request.umask = self.umask;
+        Ok(())
+    }
+}
+
+/// A node that the user may not open would be there and no good.
+fn check_device(device: &DeviceRequest) -> Result<(), Error> {
+    use std::os::unix::fs::FileTypeExt;
+    let refuse =
+        |why: String| Err(Error::usage(format!("--device {}: {why}", device.source.display())));
+    match std::fs::metadata(&device.source) {
+        Err(error) => return refuse(error.to_string()),
+        Ok(node) if node.is_dir() => return Ok(()),
+        Ok(node) if !node.file_type().is_char_device() && !node.file_type().is_block_device() => {
+            return refuse("it is not a device node".to_owned());
+        }
+        Ok(_) => {}
+    }
+    let mut wanted = rustix::fs::Access::READ_OK;
+    if device.write {
+        wanted |= rustix::fs::Access::WRITE_OK;
+    }
+    match rustix::fs::access(&device.source, wanted) {
+        Ok(()) => Ok(()),
+        Err(errno) => refuse(format!("the user may not open it ({errno})")),
+    }
+}
+
+fn security(options: &[SecurityOption]) -> Result<SecurityOptions, Error> {
+    let mut security = SecurityOptions::default();
+    for option in options {
+        match option {
+            SecurityOption::NoNewPrivileges(on) => security.no_new_privileges = *on,
+            SecurityOption::SeccompUnconfined => security.seccomp = SeccompChoice::Unconfined,
+            SecurityOption::SeccompFile(path) => security.seccomp = profile(path)?,
+            SecurityOption::Mask(paths) => security.mask.extend(paths.iter().cloned()),
+            SecurityOption::Unmask(paths) => security.unmask.extend(paths.iter().cloned()),
+            SecurityOption::UnmaskAll => security.unmask_all = true,
+            SecurityOption::AppArmor(profile) => security.labels.apparmor.clone_from(profile),
+            SecurityOption::Label(one) => label(&mut security.labels, one),
+        }
+    }
+    Ok(security)
+}
+
+/// Adds an option to those before it; `disable` takes them back.
+fn label(labels: &mut LabelRequest, option: &Label) {
+    let apparmor = labels.apparmor.clone();
+    match option.clone() {
+        Label::Disable => *labels = LabelRequest { apparmor, ..LabelRequest::default() },
+        Label::User(user) => labels.user = Some(user),
+        Label::Role(role) => labels.role = Some(role),
+        Label::Kind(kind) => labels.kind = Some(kind),
+        Label::Level(level) => labels.level = Some(level),
+        Label::FileKind(kind) => labels.file_kind = Some(kind),
+        Label::Nested => labels.nested = true,
+    }
+}
+
+fn profile(path: &Path) -> Result<SeccompChoice, Error> {
+    let text = String::from_utf8(read(path)?)
+        .map_err(|_| Error::usage(format!("{}: not UTF-8", path.display())))?;
+    Ok(SeccompChoice::Json(text))
+}
+
+/// `--cap-add A,B` as podman has it, and each alone.
+fn list(names: &[String]) -> Vec<String> {
+    names.iter().flat_map(|names| names.split(',')).map(str::to_owned).collect()
+}

@@ -1,0 +1,136 @@
+//! `create`, `start`, `run`, `state`, `kill`, `delete`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::super::super::{Context, Error};
+use super::absolute;
+use crate::engine::bundle::signal;
+use crate::engine::oci::{Create, Runtime, Terminal};
+
+/// Make a container of a bundle; its program waits for start
+#[derive(Debug, clap::Args)]
+pub(super) struct CreateArgs {
+    /// The bundle's directory
+    #[arg(short, long, value_name = "DIRECTORY", default_value = ".")]
+    bundle: PathBuf,
+    /// Send the terminal to who listens on this socket
+    #[arg(long, value_name = "SOCKET")]
+    console_socket: Option<PathBuf>,
+    /// Write the pid of the container's first process to a file
+    #[arg(long, value_name = "FILE")]
+    pid_file: Option<PathBuf>,
+    /// Move the root over / instead of pivot_root, where / is an initramfs
+    #[arg(long)]
+    no_pivot: bool,
+    /// Accepted: a container never gets the caller's keys
+    #[arg(long, hide = true)]
+    no_new_keyring: bool,
+    /// Pass on so many descriptors from 3 up
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    preserve_fds: u32,
+    /// The container's ID
+    id: String,
+}
+
+/// Make a container of a bundle, run it to its end and delete it
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    create: CreateArgs,
+    /// Do not wait for the end
+    #[arg(short, long)]
+    detach: bool,
+    /// Do not delete the container when it ends
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Let a container's program start, or tell of it
+#[derive(Debug, clap::Args)]
+pub(super) struct IdArgs {
+    /// The container's ID
+    id: String,
+}
+
+/// Send a signal to a container's first process
+#[derive(Debug, clap::Args)]
+pub(super) struct KillArgs {
+    /// Send it to all of its processes
+    #[arg(short, long)]
+    all: bool,
+    /// The container's ID
+    id: String,
+    /// The signal, by name or number
+    #[arg(default_value = "SIGTERM", value_parser = signal_named)]
+    signal: i32,
+}
+
+/// Delete a container that has stopped
+#[derive(Debug, clap::Args)]
+pub(super) struct DeleteArgs {
+    /// Kill it first; a container that is not there is no error
+    #[arg(short, long)]
+    force: bool,
+    /// The container's ID
+    id: String,
+}
+
+impl CreateArgs {
+    fn request(&self) -> Result<Create, Error> {
+        Ok(Create {
+            id: self.id.clone(),
+            bundle: absolute(&self.bundle)?,
+            terminal: terminal(self.console_socket.as_ref())?,
+            pid_file: self.pid_file.as_deref().map(absolute).transpose()?,
+            preserve_fds: self.preserve_fds,
+            no_pivot: self.no_pivot,
+            detach: true,
+        })
+    }
+}
+
+/// Where a terminal goes.
+pub(super) fn terminal(socket: Option<&PathBuf>) -> Result<Terminal, Error> {
+    Ok(match socket {
+        Some(path) => Terminal::Socket(absolute(path)?),
+        None => Terminal::Caller,
+    })
+}
+
+pub(super) fn create(args: &CreateArgs, runtime: &Runtime) -> Result<ExitCode, Error> {
+    let create = args.request()?;
+    runtime.create(&create)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn start(args: &IdArgs, runtime: &Runtime) -> Result<ExitCode, Error> {
+    runtime.start(&args.id)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn run(args: &RunArgs, runtime: &Runtime) -> Result<ExitCode, Error> {
+    let create = Create { detach: args.detach, ..args.create.request()? };
+    let exit = runtime.run(&create, args.keep)?;
+    Ok(exit.map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit.code())))
+}
+
+pub(super) fn state(args: &IdArgs, runtime: &Runtime, cx: &mut Context) -> Result<ExitCode, Error> {
+    let (state, status) = runtime.state(&args.id)?;
+    cx.out.text(format!("{:#}\n", state.json(status)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn kill(args: &KillArgs, runtime: &Runtime) -> Result<ExitCode, Error> {
+    runtime.kill(&args.id, args.signal, args.all)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn delete(args: &DeleteArgs, runtime: &Runtime) -> Result<ExitCode, Error> {
+    runtime.delete(&args.id, args.force)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn signal_named(text: &str) -> Result<i32, String> {
+    signal::parse(text).ok_or_else(|| format!("invalid signal: {text}"))
+}

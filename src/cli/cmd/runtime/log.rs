@@ -1,0 +1,22 @@
+//! The log of errors, in runc's two forms: podman and containerd read it.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::super::super::Error;
+use super::LogFormat;
+
+/// Appends an error to the log.
+pub(super) fn append(path: &Path, format: LogFormat, message: &str) -> Result<(), Error> {
+    let failed = |source| Error::File { action: "write the log", path: path.to_owned(), source };
+    let time = jiff::Timestamp::now().to_string();
+    let line = match format {
+        LogFormat::Json => {
+            serde_json::json!({"level": "error", "msg": message, "time": time}).to_string()
+        }
+        LogFormat::Text => format!("time={time:?} level=error msg={message:?}"),
+    };
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.append(true).create(true).open(path).map_err(failed)?;
+    writeln!(file, "{line}").map_err(failed)
+}

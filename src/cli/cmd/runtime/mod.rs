@@ -1,0 +1,112 @@
+//! `runtime`: the command line of an OCI runtime, runc's flags and words.
+//!
+//! `podman --runtime`, containerd's runc shim and others call it; called as `coracle-runtime`, the
+//! binary is this command alone.
+
+mod features;
+mod launch;
+mod lists;
+mod log;
+mod program;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Subcommand, ValueEnum};
+
+use super::super::{Context, Error};
+use crate::engine::oci::Runtime;
+
+/// Run bundles as an OCI runtime does
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Keep the states of containers there [default: $XDG_RUNTIME_DIR/coracle-runtime]
+    #[arg(long, value_name = "DIRECTORY")]
+    root: Option<PathBuf>,
+    /// Write errors to this file too
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// The form of the log
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+    /// Log more; accepted for those who pass it
+    #[arg(long, hide = true)]
+    debug: bool,
+    /// Accepted: whether there is root is found out
+    #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
+    rootless: Option<String>,
+    /// Have systemd make the control groups
+    #[arg(long)]
+    systemd_cgroup: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Create(launch::CreateArgs),
+    Start(launch::IdArgs),
+    Run(launch::RunArgs),
+    State(launch::IdArgs),
+    Kill(launch::KillArgs),
+    Delete(launch::DeleteArgs),
+    Exec(program::ExecArgs),
+    List(lists::ListArgs),
+    Ps(lists::PsArgs),
+    Spec(features::SpecArgs),
+    Features(features::FeaturesArgs),
+}
+
+pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
+    let done = dispatch(args, cx);
+    if let (Err(error), Some(path)) = (&done, &args.log) {
+        log::append(path, args.log_format, &error.to_string())?;
+    }
+    done
+}
+
+fn dispatch(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
+    let runtime = runtime(args, cx)?;
+    match &args.command {
+        Command::Create(args) => launch::create(args, &runtime),
+        Command::Start(args) => launch::start(args, &runtime),
+        Command::Run(args) => launch::run(args, &runtime),
+        Command::State(args) => launch::state(args, &runtime, cx),
+        Command::Kill(args) => launch::kill(args, &runtime),
+        Command::Delete(args) => launch::delete(args, &runtime),
+        Command::Exec(args) => program::exec(args, &runtime),
+        Command::List(args) => lists::list(args, &runtime, cx),
+        Command::Ps(args) => lists::ps(args, &runtime, cx),
+        Command::Spec(args) => features::spec(args),
+        Command::Features(_) => features::features(cx),
+    }
+}
+
+/// Where the states are: `--root`, the runtime directory, a directory of the user's own in /tmp.
+fn runtime(args: &Args, cx: &Context) -> Result<Runtime, Error> {
+    let named = |name: &str| cx.environment.get(name).filter(|value| !value.is_empty());
+    let root = match (&args.root, named("XDG_RUNTIME_DIR")) {
+        (Some(root), _) => root.clone(),
+        (None, Some(runtime)) => Path::new(&runtime).join("coracle-runtime"),
+        (None, None) => {
+            let uid = rustix::process::getuid().as_raw();
+            PathBuf::from(format!("/tmp/coracle-runtime-{uid}"))
+        }
+    };
+    let path = cx.environment.get("PATH").unwrap_or_default();
+    Ok(Runtime { root: absolute(&root)?, path })
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|source| Error::File {
+        action: "find",
+        path: path.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,169 @@
+//! Whose namespaces, which devices, which kernel parameters.
+
+use std::path::{Path, PathBuf};
+
+use super::Invalid;
+use crate::engine::bundle::{DeviceRequest, Sharing};
+use crate::engine::userns;
+
+/// What `--userns` asks for: ids of one's own, or another container's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UserNamespace {
+    /// One of its own with these ids.
+    Own(userns::Request),
+    /// Another container's.
+    Container(String),
+}
+
+/// `--userns`
+pub fn user_namespace(text: &str) -> Result<UserNamespace, Invalid> {
+    match text.strip_prefix("container:") {
+        Some("") => Err(Invalid::new("container: takes the name of a container")),
+        Some(name) => Ok(UserNamespace::Container(name.to_owned())),
+        None => text.parse().map(UserNamespace::Own).map_err(|error: userns::InvalidRequest| {
+            Invalid::new(format!("{error}, or container:NAME"))
+        }),
+    }
+}
+
+/// `--network`
+pub fn network(text: &str) -> Result<Sharing, Invalid> {
+    let known = |sharing: &Sharing| !matches!(sharing, Sharing::Private);
+    let wanted = "host, none, container:NAME or ns:PATH";
+    sharing(text, &["none"])
+        .filter(known)
+        .ok_or_else(|| Invalid::new(format!("there is no network {text:?}: want {wanted}")))
+}
+
+/// `--pid`, `--uts`, `--cgroupns`
+pub fn namespace(text: &str) -> Result<Sharing, Invalid> {
+    sharing(text, &[]).ok_or_else(|| {
+        Invalid::new(format!("{text:?} is none of private, host, container:NAME and ns:PATH"))
+    })
+}
+
+/// `--ipc`
+pub fn ipc(text: &str) -> Result<Sharing, Invalid> {
+    // Every ipc namespace here can be joined, so that docker's `shareable` is `private`.
+    let text = if text == "shareable" { "private" } else { text };
+    sharing(text, &["none"]).ok_or_else(|| {
+        Invalid::new(format!(
+            "{text:?} is none of private, shareable, host, none, container:NAME and ns:PATH"
+        ))
+    })
+}
+
+fn sharing(text: &str, more: &[&str]) -> Option<Sharing> {
+    match text.split_once(':') {
+        Some(("container", name)) if !name.is_empty() => Some(Sharing::Container(name.to_owned())),
+        Some(("ns", path)) if path.starts_with('/') => Some(Sharing::Path(PathBuf::from(path))),
+        Some(_) => None,
+        None => match text {
+            "" | "private" => Some(Sharing::Private),
+            "host" => Some(Sharing::Host),
+            "none" if more.contains(&"none") => Some(Sharing::None),
+            _ => None,
+        },
+    }
+}
+
+/// `--device PATH[:PATH][:rwm]`
+pub fn device(text: &str) -> Result<DeviceRequest, Invalid> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let is_mode = |part: &str| !part.is_empty() && part.bytes().all(|byte| b"rwm".contains(&byte));
+    let (source, target, mode) = match parts[..] {
+        [source] => (source, source, "rwm"),
+        [source, mode] if is_mode(mode) => (source, source, mode),
+        [source, target] => (source, target, "rwm"),
+        [source, target, mode] if is_mode(mode) => (source, target, mode),
+        _ => return Err(Invalid::new(format!("{text:?}: want PATH[:PATH][:rwm]"))),
+    };
+    if !source.starts_with('/') {
+        let cdi = source.contains('=');
+        return Err(Invalid::new(match cdi {
+            true => format!("{source}: names of the Container Device Interface are not read"),
+            false => format!("the device {source:?} is not an absolute path"),
+        }));
+    }
+    let absolute = Path::new(target).is_absolute();
+    if !absolute {
+        return Err(Invalid::new(format!("{target:?} is not an absolute path in the container")));
+    }
+    Ok(DeviceRequest { source: source.into(), target: target.into(), write: mode.contains('w') })
+}
+
+/// `--sysctl NAME=VALUE`
+pub fn sysctl(text: &str) -> Result<(String, String), Invalid> {
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| Invalid::new(format!("{text:?}: want NAME=VALUE")))?;
+    let part = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-/".contains(&byte))
+    };
+    let sound = name.split('.').all(part) && !name.contains("//") && !name.starts_with('/');
+    if !sound {
+        return Err(Invalid::new(format!("{name:?} is no name of a kernel parameter")));
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// `--umask`, octal.
+pub fn umask(text: &str) -> Result<u32, Invalid> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
+    mode.ok_or_else(|| {
+        Invalid::new(format!("{text:?} is no umask: want octal digits, such as 0022"))
+    })
+}
+
+/// `--device-cgroup-rule`: none can be had, and none is needed.
+pub fn device_cgroup_rule(_: &str) -> Result<std::convert::Infallible, Invalid> {
+    Err(Invalid::new(
+        "rules for devices take root: a user's container opens those nodes that the user may \
+         open and that --device shows it",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_are_dockers_words() {
+        assert_eq!(namespace("host"), Ok(Sharing::Host));
+        assert_eq!(ipc("shareable"), Ok(Sharing::Private));
+        assert_eq!(ipc("container:web"), Ok(Sharing::Container("web".into())));
+        assert_eq!(network("ns:/run/x"), Ok(Sharing::Path("/run/x".into())));
+        for bad in ["container:", "none", "x", "ns:relative"] {
+            assert!(namespace(bad).is_err(), "{bad}");
+        }
+        assert!(network("bridge").is_err() && network("private").is_err());
+        assert_eq!(user_namespace("container:a"), Ok(UserNamespace::Container("a".into())));
+        assert!(user_namespace("container:").is_err());
+    }
+
+    #[test]
+    fn devices_have_a_place_and_a_mode() {
+        let read = device("/dev/fuse:r").expect("valid");
+        assert!(!read.write && read.target == Path::new("/dev/fuse"));
+        let moved = device("/dev/fuse:/dev/x:rw").expect("valid");
+        assert!(moved.write && moved.target == Path::new("/dev/x"));
+        for bad in ["fuse", "/dev/fuse:x", "vendor.com/gpu=all", "/a:/b:q", "/a:/b:r:w"] {
+            assert!(device(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn parameters_do_not_climb() {
+        assert!(sysctl("net.ipv4.ip_forward=1").is_ok());
+        assert!(sysctl("net.ipv4.conf.eth0/1.forwarding=1").is_ok());
+        for bad in ["net..x=1", "../x=1", "net./../x=1", "net.x", "=1", "a.b c=1"] {
+            assert!(sysctl(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_umask_is_octal() {
+        assert_eq!(umask("0027"), Ok(0o27));
+        assert!(umask("9").is_err() && umask("1777").is_err());
+    }
+}

@@ -1,0 +1,329 @@
+//! `create`, `start`, `run`, `kill`, `delete`.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::Signal;
+
+use super::error::Tried;
+use super::processes::processes;
+use super::state::Entry;
+use super::{Error, Runtime, State, Status};
+use crate::bundle::{Config, Joined, SeccompChoice, read_config};
+use crate::container::Instance;
+use crate::runtime::seccomp::Profile;
+use crate::runtime::{
+    self, Attachment, Attendance, Exit, HookState, Launch, Parting, Running, Signals,
+};
+use crate::sys;
+
+/// Where a container's terminal goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Terminal {
+    /// To the caller, who relays it.
+    #[default]
+    Caller,
+    /// To who listens on this socket (`--console-socket`).
+    Socket(PathBuf),
+}
+
+/// What `create` and `run` are given.
+#[derive(Clone, Debug)]
+pub struct Create {
+    /// The ID.
+    pub id: String,
+    /// The bundle's directory, absolute.
+    pub bundle: PathBuf,
+    /// `--console-socket`
+    pub terminal: Terminal,
+    /// `--pid-file`
+    pub pid_file: Option<PathBuf>,
+    /// `--preserve-fds`
+    pub preserve_fds: u32,
+    /// `--no-pivot`: the root is moved over `/` where pivot_root(2) cannot work (initramfs).
+    pub no_pivot: bool,
+    /// Whether the container outlives the caller.
+    pub detach: bool,
+}
+
+impl Runtime {
+    /// Makes a container, up to its program, which waits for `start`.
+    pub fn create(&self, create: &Create) -> Result<(), Error> {
+        let config = read_bundle(&create.bundle)?;
+        let entry = self.make(&create.id)?;
+        let made = self.launch(create, &config, &entry, true);
+        finish(entry, made.map(drop))
+    }
+
+    /// Makes a container, runs its program to its end, and deletes it.
+    pub fn run(&self, create: &Create, keep: bool) -> Result<Option<Exit>, Error> {
+        let config = read_bundle(&create.bundle)?;
+        let entry = self.make(&create.id)?;
+        let signals = Signals::hold()?;
+        let running = match self.launch(create, &config, &entry, false) {
+            Ok(running) => running,
+            Err(error) => return finish(entry, Err(error)),
+        };
+        let state = hook_state(&config, create);
+        let pid = running.pid().as_raw_nonzero().get();
+        // Behind the start a hook's failure is told and changes nothing (runtime.md, "Lifecycle").
+        let told =
+            runtime::run_hooks(&config.spec.hooks.poststart, &state.json("running", Some(pid)));
+        if create.detach {
+            return told.map(|()| None).map_err(Error::from);
+        }
+        drop(entry);
+        let attendance = Attendance { sig_proxy: true, ..Attendance::default() };
+        let exit = match runtime::supervise(running, &signals, &attendance)? {
+            Parting::Ended(exit) => exit,
+            Parting::Detached(_) => Exit::Code(0),
+        };
+        if !keep {
+            self.delete(&create.id, true)?;
+        }
+        Ok(Some(exit))
+    }
+
+    fn launch(
+        &self,
+        create: &Create,
+        config: &Config,
+        entry: &Entry,
+        waits: bool,
+    ) -> Result<Running, Error> {
+        refuse_limits(config)?;
+        let ids = self.ids(config)?;
+        let profile = profile(&config.spec.seccomp)?;
+        let state = hook_state(config, create);
+        let mut written = State {
+            id: create.id.clone(),
+            bundle: create.bundle.clone(),
+            rootfs: match &config.spec.root {
+                crate::mount::RootMount::Directory(path) => path.clone(),
+                crate::mount::RootMount::Overlay { upper, .. } => upper.clone(),
+            },
+            process: None,
+            created: super::super::run::now(),
+            owner: rustix::process::getuid().as_raw(),
+            annotations: config.spec.annotations.clone(),
+        };
+        entry.write(&written)?;
+        let gate = if waits { Some(listen(&entry.gate())?) } else { None };
+        let console = match &create.terminal {
+            Terminal::Socket(path) if config.spec.process.terminal => Some(connect(path)?),
+            Terminal::Socket(_) | Terminal::Caller => None,
+        };
+        let launch = Launch {
+            spec: &config.spec,
+            ids: &ids,
+            profile: profile.as_ref(),
+            volatile: false,
+            attachment: Attachment {
+                detached: create.detach,
+                inherit: true,
+                silent: false,
+                console: console.as_ref(),
+                preserved: create.preserve_fds,
+            },
+            gate: gate.as_ref(),
+            no_pivot: create.no_pivot,
+            state: &state,
+        };
+        let starting = runtime::start(&launch)?;
+        let pid = starting.pid();
+        written.process = Instance::of(pid.as_raw_nonzero().get());
+        entry.write(&written)?;
+        let running = starting.finish()?;
+        if let Some(path) = &create.pid_file {
+            let written = write_pid(path, pid);
+            if written.is_err() {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
+            written?;
+        }
+        Ok(running)
+    }
+
+    /// Lets the program of a created container start.
+    pub fn start(&self, id: &str) -> Result<(), Error> {
+        let entry = self.lock(id)?;
+        let (state, status) = entry.state()?;
+        if status != Status::Created {
+            return Err(Error::Status { action: "start", id: id.to_owned(), status });
+        }
+        let config = read_bundle(&state.bundle)?;
+        let gate = connect(&entry.gate())?;
+        std::fs::remove_file(entry.gate()).tried("remove", entry.gate())?;
+        runtime::open_gate(gate, &config.spec)?;
+        let told = HookState {
+            id: id.to_owned(),
+            bundle: state.bundle.clone(),
+            annotations: state.annotations.clone(),
+        };
+        let pid = state.process.as_ref().map(|process| process.pid);
+        let hooks = &config.spec.hooks.poststart;
+        Ok(runtime::run_hooks(hooks, &told.json("running", pid))?)
+    }
+
+    /// Sends a signal to the container's first process, or to all of its processes.
+    pub fn kill(&self, id: &str, signal: i32, all: bool) -> Result<(), Error> {
+        let (state, status) = self.state(id)?;
+        let (Status::Created | Status::Running, Some(held)) = (status, state.hold()) else {
+            return Err(Error::Status { action: "kill", id: id.to_owned(), status });
+        };
+        let pids = if all { processes(&held)? } else { vec![held.pid] };
+        for pid in pids {
+            match sys::process::kill(pid, signal) {
+                // One that ended meanwhile.
+                Err(rustix::io::Errno::SRCH) => {}
+                other => other.tried("send a signal to", id)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes a container that has stopped; with `force` also one that has not, or that is not
+    /// there.
+    pub fn delete(&self, id: &str, force: bool) -> Result<(), Error> {
+        let entry = match self.lock(id) {
+            Err(Error::Missing(_)) if force => return Ok(()),
+            other => other?,
+        };
+        let (state, status) = match entry.state() {
+            // A command was killed while it made the container.
+            Err(Error::Missing(_)) => return entry.remove(),
+            other => other?,
+        };
+        match status {
+            Status::Stopped | Status::Creating => {}
+            // It has never run its program.
+            Status::Created => end(&state)?,
+            Status::Running if force => end(&state)?,
+            Status::Running => {
+                return Err(Error::Status { action: "delete", id: id.to_owned(), status });
+            }
+        }
+        entry.remove()?;
+        // The bundle may be gone by now: then there are no hooks left to run.
+        if let Ok(config) = read_bundle(&state.bundle) {
+            let told = HookState {
+                id: id.to_owned(),
+                bundle: state.bundle.clone(),
+                annotations: state.annotations.clone(),
+            };
+            runtime::run_hooks(&config.spec.hooks.poststop, &told.json("stopped", None))?;
+        }
+        Ok(())
+    }
+}
+
+/// What failed leaves nothing behind; the first error is the one to tell.
+fn finish<T>(entry: Entry, made: Result<T, Error>) -> Result<T, Error> {
+    if made.is_err() {
+        if let Ok((state, _)) = entry.state() {
+            let _ = end(&state);
+        }
+        let _ = entry.remove();
+    }
+    made
+}
+
+/// Kills the first process, and with it all others of its pid namespace; waits until it is gone.
+fn end(state: &State) -> Result<(), Error> {
+    let Some(held) = state.hold() else { return Ok(()) };
+    match rustix::process::pidfd_send_signal(&held.pidfd, Signal::KILL) {
+        Err(rustix::io::Errno::SRCH) => return Ok(()),
+        other => other.tried("kill", &state.id)?,
+    }
+    let mut polled = [rustix::event::PollFd::new(&held.pidfd, rustix::event::PollFlags::IN)];
+    let patience = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+    rustix::event::poll(&mut polled, Some(&patience)).tried("wait for", &state.id)?;
+    Ok(())
+}
+
+/// Reads the configuration of the bundle in a directory.
+pub(super) fn read_bundle(bundle: &Path) -> Result<Config, Error> {
+    let path = bundle.join("config.json");
+    let bytes = std::fs::read(&path).tried("read", path)?;
+    let open = |path: &Path| std::fs::File::open(path).map(|file| Joined::new(file.into()));
+    Ok(read_config(&bytes, bundle, &open)?)
+}
+
+fn hook_state(config: &Config, create: &Create) -> HookState {
+    HookState {
+        id: create.id.clone(),
+        bundle: create.bundle.clone(),
+        annotations: config.spec.annotations.clone(),
+    }
+}
+
+pub(super) fn profile(choice: &SeccompChoice) -> Result<Option<Profile>, Error> {
+    match choice {
+        SeccompChoice::Unconfined => Ok(None),
+        SeccompChoice::Default => Ok(Some(Profile::docker_default())),
+        SeccompChoice::Json(text) => Ok(Some(Profile::from_json(text.as_bytes())?)),
+    }
+}
+
+/// Limits are control groups' work, and none can be had here yet; that of devices is kept by the
+/// user namespace itself, in which no node can be made.
+fn refuse_limits(config: &Config) -> Result<(), Error> {
+    let Some(resources) = &config.resources else { return Ok(()) };
+    let text = serde_json::to_value(resources).unwrap_or_default();
+    let limited = text.as_object().into_iter().flatten().find(|(name, value)| {
+        let empty = match value {
+            serde_json::Value::Object(map) => map.values().all(serde_json::Value::is_null),
+            serde_json::Value::Array(list) => list.is_empty(),
+            other => other.is_null(),
+        };
+        name.as_str() != "devices" && !empty
+    });
+    match limited {
+        None => Ok(()),
+        Some((name, _)) => Err(Error::Refused {
+            field: format!("linux.resources.{name}"),
+            why: "coracle makes no control groups yet".to_owned(),
+        }),
+    }
+}
+
+/// A socket's name has room for 107 bytes: it is reached through its directory's descriptor.
+fn address(path: &Path) -> Result<(std::fs::File, SocketAddrUnix), Error> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let opened = std::fs::File::open(directory).tried("open", directory)?;
+    let name = path.file_name().unwrap_or_default();
+    let short = Path::new("/proc/self/fd").join(opened.as_raw_fd().to_string()).join(name);
+    let address = SocketAddrUnix::new(&short).tried("name", path)?;
+    Ok((opened, address))
+}
+
+fn socket() -> Result<OwnedFd, rustix::io::Errno> {
+    let flags = SocketFlags::CLOEXEC;
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+}
+
+fn listen(path: &Path) -> Result<OwnedFd, Error> {
+    let (_directory, address) = address(path)?;
+    let socket = socket().tried("make", path)?;
+    rustix::net::bind(&socket, &address).tried("bind", path)?;
+    rustix::net::listen(&socket, 1).tried("listen on", path)?;
+    Ok(socket)
+}
+
+/// Connects to a socket by its path.
+pub(super) fn connect(path: &Path) -> Result<OwnedFd, Error> {
+    let (_directory, address) = address(path)?;
+    let socket = socket().tried("make", path)?;
+    rustix::net::connect(&socket, &address).tried("connect to", path)?;
+    Ok(socket)
+}
+
+/// Writes a pid by rename: who waits for the file finds it whole.
+pub(super) fn write_pid(path: &Path, pid: rustix::process::Pid) -> Result<(), Error> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    let new = path.with_file_name(name);
+    std::fs::write(&new, pid.as_raw_nonzero().to_string()).tried("write", &new)?;
+    std::fs::rename(&new, path).tried("write", path)
+}

@@ -1,0 +1,81 @@
+//! `exec`: another program in a container.
+
+use std::path::PathBuf;
+
+use super::create::{connect, profile, read_bundle, write_pid};
+use super::{Error, Runtime, Status, Terminal};
+use crate::bundle::Process;
+use crate::runtime::{self, Attachment, Attendance, Exit, HookState, Join, Parting, Signals};
+use crate::userns;
+
+/// What `exec` is given.
+#[derive(Clone, Debug)]
+pub struct Exec {
+    /// The container's ID.
+    pub id: String,
+    /// The program; `None` takes the container's own process with these changes.
+    pub process: Process,
+    /// `--console-socket`
+    pub terminal: Terminal,
+    /// `--pid-file`
+    pub pid_file: Option<PathBuf>,
+    /// `--detach`
+    pub detach: bool,
+    /// `--preserve-fds`
+    pub preserve_fds: u32,
+}
+
+impl Runtime {
+    /// The container's own process, to start from.
+    pub fn process(&self, id: &str) -> Result<Process, Error> {
+        let (state, _) = self.state(id)?;
+        Ok(read_bundle(&state.bundle)?.spec.process)
+    }
+
+    /// Runs another program in a running container; its end, unless detached.
+    pub fn exec(&self, exec: &Exec) -> Result<Option<Exit>, Error> {
+        let (state, status) = self.state(&exec.id)?;
+        let (Status::Created | Status::Running, Some(held)) = (status, state.hold()) else {
+            return Err(Error::Status { action: "exec in", id: exec.id.clone(), status });
+        };
+        let config = read_bundle(&state.bundle)?;
+        let ids = userns::maps_of(held.pid)?;
+        let profile = profile(&config.spec.seccomp)?;
+        let console = match &exec.terminal {
+            Terminal::Socket(path) if exec.process.terminal => Some(connect(path)?),
+            Terminal::Socket(_) | Terminal::Caller => None,
+        };
+        let signals = Signals::hold()?;
+        let told = HookState { id: exec.id.clone(), ..HookState::default() };
+        let starting = runtime::join(&Join {
+            target: held.pid,
+            pidfd: &held.pidfd,
+            process: &exec.process,
+            ids: &ids,
+            seccomp: &config.spec.seccomp,
+            profile: profile.as_ref(),
+            attachment: Attachment {
+                detached: true,
+                inherit: true,
+                silent: false,
+                console: console.as_ref(),
+                preserved: exec.preserve_fds,
+            },
+            root: None,
+            state: &told,
+        })?;
+        let pid = starting.pid();
+        let running = starting.finish()?;
+        if let Some(path) = &exec.pid_file {
+            write_pid(path, pid)?;
+        }
+        if exec.detach {
+            return Ok(None);
+        }
+        let attendance = Attendance { sig_proxy: true, ..Attendance::default() };
+        Ok(Some(match runtime::supervise(running, &signals, &attendance)? {
+            Parting::Ended(exit) => exit,
+            Parting::Detached(_) => Exit::Code(0),
+        }))
+    }
+}

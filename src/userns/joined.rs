@@ -1,0 +1,73 @@
+//! The ids of a container that runs, read from the kernel.
+
+use std::path::Path;
+
+use rustix::process::Pid;
+
+use super::facts::extents;
+use super::{Error, IdMaps, Mode, Request};
+
+/// The maps of the user namespace that a process lives in.
+pub fn maps_of(pid: Pid) -> Result<IdMaps, Error> {
+    read(Path::new("/proc"), &pid.as_raw_nonzero().to_string())
+}
+
+/// What to ask for to get ids that fit that process's user namespace.
+pub fn request_of(pid: Pid) -> Result<Request, Error> {
+    Ok(request(&maps_of(pid)?))
+}
+
+fn request(maps: &IdMaps) -> Request {
+    match (&maps.mode, maps.uids.first(), maps.gids.first()) {
+        (Mode::Single, Some(uid), Some(gid)) => {
+            Request::HostId { uid: Some(uid.inside), gid: Some(gid.inside) }
+        }
+        _ => Request::Auto,
+    }
+}
+
+fn read(proc: &Path, pid: &str) -> Result<IdMaps, Error> {
+    let text = |name: &'static str| {
+        std::fs::read_to_string(proc.join(pid).join(name))
+            .map_err(|source| Error::Map { what: name, source })
+    };
+    let (uids, gids) = (extents(&text("uid_map")?), extents(&text("gid_map")?));
+    // Denied for good where one id was mapped without privilege (user_namespaces(7)).
+    let single = text("setgroups")?.trim() == "deny";
+    Ok(IdMaps {
+        uids,
+        gids,
+        mode: if single { Mode::Single } else { Mode::Direct },
+        emulated: false,
+        reason: "joined".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn maps(uid: &str, gid: &str, setgroups: &str) -> IdMaps {
+        let proc = tempfile::tempdir().expect("a directory");
+        let process = proc.path().join("7");
+        std::fs::create_dir(&process).expect("a process");
+        for (name, text) in [("uid_map", uid), ("gid_map", gid), ("setgroups", setgroups)] {
+            std::fs::write(process.join(name), text).expect("a file");
+        }
+        read(proc.path(), "7").expect("maps")
+    }
+
+    #[test]
+    fn one_id_is_asked_for_by_its_number() {
+        let one = maps("33 1000 1\n", "34 1000 1\n", "deny\n");
+        assert_eq!(request(&one), Request::HostId { uid: Some(33), gid: Some(34) });
+        assert!(!one.may_set_groups());
+    }
+
+    #[test]
+    fn a_range_is_the_default_again() {
+        let range = maps("0 1000 1\n1 100000 65536\n", "0 1000 1\n1 100000 65536\n", "allow\n");
+        assert_eq!(request(&range), Request::Auto);
+        assert!(range.maps_uid(999) && range.may_set_groups());
+    }
+}

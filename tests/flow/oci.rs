@@ -1,0 +1,275 @@
+//! `coracle runtime`: any bundle, and podman with coracle as its runtime.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::home_with_busybox;
+use crate::requires;
+use crate::support::needs::pass;
+use crate::support::{Home, Run, has, image, until};
+
+/// A bundle with busybox as its root, and its configuration changed as the test wants it.
+fn bundle(home: &Home, image: &str, change: impl FnOnce(&mut Value)) -> PathBuf {
+    let bundle = home.path().join("bundle");
+    let root = bundle.join("rootfs");
+    if !root.exists() {
+        std::fs::create_dir_all(&root).unwrap();
+        let tree = "cd / && tar cf - bin etc lib usr var 2>/dev/null || tar cf - bin etc";
+        let packed = home
+            .coracle(
+                ["run", "--rm", "-v", &format!("{}:/out", bundle.display()), image, "sh", "-c"]
+                    .iter()
+                    .copied()
+                    .chain([format!("({tree}) >/out/root.tar").as_str()]),
+            )
+            .output();
+        drop(packed);
+        let mut unpack = Command::new("/usr/bin/tar");
+        unpack.arg("xf").arg(bundle.join("root.tar")).arg("-C").arg(&root);
+        assert!(unpack.status().unwrap().success());
+    }
+    let _ = std::fs::remove_file(bundle.join("config.json"));
+    home.coracle(["runtime", "spec", "--rootless", "--bundle", bundle.to_str().unwrap()]).ok();
+    let path = bundle.join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["process"]["terminal"] = json!(false);
+    change(&mut config);
+    std::fs::write(path, config.to_string()).unwrap();
+    bundle
+}
+
+fn runtime(home: &Home, arguments: &[&str]) -> Run {
+    home.coracle(["runtime"].iter().chain(arguments).copied())
+}
+
+/// `create`, whose container keeps the streams: none of the test's, which would wait for their end.
+fn create(home: &Home, arguments: &[&str]) -> Run {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "exec \"$@\" >/dev/null 2>&1", "sh"]).arg(crate::support::binary());
+    command.args(["runtime", "create"]).args(arguments);
+    home.run(command)
+}
+
+fn script(config: &mut Value, script: &str) {
+    config["process"]["args"] = json!(["sh", "-c", script]);
+}
+
+#[test]
+fn a_bundle_runs_to_its_end() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let bundle = bundle(&home, &image, |config| {
+        script(config, "echo out; hostname; id -u; cat /proc/sys/kernel/domainname; exit 7");
+        config["hostname"] = json!("named");
+        config["domainname"] = json!("dom");
+    });
+    let run = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "one"]).output();
+    assert_eq!(run.code(), 7, "{run}");
+    assert_eq!(run.stdout, "out\nnamed\n0\ndom\n");
+    assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
+}
+
+#[test]
+fn created_started_seen_and_deleted() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let out = home.path().join("out");
+    let bundle = bundle(&home, &image, |config| {
+        script(config, "echo started >/out/word; trap 'exit 3' TERM; while :; do sleep 0.05; done");
+        let mount = json!({"destination": "/out", "source": out, "options": ["rbind", "rw"]});
+        config["mounts"].as_array_mut().unwrap().push(mount);
+        config["annotations"] = json!({"a": "b"});
+    });
+    std::fs::create_dir(&out).unwrap();
+    let bundle = bundle.to_str().unwrap();
+    let pid_file = home.path().join("pid");
+    let two = ["--bundle", bundle, "--pid-file", pid_file.to_str().unwrap(), "two"];
+    create(&home, &two).ok();
+    let state =
+        || -> Value { serde_json::from_str(&runtime(&home, &["state", "two"]).ok()).unwrap() };
+    let made = state();
+    assert_eq!(made["status"], "created");
+    assert_eq!(made["annotations"]["a"], "b");
+    assert_eq!(made["pid"].to_string(), std::fs::read_to_string(&pid_file).unwrap());
+    assert!(!out.join("word").exists(), "nothing runs before its start");
+    let again: Vec<&str> = ["create"].iter().chain(&two).copied().collect();
+    has(&runtime(&home, &again).fails(1), &["container with id exists"]);
+    runtime(&home, &["start", "two"]).ok();
+    until("the program", || out.join("word").exists());
+    assert_eq!(state()["status"], "running");
+    has(&runtime(&home, &["start", "two"]).fails(1), &["it is running"]);
+    has(&runtime(&home, &["delete", "two"]).fails(1), &["it is running"]);
+    let exec = runtime(
+        &home,
+        &["exec", "-e", "A=b", "--cwd", "/etc", "two", "sh", "-c", "echo $A; pwd; exit 9"],
+    );
+    let exec = exec.output();
+    assert_eq!((exec.code(), exec.stdout.as_str()), (9, "b\n/etc\n"), "{exec}");
+    has(&runtime(&home, &["ps", "two"]).ok(), &["sleep 0.05"]);
+    has(&runtime(&home, &["list"]).ok(), &["two", "running", bundle]);
+    runtime(&home, &["kill", "two", "TERM"]).ok();
+    until("the end", || state()["status"] == "stopped");
+    has(&runtime(&home, &["kill", "two"]).fails(1), &["it is stopped"]);
+    runtime(&home, &["delete", "two"]).ok();
+    has(&runtime(&home, &["state", "two"]).fails(1), &["container does not exist"]);
+    runtime(&home, &["delete", "--force", "two"]).ok();
+}
+
+#[test]
+fn what_cannot_start_leaves_nothing() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let bundle =
+        bundle(&home, &image, |config| config["process"]["args"] = json!(["no-such-program"]));
+    let bundle = bundle.to_str().unwrap();
+    let log = home.path().join("log");
+    let failed = runtime(
+        &home,
+        &[
+            "--log",
+            log.to_str().unwrap(),
+            "--log-format",
+            "json",
+            "create",
+            "--bundle",
+            bundle,
+            "x",
+        ],
+    );
+    has(&failed.fails(1), &["no-such-program", "executable file not found in $PATH"]);
+    let line: Value = serde_json::from_slice(&std::fs::read(&log).unwrap()).unwrap();
+    assert_eq!(line["level"], "error");
+    has(line["msg"].as_str().unwrap(), &["no-such-program"]);
+    assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
+    has(
+        &runtime(&home, &["create", "--bundle", bundle, "../x"]).fails(1),
+        &["invalid container ID"],
+    );
+}
+
+#[test]
+fn hooks_run_at_their_points() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Program("/bin/sh"));
+    let (home, image) = home_with_busybox();
+    let told = home.path().join("told");
+    let hook = |name: &str| {
+        let line = format!(
+            "echo {name} $(cat | tr -d '\\n' | sed 's/.*\"status\":\"\\([a-z]*\\)\".*/\\1/') >>{}",
+            told.display()
+        );
+        json!([{"path": "/bin/sh", "args": ["sh", "-c", line], "env": ["PATH=/usr/bin:/bin"]}])
+    };
+    let bundle = bundle(&home, &image, |config| {
+        script(config, "true");
+        config["hooks"] = json!({
+            "prestart": hook("prestart"), "createRuntime": hook("createRuntime"),
+            "createContainer": hook("createContainer"), "poststart": hook("poststart"),
+            "poststop": hook("poststop"),
+        });
+        // In the container: the root is its own, so that the word is said there.
+        config["root"]["readonly"] = json!(false);
+        config["hooks"]["startContainer"] =
+            json!([{"path": "/bin/sh", "args": ["sh", "-c", "echo startContainer >/said"]}]);
+    });
+    let name = bundle.to_str().unwrap();
+    runtime(&home, &["run", "--bundle", name, "hooked"]).ok();
+    let text = std::fs::read_to_string(&told).unwrap();
+    let said = "prestart creating\ncreateRuntime creating\ncreateContainer creating\n\
+        poststart running\npoststop stopped\n";
+    assert_eq!(text, said);
+    assert_eq!(std::fs::read_to_string(bundle.join("rootfs/said")).unwrap(), "startContainer\n");
+
+    let path = bundle.join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    config["hooks"] = json!({"createRuntime": [{"path": "/bin/false"}]});
+    std::fs::write(&path, config.to_string()).unwrap();
+    has(&runtime(&home, &["run", "--bundle", name, "hooked"]).fails(1), &["/bin/false", "hook"]);
+    assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
+}
+
+#[test]
+fn fields_that_cannot_be_honoured_are_named() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let bundle = bundle(&home, &image, |config| {
+        config["linux"]["resources"] = json!({"memory": {"limit": 1_000_000}});
+    });
+    let run = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]);
+    has(&run.fails(1), &["linux.resources.memory"]);
+    let features: Value = serde_json::from_str(&runtime(&home, &["features"]).ok()).unwrap();
+    assert_eq!(features["ociVersionMax"], "1.2.0");
+}
+
+#[test]
+fn a_kill_on_the_way_leaves_what_can_be_deleted() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let bundle = bundle(&home, &image, |config| script(config, "sleep 60"));
+    let bundle = bundle.to_str().unwrap();
+    for pause_ms in [1, 2, 4, 6, 9, 13] {
+        let id = format!("killed-{pause_ms}");
+        let mut running = create(&home, &["--bundle", bundle, &id]).spawn();
+        std::thread::sleep(std::time::Duration::from_millis(pause_ms));
+        let _ = running.child.kill();
+        let _ = running.child.wait();
+        runtime(&home, &["delete", "--force", &id]).ok();
+        assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
+    }
+}
+
+/// podman with this runtime, in a store of its own.
+fn podman(home: &Home, arguments: &[&str]) -> Run {
+    let link = home.path().join("coracle-runtime");
+    if !link.exists() {
+        std::os::unix::fs::symlink(crate::support::binary(), &link).unwrap();
+    }
+    let mut command = Command::new("/usr/bin/podman");
+    command.args(["--log-level=error", "--cgroup-manager=cgroupfs", "--storage-driver=overlay"]);
+    command.arg(format!("--runtime={}", link.display())).args(arguments);
+    home.run(command)
+        .env("XDG_RUNTIME_DIR", std::env::var_os("XDG_RUNTIME_DIR").unwrap_or_default())
+}
+
+#[test]
+fn podman_runs_containers_with_it() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Program("/usr/bin/podman"));
+    if pass() != "range" {
+        return; // podman needs newuidmap
+    }
+    // Leaked: the store holds other ids' files, which `tests/run` removes.
+    let home: &'static Home = Box::leak(Box::new(Home::new()));
+    let busybox = image("busybox", "latest");
+    podman(home, &["pull", "-q", "--tls-verify=false", &busybox]).ok();
+    let run = |flags: &[&str], command: &[&str]| {
+        let first = ["run", "--network=none"];
+        let all: Vec<&str> =
+            first.iter().chain(flags).chain([&busybox.as_str()]).chain(command).copied().collect();
+        podman(home, &all)
+    };
+    let once = run(&["--rm", "-e", "A=b"], &["sh", "-c", "echo $A; id -u; exit 4"]).output();
+    assert_eq!((once.code(), once.stdout.as_str()), (4, "b\n0\n"), "{once}");
+    has(&run(&["--rm"], &["nope"]).fails(127), &["nope"]);
+    assert_eq!(run(&["--rm", "-i"], &["cat"]).stdin("typed").ok(), "typed");
+    has(&run(&["--rm", "-t"], &["sh", "-c", "test -t 1 && tty"]).ok(), &["/dev/"]);
+    has(&run(&["--rm", "--user", "33:44"], &["id"]).ok(), &["uid=33", "gid=44"]);
+    has(&run(&["--rm", "--read-only", "--tmpfs", "/x"], &["mount"]).ok(), &["/x type tmpfs"]);
+
+    let script = "echo said; trap 'exit 5' TERM; while :; do sleep 0.05; done";
+    run(&["-d", "--name", "kept"], &["sh", "-c", script]).ok();
+    until("the log", || podman(home, &["logs", "kept"]).ok() == "said");
+    let exec = podman(home, &["exec", "-e", "X=y", "kept", "sh", "-c", "echo $X; exit 6"]).output();
+    assert_eq!((exec.code(), exec.stdout.as_str()), (6, "y\n"), "{exec}");
+    has(
+        &podman(home, &["exec", "-t", "kept", "sh", "-c", "test -t 1 && echo terminal"]).ok(),
+        &["terminal"],
+    );
+    has(&podman(home, &["top", "kept"]).ok(), &["sleep"]);
+    podman(home, &["stop", "-t", "5", "kept"]).ok();
+    let code = podman(home, &["inspect", "kept", "--format", "{{.State.ExitCode}}"]).ok();
+    assert_eq!(code, "5");
+    podman(home, &["start", "kept"]).ok();
+    podman(home, &["kill", "kept"]).ok();
+    podman(home, &["rm", "-f", "kept"]).ok();
+}
