@@ -3,6 +3,7 @@
 //! With a range the kernel itself answers, and all must be the same; where it cannot be (device
 //! nodes), a test says so.
 
+use super::background::Background;
 use super::{pulled, run, run_image, sh};
 use crate::requires;
 use crate::support::has;
@@ -214,6 +215,19 @@ fn accounts_are_made_and_taken_on() {
     let told = run_image(&pulled("debian", "12"), &[], &["sh", "-c", script]).ok();
     let expected = "joe:joe\njoe:joe\njoe\njoe crew\njoe\njoe:crew 640\njoe\njoe\njoe L\nunlimited";
     assert_eq!(told, expected);
+}
+
+#[test]
+fn a_later_program_means_the_same_ids() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, _) = super::home_with_busybox();
+    let script = "while sleep .1; do stat -c %u /proc/[0-9]* | sort -un | tr '\\n' ' ' >/tmp/.seen; mv /tmp/.seen /tmp/seen; done";
+    let flags = ["--network", "none", "-u", "nonroot", "--tmpfs", "/tmp:mode=1777"];
+    let container = Background::start(&home, "box", &flags, &["sh", "-c", script]);
+    let script = "touch /tmp/mine; ln -s x /tmp/link; stat -c %u:%g /tmp/mine /tmp/link; stat -c %u /proc/2; \
+        for i in 1 2 3 4 5 6 7 8 9 10; do sleep .1; grep -q 4321 /tmp/seen && break; done; cat /tmp/seen";
+    let told = container.exec(&["-u", "4321:99"], &["sh", "-c", script]).ok();
+    assert_eq!(told.trim(), "4321:99\n4321:99\n1000\n0 1000 4321", "pid 1 is --init, root's");
 }
 
 #[test]
