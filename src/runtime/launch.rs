@@ -17,7 +17,7 @@ use super::stage::Failure;
 use super::{Error, describe, emulate, socket, spawn};
 use crate::bundle::{ContainerSpec, Joined, Namespace, NsKind, Process, SeccompChoice};
 use crate::mount::RootMount;
-use crate::supervisor::Supervisor;
+use crate::supervisor::{Meeting, Supervisor};
 use crate::sys::fork::{Child, Side};
 use crate::userns::{self, IdMaps};
 
@@ -135,7 +135,7 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
     match spawn::in_namespaces(&spec.namespaces)? {
         Side::Child => {
             drop((parent, parent_maps));
-            streams.entrance = supervision.map(|meeting| meeting.entrance());
+            streams.entrance = supervision.map(Meeting::entrance);
             init::become_program(&plan, Ends { maps, meeting, streams })
         }
         Side::Parent(child) => {
@@ -174,7 +174,7 @@ pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
     match spawn::through(&doors, UnshareFlags::empty())? {
         Side::Child => {
             drop(parent);
-            streams.entrance = supervision.map(|meeting| meeting.entrance());
+            streams.entrance = supervision.map(Meeting::entrance);
             init::join_program(&plan, &mut streams)
         }
         Side::Parent(child) => {
