@@ -20,6 +20,7 @@ pub mod bundle;
 pub mod container;
 pub mod runtime;
 pub mod supervisor;
+pub mod union;
 pub mod userns;
 
 pub mod cli;

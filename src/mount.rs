@@ -20,6 +20,15 @@ pub enum RootMount {
         /// overlayfs's scratch directory, on the file system of `upper`.
         work: PathBuf,
     },
+    /// The same, served through FUSE by a process of ours.
+    Union {
+        /// Layer trees, the topmost first.
+        lowers: Vec<PathBuf>,
+        /// What the container writes, in the form that overlayfs gives it.
+        upper: PathBuf,
+        /// Scratch space on the file system of `upper`.
+        work: PathBuf,
+    },
     /// A plain directory, bound as it is.
     Directory(PathBuf),
 }

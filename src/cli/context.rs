@@ -119,11 +119,12 @@ impl Context {
     }
 }
 
-/// `overlay` or `copy`.
+/// `overlay`, `fuse` or `copy`.
 pub fn driver_named(name: &str) -> Result<Driver, String> {
     match name {
         "overlay" | "overlayfs" => Ok(Driver::Overlay),
+        "fuse" | "fuse-overlayfs" => Ok(Driver::Fuse),
         "copy" | "vfs" => Ok(Driver::Copy),
-        _ => Err(format!("no storage driver is called {name:?}: want overlay or copy")),
+        _ => Err(format!("no storage driver is called {name:?}: want overlay, fuse or copy")),
     }
 }

@@ -14,18 +14,23 @@ struct Probed {
     boot: String,
     device: u64,
     overlay: bool,
+    /// Only looked at where there is no overlayfs.
+    fuse: bool,
 }
 
 impl Engine {
-    /// The driver asked for, else overlayfs where a probe on this boot and file system mounted one.
+    /// The driver asked for, else the best that probes on this boot and file system found to work.
     pub fn driver(&self) -> Driver {
         match self.options.driver {
             Some(driver) => driver,
-            None => Driver::choose(None, self.overlay_works()),
+            None => {
+                let (overlay, fuse) = self.what_works();
+                Driver::choose(None, overlay, fuse)
+            }
         }
     }
 
-    fn overlay_works(&self) -> bool {
+    fn what_works(&self) -> (bool, bool) {
         let root = self.store.root();
         let path = root.join("probe.json");
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -35,16 +40,17 @@ impl Engine {
             .and_then(|bytes| serde_json::from_slice::<Probed>(&bytes).ok())
             .filter(|probed| probed.boot == boot && probed.device == device);
         if let Some(known) = known {
-            return known.overlay;
+            return (known.overlay, known.fuse);
         }
         let probed = super::probe::overlay(&root.join("tmp"));
         let overlay = probed.is_ok();
+        let fuse = !overlay && super::probe::fuse().is_ok();
         // A full disk tells nothing about overlayfs. What cannot be remembered is probed again;
         // half a file is no JSON.
         if probed.is_ok() || probed.is_err_and(|failure| failure.lasts()) {
-            remember(&path, &Probed { boot, device, overlay });
+            remember(&path, &Probed { boot, device, overlay, fuse });
         }
-        overlay
+        (overlay, fuse)
     }
 }
 

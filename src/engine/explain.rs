@@ -32,7 +32,8 @@ impl Prepared {
             &format!("{}{}", self.driver, if spec.root_read_only { ", read-only" } else { "" }),
         );
         match &spec.root {
-            RootMount::Overlay { lowers, upper, work } => {
+            RootMount::Overlay { lowers, upper, work }
+            | RootMount::Union { lowers, upper, work } => {
                 for lower in lowers {
                     line("  lower", &lower.display().to_string());
                 }
@@ -101,7 +102,7 @@ impl Prepared {
             })
             .collect();
         let root = match &spec.root {
-            RootMount::Overlay { upper, .. } => upper,
+            RootMount::Overlay { upper, .. } | RootMount::Union { upper, .. } => upper,
             RootMount::Directory(path) => path,
         };
         json!({

@@ -73,7 +73,12 @@ impl Engine {
             driver_reason: match (self.options.driver, driver) {
                 (Some(_), _) => "asked for",
                 (None, crate::snapshot::Driver::Overlay) => "a probe mounted an overlay here",
-                (None, crate::snapshot::Driver::Copy) => "a probe could mount no overlay here",
+                (None, crate::snapshot::Driver::Fuse) => {
+                    "a probe could mount no overlay here, but FUSE"
+                }
+                (None, crate::snapshot::Driver::Copy) => {
+                    "a probe could mount neither an overlay nor FUSE here"
+                }
             },
             ids: ids.mode.to_string(),
             ids_reason: ids.reason,

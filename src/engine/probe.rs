@@ -11,17 +11,16 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::sched::CloneFlags;
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags};
+use rustix::fs::{CWD, FlockOperation, RenameFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags};
 use rustix::pipe::PipeFlags;
 
-use crate::{runtime, sys, userns};
+use crate::{runtime, sys, union, userns};
 
 /// How far an attempt came, and what stopped it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -144,23 +143,10 @@ pub fn overlay(dir: &Path) -> Result<(), ProbeFailure> {
 
 /// FUSE: its device, and a mount of it. Nobody answers there; the mount goes with the child.
 pub fn fuse() -> Result<(), ProbeFailure> {
-    use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
     attempt(|| {
         enter(CloneFlags::empty())?;
-        // The kernel takes a device only from the user namespace that it was opened in.
-        let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
-        let device = device.at(Step::Open)?;
-        let number = device.as_raw_fd().to_string();
-        let context = fsopen("fuse", FsOpenFlags::FSOPEN_CLOEXEC).at(Step::Mount)?;
-        let options =
-            [("fd", number.as_str()), ("rootmode", "40000"), ("user_id", "0"), ("group_id", "0")];
-        for (name, value) in options {
-            fsconfig_set_string(&context, name, value).at(Step::Mount)?;
-        }
-        fsconfig_create(&context).at(Step::Mount)?;
-        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
-            .at(Step::Mount)
-            .map(drop)
+        let device = union::open_device().at(Step::Open)?;
+        union::mount(&device).at(Step::Mount).map(drop)
     })
 }
 

@@ -240,6 +240,11 @@ impl Engine {
                 upper: directory.join("upper"),
                 work: directory.join("work"),
             },
+            Driver::Fuse => RootMount::Union {
+                lowers: layers.iter().rev().cloned().collect(),
+                upper: directory.join("upper"),
+                work: directory.join("work"),
+            },
             Driver::Copy => RootMount::Directory(directory.join("rootfs")),
         };
         let read = |path: &str| -> Result<Vec<u8>, Error> {

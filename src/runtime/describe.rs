@@ -84,6 +84,7 @@ fn of_container(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
         Stage::Layers => format!("open layer {} of the image", layer(item, &spec.root)),
         Stage::Root => match &spec.root {
             RootMount::Overlay { .. } => "mount the root file system (overlay)".into(),
+            RootMount::Union { .. } => "mount the root file system (fuse)".into(),
             RootMount::Directory(path) => {
                 format!("mount the root file system {}", path.display())
             }
@@ -117,7 +118,7 @@ fn of_container(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
 
 fn layer(topmost_first: usize, root: &RootMount) -> String {
     match root {
-        RootMount::Overlay { lowers, .. } => {
+        RootMount::Overlay { lowers, .. } | RootMount::Union { lowers, .. } => {
             format!("{} of {}", lowers.len().saturating_sub(topmost_first), lowers.len())
         }
         RootMount::Directory(_) => topmost_first.to_string(),

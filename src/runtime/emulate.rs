@@ -60,7 +60,7 @@ fn powers(held: CapabilitySet) -> Powers {
 fn records(root: &RootMount) -> (Vec<PathBuf>, Option<PathBuf>) {
     let beside = |path: &Path| path.parent().map(Path::to_owned);
     let (layers, own): (Vec<_>, _) = match root {
-        RootMount::Overlay { lowers, upper, .. } => {
+        RootMount::Overlay { lowers, upper, .. } | RootMount::Union { lowers, upper, .. } => {
             (lowers.iter().rev().filter_map(|lower| beside(lower)).collect(), beside(upper))
         }
         RootMount::Directory(path) => (Vec::new(), beside(path)),

@@ -16,6 +16,7 @@ use super::program::{self, Identity, ProgramPlan, Streams};
 use super::rootfs;
 use super::stage::{At, Failure, Stage};
 use crate::sys;
+use crate::union;
 use crate::userns::ChildMaps;
 
 /// What the child holds of its parent.
@@ -24,6 +25,8 @@ pub(super) struct Ends {
     pub(super) maps: Option<ChildMaps>,
     /// Where the two sides meet for hooks.
     pub(super) meeting: Option<OwnedFd>,
+    /// Where the root's server waits, where it has one.
+    pub(super) union: Option<union::Entrance>,
     /// The rest.
     pub(super) streams: Streams,
 }
@@ -75,7 +78,7 @@ fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
     become_root(&plan.program.identity).at(Stage::IdMap)?;
     rustix::process::umask(Mode::from_raw_mode(0o022)); // what is made below is not the caller's
     rootfs::make_slave().at(Stage::Propagation)?; // or unmounts reach the host
-    let root = build_root(plan)?;
+    let root = build_root(plan, ends.union.take().as_ref())?;
     let terminal = open_terminal(root.as_fd(), plan, ends)?;
     write_sysctls(root.as_fd(), plan)?;
     rootfs::mask(root.as_fd(), &plan.masked, &plan.null)?;
@@ -117,8 +120,8 @@ fn become_root(identity: &Identity) -> Result<(), Errno> {
     Ok(())
 }
 
-fn build_root(plan: &Plan) -> Result<OwnedFd, Failure> {
-    let root = rootfs::mount_root(&plan.root)?;
+fn build_root(plan: &Plan, union: Option<&union::Entrance>) -> Result<OwnedFd, Failure> {
+    let root = rootfs::mount_root(&plan.root, union)?;
     for (item, target) in plan.volumes.iter().enumerate() {
         rootfs::make_volume(root.as_fd(), target, plan.seal_root).at_item(Stage::Volume, item)?;
     }

@@ -19,6 +19,7 @@ use crate::bundle::{ContainerSpec, Joined, Namespace, NsKind, Process, SeccompCh
 use crate::mount::RootMount;
 use crate::supervisor::{Meeting, Supervisor};
 use crate::sys::fork::{Child, Side};
+use crate::union;
 use crate::userns::{self, IdMaps};
 
 /// What a launch needs besides the specification.
@@ -70,6 +71,9 @@ pub struct Running {
     pub(super) terminal: Option<OwnedFd>,
     /// Answers for the container's ids, where these are emulated.
     pub(super) supervisor: Option<Supervisor>,
+    /// Serves the container's root, where the kernel's overlayfs does not. Let go of last: it ends
+    /// with the mount, which a supervisor is in too.
+    pub(super) union: Option<union::Server>,
 }
 
 impl Running {
@@ -103,6 +107,7 @@ pub struct Starting<'a> {
     spec: Option<&'a ContainerSpec>,
     state: &'a HookState,
     supervisor: Option<Supervisor>,
+    union: Option<union::Server>,
 }
 
 /// What the parent holds of its child.
@@ -132,20 +137,32 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
         Namespace::Host | Namespace::Join(_) => (None, None),
     };
     let supervision = emulate::prepare(launch.ids, &spec.process, Some(&spec.root))?;
+    let mut served = union_of(spec, launch.volatile)?;
     match spawn::in_namespaces(&spec.namespaces)? {
         Side::Child => {
             drop((parent, parent_maps));
             streams.entrance = supervision.map(Meeting::entrance);
-            init::become_program(&plan, Ends { maps, meeting, streams })
+            let union = served.take().map(|(meeting, _)| meeting.entrance());
+            init::become_program(&plan, Ends { maps, meeting, union, streams })
         }
         Side::Parent(child) => {
             // First: a supervisor must not hold the child's ends.
             drop((streams, meeting, maps));
             let (process, state) = (&spec.process, launch.state);
+            let (supervisor, union) = (None, None);
             let mut starting =
-                Starting { child, parent, process, spec: Some(spec), state, supervisor: None };
+                Starting { child, parent, process, spec: Some(spec), state, supervisor, union };
+            let outlives = launch.attachment.detached;
+            if let Some((meeting, options)) = served {
+                match meeting.fork(&options, outlives) {
+                    Ok(server) => starting.union = Some(server),
+                    Err(errno) => {
+                        starting.abandon();
+                        return Err(Error::Pipe(errno));
+                    }
+                }
+            }
             if let Some(meeting) = supervision {
-                let outlives = launch.attachment.detached;
                 match emulate::fork(meeting, process, &spec.root, outlives) {
                     Ok(supervisor) => starting.supervisor = Some(supervisor),
                     Err(error) => {
@@ -165,6 +182,17 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
     }
 }
 
+/// Where a root that is served through FUSE meets its server, and what that is told.
+fn union_of(
+    spec: &ContainerSpec,
+    volatile: bool,
+) -> Result<Option<(union::Meeting, union::Options)>, Error> {
+    let RootMount::Union { lowers, upper, work } = &spec.root else { return Ok(None) };
+    let (lowers, upper, work) = (lowers.clone(), upper.clone(), work.clone());
+    let options = union::Options { lowers, upper, work, volatile };
+    Ok(Some((union::Meeting::new().map_err(Error::Pipe)?, options)))
+}
+
 /// Starts another program in a container that runs.
 pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
     let plan = ProgramPlan::new(join.process, join.seccomp, false, join.ids, join.profile)?;
@@ -180,8 +208,9 @@ pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
         Side::Parent(child) => {
             drop(streams);
             let (process, state) = (join.process, join.state);
+            let (supervisor, union) = (None, None);
             let mut starting =
-                Starting { child, parent, process, spec: None, state, supervisor: None };
+                Starting { child, parent, process, spec: None, state, supervisor, union };
             if let (Some(meeting), Some(root)) = (supervision, join.root) {
                 match emulate::fork(meeting, process, root, join.attachment.detached) {
                     Ok(supervisor) => starting.supervisor = Some(supervisor),
@@ -270,7 +299,8 @@ impl Starting<'_> {
                 if let Some(master) = &terminal {
                     flows = terminal_flows(master, self.process.interactive)?;
                 }
-                Ok(Running { child: self.child, flows, terminal, supervisor: self.supervisor })
+                let (supervisor, union) = (self.supervisor, self.union);
+                Ok(Running { child: self.child, flows, terminal, supervisor, union })
             }
             Err(error) => {
                 self.abandon();

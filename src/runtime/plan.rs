@@ -49,6 +49,8 @@ pub(super) struct RootStep {
 pub(super) enum Layers {
     Overlay { lowers: Vec<CString>, upper: CString, work: CString, volatile: bool },
     Directory(CString),
+    /// A server outside has the layers.
+    Union,
 }
 
 /// One mount below the root.
@@ -163,6 +165,7 @@ fn root_step(root: &RootMount, volatile: bool) -> Result<RootStep, NulError> {
             let mount_point = upper.clone();
             (Layers::Overlay { lowers, upper, work, volatile }, mount_point)
         }
+        RootMount::Union { upper, .. } => (Layers::Union, c_path(upper)?),
         RootMount::Directory(path) => (Layers::Directory(c_path(path)?), c_path(path)?),
     };
     Ok(RootStep { layers, mount_point })

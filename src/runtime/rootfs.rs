@@ -19,6 +19,7 @@ use super::stage::{At, Failure, Stage};
 use super::target::Target;
 use crate::mount::{AccessTime, Attributes, Propagation};
 use crate::sys;
+use crate::union::Entrance;
 
 const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
 const HANDLE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
@@ -31,11 +32,18 @@ pub(super) fn make_slave() -> Result<(), Errno> {
 }
 
 /// Mounts the root over the container's own directory, which only this namespace sees.
-pub(super) fn mount_root(step: &RootStep) -> Result<OwnedFd, Failure> {
+pub(super) fn mount_root(
+    step: &RootStep,
+    entrance: Option<&Entrance>,
+) -> Result<OwnedFd, Failure> {
     let mount = match &step.layers {
         Layers::Directory(path) => {
             rustix::mount::open_tree(CWD, path.as_c_str(), CLONE | OpenTreeFlags::AT_RECURSIVE)
                 .at(Stage::Root)?
+        }
+        Layers::Union => {
+            let entrance = entrance.ok_or(Errno::NOTCONN).at(Stage::Root)?;
+            entrance.mount().at(Stage::Root)?
         }
         Layers::Overlay { lowers, upper, work, volatile } => {
             match overlay(lowers, upper, work, *volatile) {
@@ -67,7 +75,7 @@ pub(crate) fn mount_overlay(
         volatile: false,
     };
     let step = RootStep { layers, mount_point: name(point)? };
-    mount_root(&step).map(drop).map_err(|failure| failure.errno)
+    mount_root(&step, None).map(drop).map_err(|failure| failure.errno)
 }
 
 fn overlay(

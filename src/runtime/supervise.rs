@@ -127,7 +127,9 @@ pub fn supervise(
     signals: &Signals,
     attendance: &Attendance,
 ) -> Result<Parting, Error> {
-    let Running { child, mut flows, terminal, supervisor: _supervisor } = running;
+    let Running { child, mut flows, terminal, supervisor, union } = running;
+    // Dropped in this order, when the container is gone: a supervisor is in its mounts too.
+    let _servers = (supervisor, union);
     let stdin = rustix::stdio::stdin();
     let interactive = terminal.is_some() && flows.len() > 1;
     let _raw = if interactive { Raw::enter(stdin).map_err(Error::Terminal)? } else { None };

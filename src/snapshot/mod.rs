@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Driver::Overlay   containers/ID/upper, work    the layers themselves are the lowers
+//! Driver::Fuse      the same                     the same
 //! Driver::Copy      containers/ID/rootfs         the layers merged into one tree
 //! ```
 
@@ -24,17 +25,28 @@ pub use read::read_file;
 pub enum Driver {
     /// The kernel's overlayfs, mounted in the user namespace.
     Overlay,
-    /// A copy of all files, where no overlayfs may be mounted.
+    /// A union of our own, served through FUSE, where no overlayfs may be mounted.
+    Fuse,
+    /// A copy of all files, where neither can be had.
     Copy,
 }
 
 impl Driver {
-    /// The driver to use: the one asked for, else overlayfs where a probe mounted one.
-    pub fn choose(forced: Option<Self>, overlay_works: bool) -> Self {
+    /// The driver to use: the one asked for, else overlayfs, else FUSE, as probes found.
+    pub fn choose(forced: Option<Self>, overlay_works: bool, fuse_works: bool) -> Self {
         match forced {
             Some(driver) => driver,
             None if overlay_works => Self::Overlay,
+            None if fuse_works => Self::Fuse,
             None => Self::Copy,
+        }
+    }
+
+    /// Whether what the container writes lies apart, as overlayfs lays it down.
+    pub fn has_upper(self) -> bool {
+        match self {
+            Self::Overlay | Self::Fuse => true,
+            Self::Copy => false,
         }
     }
 }
@@ -43,6 +55,7 @@ impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Overlay => "overlay",
+            Self::Fuse => "fuse",
             Self::Copy => "copy",
         })
     }
@@ -50,7 +63,7 @@ impl fmt::Display for Driver {
 
 /// A text that is no driver.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown storage driver {0:?}: want overlay or copy")]
+#[error("unknown storage driver {0:?}: want overlay, fuse or copy")]
 pub struct UnknownDriver(pub String);
 
 impl FromStr for Driver {
@@ -59,6 +72,7 @@ impl FromStr for Driver {
     fn from_str(text: &str) -> Result<Self, UnknownDriver> {
         match text {
             "overlay" => Ok(Self::Overlay),
+            "fuse" => Ok(Self::Fuse),
             "copy" => Ok(Self::Copy),
             _ => Err(UnknownDriver(text.to_owned())),
         }
@@ -75,7 +89,14 @@ pub fn prepare(
     read_only: bool,
 ) -> Result<RootMount, Error> {
     match driver {
-        Driver::Overlay => overlay::prepare(layers, container),
+        Driver::Overlay => {
+            let (lowers, upper, work) = overlay::prepare(layers, container)?;
+            Ok(RootMount::Overlay { lowers, upper, work })
+        }
+        Driver::Fuse => {
+            let (lowers, upper, work) = overlay::prepare(layers, container)?;
+            Ok(RootMount::Union { lowers, upper, work })
+        }
         Driver::Copy => copy::prepare(layers, container, read_only),
     }
 }

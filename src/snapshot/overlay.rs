@@ -10,11 +10,13 @@ use rustix::process::{getegid, geteuid};
 
 use crate::layer::copy_xattrs;
 use crate::layer::stack::{Directory, is_opaque};
-use crate::mount::RootMount;
 
 use super::{At, Error};
 
-pub(super) fn prepare(layers: &[PathBuf], container: &Path) -> Result<RootMount, Error> {
+/// What a union has: its lower directories, the topmost first, the upper one and its scratch space.
+type Union = (Vec<PathBuf>, PathBuf, PathBuf);
+
+pub(super) fn prepare(layers: &[PathBuf], container: &Path) -> Result<Union, Error> {
     let (upper, work) = (container.join("upper"), container.join("work"));
     for path in [&upper, &work] {
         make(path)?;
@@ -39,7 +41,7 @@ pub(super) fn prepare(layers: &[PathBuf], container: &Path) -> Result<RootMount,
         Some((top, stat)) => resemble(&opened, top, &stat).at("set the attributes of", &upper)?,
         None => fchmod(&opened, Mode::from_raw_mode(0o755)).at("set the mode of", &upper)?,
     }
-    Ok(RootMount::Overlay { lowers, upper, work })
+    Ok((lowers, upper, work))
 }
 
 /// Owner, attributes and mode of another directory.

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -159,7 +159,8 @@ fn supervise(
     let proc = rustix::fs::open(c"/proc", directory, Mode::empty())?;
     let known: Vec<Vec<u8>> =
         options.known.iter().filter_map(|path| std::fs::read(path).ok()).collect();
-    hold_only(&[Some(socket), Some(&proc), own.as_ref()])?;
+    let kept: Vec<&OwnedFd> = [socket, &proc].into_iter().chain(own.as_ref()).collect();
+    sys::process::hold_only(&kept)?;
     let Some(Arrival { listener, user, mounts }) = receive(socket)? else { fork::exit(0) };
     let root = join(user, mounts, &proc)?;
     if !options.outlives {
@@ -180,20 +181,6 @@ fn supervise(
 
 fn copy(directory: Option<&OwnedFd>) -> Result<Option<OwnedFd>, Errno> {
     directory.map(|directory| rustix::io::fcntl_dupfd_cloexec(directory, 3)).transpose()
-}
-
-/// Lets go of all that the launching coracle holds: locks, pipes, streams.
-fn hold_only(kept: &[Option<&OwnedFd>]) -> Result<(), Errno> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    let null = rustix::fs::open(c"/dev/null", flags, Mode::empty())?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
-    let mut kept: Vec<i32> = kept.iter().flatten().map(|kept| kept.as_raw_fd()).collect();
-    kept.extend([0, 1, 2]);
-    sys::process::close_all_but(&mut kept)?;
-    std::mem::forget(null); // closed just now
-    Ok(())
 }
 
 /// What the container's first process sends.

@@ -1,6 +1,9 @@
 //! What a process sets on itself just before it becomes another program.
 #![allow(unsafe_code)]
 
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::CallError;
@@ -26,6 +29,21 @@ pub fn close_all_but(kept: &mut [std::os::fd::RawFd]) -> Result<(), Errno> {
         first = descriptor + 1;
     }
     close_range(first, u32::MAX)
+}
+
+/// Lets go of all that a launching coracle holds (locks, pipes, streams) but of `kept`: for a process
+/// that was forked to serve, as `close_all_but`.
+pub fn hold_only(kept: &[&OwnedFd]) -> Result<(), Errno> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let null = rustix::fs::open(c"/dev/null", flags, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    let mut kept: Vec<i32> = kept.iter().map(|kept| kept.as_raw_fd()).collect();
+    kept.extend([0, 1, 2]);
+    close_all_but(&mut kept)?;
+    std::mem::forget(null); // closed just now
+    Ok(())
 }
 
 fn close_range(first: u32, last: u32) -> Result<(), Errno> {

@@ -101,7 +101,8 @@ impl Runtime {
             bundle: create.bundle.clone(),
             rootfs: match &config.spec.root {
                 crate::mount::RootMount::Directory(path) => path.clone(),
-                crate::mount::RootMount::Overlay { upper, .. } => upper.clone(),
+                crate::mount::RootMount::Overlay { upper, .. }
+                | crate::mount::RootMount::Union { upper, .. } => upper.clone(),
             },
             process: None,
             created: super::super::run::now(),

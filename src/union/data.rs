@@ -1,0 +1,101 @@
+//! What is in files.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::fs::{
+    FallocateFlags, SeekFrom, StatVfs, copy_file_range, fallocate, fdatasync, fstatvfs, fsync, seek,
+};
+use rustix::io::Errno;
+
+use super::Result;
+use super::node::{Node, UPPER};
+use super::table::ROOT;
+use super::tree::Union;
+
+impl Union {
+    /// Reads into `buffer`, until it is full or the file ends.
+    pub(super) fn read(&self, node: &Arc<Node>, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        let file = self.data(node)?;
+        let mut done = 0;
+        while done < buffer.len() {
+            match rustix::io::pread(&file, &mut buffer[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(Errno::INTR) => {}
+                Err(errno) if done == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes, all of it or until it fails.
+    pub(super) fn write(&self, node: &Arc<Node>, data: &[u8], offset: u64) -> Result<usize> {
+        let file = self.writable(node)?;
+        let mut done = 0;
+        while done < data.len() {
+            match rustix::io::pwrite(&file, &data[done..], offset + done as u64) {
+                Ok(count) => done += count,
+                Err(Errno::INTR) => {}
+                Err(errno) if done == 0 => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+
+    /// fallocate(2)
+    pub(super) fn allocate(
+        &self,
+        node: &Arc<Node>,
+        mode: FallocateFlags,
+        offset: u64,
+        length: u64,
+    ) -> Result<()> {
+        fallocate(self.writable(node)?, mode, offset, length)
+    }
+
+    /// lseek(2) for data and holes.
+    pub(super) fn seek(&self, node: &Arc<Node>, to: SeekFrom) -> Result<u64> {
+        seek(self.data(node)?, to)
+    }
+
+    /// copy_file_range(2)
+    pub(super) fn copy_range(
+        &self,
+        (from, mut from_at): (&Arc<Node>, u64),
+        (to, mut to_at): (&Arc<Node>, u64),
+        length: usize,
+    ) -> Result<usize> {
+        let to = self.writable(to)?;
+        let from = self.data(from)?;
+        copy_file_range(from, Some(&mut from_at), to, Some(&mut to_at), length)
+    }
+
+    /// fsync(2): what lies below is on disk already.
+    pub(super) fn sync(&self, node: &Arc<Node>, data_only: bool) -> Result<()> {
+        if self.volatile || !node.is_upper() {
+            return Ok(());
+        }
+        let file = match node.kind {
+            rustix::fs::FileType::Directory => {
+                let _stay = self.stay();
+                self.directory(node, UPPER)?
+            }
+            _ => self.data(node)?,
+        };
+        if data_only { fdatasync(file) } else { fsync(file) }
+    }
+
+    /// The file system that is written to.
+    pub(super) fn space(&self) -> Result<StatVfs> {
+        let root = self.node(ROOT)?;
+        fstatvfs(self.directory(&root, UPPER)?)
+    }
+
+    fn writable(&self, node: &Arc<Node>) -> Result<Arc<OwnedFd>> {
+        self.copy_up(node, u64::MAX)?;
+        self.data(node)
+    }
+}
