@@ -7,6 +7,7 @@
 mod architecture;
 mod binary;
 mod cli;
+mod drivers;
 mod flow;
 mod hostile;
 mod support;

@@ -69,7 +69,15 @@ fn empty(
     loop {
         let mut found = false;
         let mut buffer = vec![MaybeUninit::uninit(); 16 << 10];
-        let reader = openat(tree, c".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        let reader = || openat(tree, c".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let reader = match reader() {
+            // One that may be read and not searched was opened without ado.
+            Err(Errno::ACCESS) => {
+                fchmod(tree, Mode::RWXU)?;
+                reader()?
+            }
+            reader => reader?,
+        };
         let mut entries = RawDir::new(reader, &mut buffer);
         while let Some(entry) = entries.next() {
             let entry = entry?;
@@ -159,6 +167,10 @@ mod tests {
             fs::set_permissions(tree.join(directory), fs::Permissions::from_mode(0o000))
                 .expect("a mode");
         }
+        fs::create_dir(tree.join("unsearchable")).expect("a directory");
+        fs::write(tree.join("unsearchable/file"), "x").expect("a file");
+        fs::set_permissions(tree.join("unsearchable"), fs::Permissions::from_mode(0o644))
+            .expect("a mode");
         fs::set_permissions(&tree, fs::Permissions::from_mode(0o555)).expect("a mode");
         remove_tree(&tree).expect("removal");
         assert!(!tree.exists());

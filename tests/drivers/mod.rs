@@ -1,0 +1,80 @@
+//! One suite for all storage drivers: the same checks in a container on each, and the same random
+//! operations, with the kernel's overlayfs to compare with.
+//!
+//! What happens inside is this very suite, which is static: it is bound into the container and told
+//! by a variable what to do there.
+
+mod inside;
+mod mapped;
+mod operations;
+mod random;
+
+use crate::support::image::{Image, Tar};
+use crate::support::registry::Registry;
+use crate::support::{Home, Output};
+
+/// The storage drivers.
+pub const DRIVERS: [&str; 3] = ["overlay", "fuse", "copy"];
+
+/// An image of three layers below /t, with the names that the operations use: files and
+/// directories that are merged, hidden, made anew and replaced by another kind.
+pub fn image() -> Image {
+    let mut base = Tar::new().directory("t", 0o755);
+    let many = |text: &str, times| text.repeat(times);
+    for top in 0..operations::DIRECTORIES - 1 {
+        base = base.directory(&format!("t/d{top}"), 0o755);
+        for file in 0..5 {
+            base = base.file(&format!("t/d{top}/f{file}"), &many("short ", 20 * (file + 1)));
+        }
+        for inner in 0..4 {
+            base = base.directory(&format!("t/d{top}/d{inner}"), 0o755);
+            for file in 1..4 {
+                let name = format!("t/d{top}/d{inner}/f{file}");
+                base = base.file(&name, &many("a longer text ", 3000 + file));
+            }
+        }
+    }
+    for file in 0..4 {
+        base = base.file(&format!("t/f{file}"), &many("top ", file));
+    }
+    let second = Tar::new()
+        .file("t/d0/.wh.f0", "")
+        .file("t/d1/.wh.d1", "")
+        .file("t/d2/d0/.wh..wh..opq", "")
+        .file("t/d2/d0/f6", "six")
+        .file("t/d3/f1", "changed")
+        .file("t/d0/d0/f7", "more");
+    let third = Tar::new()
+        .directory("t/d1/d1", 0o755)
+        .file("t/d1/d1/f5", "again")
+        .file("t/d3/.wh.d2", "")
+        .file("t/d3/d2", "a file now")
+        .file("t/d0/f0", "back")
+        .symlink("t/f5", "d0/f1");
+    Image::of(&[base.finish(), second.finish(), third.finish()])
+}
+
+/// A home that has the image, and its reference.
+pub fn home() -> (Home, String) {
+    let (home, registry) = (Home::new(), Registry::new());
+    let reference = registry.push("union", "1", &image());
+    home.coracle(["pull", "-q", &reference]).ok();
+    (home, reference)
+}
+
+/// This suite at work in a container: `task` says what is done there.
+pub fn work(home: &Home, driver: &str, flags: &[&str], image: &str, task: &str) -> Output {
+    let suite = std::env::current_exe().unwrap();
+    let (bound, told) = (format!("{}:/suite:ro", suite.display()), format!("{}={task}", inside::TASK));
+    let mut arguments = vec!["--storage-driver", driver, "run", "--rm", "--network", "none"];
+    arguments.extend(["-v", &bound, "-e", &told]);
+    arguments.extend(flags);
+    arguments.extend([image, "/suite", "--exact", "drivers::inside::task", "--nocapture"]);
+    home.coracle(arguments).output()
+}
+
+/// What the suite said in a container.
+pub fn said(output: Output) -> Vec<String> {
+    let text = output.ok();
+    text.lines().filter_map(|line| line.strip_prefix(inside::MARK)).map(str::to_owned).collect()
+}
