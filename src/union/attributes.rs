@@ -4,6 +4,7 @@ use std::ffi::{CString, OsStr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat,
@@ -28,6 +29,8 @@ pub(super) struct Changes {
     pub(super) mode: Option<u32>,
     pub(super) uid: Option<u32>,
     pub(super) gid: Option<u32>,
+    /// Whether it is given to whom it belongs: all that chown(2) does besides is done.
+    pub(super) keeps_owner: bool,
     pub(super) size: Option<u64>,
     pub(super) accessed: Option<Timespec>,
     pub(super) modified: Option<Timespec>,
@@ -44,12 +47,14 @@ impl Union {
         }
         let _stay = self.stay();
         let spot = self.spot(node)?;
-        if changes.uid.is_some() || changes.gid.is_some() {
+        if changes.uid.is_some() || changes.gid.is_some() || changes.keeps_owner {
             let (uid, gid) = (changes.uid.map(Uid::from_raw), changes.gid.map(Gid::from_raw));
             chownat(&spot.directory, &spot.name, uid, gid, spot.flags)?;
         }
         if let Some(mode) = changes.mode {
             // A link has none; the kernel does not ask for one.
+            let _not_late = (mode & 0o6000 != 0).then(|| self.not_late());
+            node.set_id.fetch_or(mode & 0o6000 != 0, Ordering::Relaxed);
             let mode = Mode::from_raw_mode(mode & 0o7777);
             chmodat(&spot.directory, &spot.name, mode, AtFlags::empty())?;
         }

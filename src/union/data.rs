@@ -2,9 +2,10 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{
-    FallocateFlags, SeekFrom, StatVfs, copy_file_range, fallocate, fdatasync, fstatvfs, fsync, seek,
+    FallocateFlags, Mode, SeekFrom, StatVfs, copy_file_range, fallocate, fchmod, fdatasync, fstatvfs, fsync, seek,
 };
 use rustix::io::Errno;
 
@@ -43,6 +44,36 @@ impl Union {
             }
         }
         Ok(done)
+    }
+
+    /// Does what takes the set-id bits of a file away. The kernel is told, which would go on to show
+    /// them; or they are given back, where they came after what is done only now.
+    pub(super) fn minding_set_id<T>(
+        &self,
+        node: &Arc<Node>,
+        give_back: bool,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        if !node.set_id.load(Ordering::Relaxed) {
+            return work();
+        }
+        let before = self.mode(node)?;
+        let done = work()?;
+        let after = self.mode(node)?;
+        if before != after && give_back {
+            fchmod(self.data(node)?, Mode::from_raw_mode(before & 0o7777))?;
+        } else {
+            node.set_id.store(after & 0o6000 != 0, Ordering::Relaxed);
+            if before != after {
+                self.tell_changed(node.id);
+            }
+        }
+        Ok(done)
+    }
+
+    fn mode(&self, node: &Arc<Node>) -> Result<u32> {
+        let _stay = self.stay();
+        Ok(self.spot(node)?.stat()?.st_mode)
     }
 
     /// fallocate(2)

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustix::fs::{FileType, Stat};
@@ -32,6 +33,8 @@ pub(super) struct Node {
     pub(super) copying: Mutex<()>,
     /// Its data, open: for writing too once it lies in the upper layer.
     pub(super) data: Arc<Slot>,
+    /// Whether it had the set-user-ID or set-group-ID bit when that was last told.
+    pub(super) set_id: AtomicBool,
     /// The names in it, as they were last read.
     pub(super) listing: Mutex<Names>,
 }
@@ -81,6 +84,7 @@ impl Node {
             state: Mutex::new(state),
             copying: Mutex::default(),
             data: Arc::default(),
+            set_id: AtomicBool::new(true), // until it is looked at
             listing: Mutex::default(),
         }
     }

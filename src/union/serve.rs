@@ -5,6 +5,7 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
@@ -35,7 +36,7 @@ const LONGEST: u32 = 1 << 20;
 
 /// The union, answering.
 #[derive(Debug)]
-pub(super) struct Service(pub(super) Union);
+pub(super) struct Service(pub(super) Arc<Union>);
 
 fn refusal(errno: Errno) -> fuser::Errno {
     fuser::Errno::from_i32(errno.raw_os_error())
@@ -178,7 +179,11 @@ impl Filesystem for Service {
         reply: ReplyAttr,
     ) {
         let (accessed, modified) = (accessed.map(time_of), modified.map(time_of));
-        let changes = Changes { mode, uid, gid, size, accessed, modified };
+        // chown(2) to nobody else says nothing but that the set-id bits go, which fuser 0.18 does not
+        // pass on; nothing else says nothing.
+        let says = (mode, uid, gid, size, accessed, modified);
+        let keeps_owner = says == (None, None, None, None, None, None);
+        let changes = Changes { mode, uid, gid, keeps_owner, size, accessed, modified };
         let change = || {
             let node = self.node(id)?;
             let stat = self.0.change(&node, &changes)?;
@@ -340,12 +345,19 @@ impl Filesystem for Service {
         _: FileHandle,
         offset: u64,
         data: &[u8],
-        _: WriteFlags,
+        flags: WriteFlags,
         _: OpenFlags,
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        written(self.node(id).and_then(|node| self.0.write(&node, data, offset)), reply);
+        let write = || {
+            let node = self.node(id)?;
+            // What is written back late was written before the bits were set.
+            let is_late = !flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+            let _late = is_late.then(|| self.0.late());
+            self.0.minding_set_id(&node, is_late, || self.0.write(&node, data, offset))
+        };
+        written(write(), reply);
     }
 
     fn fsync(&self, _: &Request, id: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
@@ -465,7 +477,11 @@ impl Filesystem for Service {
         reply: ReplyEmpty,
     ) {
         let mode = FallocateFlags::from_bits_retain(mode.cast_unsigned());
-        done(self.node(id).and_then(|node| self.0.allocate(&node, mode, offset, length)), reply);
+        let allocate = || {
+            let node = self.node(id)?;
+            self.0.minding_set_id(&node, false, || self.0.allocate(&node, mode, offset, length))
+        };
+        done(allocate(), reply);
     }
 
     fn lseek(
@@ -506,7 +522,8 @@ impl Filesystem for Service {
         let length = usize::try_from(length.min(1 << 30)).unwrap_or(1 << 30);
         let copy = || {
             let (from, to) = (self.node(from)?, self.node(to)?);
-            self.0.copy_range((&from, from_at), (&to, to_at), length)
+            let copy = || self.0.copy_range((&from, from_at), (&to, to_at), length);
+            self.0.minding_set_id(&to, false, copy)
         };
         written(copy(), reply);
     }
@@ -544,6 +561,7 @@ fn kind_of(kind: FileType) -> Option<Kind> {
 
 fn attributes(node: &Node, stat: &Stat) -> FileAttr {
     let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    node.set_id.store(stat.st_mode & 0o6000 != 0, Ordering::Relaxed);
     FileAttr {
         ino: INodeNo(node.id),
         size: stat.st_size.cast_unsigned(),

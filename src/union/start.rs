@@ -6,6 +6,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use fuser::{Config, Session, SessionACL};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -128,8 +129,12 @@ fn serve(options: &Options, socket: &OwnedFd) -> Result<Infallible> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     config.n_threads = Some(cores.clamp(2, 8));
     config.clone_fd = true;
-    let session = Session::from_fd(Service(union), device, SessionACL::All, config);
-    let ended = session.and_then(Session::run);
+    let union = Arc::new(union);
+    let session = Session::from_fd(Service(Arc::clone(&union)), device, SessionACL::All, config);
+    let ended = session.and_then(|session| {
+        union.set_notifier(session.notifier());
+        session.run()
+    });
     fork::exit(u8::from(ended.is_err()))
 }
 

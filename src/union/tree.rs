@@ -3,8 +3,9 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use fuser::{INodeNo, Notifier};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, statat};
 use rustix::io::Errno;
 
@@ -35,6 +36,10 @@ pub(super) struct Union {
     /// The device that each layer lies on.
     devices: Vec<u64>,
     serial: AtomicU64,
+    /// Held while something is written back late, and alone while a file gets a set-id bit.
+    bits: RwLock<()>,
+    /// Tells the kernel what it would not find out by itself; there once it listens.
+    notifier: OnceLock<Notifier>,
 }
 
 /// How to name a file to system calls that take a directory and a name.
@@ -84,8 +89,23 @@ impl Union {
             places: RwLock::default(),
             devices,
             serial: AtomicU64::new(0),
+            bits: RwLock::default(),
+            notifier: OnceLock::new(),
         };
         Ok((union, root))
+    }
+
+    /// From now on the kernel can be told.
+    pub(super) fn set_notifier(&self, notifier: Notifier) {
+        let _ = self.notifier.set(notifier);
+    }
+
+    /// Tells the kernel that what it knows of a file holds no more.
+    pub(super) fn tell_changed(&self, id: u64) {
+        if let Some(notifier) = self.notifier.get() {
+            // Below no byte: its attributes, and nothing that it has read.
+            let _ = notifier.inval_inode(INodeNo(id), -1, 0);
+        }
     }
 
     /// Nothing changes its place meanwhile.
@@ -96,6 +116,16 @@ impl Union {
     /// Nobody looks meanwhile.
     pub(super) fn alone(&self) -> RwLockWriteGuard<'_, ()> {
         self.places.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No file gets a set-id bit meanwhile.
+    pub(super) fn late(&self) -> RwLockReadGuard<'_, ()> {
+        self.bits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nothing is written back late meanwhile.
+    pub(super) fn not_late(&self) -> RwLockWriteGuard<'_, ()> {
+        self.bits.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The node of a number.
