@@ -20,10 +20,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("snapshot", &["layer", "fuse"]),
     // run side
     ("userns", &[]),
-    ("bundle", &[]),
-    ("runtime", &["bundle", "userns"]),
+    ("cgroup", &[]),
+    ("bundle", &["cgroup"]),
+    ("runtime", &["bundle", "userns", "cgroup"]),
     ("network", &["userns"]),
-    ("container", &["bundle"]),
+    ("container", &["bundle", "cgroup"]),
     // joined
     (
         "engine",
@@ -35,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "fuse",
             "snapshot",
             "userns",
+            "cgroup",
             "bundle",
             "runtime",
             "network",

@@ -5,7 +5,6 @@
 //! run     store ─► snapshot ─► bundle ─► runtime, with a record in container/
 //! ```
 
-pub mod cgroup;
 pub mod doctor;
 pub mod hello;
 pub mod images;
@@ -32,7 +31,7 @@ use crate::store::Store;
 use crate::userns::IdMaps;
 
 // What the command line needs of the folders below, which it does not import itself.
-pub use crate::{bundle, container, reference, registry, runtime, snapshot, store, userns};
+pub use crate::{bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns};
 
 pub use containers::{Removal, Removed};
 pub use error::Error;
