@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::capabilities::CapabilitySet;
 use super::{Network, SeccompChoice, Ulimit, User};
+use crate::cgroup::{self, Resources};
 use crate::mount::{Mount, RootMount};
 
 /// How to create a container; the runtime specification's `config.json` as a value.
@@ -38,6 +39,12 @@ pub struct ContainerSpec {
     pub no_new_privileges: bool,
     /// Which filter of system calls.
     pub seccomp: SeccompChoice,
+    /// What all of it together may use.
+    pub resources: Resources,
+    /// How much that is wanted.
+    pub cgroups: cgroup::Mode,
+    /// Where its control group is to be; below the caller's own where nothing is said.
+    pub cgroups_path: Option<PathBuf>,
     /// A pid 1 of coracle's own before the program.
     pub init: bool,
     /// The signal that `stop` sends.

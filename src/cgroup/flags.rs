@@ -294,7 +294,10 @@ mod tests {
             (Flags { cpuset_cpus: Some("a".into()), ..flags() }, "Invalid value a for cpuset cpus"),
             (Flags { cpuset_mems: Some("1".into()), ..flags() }, "memory nodes are not available"),
             (Flags { blkio_weight: Some(9), ..flags() }, "Range of blkio weight"),
-            (Flags { device_weights: vec![("/dev/null".into(), 10)], ..flags() }, "no block device"),
+            (
+                Flags { device_weights: vec![("/dev/null".into(), 10)], ..flags() },
+                "no block device",
+            ),
         ] {
             let message = refusal(&flags);
             assert!(message.contains(why), "{message}");

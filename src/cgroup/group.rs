@@ -138,7 +138,8 @@ impl Group {
 
     /// Directory, file and value that freeze or thaw.
     fn freezer(&self, frozen: bool) -> Option<(PathBuf, &'static str, &'static str)> {
-        let separate = self.parts.iter().find(|part| part.controllers.iter().any(|it| it == "freezer"));
+        let separate =
+            self.parts.iter().find(|part| part.controllers.iter().any(|it| it == "freezer"));
         if let Some(part) = separate {
             let value = if frozen { "FROZEN" } else { "THAWED" };
             return Some((part.path.clone(), "freezer.state", value));
@@ -238,8 +239,12 @@ impl Group {
             return Err(Error::Refused { refusals, hint: None });
         }
         steps.into_iter().try_for_each(|(limit, directory, choices)| {
-            write_choice(directory, &choices)
-                .map_err(|(path, value, errno)| Error::Write { limit, path, value, errno })
+            write_choice(directory, &choices).map_err(|(path, value, errno)| Error::Write {
+                limit,
+                path,
+                value,
+                errno,
+            })
         })
     }
 

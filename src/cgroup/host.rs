@@ -391,11 +391,8 @@ pub(super) mod tests {
 
     #[test]
     fn without_its_files_a_group_is_not_delegated() {
-        let (_kept, found) = tree(&[
-            UNIFIED,
-            ("sys/fs/cgroup/a/cgroup.procs", ""),
-            ("proc/self/cgroup", "0::/a\n"),
-        ]);
+        let (_kept, found) =
+            tree(&[UNIFIED, ("sys/fs/cgroup/a/cgroup.procs", ""), ("proc/self/cgroup", "0::/a\n")]);
         assert!(found.version == Version::V2 && !found.is_delegated());
         assert!(found.controllers().is_empty());
     }

@@ -1,6 +1,7 @@
 //! Limits and a host to steps; what no group can keep, and what stands in for it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -206,12 +207,7 @@ fn keep(
 /// `RLIMIT_NPROC` counts what a user id runs in a user namespace (Linux 5.14; before, all that it
 /// runs anywhere): with one id that is the container. With more each has a count of its own, and
 /// root of the host is not counted at all.
-fn stand_in(
-    limit: &str,
-    why: &str,
-    wish: Wish<'_>,
-    kept: &mut Vec<Kept>,
-) -> Result<bool, String> {
+fn stand_in(limit: &str, why: &str, wish: Wish<'_>, kept: &mut Vec<Kept>) -> Result<bool, String> {
     match (limit, &wish.resources.cpu.cpus, wish.resources.pids) {
         ("cpuset-cpus", Some(cpus), _) => {
             let processors = cpus.parse().map_err(|()| format!("{cpus:?} is no list"))?;
@@ -254,7 +250,9 @@ fn hint(host: &Host, lacking: &BTreeMap<String, String>, mode: Mode) -> Option<S
         (None, Version::V2, true) if delegated => {
             let names: Vec<_> = lacking.keys().map(String::as_str).collect();
             let names = names.join(" ");
-            format!("an administrator can delegate {names}: systemctl edit user@.service; {WITHOUT}")
+            format!(
+                "an administrator can delegate {names}: systemctl edit user@.service; {WITHOUT}"
+            )
         }
         (None, Version::V2, true) => format!(
             "start it in a scope: systemd-run --user --scope -p Delegate=yes coracle ...; {WITHOUT}"
@@ -303,6 +301,36 @@ impl Plan {
     }
 }
 
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AskSystemd { bus } => {
+                write!(f, "ask systemd for a scope ({}), then see", bus.display())
+            }
+            Self::MakeDirectory { path } | Self::MakeGroup { path } => {
+                write!(f, "make {}", path.display())
+            }
+            Self::Enable { group, controllers } => {
+                write!(f, "hand {} on from {}", controllers.join(", "), group.display())
+            }
+            Self::MoveSelf { group } => write!(f, "move coracle to {}", group.display()),
+            Self::Write { group, choices, .. } => {
+                let (file, value) = choices.first().map_or(("", ""), |(f, v)| (f, v));
+                write!(f, "{}={value}", group.join(file).display())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Processes(count) => write!(f, "nproc {count}:{count}"),
+            Self::Affinity(processors) => write!(f, "affinity {processors}"),
+        }
+    }
+}
+
 impl Step {
     fn perform(&self) -> Result<(), Error> {
         let failed = |action: &'static str, path: &Path| {
@@ -337,12 +365,11 @@ impl Step {
                 let written = fs::write(group.join("cgroup.procs"), "0");
                 written.map_err(failed("move to", group))
             }
-            Self::Write { limit, group, choices, optional } => {
-                write_choice(group, choices).or_else(|(path, value, errno)| match errno {
+            Self::Write { limit, group, choices, optional } => write_choice(group, choices)
+                .or_else(|(path, value, errno)| match errno {
                     Errno::NOENT if *optional => Ok(()),
                     _ => Err(Error::Write { limit: limit.clone(), path, value, errno }),
-                })
-            }
+                }),
         }
     }
 }

@@ -6,6 +6,7 @@ use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxDeviceCgroup, LinuxMemory, LinuxResources, LinuxThrottleDevice,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::Refusal;
 
@@ -155,6 +156,43 @@ impl Resources {
         resources
     }
 
+    /// The same as `linux.resources`.
+    pub fn to_spec(&self) -> Value {
+        let Self { memory, cpu, io, .. } = self;
+        let throttles = |kind: ThrottleKind| -> Vec<Value> {
+            let of_kind = io.throttles.iter().filter(|throttle| throttle.kind == kind);
+            let value = |Throttle { device, rate, .. }: &Throttle| json!({"major": device.major, "minor": device.minor, "rate": rate});
+            of_kind.map(value).collect()
+        };
+        let weight = |(device, weight): &(Device, u16)| json!({"major": device.major, "minor": device.minor, "weight": weight});
+        let hugetlb = |(size, limit): (&String, &i64)| json!({"pageSize": size, "limit": limit});
+        let mut spec = json!({
+            "memory": {
+                "limit": memory.limit, "swap": memory.swap, "reservation": memory.reservation,
+                "swappiness": memory.swappiness,
+                "disableOOMKiller": memory.disable_oom_killer.then_some(true),
+            },
+            "cpu": {
+                "shares": cpu.shares, "quota": cpu.quota, "period": cpu.period,
+                "burst": cpu.burst, "idle": cpu.idle, "cpus": cpu.cpus, "mems": cpu.mems,
+                "realtimeRuntime": cpu.realtime_runtime, "realtimePeriod": cpu.realtime_period,
+            },
+            "pids": {"limit": self.pids},
+            "blockIO": {
+                "weight": io.weight,
+                "weightDevice": io.device_weights.iter().map(weight).collect::<Vec<_>>(),
+                "throttleReadBpsDevice": throttles(ThrottleKind::ReadBytes),
+                "throttleWriteBpsDevice": throttles(ThrottleKind::WriteBytes),
+                "throttleReadIOPSDevice": throttles(ThrottleKind::ReadOperations),
+                "throttleWriteIOPSDevice": throttles(ThrottleKind::WriteOperations),
+            },
+            "hugepageLimits": self.hugetlb.iter().map(hugetlb).collect::<Vec<_>>(),
+            "unified": self.unified,
+        });
+        drop_empty(&mut spec);
+        spec
+    }
+
     fn refuse(&mut self, limit: impl Into<String>, why: &str) {
         self.refused.push(Refusal { limit: limit.into(), why: why.to_owned() });
     }
@@ -226,6 +264,18 @@ impl Resources {
     }
 }
 
+/// Leaves out what says nothing.
+fn drop_empty(value: &mut Value) {
+    let Value::Object(fields) = value else { return };
+    fields.values_mut().for_each(drop_empty);
+    fields.retain(|_, value| match value {
+        Value::Null => false,
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Array(values) => !values.is_empty(),
+        _ => true,
+    });
+}
+
 /// Why no group limits the kernel's own memory any more.
 pub(super) const GONE_KERNEL_MEMORY: &str =
     "the kernel no longer limits it apart (Linux 5.16); the memory limit counts it";
@@ -275,6 +325,8 @@ mod tests {
         assert_eq!(resources.unified["memory.high"], "50");
         assert!(resources.refused.is_empty(), "{:?}", resources.refused);
         assert!(read(serde_json::json!({})).is_empty());
+        assert_eq!(read(resources.to_spec()), resources);
+        assert_eq!(Resources::default().to_spec(), json!({}));
     }
 
     #[test]

@@ -64,11 +64,7 @@ fn authenticate<S: Read + Write>(bus: &mut BufReader<S>, user: u32) -> Result<()
 }
 
 /// Sends a call and waits for its answer.
-fn call<S: Read + Write>(
-    bus: &mut BufReader<S>,
-    message: &[u8],
-    serial: u32,
-) -> Result<(), Error> {
+fn call<S: Read + Write>(bus: &mut BufReader<S>, message: &[u8], serial: u32) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::Systemd(error.to_string());
     bus.get_mut().write_all(message).map_err(failed)?;
     loop {

@@ -50,7 +50,11 @@ impl Fake {
         Self::new(&all)
     }
 
-    fn plan(&self, resources: &Resources, change: impl FnOnce(&mut Wish<'_>)) -> Result<Plan, Error> {
+    fn plan(
+        &self,
+        resources: &Resources,
+        change: impl FnOnce(&mut Wish<'_>),
+    ) -> Result<Plan, Error> {
         let mut wish = Wish {
             resources,
             mode: Mode::Enabled,
@@ -221,10 +225,8 @@ fn version_1_without_a_group_says_which() {
     assert_eq!(hint, "--cgroups=best-effort goes on without");
     let resources = Resources { hugetlb: [("2MB".into(), 1)].into(), ..Resources::default() };
     assert!(fake.refusal(&resources).0.contains("no hugetlb hierarchy of cgroup v1 is mounted"));
-    let resources = Resources {
-        unified: [("memory.high".into(), "1".into())].into(),
-        ..Resources::default()
-    };
+    let resources =
+        Resources { unified: [("memory.high".into(), "1".into())].into(), ..Resources::default() };
     assert!(fake.refusal(&resources).0.contains("memory.high: only cgroup v2"));
 }
 

@@ -304,7 +304,11 @@ impl Containers {
             if let Ok(Some(_lock)) = lock(&path)
                 && self.is_abandoned(&id)
             {
-                let name = self.read(&id).ok().flatten().map(|record| record.name);
+                let record = self.read(&id).ok().flatten();
+                if let Some(group) = record.as_ref().and_then(|record| record.group.as_ref()) {
+                    let _ = group.remove(); // gone with a reboot
+                }
+                let name = record.map(|record| record.name);
                 swept.push(self.detach_locked(&id, name.as_deref().unwrap_or(&id), &path)?);
             }
         }
@@ -377,6 +381,7 @@ mod tests {
             layers: Vec::new(),
             created: "2026-11-23T12:00:00Z".into(),
             state,
+            group: None,
             remove: false,
             config: Config::default(),
         }

@@ -17,6 +17,7 @@ mod driver;
 mod error;
 mod explain;
 mod host;
+mod limits;
 mod of_host;
 mod record;
 mod run;
@@ -35,7 +36,8 @@ pub use crate::{bundle, cgroup, container, reference, registry, runtime, snapsho
 
 pub use containers::{Removal, Removed};
 pub use error::Error;
-pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
+pub use limits::OutOfMemory;
+pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest, Tell};
 
 /// What an engine works with, as the command line and the configuration have it.
 #[derive(Clone, Debug)]

@@ -27,6 +27,7 @@ pub(super) fn record(
         created: now(),
         state: State::Created,
         remove: request.remove,
+        group: None,
         config: Config {
             args: lossy(&spec.process.args),
             env: lossy(&spec.process.env),
@@ -47,6 +48,7 @@ pub(super) fn record(
             annotations: spec.annotations.clone(),
             stop_signal: spec.stop_signal,
             driver: driver.to_string(),
+            resources: spec.resources.clone(),
         },
     }
 }

@@ -17,6 +17,7 @@ use rustix::thread::{Gid, Uid};
 use super::plan::{Exec, Identity, Limit, Plan};
 use super::stage::{At, Failure, Stage};
 use super::{capabilities, rootfs, seccomp, socket};
+use crate::cgroup::Entrances;
 use crate::sys;
 use crate::userns::ChildMaps;
 
@@ -30,6 +31,8 @@ pub(super) struct Ends {
     pub(super) stdio: [Option<OwnedFd>; 3],
     /// Where the terminal's master goes.
     pub(super) terminal: Option<OwnedFd>,
+    /// The ways into its control group.
+    pub(super) group: Entrances,
     /// The size of the caller's terminal, if it has one.
     pub(super) size: Option<Winsize>,
 }
@@ -45,6 +48,7 @@ pub(super) fn become_program(plan: &Plan, mut ends: Ends) -> ! {
 
 fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
     sys::process::reset_signals();
+    enter(&ends.group).at(Stage::Group)?; // first: all that follows is counted
     ends.maps.complete().at(Stage::IdMap)?; // until then every id is nobody's
     // From here to exec nothing may look into this process or its descriptors (CVE-2016-9962).
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::IdMap)?;
@@ -77,6 +81,16 @@ fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
         start_below_init(ends)?;
     }
     exec(&plan.exec)
+}
+
+/// Goes into its control group, and makes that the root of what it sees of them.
+fn enter(group: &Entrances) -> Result<(), Errno> {
+    if group.is_empty() {
+        return Ok(());
+    }
+    group.enter()?;
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP)
+        .map_err(|errno| Errno::from_raw_os_error(errno as i32))
 }
 
 /// The container dies with the coracle that runs it.

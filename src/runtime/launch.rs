@@ -14,6 +14,7 @@ use super::seccomp::Profile;
 use super::stage::Failure;
 use super::{Error, describe, socket};
 use crate::bundle::{ContainerSpec, Network};
+use crate::cgroup::Group;
 use crate::sys::fork::{Child, Side, clone_into};
 use crate::userns::{self, IdMaps};
 
@@ -29,6 +30,8 @@ pub struct Launch<'a> {
     /// Whether the root's changes may be lost by a crash of the machine (overlayfs `volatile`):
     /// for a container that is removed when it ends.
     pub volatile: bool,
+    /// The control group that it goes into before anything else.
+    pub group: Option<&'a Group>,
 }
 
 /// A container's first process, which has executed its program.
@@ -74,17 +77,18 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
         stdio(spec.process.interactive)?
     };
     let (maps, parent_maps) = userns::prepare(launch.ids)?;
-    match clone_into(namespaces(spec)) {
+    let group = launch.group.map(Group::entrances).transpose()?.unwrap_or_default();
+    match clone_into(namespaces(spec, launch.group)) {
         Err(error) => Err(Error::Namespaces(userns::explain_refusal(error.errno))),
         Ok(Side::Child) => {
             drop((report, terminal, flows, parent_maps));
             let report = Some(File::from(childs_report));
             let size = rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok();
             let terminal = childs_terminal;
-            init::become_program(&plan, Ends { maps, report, stdio, terminal, size })
+            init::become_program(&plan, Ends { maps, report, stdio, terminal, size, group })
         }
         Ok(Side::Parent(child)) => {
-            drop((childs_report, childs_terminal, stdio, maps));
+            drop((childs_report, childs_terminal, stdio, maps, group));
             let starting = Starting { child, report: report.into(), terminal, flows, spec };
             match parent_maps.write(starting.child.pid) {
                 Ok(()) => Ok(starting),
@@ -138,17 +142,16 @@ impl Starting<'_> {
     }
 }
 
-fn namespaces(spec: &ContainerSpec) -> UnshareFlags {
-    let all = UnshareFlags::NEWUSER
+fn namespaces(spec: &ContainerSpec, group: Option<&Group>) -> UnshareFlags {
+    let mut all = UnshareFlags::NEWUSER
         | UnshareFlags::NEWNS
         | UnshareFlags::NEWPID
         | UnshareFlags::NEWIPC
-        | UnshareFlags::NEWUTS
-        | UnshareFlags::NEWCGROUP;
-    match spec.network {
-        Network::Host => all,
-        Network::None => all | UnshareFlags::NEWNET,
-    }
+        | UnshareFlags::NEWUTS;
+    // Its root is the group that its maker is in: with one of its own the child makes it there.
+    all.set(UnshareFlags::NEWCGROUP, group.is_none());
+    all.set(UnshareFlags::NEWNET, spec.network == Network::None);
+    all
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {

@@ -9,6 +9,8 @@ use rustix::io::Errno;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Stage {
+    /// Going into the control group.
+    Group,
     /// Writing or awaiting the id maps.
     IdMap,
     /// Cutting the mounts off from the host's.
@@ -60,7 +62,8 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 24] = [
+    const ALL: [Self; 25] = [
+        Self::Group,
         Self::IdMap,
         Self::Propagation,
         Self::Layers,

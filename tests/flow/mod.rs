@@ -7,6 +7,7 @@ mod explain;
 mod files;
 mod hello;
 mod isolation;
+mod limits;
 mod podman;
 mod process;
 mod pull;

@@ -7,6 +7,7 @@ mod hello;
 mod images;
 mod info;
 mod inspect;
+mod limits;
 mod ps;
 mod pull;
 mod registry;

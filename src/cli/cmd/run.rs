@@ -11,6 +11,7 @@ use clap::{ArgAction, ValueEnum};
 use super::super::context::driver_named;
 use super::super::parse::{self, Invalid, MountRequest, SecurityOption};
 use super::super::{Context, Error, complete};
+use super::limits::{self, LimitArgs};
 use super::registry::{self, RegistryArgs};
 use crate::engine::bundle::{
     self, BindRequest, HostAddress, Network, SeccompChoice, SecurityOptions, TmpfsRequest, Ulimit,
@@ -105,6 +106,8 @@ pub(crate) struct Args {
     /// Limit a resource: NAME=SOFT[:HARD]
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = parse::ulimit)]
     ulimit: Vec<Ulimit>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Limit the size of /dev/shm
     #[arg(long, value_name = "BYTES", value_parser = parse::size)]
     shm_size: Option<u64>,
@@ -160,6 +163,9 @@ enum Explain {
     Json,
 }
 
+/// 128 and SIGKILL.
+const KILLED: u8 = 137;
+
 /// What one `--add-host` adds.
 type AddedHosts = std::sync::Arc<[(String, HostAddress)]>;
 
@@ -183,7 +189,11 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         cx.out.text(text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Outcome { exit, phases, .. } = engine.run(&request, found)?;
+    let Outcome { exit, out_of_memory, phases, .. } =
+        engine.run(&request, found, &|warning| cx.report.note(warning))?;
+    if let Some(out) = out_of_memory.filter(|_| exit.code() == KILLED) {
+        cx.report.note(&limits::out_of_memory(out));
+    }
     if args.timing {
         tell_phases(&phases);
     }
@@ -286,6 +296,8 @@ fn container(args: &Args, cx: &Context, command: &[OsString]) -> Result<bundle::
         annotations: args.annotation.iter().cloned().collect(),
         stop_signal: args.stop_signal,
         ulimits: args.ulimit.clone(),
+        resources: args.limits.resources()?,
+        cgroups: args.limits.mode(),
         privileged: args.privileged,
         cap_add: list(&args.cap_add),
         cap_drop: list(&args.cap_drop),
