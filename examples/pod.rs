@@ -57,6 +57,7 @@ fn start(spec: &ContainerSpec, ids: &IdMaps) -> Result<Running, runtime::Error> 
         attachment: Attachment { inherit: true, ..Attachment::default() },
         gate: None,
         no_pivot: false,
+        group: None,
         state: &state,
     })?
     .finish()

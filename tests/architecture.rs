@@ -20,11 +20,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("snapshot", &["layer", "fuse"]),
     // run side
     ("userns", &[]),
-    ("bundle", &[]),
+    ("cgroup", &[]),
+    ("bundle", &["cgroup"]),
     ("supervisor", &[]),
-    ("runtime", &["bundle", "userns", "supervisor"]),
+    ("runtime", &["bundle", "userns", "supervisor", "cgroup"]),
     ("network", &["userns"]),
-    ("container", &["bundle"]),
+    ("container", &["bundle", "cgroup"]),
     // joined
     (
         "engine",
@@ -36,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "fuse",
             "snapshot",
             "userns",
+            "cgroup",
             "bundle",
             "supervisor",
             "runtime",

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::LabelRequest;
+use crate::cgroup::{self, Resources};
 use crate::mount::Propagation;
 
 /// The flags of `run` that shape a container, in neutral types.
@@ -62,6 +63,10 @@ pub struct Request {
     pub stop_signal: Option<i32>,
     /// `--ulimit`.
     pub ulimits: Vec<Ulimit>,
+    /// `--memory`, `--cpus` and their kin.
+    pub resources: Resources,
+    /// `--cgroups`.
+    pub cgroups: cgroup::Mode,
     /// `--privileged`: all that the user itself may do.
     pub privileged: bool,
     /// `--cap-add`, as typed.

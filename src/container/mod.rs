@@ -311,7 +311,11 @@ impl Containers {
                 && is_at(&lock, &path)
                 && self.is_abandoned(&id)
             {
-                let name = self.read(&id).ok().flatten().map(|record| record.name);
+                let record = self.read(&id).ok().flatten();
+                if let Some(group) = record.as_ref().and_then(|record| record.group.as_ref()) {
+                    let _ = group.remove(); // gone with a reboot
+                }
+                let name = record.map(|record| record.name);
                 swept.push(self.detach_locked(&id, name.as_deref().unwrap_or(&id), &path)?);
             }
         }
@@ -384,6 +388,7 @@ mod tests {
             layers: Vec::new(),
             created: "2026-11-23T12:00:00Z".into(),
             state,
+            group: None,
             remove: false,
             config: config(),
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::{Process, SeccompChoice};
+use crate::cgroup::{Group, Resources};
 use crate::oci::{ChainId, Digest};
 
 /// The version of the record's format that this binary writes.
@@ -33,6 +34,9 @@ pub struct Record {
     pub state: State,
     /// Whether it is removed when it ends.
     pub remove: bool,
+    /// Its control group, while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
     /// The circumstances, for `inspect`.
     pub config: Config,
 }
@@ -69,6 +73,9 @@ pub struct Config {
     pub stop_signal: i32,
     /// The root file system's driver.
     pub driver: String,
+    /// What it may use.
+    #[serde(default, skip_serializing_if = "Resources::is_empty")]
+    pub resources: Resources,
 }
 
 /// A mount that the user asked for.
@@ -105,6 +112,9 @@ pub enum State {
         started: String,
         /// RFC 3339 time.
         finished: String,
+        /// Whether a process of it was killed for want of memory.
+        #[serde(default)]
+        out_of_memory: bool,
     },
 }
 

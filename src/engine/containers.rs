@@ -65,6 +65,9 @@ impl Engine {
             }
         }
         let path = self.containers.detach(&record)?;
+        if let Some(group) = &record.group {
+            let _ = group.remove(); // that of a killed coracle; gone with a reboot
+        }
         self.remove_tree(&path)?;
         Ok(Removed::Container { id: record.id })
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{images, pull};
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::Platform;
-use crate::{bundle, container, runtime, snapshot, store, userns};
+use crate::{bundle, cgroup, container, runtime, snapshot, store, userns};
 
 /// Why the engine could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,9 @@ pub enum Error {
     /// The launch.
     #[error(transparent)]
     Runtime(#[from] runtime::Error),
+    /// The limits.
+    #[error(transparent)]
+    Limits(#[from] cgroup::Error),
     /// The launch of an image for another machine.
     #[error("{error}: the image is {image}, this machine is {host}")]
     Foreign {
@@ -108,6 +111,7 @@ impl Diagnose for Error {
             Self::Snapshot(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
+            Self::Limits(error) => error.hint(),
             Self::Foreign { image, .. } => Some(Hint::new(format!(
                 "pull the image for this machine, or have an administrator install qemu-user-static for {}",
                 image.architecture

@@ -5,7 +5,6 @@
 //! run     store ─► snapshot ─► bundle ─► runtime, with a record in container/
 //! ```
 
-pub mod cgroup;
 pub mod doctor;
 pub mod hello;
 pub mod images;
@@ -20,6 +19,7 @@ mod error;
 mod exec;
 mod explain;
 mod host;
+mod limits;
 mod of_host;
 mod record;
 mod run;
@@ -35,12 +35,13 @@ use crate::store::Store;
 use crate::userns::IdMaps;
 
 // What the command line needs of the folders below, which it does not import itself.
-pub use crate::{bundle, container, reference, registry, runtime, snapshot, store, userns};
+pub use crate::{bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns};
 
 pub use containers::{Removal, Removed};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
-pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
+pub use limits::OutOfMemory;
+pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest, Tell};
 
 /// What an engine works with, as the command line and the configuration have it.
 #[derive(Clone, Debug)]

@@ -26,6 +26,7 @@ pub(super) fn record(
         created: now(),
         state: State::Created,
         remove: request.remove,
+        group: None,
         config: Config {
             process: spec.process.clone(),
             seccomp: spec.seccomp.clone(),
@@ -41,6 +42,7 @@ pub(super) fn record(
             annotations: spec.annotations.clone(),
             stop_signal: spec.stop_signal,
             driver: driver.to_string(),
+            resources: spec.resources.clone(),
         },
     }
 }

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::limits::{self, Limited, OutOfMemory};
 use super::of_host::{host_devices, host_files, security_modules};
 use super::pull::Policy;
 use super::record::record;
@@ -11,6 +12,7 @@ use super::{Engine, Error, owners};
 use crate::bundle::{
     self, BindRequest, Circumstances, ContainerSpec, EtcFiles, SeccompChoice, SecurityModules,
 };
+use crate::cgroup;
 use crate::container::{Directory, Instance, Name, Record, State};
 use crate::mount::RootMount;
 use crate::oci::{Digest, Platform};
@@ -62,6 +64,8 @@ pub struct Outcome {
     pub id: String,
     /// How its first process ended.
     pub exit: Exit,
+    /// Whether processes of it were killed for want of memory.
+    pub out_of_memory: Option<OutOfMemory>,
     /// Where the time went.
     pub phases: Vec<Phase>,
 }
@@ -88,6 +92,8 @@ pub struct Prepared {
     pub spec: ContainerSpec,
     /// The texts of the container's /etc files.
     pub etc: EtcFiles,
+    /// How its limits are kept.
+    pub limits: cgroup::Plan,
     /// `host`, `none` or `container:ID`.
     network: String,
     /// The image's layers, the lowest first.
@@ -120,6 +126,9 @@ impl Clock {
 /// that clones. Reports its own errors; gives the image's ID, or its exit status.
 pub type Fetch<'a> = &'a dyn Fn() -> Result<Digest, u8>;
 
+/// Tells the user what is no failure.
+pub type Tell<'a> = &'a dyn Fn(&str);
+
 impl Engine {
     /// Finds the image of a request, fetching it where that is due.
     pub fn find(&self, request: &RunRequest, fetch: Fetch<'_>) -> Result<Found, Error> {
@@ -133,7 +142,12 @@ impl Engine {
     }
 
     /// Runs a container in the foreground, from the request to its end.
-    pub fn run(&self, request: &RunRequest, found: Found) -> Result<Outcome, Error> {
+    pub fn run(
+        &self,
+        request: &RunRequest,
+        found: Found,
+        tell: Tell<'_>,
+    ) -> Result<Outcome, Error> {
         for bind in &request.container.binds {
             check_source(bind)?;
         }
@@ -142,7 +156,7 @@ impl Engine {
         clock.lap("record");
         let started = self
             .specify(request, image, hold, &directory.id, &directory.path, clock)
-            .and_then(|prepared| self.start(request, prepared, &directory));
+            .and_then(|prepared| self.start(request, prepared, &directory, tell));
         match started {
             Ok(outcome) => Ok(outcome),
             Err(error) => {
@@ -275,8 +289,10 @@ impl Engine {
         let user = &spec.process.user;
         let ids = userns::choose(asked, (user.uid, user.gid), &facts)?;
         clock.lap("specification");
+        let limits = limits::plan(&spec, &ids, id)?;
+        clock.lap("limits");
         let network = shared.network;
-        Ok(Prepared { image, ids, driver, spec, etc, network, layers, hold, clock })
+        Ok(Prepared { image, ids, driver, spec, etc, limits, network, layers, hold, clock })
     }
 
     fn start(
@@ -284,12 +300,17 @@ impl Engine {
         request: &RunRequest,
         prepared: Prepared,
         directory: &Directory,
+        tell: Tell<'_>,
     ) -> Result<Outcome, Error> {
-        let Prepared { image, ids, driver, spec, etc, network, layers, hold, mut clock } = prepared;
+        let Prepared {
+            image, ids, driver, mut spec, etc, limits, network, layers, hold, mut clock,
+        } = prepared;
         prepare_root(driver, &ids, &layers, directory, spec.root_read_only)?;
         write_files(&directory.path, &etc)?;
         clock.lap("files");
         let profile = profile(&spec.seccomp)?;
+        let limited = Limited::prepare(limits, &mut spec, &ids, &directory.id, tell)?;
+        clock.lap("group");
         let signals = Signals::hold()?;
         let state = HookState {
             id: directory.id.clone(),
@@ -304,11 +325,13 @@ impl Engine {
             attachment: Attachment::default(),
             gate: None,
             no_pivot: false,
+            group: limited.group(),
             state: &state,
         };
-        let starting = runtime::start(&launch)?;
+        let starting = limited.on_its_processors(|| runtime::start(&launch))??;
         clock.lap("clone");
         let mut record = record(request, &image, &spec, driver, directory, network, ids.emulated);
+        record.group = limited.group().cloned();
         record.state = State::Running {
             process: Instance::of(starting.pid().as_raw_nonzero().get()).unwrap_or(GONE),
             started: now(),
@@ -339,9 +362,10 @@ impl Engine {
             }
         };
         clock.lap("program");
-        self.end(request, record, directory, exit)?;
+        let out_of_memory = limited.end();
+        self.end(request, record, directory, exit, out_of_memory.is_some())?;
         clock.lap("end");
-        Ok(Outcome { id: directory.id.clone(), exit, phases: clock.phases })
+        Ok(Outcome { id: directory.id.clone(), exit, out_of_memory, phases: clock.phases })
     }
 
     fn end(
@@ -350,14 +374,17 @@ impl Engine {
         mut record: Record,
         directory: &Directory,
         exit: Exit,
+        out_of_memory: bool,
     ) -> Result<(), Error> {
         if request.remove {
             let path = self.containers.detach_own(directory)?;
             return self.remove_tree(&path);
         }
         if let State::Running { started, .. } = record.state {
-            record.state = State::Stopped { code: exit.code(), started, finished: now() };
+            let (code, finished) = (exit.code(), now());
+            record.state = State::Stopped { code, started, finished, out_of_memory };
         }
+        record.group = None;
         Ok(directory.write(&record)?)
     }
 }

@@ -15,6 +15,7 @@ use super::plan::Plan;
 use super::program::{self, Identity, ProgramPlan, Streams};
 use super::rootfs;
 use super::stage::{At, Failure, Stage};
+use crate::cgroup::Entrances;
 use crate::sys;
 use crate::userns::ChildMaps;
 
@@ -22,6 +23,8 @@ use crate::userns::ChildMaps;
 pub(super) struct Ends {
     /// The child's own end of the maps: writes them, or waits until they are written.
     pub(super) maps: Option<ChildMaps>,
+    /// The ways into its control group.
+    pub(super) group: Entrances,
     /// Where the two sides meet for hooks.
     pub(super) meeting: Option<OwnedFd>,
     /// The rest.
@@ -65,6 +68,7 @@ fn join_steps(plan: &ProgramPlan, streams: &mut Streams) -> Result<Infallible, F
 
 fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
     sys::process::reset_signals();
+    enter(&ends.group, plan.own_cgroups).at(Stage::Group)?; // first: all that follows is counted
     if let Some(maps) = &mut ends.maps {
         maps.complete().at(Stage::IdMap)?; // until then every id is nobody's
     }
@@ -105,6 +109,19 @@ fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
     }
     let start = (plan.hooks.start_container.as_slice(), states.created.as_slice());
     plan.program.become_program(&mut ends.streams, terminal, start)
+}
+
+/// Goes into its control group, and makes that the root of what it sees of them.
+fn enter(group: &Entrances, own_view: bool) -> Result<(), Errno> {
+    if group.is_empty() {
+        return Ok(());
+    }
+    group.enter()?;
+    if !own_view {
+        return Ok(());
+    }
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP)
+        .map_err(|errno| Errno::from_raw_os_error(errno as i32))
 }
 
 /// Sets things up as the namespace's root where it has one, so that what is made belongs to it.

@@ -16,6 +16,7 @@ use super::seccomp::Profile;
 use super::stage::Failure;
 use super::{Error, describe, emulate, socket, spawn};
 use crate::bundle::{ContainerSpec, Joined, Namespace, NsKind, Process, SeccompChoice};
+use crate::cgroup::Group;
 use crate::mount::RootMount;
 use crate::supervisor::{Meeting, Supervisor};
 use crate::sys::fork::{Child, Side};
@@ -41,6 +42,8 @@ pub struct Launch<'a> {
     /// Whether the root is moved over `/` and changed to, for hosts whose own root is an initramfs,
     /// which pivot_root(2) refuses.
     pub no_pivot: bool,
+    /// The control group that it goes into before anything else.
+    pub group: Option<&'a Group>,
     /// What the hooks are told.
     pub state: &'a HookState,
 }
@@ -132,15 +135,16 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
         Namespace::Host | Namespace::Join(_) => (None, None),
     };
     let supervision = emulate::prepare(launch.ids, &spec.process, Some(&spec.root))?;
-    match spawn::in_namespaces(&spec.namespaces)? {
+    let group = launch.group.map(Group::entrances).transpose()?.unwrap_or_default();
+    match spawn::in_namespaces(&spec.namespaces, launch.group.is_none())? {
         Side::Child => {
             drop((parent, parent_maps));
             streams.entrance = supervision.map(Meeting::entrance);
-            init::become_program(&plan, Ends { maps, meeting, streams })
+            init::become_program(&plan, Ends { maps, group, meeting, streams })
         }
         Side::Parent(child) => {
             // First: a supervisor must not hold the child's ends.
-            drop((streams, meeting, maps));
+            drop((streams, meeting, maps, group));
             let (process, state) = (&spec.process, launch.state);
             let mut starting =
                 Starting { child, parent, process, spec: Some(spec), state, supervisor: None };

@@ -81,6 +81,9 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 
 fn of_container(record: &Record, status: Status) -> Value {
     let config = &record.config;
+    let resources = &config.resources;
+    let (memory, cpu, io) = (&resources.memory, &resources.cpu, &resources.io);
+    let out_of_memory = matches!(record.state, State::Stopped { out_of_memory: true, .. });
     let (started, finished, pid) = match &record.state {
         State::Created => (NEVER, NEVER, 0),
         State::Running { process, started } => {
@@ -103,7 +106,7 @@ fn of_container(record: &Record, status: Status) -> Value {
             "Running": status == Status::Running,
             "Paused": false,
             "Restarting": false,
-            "OOMKilled": false,
+            "OOMKilled": out_of_memory,
             "Dead": false,
             "Pid": pid,
             "ExitCode": code,
@@ -123,6 +126,17 @@ fn of_container(record: &Record, status: Status) -> Value {
             "ReadonlyRootfs": config.read_only,
             "Init": config.init,
             "Annotations": config.annotations,
+            "Memory": memory.limit.unwrap_or_default(),
+            "MemorySwap": memory.swap.unwrap_or_default(),
+            "MemoryReservation": memory.reservation.unwrap_or_default(),
+            "CpuShares": cpu.shares.unwrap_or_default(),
+            "CpuQuota": cpu.quota.unwrap_or_default(),
+            "CpuPeriod": cpu.period.unwrap_or_default(),
+            "CpusetCpus": cpu.cpus.as_deref().unwrap_or_default(),
+            "CpusetMems": cpu.mems.as_deref().unwrap_or_default(),
+            "PidsLimit": resources.pids,
+            "BlkioWeight": io.weight.unwrap_or_default(),
+            "OomKillDisable": memory.disable_oom_killer,
         },
         "Mounts": mounts,
         "Config": {

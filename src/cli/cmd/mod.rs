@@ -9,6 +9,7 @@ mod images;
 mod info;
 mod inspect;
 mod isolation;
+mod limits;
 mod ps;
 mod pull;
 mod registry;

@@ -13,6 +13,7 @@ use super::super::context::driver_named;
 use super::super::parse::{self, Invalid, MountRequest};
 use super::super::{Context, Error, complete};
 use super::isolation::Isolation;
+use super::limits;
 use super::registry::{self, RegistryArgs};
 use crate::engine::bundle::{self, BindRequest, HostAddress, TmpfsRequest, signal};
 use crate::engine::container::Name;
@@ -147,6 +148,9 @@ enum Explain {
     Json,
 }
 
+/// 128 and SIGKILL.
+const KILLED: u8 = 137;
+
 /// What one `--add-host` adds.
 type AddedHosts = std::sync::Arc<[(String, HostAddress)]>;
 
@@ -170,7 +174,11 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         cx.out.text(text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Outcome { exit, phases, .. } = engine.run(&request, found)?;
+    let Outcome { exit, out_of_memory, phases, .. } =
+        engine.run(&request, found, &|warning| cx.report.note(warning))?;
+    if let Some(out) = out_of_memory.filter(|_| exit.code() == KILLED) {
+        cx.report.note(&limits::out_of_memory(out));
+    }
     if args.timing {
         tell_phases(&phases);
     }

@@ -128,6 +128,7 @@ impl Runtime {
             },
             gate: gate.as_ref(),
             no_pivot: create.no_pivot,
+            group: None,
             state: &state,
         };
         let starting = runtime::start(&launch)?;
