@@ -139,6 +139,7 @@ pub fn plan(host: &Host, wish: Wish<'_>) -> Result<Plan, Error> {
             Err(why) => refusals.push(Refusal { limit: setting.limit, why }),
         }
     }
+    refusals.dedup();
     plan.group = group;
     plan.steps = steps;
     if plan.kept.iter().any(|kept| matches!(kept, Kept::Affinity(_))) {

@@ -223,7 +223,9 @@ impl Resources {
             all.write("cpu-shares", "cpu.shares", shares);
         }
         if let Some(period) = cpu.period {
-            all.write("cpu-period", "cpu.cfs_period_us", period);
+            // One limit in two files.
+            let limit = if cpu.quota.is_some() { "cpus" } else { "cpu-period" };
+            all.write(limit, "cpu.cfs_period_us", period);
         }
         if let Some(quota) = cpu.quota {
             all.write("cpus", "cpu.cfs_quota_us", quota);
