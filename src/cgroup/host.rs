@@ -162,7 +162,7 @@ impl Host {
             return (self.clone(), below);
         }
         let mut host = self.clone();
-        for hierarchy in host.unified.iter_mut() {
+        if let Some(hierarchy) = &mut host.unified {
             let mount = hierarchy.mount.clone();
             hierarchy.nodes = vec![unified_node(&mount, &mount)];
         }
@@ -305,16 +305,9 @@ fn unescape(text: &str) -> PathBuf {
     while let Some((first, after)) = rest.split_first() {
         let octal = after.get(..3).filter(|_| *first == b'\\');
         let byte = octal.and_then(|digits| std::str::from_utf8(digits).ok());
-        match byte.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
+        let escaped = byte.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &after[3..] } else { after };
     }
     std::ffi::OsString::from_vec(bytes).into()
 }

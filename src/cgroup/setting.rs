@@ -37,6 +37,7 @@ const V2_ONLY: &str = "only cgroup v2 has such files";
 struct Settings(Vec<Setting>);
 
 impl Settings {
+    #[allow(clippy::needless_pass_by_value)] // numbers and texts, as they come
     fn write(&mut self, limit: &str, file: &str, value: impl ToString) {
         self.choose(limit, &[(file, value.to_string())]);
     }

@@ -85,7 +85,7 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
             let report = Some(File::from(childs_report));
             let size = rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok();
             let terminal = childs_terminal;
-            init::become_program(&plan, Ends { maps, report, stdio, terminal, size, group })
+            init::become_program(&plan, Ends { maps, report, stdio, terminal, group, size })
         }
         Ok(Side::Parent(child)) => {
             drop((childs_report, childs_terminal, stdio, maps, group));

@@ -124,7 +124,7 @@ fn every_limit_reaches_its_file() {
     it.group.update(&resources).unwrap();
     assert_eq!(it.file("pids", "pids.max", "pids.max"), "30");
     let directories = it.directories();
-    assert!(directories.len() >= 1 && directories.iter().all(|path| path.is_dir()));
+    assert!(!directories.is_empty() && directories.iter().all(|path| path.is_dir()));
     it.running.signal(Signal::SIGTERM);
     let output = it.running.wait();
     has(&output.stdout, &["Cpus_allowed_list:\t0\n"]);
