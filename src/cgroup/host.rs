@@ -244,14 +244,19 @@ fn unified_node(mount: &Path, path: &Path) -> Node {
     };
     // All three belong to whoever a group is delegated to (cgroups(7), "Delegation").
     let files = ["cgroup.procs", "cgroup.subtree_control"];
-    let kind = fs::read_to_string(path.join("cgroup.type")).unwrap_or_default();
     // Threads alone go to groups below a threaded one.
-    let takes_processes = matches!(kind.trim(), "" | "domain");
+    let takes_processes = || {
+        let kind = fs::read_to_string(path.join("cgroup.type")).unwrap_or_default();
+        matches!(kind.trim(), "" | "domain")
+    };
+    if !writable(path) || !files.iter().all(|file| writable(&path.join(file))) || !takes_processes()
+    {
+        // Nothing more is of interest, and a run without limits is not to wait for it.
+        return Node { path: path.to_owned(), ..Node::default() };
+    }
     Node {
         path: path.to_owned(),
-        writable: takes_processes
-            && writable(path)
-            && files.iter().all(|file| writable(&path.join(file))),
+        writable: true,
         available: words("cgroup.controllers"),
         enabled: words("cgroup.subtree_control"),
         others: others(path),
@@ -265,11 +270,13 @@ fn unified_node(mount: &Path, path: &Path) -> Node {
 fn separate_node(mount: &Path, path: &Path) -> Node {
     let read = |file: &str| fs::read_to_string(path.join(file)).ok();
     let trimmed = |text: String| text.trim().to_owned();
-    let cpuset = read("cpuset.cpus").zip(read("cpuset.mems"));
+    // Version 1 asks for nothing but the directory.
+    let writable = writable(path);
+    let cpuset = if writable { read("cpuset.cpus") } else { None };
+    let cpuset = cpuset.and_then(|cpus| Some((cpus, read("cpuset.mems")?)));
     Node {
         path: path.to_owned(),
-        // Version 1 asks for nothing but the directory.
-        writable: writable(path),
+        writable,
         root: path == mount,
         cpuset: cpuset.map(|(cpus, mems)| (trimmed(cpus), trimmed(mems))),
         ..Node::default()
