@@ -179,8 +179,8 @@ impl Flags {
             0 | 10..=1000 => Ok(weight),
             _ => Err(invalid("Range of blkio weight is from 10 to 1000")),
         };
-        let mut io = Io::default();
-        io.weight = self.blkio_weight.map(check).transpose()?.filter(|weight| *weight != 0);
+        let weight = self.blkio_weight.map(check).transpose()?.filter(|weight| *weight != 0);
+        let mut io = Io { weight, ..Io::default() };
         for (path, weight) in &self.device_weights {
             io.device_weights.push((device(path)?, check(*weight)?));
         }

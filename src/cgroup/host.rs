@@ -111,6 +111,9 @@ pub fn detect(root: &Path) -> Host {
         (None, true) => Version::None,
     };
     let systemd = root.join("run/systemd/system").exists();
+    if let (true, Some(unified)) = (systemd, &mut unified) {
+        keep_ours(&mut unified.nodes);
+    }
     let bus = bus(root).filter(|_| systemd);
     Host { version, unified, separate, bus, bus_refusal: None, systemd }
 }
@@ -162,7 +165,7 @@ impl Host {
             return (self.clone(), below);
         }
         let mut host = self.clone();
-        for hierarchy in host.unified.iter_mut() {
+        if let Some(hierarchy) = &mut host.unified {
             let mount = hierarchy.mount.clone();
             hierarchy.nodes = vec![unified_node(&mount, &mount)];
         }
@@ -220,6 +223,20 @@ fn unified_nodes(mount: &Path, own: &Path) -> Vec<Node> {
     nodes
 }
 
+/// Leaves the groups that systemd manages to systemd: below a delegated unit its owner writes, above
+/// only systemd does (systemd.io/CGROUP_DELEGATION, "single writer"), even where this user could.
+/// An older systemd than 251 marks no unit; then this process's own group is as far as it goes.
+fn keep_ours(nodes: &mut Vec<Node>) {
+    let ours = |node: &Node| {
+        let mut value = [0; 8];
+        let mark = rustix::fs::getxattr(&node.path, "user.delegate", &mut value);
+        // The user's systemd lives in one itself, and that is not to be shared.
+        mark.is_ok_and(|length| value[..length] == *b"1") && !node.path.join("init.scope").exists()
+    };
+    let last = nodes.iter().position(ours).unwrap_or_default();
+    nodes.truncate(last + 1);
+}
+
 fn unified_node(mount: &Path, path: &Path) -> Node {
     let words = |file: &str| {
         let text = fs::read_to_string(path.join(file)).unwrap_or_default();
@@ -227,9 +244,19 @@ fn unified_node(mount: &Path, path: &Path) -> Node {
     };
     // All three belong to whoever a group is delegated to (cgroups(7), "Delegation").
     let files = ["cgroup.procs", "cgroup.subtree_control"];
+    // Threads alone go to groups below a threaded one.
+    let takes_processes = || {
+        let kind = fs::read_to_string(path.join("cgroup.type")).unwrap_or_default();
+        matches!(kind.trim(), "" | "domain")
+    };
+    if !writable(path) || !files.iter().all(|file| writable(&path.join(file))) || !takes_processes()
+    {
+        // Nothing more is of interest, and a run without limits is not to wait for it.
+        return Node { path: path.to_owned(), ..Node::default() };
+    }
     Node {
         path: path.to_owned(),
-        writable: writable(path) && files.iter().all(|file| writable(&path.join(file))),
+        writable: true,
         available: words("cgroup.controllers"),
         enabled: words("cgroup.subtree_control"),
         others: others(path),
@@ -243,11 +270,13 @@ fn unified_node(mount: &Path, path: &Path) -> Node {
 fn separate_node(mount: &Path, path: &Path) -> Node {
     let read = |file: &str| fs::read_to_string(path.join(file)).ok();
     let trimmed = |text: String| text.trim().to_owned();
-    let cpuset = read("cpuset.cpus").zip(read("cpuset.mems"));
+    // Version 1 asks for nothing but the directory.
+    let writable = writable(path);
+    let cpuset = if writable { read("cpuset.cpus") } else { None };
+    let cpuset = cpuset.and_then(|cpus| Some((cpus, read("cpuset.mems")?)));
     Node {
         path: path.to_owned(),
-        // Version 1 asks for nothing but the directory.
-        writable: writable(path),
+        writable,
         root: path == mount,
         cpuset: cpuset.map(|(cpus, mems)| (trimmed(cpus), trimmed(mems))),
         ..Node::default()
@@ -305,16 +334,9 @@ fn unescape(text: &str) -> PathBuf {
     while let Some((first, after)) = rest.split_first() {
         let octal = after.get(..3).filter(|_| *first == b'\\');
         let byte = octal.and_then(|digits| std::str::from_utf8(digits).ok());
-        match byte.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[3..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
+        let escaped = byte.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { &after[3..] } else { after };
     }
     std::ffi::OsString::from_vec(bytes).into()
 }
@@ -410,6 +432,34 @@ pub(super) mod tests {
         let nodes = found.unified.expect("it").nodes;
         let ends: Vec<_> = nodes.iter().map(|node| (node.path.ends_with("b"), node.own)).collect();
         assert_eq!(ends, [(false, true), (true, false)]);
+    }
+
+    #[test]
+    fn what_systemd_manages_is_left_to_it() {
+        let root = tempfile::tempdir().expect("a directory");
+        let node = |name: &str| Node { path: root.path().join(name), ..Node::default() };
+        let kept = |names: &[&str]| {
+            let mut nodes: Vec<_> = names.iter().map(|name| node(name)).collect();
+            keep_ours(&mut nodes);
+            nodes.len()
+        };
+        for name in ["app.slice/a.scope/leaf", "user@1/init.scope"] {
+            fs::create_dir_all(root.path().join(name)).expect("a group");
+        }
+        assert_eq!(kept(&["app.slice/a.scope", "app.slice", "user@1"]), 1);
+        let mark = |name: &str| {
+            let flags = rustix::fs::XattrFlags::empty();
+            rustix::fs::setxattr(root.path().join(name), "user.delegate", b"1", flags)
+        };
+        if mark("user@1").is_err() {
+            return; // a file system without such attributes
+        }
+        assert_eq!(kept(&["app.slice/a.scope", "app.slice", "user@1"]), 1);
+        mark("app.slice/a.scope").expect("marked");
+        assert_eq!(
+            kept(&["app.slice/a.scope/leaf", "app.slice/a.scope", "app.slice", "user@1"]),
+            2
+        );
     }
 
     #[test]

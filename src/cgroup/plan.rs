@@ -134,11 +134,12 @@ pub fn plan(host: &Host, wish: Wish<'_>) -> Result<Plan, Error> {
     let mut plan = Plan { optional, mode: wish.mode, ..Plan::default() };
     let mut refusals = wish.resources.refused.clone();
     for setting in settings {
-        match keep(&setting, &group, &lacking, wish, &mut plan.kept) {
+        match keep(&setting, group.as_ref(), &lacking, wish, &mut plan.kept) {
             Ok(step) => steps.extend(step),
             Err(why) => refusals.push(Refusal { limit: setting.limit, why }),
         }
     }
+    refusals.dedup();
     plan.group = group;
     plan.steps = steps;
     if plan.kept.iter().any(|kept| matches!(kept, Kept::Affinity(_))) {
@@ -171,7 +172,7 @@ impl Setting {
 /// The step that keeps a limit; what stands in for it; or why neither will do.
 fn keep(
     setting: &Setting,
-    group: &Option<Group>,
+    group: Option<&Group>,
     lacking: &BTreeMap<String, String>,
     wish: Wish<'_>,
     kept: &mut Vec<Kept>,
@@ -182,8 +183,8 @@ fn keep(
     };
     let why = controller.as_ref().and_then(|controller| lacking.get(controller));
     let directory = match controller {
-        Some(controller) => group.as_ref().and_then(|group| group.of(controller)),
-        None => group.as_ref().and_then(Group::unified),
+        Some(controller) => group.and_then(|group| group.of(controller)),
+        None => group.and_then(Group::unified),
     };
     match (why, directory) {
         (None, Some(directory)) => Ok(Some(Step::Write {

@@ -37,6 +37,7 @@ const V2_ONLY: &str = "only cgroup v2 has such files";
 struct Settings(Vec<Setting>);
 
 impl Settings {
+    #[allow(clippy::needless_pass_by_value)] // numbers and texts, as they come
     fn write(&mut self, limit: &str, file: &str, value: impl ToString) {
         self.choose(limit, &[(file, value.to_string())]);
     }
@@ -223,7 +224,9 @@ impl Resources {
             all.write("cpu-shares", "cpu.shares", shares);
         }
         if let Some(period) = cpu.period {
-            all.write("cpu-period", "cpu.cfs_period_us", period);
+            // One limit in two files.
+            let limit = if cpu.quota.is_some() { "cpus" } else { "cpu-period" };
+            all.write(limit, "cpu.cfs_period_us", period);
         }
         if let Some(quota) = cpu.quota {
             all.write("cpus", "cpu.cfs_quota_us", quota);

@@ -53,7 +53,8 @@ fn own_groups() -> String {
 /// The SASL of D-Bus: the socket's credentials say who we are, the text only repeats it.
 fn authenticate<S: Read + Write>(bus: &mut BufReader<S>, user: u32) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::Systemd(error.to_string());
-    let id: String = user.to_string().bytes().map(|digit| format!("{digit:02x}")).collect();
+    // In hexadecimal, digit by digit: 1 is 31.
+    let id: String = user.to_string().chars().flat_map(|digit| ['3', digit]).collect();
     bus.get_mut().write_all(format!("\0AUTH EXTERNAL {id}\r\n").as_bytes()).map_err(failed)?;
     let mut line = String::new();
     bus.by_ref().take(4096).read_line(&mut line).map_err(failed)?;
@@ -218,10 +219,8 @@ impl Answer {
         let mut answer = Self { kind: head[1], reply_to: 0, text: String::new() };
         header.truncate(fields as usize);
         answer.read_fields(&header);
-        if answer.kind == ERROR {
-            if let Some(message) = text_at(&content, 0) {
-                answer.text = format!("{}: {message}", answer.text);
-            }
+        if let Some(message) = text_at(&content, 0).filter(|_| answer.kind == ERROR) {
+            answer.text = format!("{}: {message}", answer.text);
         }
         Ok(answer)
     }

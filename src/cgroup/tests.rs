@@ -36,7 +36,7 @@ impl Fake {
         let mut text = String::new();
         let mut files = vec![];
         for (number, name) in ["cpu,cpuacct", "memory", "pids", "cpuset"].iter().enumerate() {
-            text += &format!("{number}:{name}:/me\n");
+            text.push_str(&[&*number.to_string(), *name, "/me\n"].join(":"));
             if writable.contains(name) {
                 files.push((format!("sys/fs/cgroup/{name}/me/cgroup.procs"), ""));
                 if *name == "cpuset" {

@@ -397,6 +397,7 @@ mod tests {
     fn config() -> Config {
         Config {
             process: crate::bundle::Process::new(vec!["true".into()]),
+            resources: crate::cgroup::Resources::default(),
             seccomp: crate::bundle::SeccompChoice::Default,
             user: String::new(),
             hostname: "box".into(),

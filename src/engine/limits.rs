@@ -58,7 +58,9 @@ impl Limited {
         tell: Tell<'_>,
     ) -> Result<Self, Error> {
         let Plan { group, kept, warnings, .. } = cgroup::prepare(plan, wish(spec, ids, &name(id)))?;
-        warnings.iter().for_each(|warning| tell(warning));
+        for warning in &warnings {
+            tell(warning);
+        }
         let mut limited = Self { group, processors: None };
         for one in kept {
             match one {

@@ -303,7 +303,16 @@ impl Engine {
         tell: Tell<'_>,
     ) -> Result<Outcome, Error> {
         let Prepared {
-            image, ids, driver, mut spec, etc, limits, network, layers, hold, mut clock,
+            image,
+            ids,
+            driver,
+            mut spec,
+            etc,
+            limits,
+            network,
+            layers,
+            hold,
+            mut clock,
         } = prepared;
         prepare_root(driver, &ids, &layers, directory, spec.root_read_only)?;
         write_files(&directory.path, &etc)?;

@@ -15,6 +15,7 @@ use crate::userns::IdMaps;
 
 /// What the child does, in its own terms.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each a fact of its own
 pub(super) struct Plan {
     pub(super) root: RootStep,
     pub(super) mounts: Vec<MountStep>,

@@ -35,7 +35,13 @@ impl Sleeper {
             found = text.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
             found.is_some()
         });
-        let group = serde_json::from_value(found.unwrap()["group"].clone()).expect("a group");
+        let group: Group = serde_json::from_value(found.unwrap()["group"].clone()).unwrap();
+        // The record comes before the program.
+        until("the program", || {
+            let first = group.processes().first().map(|pid| pid.as_raw_nonzero());
+            let name = first.and_then(|pid| fs::read_to_string(format!("/proc/{pid}/comm")).ok());
+            name.is_some_and(|name| name != "coracle\n")
+        });
         Self { running, home, group }
     }
 
@@ -100,7 +106,7 @@ fn every_limit_reaches_its_file() {
         "--cpuset-cpus",
         "0",
     ];
-    let it = Sleeper::start(&flags, "grep Cpus_allowed_list /proc/self/status; sleep 60");
+    let it = Sleeper::start(&flags, "grep Cpus_allowed_list /proc/self/status; sleep 60 & wait");
     assert_eq!(it.file("memory", "memory.max", "memory.limit_in_bytes"), "67108864");
     assert_eq!(it.file("memory", "memory.low", "memory.soft_limit_in_bytes"), "33554432");
     assert_eq!(it.file("pids", "pids.max", "pids.max"), "20");
@@ -118,7 +124,7 @@ fn every_limit_reaches_its_file() {
     it.group.update(&resources).unwrap();
     assert_eq!(it.file("pids", "pids.max", "pids.max"), "30");
     let directories = it.directories();
-    assert!(directories.len() >= 1 && directories.iter().all(|path| path.is_dir()));
+    assert!(!directories.is_empty() && directories.iter().all(|path| path.is_dir()));
     it.running.signal(Signal::SIGTERM);
     let output = it.running.wait();
     has(&output.stdout, &["Cpus_allowed_list:\t0\n"]);
@@ -183,6 +189,7 @@ fn a_killed_coracles_group_goes_with_its_container() {
         it.running.wait();
         let left = it.group.parts[0].path.clone();
         assert!(left.exists());
+        until("the container's end", || it.group.processes().is_empty());
         if remove {
             it.home.coracle(["ps"]).ok();
         } else {

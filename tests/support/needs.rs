@@ -46,7 +46,13 @@ impl Need {
             Self::UserNamespaces => in_namespace("true"),
             Self::Controller(name) => {
                 let host = coracle::engine::cgroup::detect(Path::new("/"));
-                host.controllers().iter().any(|has| has == name)
+                let unified = host.version == coracle::engine::cgroup::Version::V2;
+                match name {
+                    // Every group of version 2 has it.
+                    "freezer" if unified => host.is_delegated(),
+                    "cpuacct" if unified => Self::Controller("cpu").missing().is_none(),
+                    _ => host.controllers().iter().any(|has| has == name),
+                }
             }
         };
         (!met).then(|| format!("{self:?}"))
