@@ -27,6 +27,10 @@ pub struct Flags {
     pub cpu_quota: Option<i64>,
     /// `--cpu-period`, in microseconds.
     pub cpu_period: Option<u64>,
+    /// `--cpu-rt-runtime`, in microseconds.
+    pub cpu_rt_runtime: Option<i64>,
+    /// `--cpu-rt-period`, in microseconds.
+    pub cpu_rt_period: Option<u64>,
     /// `--cpuset-cpus`
     pub cpuset_cpus: Option<String>,
     /// `--cpuset-mems`
@@ -170,6 +174,8 @@ impl Flags {
             period: period.or(cpus.map(|_| PERIOD)),
             cpus: within(self.cpuset_cpus.as_deref(), &machine.processors, "cpus", "CPUs")?,
             mems: within(self.cpuset_mems.as_deref(), &machine.nodes, "mems", "memory nodes")?,
+            realtime_runtime: self.cpu_rt_runtime.filter(|runtime| *runtime != 0),
+            realtime_period: self.cpu_rt_period.filter(|period| *period != 0),
             ..Cpu::default()
         })
     }

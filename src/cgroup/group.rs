@@ -71,6 +71,11 @@ impl Group {
         self.parts.iter().find(|part| part.unified).map(|part| part.path.as_path())
     }
 
+    /// Whether it was not removed, by hand or by a reboot.
+    pub fn is_there(&self) -> bool {
+        self.parts.iter().any(|part| part.path.exists())
+    }
+
     /// Whether the controllers are in the unified hierarchy.
     fn is_unified(&self) -> bool {
         self.parts.iter().all(|part| part.unified)

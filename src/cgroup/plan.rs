@@ -37,6 +37,8 @@ pub struct Wish<'a> {
     pub mode: Mode,
     /// The group's name.
     pub name: &'a str,
+    /// The slice of a scope that systemd is asked for.
+    pub slice: Option<&'a str>,
     /// `linux.cgroupsPath`
     pub path: Option<&'a Path>,
     /// The kernel's version.
@@ -267,7 +269,7 @@ fn hint(host: &Host, lacking: &BTreeMap<String, String>, mode: Mode) -> Option<S
 pub fn prepare(planned: Plan, wish: Wish<'_>) -> Result<Plan, Error> {
     let mut done = planned;
     if let [Step::AskSystemd { bus }] = done.steps.as_slice() {
-        let asked = systemd::ask_for_scope(bus, wish.name);
+        let asked = systemd::ask_for_scope(bus, wish.name, wish.slice);
         let mut host = detect(Path::new("/"));
         host.bus = None;
         host.bus_refusal = asked.err().map(|error| error.to_string());

@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// More than any answer to these calls.
 const ANSWER_LIMIT: u32 = 1 << 20;
 
-/// Moves this process to a new scope of the user's systemd.
-pub(super) fn ask_for_scope(bus: &Path, name: &str) -> Result<(), Error> {
+/// Moves this process to a new scope of the user's systemd, in a slice or in the usual one.
+pub(super) fn ask_for_scope(bus: &Path, name: &str, slice: Option<&str>) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::Systemd(error.to_string());
     let before = own_groups();
     let unit = format!("{name}.scope");
@@ -34,7 +34,7 @@ pub(super) fn ask_for_scope(bus: &Path, name: &str) -> Result<(), Error> {
     let mut bus = BufReader::new(stream);
     authenticate(&mut bus, rustix::process::geteuid().as_raw())?;
     call(&mut bus, &hello(1), 1)?;
-    call(&mut bus, &start_scope(2, &unit, std::process::id()), 2)?;
+    call(&mut bus, &start_scope(2, &unit, slice, std::process::id()), 2)?;
     // The answer names a job; that it is done shows in where this process is.
     let deadline = Instant::now() + PATIENCE;
     while own_groups() == before {
@@ -88,7 +88,7 @@ fn hello(serial: u32) -> Vec<u8> {
 }
 
 /// `StartTransientUnit(in s name, in s mode, in a(sv) properties, in a(sa(sv)) aux)`
-fn start_scope(serial: u32, unit: &str, pid: u32) -> Vec<u8> {
+fn start_scope(serial: u32, unit: &str, slice: Option<&str>, pid: u32) -> Vec<u8> {
     let mut body = Marshal::default();
     body.string(unit);
     body.string("fail");
@@ -96,6 +96,9 @@ fn start_scope(serial: u32, unit: &str, pid: u32) -> Vec<u8> {
         body.property("Description", "s", |body| body.string("coracle container"));
         body.property("PIDs", "au", |body| body.array(4, |body| body.u32(pid)));
         body.property("Delegate", "b", |body| body.u32(1));
+        if let Some(slice) = slice {
+            body.property("Slice", "s", |body| body.string(slice));
+        }
         body.property("CollectMode", "s", |body| body.string("inactive-or-failed"));
     });
     body.array(8, |_| {});

@@ -59,6 +59,8 @@ impl Fake {
             resources,
             mode: Mode::Enabled,
             name: "coracle-1",
+
+            slice: None,
             path: None,
             kernel: (6, 1),
             one_id: true,
@@ -311,6 +313,8 @@ fn a_plan_is_carried_out() {
         resources: &resources,
         mode: Mode::Enabled,
         name: "coracle-1",
+
+        slice: None,
         path: None,
         kernel: (6, 1),
         one_id: true,

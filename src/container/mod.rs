@@ -312,7 +312,7 @@ impl Containers {
                 && self.is_abandoned(&id)
             {
                 let record = self.read(&id).ok().flatten();
-                if let Some(group) = record.as_ref().and_then(|record| record.group.as_ref()) {
+                if let Some(group) = record.as_ref().and_then(|it| it.in_force.group.as_ref()) {
                     let _ = group.remove(); // gone with a reboot
                 }
                 let name = record.map(|record| record.name);
@@ -388,7 +388,7 @@ mod tests {
             layers: Vec::new(),
             created: "2026-11-23T12:00:00Z".into(),
             state,
-            group: None,
+            in_force: crate::cgroup::InForce::default(),
             remove: false,
             config: config(),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::{Process, SeccompChoice};
-use crate::cgroup::{Group, Resources};
+use crate::cgroup::{InForce, Resources};
 use crate::oci::{ChainId, Digest};
 
 /// The version of the record's format that this binary writes.
@@ -34,9 +34,9 @@ pub struct Record {
     pub state: State,
     /// Whether it is removed when it ends.
     pub remove: bool,
-    /// Its control group, while it runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<Group>,
+    /// The limits in force and its control group, while it runs.
+    #[serde(flatten)]
+    pub in_force: InForce,
     /// The circumstances, for `inspect`.
     pub config: Config,
 }

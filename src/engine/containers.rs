@@ -65,7 +65,7 @@ impl Engine {
             }
         }
         let path = self.containers.detach(&record)?;
-        if let Some(group) = &record.group {
+        if let Some(group) = &record.in_force.group {
             let _ = group.remove(); // that of a killed coracle; gone with a reboot
         }
         self.remove_tree(&path)?;

@@ -83,6 +83,12 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A container that is paused can do nothing.
+    #[error("container {name} is paused")]
+    Paused {
+        /// Its name.
+        name: String,
+    },
     /// Two containers to join live in two user namespaces.
     #[error("cannot join both {one} and {other}: each has a user namespace of its own")]
     TwoOwners {
@@ -130,6 +136,7 @@ impl Diagnose for Error {
             | Self::CidFileExists { .. }
             | Self::Child { .. }
             | Self::NotRunning { .. }
+            | Self::Paused { .. }
             | Self::Io { .. } => None,
         }
     }

@@ -8,6 +8,7 @@ use super::share::Held;
 use super::{Engine, Error};
 use crate::bundle::capabilities::{Capabilities, CapabilitySet};
 use crate::bundle::{Process, SeccompChoice, User};
+use crate::cgroup::Group;
 use crate::container::Record;
 use crate::mount::RootMount;
 use crate::owners::Owners;
@@ -69,7 +70,10 @@ impl Engine {
         let profile = profile(&seccomp)?;
         let state = HookState { id: held.record.id.clone(), ..HookState::default() };
         let signals = Signals::hold()?;
-        let starting = runtime::join(&Join {
+        if held.record.in_force.group.as_ref().is_some_and(Group::is_frozen) {
+            return Err(Error::Paused { name: held.record.name });
+        }
+        let join = Join {
             target: held.pid,
             pidfd: &held.pidfd,
             process: &process,
@@ -83,8 +87,10 @@ impl Engine {
                 ..Attachment::default()
             },
             root: Some(&root),
+            group: held.record.in_force.group.as_ref(),
             state: &state,
-        })?;
+        };
+        let starting = held.record.in_force.on_its_processors(|| runtime::join(&join))??;
         let running = starting.finish()?;
         if request.detach {
             return Ok(Execution::Started);

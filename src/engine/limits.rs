@@ -1,13 +1,11 @@
 //! A container's limits from the plan to their end.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-
+use super::host;
 use super::run::Tell;
-use super::{Error, host};
-use crate::bundle::{ContainerSpec, Resource, Ulimit};
-use crate::cgroup::{self, Group, Kept, Plan, Processors, Wish};
+use crate::bundle::{ContainerSpec, Process, Resource, Ulimit};
+use crate::cgroup::{self, InForce, Kept, Plan, Wish};
 use crate::userns::IdMaps;
 
 /// What is known of processes that were killed for want of memory.
@@ -19,34 +17,73 @@ pub struct OutOfMemory {
     pub limit: Option<u64>,
 }
 
-/// The group's name. The first digits of the ID would do; all of them leave no doubt.
-fn name(id: &str) -> String {
-    format!("coracle-{id}")
+/// What a container's group is called, and the scope if systemd makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct GroupName {
+    name: String,
+    slice: Option<String>,
+    path: Option<PathBuf>,
 }
 
-fn wish<'a>(spec: &'a ContainerSpec, ids: &IdMaps, name: &'a str) -> Wish<'a> {
+impl GroupName {
+    /// The first digits of the ID would do; all of them leave no doubt.
+    pub(super) fn of(id: &str) -> Self {
+        Self { name: format!("coracle-{id}"), slice: None, path: None }
+    }
+
+    /// A bundle's `cgroupsPath`: a path, or with `--systemd-cgroup` SLICE:PREFIX:NAME
+    /// (config-linux.md, "Control groups"; the latter is runc's). `None` where it is neither.
+    pub(super) fn of_bundle(id: &str, path: Option<&Path>, systemd: bool) -> Option<Self> {
+        match (path, systemd) {
+            (None, _) => Some(Self::of(id)),
+            (Some(path), false) => Some(Self { path: Some(path.to_owned()), ..Self::of(id) }),
+            (Some(path), true) => {
+                let mut parts = path.to_str()?.split(':');
+                let (slice, prefix, name) = (parts.next()?, parts.next()?, parts.next()?);
+                let whole =
+                    if prefix.is_empty() { name.into() } else { format!("{prefix}-{name}") };
+                let one = |text: &str| !text.contains('/') && !text.starts_with('.');
+                let sound = parts.next().is_none() && !name.is_empty() && one(&whole) && one(slice);
+                // runc's default is a slice of the system's; a user's systemd has its own.
+                let slice = Some(slice).filter(|it| !it.is_empty() && *it != "system.slice");
+                sound.then(|| Self { name: whole, slice: slice.map(Into::into), path: None })
+            }
+        }
+    }
+}
+
+fn wish<'a>(spec: &'a ContainerSpec, ids: &IdMaps, name: &'a GroupName) -> Wish<'a> {
     Wish {
         resources: &spec.resources,
         mode: spec.cgroups,
-        name,
-        path: spec.cgroups_path.as_deref(),
+        name: &name.name,
+        slice: name.slice.as_deref(),
+        path: name.path.as_deref(),
         kernel: host::version(&host::kernel()).unwrap_or_default(),
         one_id: matches!(ids.uids.as_slice(), [uid] if uid.count == 1 && uid.outside != 0),
     }
 }
 
 /// Decides how the limits of a container are kept. Makes nothing.
-pub(super) fn plan(spec: &ContainerSpec, ids: &IdMaps, id: &str) -> Result<Plan, Error> {
+pub(super) fn plan(
+    spec: &ContainerSpec,
+    ids: &IdMaps,
+    name: &GroupName,
+) -> Result<Plan, cgroup::Error> {
     let host = cgroup::detect(Path::new("/"));
-    Ok(cgroup::plan(&host, wish(spec, ids, &name(id)))?)
+    cgroup::plan(&host, wish(spec, ids, name))
+}
+
+/// Adds to a program what it has to keep itself.
+pub(super) fn limit(process: &mut Process, in_force: &InForce) {
+    if let Some(count) = in_force.processes {
+        limit_processes(&mut process.limits, count);
+    }
 }
 
 /// A container whose limits are in force. The group goes when this does.
 #[derive(Debug)]
-pub(super) struct Limited {
-    group: Option<Group>,
-    processors: Option<Processors>,
-}
+pub(super) struct Limited(InForce);
 
 impl Limited {
     /// Makes the group, and adds to the specification what the first process has to keep itself.
@@ -54,47 +91,36 @@ impl Limited {
         plan: Plan,
         spec: &mut ContainerSpec,
         ids: &IdMaps,
-        id: &str,
+        name: &GroupName,
         tell: Tell<'_>,
-    ) -> Result<Self, Error> {
-        let Plan { group, kept, warnings, .. } = cgroup::prepare(plan, wish(spec, ids, &name(id)))?;
+    ) -> Result<Self, cgroup::Error> {
+        let Plan { group, kept, warnings, .. } = cgroup::prepare(plan, wish(spec, ids, name))?;
         for warning in &warnings {
             tell(warning);
         }
-        let mut limited = Self { group, processors: None };
+        let mut limits = InForce { group, ..InForce::default() };
         for one in kept {
             match one {
-                Kept::Processes(count) => limit_processes(&mut spec.process.limits, count),
-                Kept::Affinity(processors) => limited.processors = Some(processors),
+                Kept::Processes(count) => limits.processes = Some(count),
+                Kept::Affinity(processors) => limits.processors = Some(processors.to_string()),
             }
         }
-        Ok(limited)
+        limit(&mut spec.process, &limits);
+        Ok(Self(limits))
     }
 
-    pub(super) fn group(&self) -> Option<&Group> {
-        self.group.as_ref()
+    pub(super) fn in_force(&self) -> &InForce {
+        &self.0
     }
 
-    /// Does `start` on the processors of the container, which its child inherits.
-    pub(super) fn on_its_processors<T>(&self, start: impl FnOnce() -> T) -> Result<T, Error> {
-        let Some(processors) = &self.processors else { return Ok(start()) };
-        let failed = |errno| cgroup::Error::Affinity { processors: processors.to_string(), errno };
-        let before = sched_getaffinity(None).map_err(failed)?;
-        let mut set = CpuSet::new();
-        for number in processors.iter().map(|number| number as usize) {
-            if number < CpuSet::MAX_CPU {
-                set.set(number);
-            }
-        }
-        sched_setaffinity(None, &set).map_err(failed)?;
-        let started = start();
-        sched_setaffinity(None, &before).map_err(failed)?;
-        Ok(started)
+    /// Leaves the group to whoever reads the record.
+    pub(super) fn keep(mut self) {
+        self.0.group = None;
     }
 
     /// What the group tells at the end. It is removed then.
     pub(super) fn end(self) -> Option<OutOfMemory> {
-        let group = self.group.as_ref()?;
+        let group = self.0.group.as_ref()?;
         let killed = group.oom_kills();
         let limit = group.stats().memory.and_then(|memory| memory.limit);
         (killed > 0).then_some(OutOfMemory { killed, limit })
@@ -103,7 +129,7 @@ impl Limited {
 
 impl Drop for Limited {
     fn drop(&mut self) {
-        if let Some(group) = &self.group {
+        if let Some(group) = &self.0.group {
             // An empty directory that stays does no harm.
             let _ = group.remove();
         }

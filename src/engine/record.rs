@@ -2,6 +2,7 @@
 
 use super::run::{RunRequest, now};
 use crate::bundle::{self, ContainerSpec};
+use crate::cgroup::InForce;
 use crate::container::{Config, Directory, MountPoint, Record, State, VERSION};
 use crate::snapshot::Driver;
 use crate::store::Image;
@@ -26,7 +27,7 @@ pub(super) fn record(
         created: now(),
         state: State::Created,
         remove: request.remove,
-        group: None,
+        in_force: InForce::default(),
         config: Config {
             process: spec.process.clone(),
             seccomp: spec.seccomp.clone(),

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::limits::{self, Limited, OutOfMemory};
+use super::limits::{self, GroupName, Limited, OutOfMemory};
 use super::of_host::{host_devices, host_files, security_modules};
 use super::pull::Policy;
 use super::record::record;
@@ -289,7 +289,7 @@ impl Engine {
         let user = &spec.process.user;
         let ids = userns::choose(asked, (user.uid, user.gid), &facts)?;
         clock.lap("specification");
-        let limits = limits::plan(&spec, &ids, id)?;
+        let limits = limits::plan(&spec, &ids, &GroupName::of(id))?;
         clock.lap("limits");
         let network = shared.network;
         Ok(Prepared { image, ids, driver, spec, etc, limits, network, layers, hold, clock })
@@ -318,7 +318,8 @@ impl Engine {
         write_files(&directory.path, &etc)?;
         clock.lap("files");
         let profile = profile(&spec.seccomp)?;
-        let limited = Limited::prepare(limits, &mut spec, &ids, &directory.id, tell)?;
+        let limited =
+            Limited::prepare(limits, &mut spec, &ids, &GroupName::of(&directory.id), tell)?;
         clock.lap("group");
         let signals = Signals::hold()?;
         let state = HookState {
@@ -334,13 +335,13 @@ impl Engine {
             attachment: Attachment::default(),
             gate: None,
             no_pivot: false,
-            group: limited.group(),
+            group: limited.in_force().group.as_ref(),
             state: &state,
         };
-        let starting = limited.on_its_processors(|| runtime::start(&launch))??;
+        let starting = limited.in_force().on_its_processors(|| runtime::start(&launch))??;
         clock.lap("clone");
         let mut record = record(request, &image, &spec, driver, directory, network, ids.emulated);
-        record.group = limited.group().cloned();
+        record.in_force = limited.in_force().clone();
         record.state = State::Running {
             process: Instance::of(starting.pid().as_raw_nonzero().get()).unwrap_or(GONE),
             started: now(),
@@ -393,7 +394,7 @@ impl Engine {
             let (code, finished) = (exit.code(), now());
             record.state = State::Stopped { code, started, finished, out_of_memory };
         }
-        record.group = None;
+        record.in_force = cgroup::InForce::default();
         Ok(directory.write(&record)?)
     }
 }

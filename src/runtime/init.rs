@@ -41,16 +41,21 @@ pub(super) fn become_program(plan: &Plan, mut ends: Ends) -> ! {
 }
 
 /// Becomes another program of a container whose namespaces this process is in.
-pub(super) fn join_program(plan: &ProgramPlan, streams: &mut Streams) -> ! {
-    let Err(failure) = join_steps(plan, streams);
+pub(super) fn join_program(plan: &ProgramPlan, group: &Entrances, streams: &mut Streams) -> ! {
+    let Err(failure) = join_steps(plan, group, streams);
     if let Some(report) = &mut streams.report {
         failure.send(report);
     }
     sys::fork::exit(1)
 }
 
-fn join_steps(plan: &ProgramPlan, streams: &mut Streams) -> Result<Infallible, Failure> {
+fn join_steps(
+    plan: &ProgramPlan,
+    group: &Entrances,
+    streams: &mut Streams,
+) -> Result<Infallible, Failure> {
     sys::process::reset_signals();
+    enter(group, false).at(Stage::Group)?; // its namespace of them is joined already
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::IdMap)?;
     program::set_oom_score(plan.oom_score_adj.as_deref()).at(Stage::OomScore)?;
     program::die_with_parent().at(Stage::IdMap)?;

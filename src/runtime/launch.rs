@@ -175,14 +175,15 @@ pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
     let (parent, mut streams) = ends(join.process, &join.attachment)?;
     let doors = spawn::doors_of(join.pidfd, join.target)?;
     let supervision = emulate::prepare(join.ids, join.process, join.root)?;
+    let group = join.group.map(Group::entrances).transpose()?.unwrap_or_default();
     match spawn::through(&doors, UnshareFlags::empty())? {
         Side::Child => {
             drop(parent);
             streams.entrance = supervision.map(Meeting::entrance);
-            init::join_program(&plan, &mut streams)
+            init::join_program(&plan, &group, &mut streams)
         }
         Side::Parent(child) => {
-            drop(streams);
+            drop((streams, group));
             let (process, state) = (join.process, join.state);
             let mut starting =
                 Starting { child, parent, process, spec: None, state, supervisor: None };
@@ -219,6 +220,8 @@ pub struct Join<'a> {
     pub attachment: Attachment<'a>,
     /// The container's root, beside which the records of emulated ids lie.
     pub root: Option<&'a RootMount>,
+    /// The control group that it goes into before anything else.
+    pub group: Option<&'a Group>,
     /// The container, for messages.
     pub state: &'a HookState,
 }

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal};
@@ -153,6 +154,7 @@ impl ProgramPlan {
         rustix::process::chdir(self.cwd.whole()).at(Stage::ChangeDirectory)?;
         rustix::process::umask(self.umask);
         sys::process::close_on_exec_from(3 + streams.preserved).at(Stage::Stdio)?;
+        check_parent(streams.report.as_ref()).at(Stage::Gate)?;
         if !streams.dies_with_parent {
             // Up to here a killed parent leaves nothing behind that nobody has written down.
             rustix::process::set_parent_process_death_signal(None).at(Stage::Stdio)?;
@@ -189,6 +191,19 @@ fn wait_for_start(gate: &OwnedFd, report: Option<File>) -> Result<File, Errno> {
 /// The container dies with the coracle that runs it.
 pub(super) fn die_with_parent() -> Result<(), Errno> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+}
+
+/// A parent that was killed before this process asked to die with it left it behind: then nobody
+/// holds the other end of the report.
+fn check_parent(report: Option<&File>) -> Result<(), Errno> {
+    let Some(report) = report else { return Ok(()) };
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut polled = [PollFd::new(report, PollFlags::empty())];
+    rustix::event::poll(&mut polled, Some(&now))?;
+    match polled[0].revents().contains(PollFlags::ERR) {
+        true => Err(Errno::PIPE),
+        false => Ok(()),
+    }
 }
 
 /// Before the program can see the process: raising the score needs no power, lowering does.

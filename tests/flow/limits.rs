@@ -148,6 +148,16 @@ fn limits_can_be_raised_and_lowered() {
 }
 
 #[test]
+fn a_program_that_joins_is_limited_too() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Controller("pids"));
+    let it = Sleeper::start(&["--pids-limit", "8", "--cpuset-cpus", "0"], "sleep 60 & wait");
+    let fork = "for i in 1 2 3 4 5 6 7 8 9; do sleep 1 & done; wait";
+    has(&it.home.coracle(["exec", "it", "sh", "-c", fork]).output().stderr, &["can't fork"]);
+    let allowed = it.home.coracle(["exec", "it", "grep", "Cpus_allowed_list", "/proc/self/status"]);
+    assert_eq!(allowed.ok(), "Cpus_allowed_list:\t0");
+}
+
+#[test]
 fn a_quota_holds_a_busy_loop_back() {
     requires!(UserNamespaces, Image("busybox", "latest"), Controller("cpu"), Controller("cpuacct"));
     let it = Sleeper::start(&["--cpus", "0.1"], "while :; do :; done");

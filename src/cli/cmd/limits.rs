@@ -44,6 +44,12 @@ pub(super) struct LimitArgs {
     /// Set the period of that limit
     #[arg(long, value_name = "MICROSECONDS")]
     cpu_period: Option<u64>,
+    /// Limit microseconds of real-time processes in each of their periods (cgroup v1 only)
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    cpu_rt_runtime: Option<i64>,
+    /// Set the period of real-time processes (cgroup v1 only)
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_rt_period: Option<u64>,
     /// Run on these CPUs only: 0-3,5
     #[arg(long, value_name = "LIST")]
     cpuset_cpus: Option<String>,
@@ -126,6 +132,8 @@ impl LimitArgs {
             cpu_shares: self.cpu_shares,
             cpu_quota: self.cpu_quota,
             cpu_period: self.cpu_period,
+            cpu_rt_runtime: self.cpu_rt_runtime,
+            cpu_rt_period: self.cpu_rt_period,
             cpuset_cpus: self.cpuset_cpus.clone(),
             cpuset_mems: self.cpuset_mems.clone(),
             pids_limit: self.pids_limit,

@@ -12,7 +12,9 @@ mod volumes;
 
 pub use environment::{env_file, label_file, pair, variable};
 pub use hosts::add_host;
-pub use limits::{billionths, device_rate, device_size, device_weight, size_or_none, ulimit};
+pub use limits::{
+    billionths, device_rate, device_size, device_weight, interval, size_or_none, ulimit,
+};
 pub use mounts::{MountRequest, mount};
 pub use security::{Label, SecurityOption, security_option};
 pub use sharing::{

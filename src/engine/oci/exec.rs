@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::super::limits;
 use super::create::{connect, profile, read_bundle, write_pid};
 use super::{Error, Runtime, Status, Terminal};
 use crate::bundle::Process;
@@ -47,10 +48,12 @@ impl Runtime {
         };
         let signals = Signals::hold()?;
         let told = HookState { id: exec.id.clone(), ..HookState::default() };
-        let starting = runtime::join(&Join {
+        let mut process = exec.process.clone();
+        limits::limit(&mut process, &state.in_force);
+        let join = Join {
             target: held.pid,
             pidfd: &held.pidfd,
-            process: &exec.process,
+            process: &process,
             ids: &ids,
             seccomp: &config.spec.seccomp,
             profile: profile.as_ref(),
@@ -62,8 +65,10 @@ impl Runtime {
                 preserved: exec.preserve_fds,
             },
             root: None,
+            group: state.in_force.group.as_ref(),
             state: &told,
-        })?;
+        };
+        let starting = state.in_force.on_its_processors(|| runtime::join(&join))??;
         let pid = starting.pid();
         let running = starting.finish()?;
         if let Some(path) = &exec.pid_file {
