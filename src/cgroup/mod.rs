@@ -32,7 +32,7 @@ mod tests;
 pub use error::{Error, Refusal};
 pub use flags::{Flags, Machine};
 pub use group::{Entrances, Group, Part};
-pub use host::{Hierarchy, Host, Node, Version, detect};
+pub use host::{Hierarchy, Host, Node, Version, detect, is_worth_a_look};
 pub use in_force::InForce;
 pub use plan::{Kept, Mode, Plan, Step, Wish, plan, prepare};
 pub use processors::Processors;

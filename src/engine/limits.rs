@@ -70,6 +70,10 @@ pub(super) fn plan(
     ids: &IdMaps,
     name: &GroupName,
 ) -> Result<Plan, cgroup::Error> {
+    let wanted = !spec.resources.is_empty() || name.path.is_some();
+    if !wanted && !cgroup::is_worth_a_look(Path::new("/")) {
+        return Ok(Plan::default());
+    }
     let host = cgroup::detect(Path::new("/"));
     cgroup::plan(&host, wish(spec, ids, name))
 }

@@ -250,7 +250,7 @@ impl Engine {
         let driver = self.driver();
         let root = match driver {
             Driver::Overlay => RootMount::Overlay {
-                lowers: layers.iter().rev().cloned().collect(),
+                lowers: self.lowers(&layers)?,
                 upper: directory.join("upper"),
                 work: directory.join("work"),
             },
@@ -293,6 +293,12 @@ impl Engine {
         clock.lap("limits");
         let network = shared.network;
         Ok(Prepared { image, ids, driver, spec, etc, limits, network, layers, hold, clock })
+    }
+
+    /// An overlay's lower directories, the topmost first.
+    fn lowers(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+        let skeleton = snapshot::skeleton(self.store.root())?;
+        Ok(layers.iter().rev().cloned().chain([skeleton]).collect())
     }
 
     fn start(

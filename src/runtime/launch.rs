@@ -7,6 +7,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::thread::UnshareFlags;
 
+use super::emulate::Supervision;
 use super::hooks::{self, HookState};
 use super::init::{self, Ends};
 use super::plan::Plan;
@@ -18,7 +19,7 @@ use super::{Error, describe, emulate, socket, spawn};
 use crate::bundle::{ContainerSpec, Joined, Namespace, NsKind, Process, SeccompChoice};
 use crate::cgroup::Group;
 use crate::mount::RootMount;
-use crate::supervisor::{Meeting, Supervisor};
+use crate::supervisor::Meeting;
 use crate::sys::fork::{Child, Side};
 use crate::userns::{self, IdMaps};
 
@@ -72,7 +73,7 @@ pub struct Running {
     pub(super) flows: Vec<Flow<'static>>,
     pub(super) terminal: Option<OwnedFd>,
     /// Answers for the container's ids, where these are emulated.
-    pub(super) supervisor: Option<Supervisor>,
+    pub(super) supervision: Supervision,
 }
 
 impl Running {
@@ -105,7 +106,7 @@ pub struct Starting<'a> {
     process: &'a Process,
     spec: Option<&'a ContainerSpec>,
     state: &'a HookState,
-    supervisor: Option<Supervisor>,
+    supervision: Supervision,
 }
 
 /// What the parent holds of its child.
@@ -146,12 +147,18 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
             // First: a supervisor must not hold the child's ends.
             drop((streams, meeting, maps, group));
             let (process, state) = (&spec.process, launch.state);
-            let mut starting =
-                Starting { child, parent, process, spec: Some(spec), state, supervisor: None };
+            let mut starting = Starting {
+                child,
+                parent,
+                process,
+                spec: Some(spec),
+                state,
+                supervision: Supervision::None,
+            };
             if let Some(meeting) = supervision {
                 let outlives = launch.attachment.detached;
-                match emulate::fork(meeting, process, &spec.root, outlives) {
-                    Ok(supervisor) => starting.supervisor = Some(supervisor),
+                match Supervision::of(meeting, process, &spec.root, outlives) {
+                    Ok(supervision) => starting.supervision = supervision,
                     Err(error) => {
                         starting.abandon();
                         return Err(error);
@@ -185,11 +192,17 @@ pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
         Side::Parent(child) => {
             drop((streams, group));
             let (process, state) = (join.process, join.state);
-            let mut starting =
-                Starting { child, parent, process, spec: None, state, supervisor: None };
+            let mut starting = Starting {
+                child,
+                parent,
+                process,
+                spec: None,
+                state,
+                supervision: Supervision::None,
+            };
             if let (Some(meeting), Some(root)) = (supervision, join.root) {
-                match emulate::fork(meeting, process, root, join.attachment.detached) {
-                    Ok(supervisor) => starting.supervisor = Some(supervisor),
+                match Supervision::of(meeting, process, root, join.attachment.detached) {
+                    Ok(supervision) => starting.supervision = supervision,
                     Err(error) => {
                         starting.abandon();
                         return Err(error);
@@ -277,7 +290,7 @@ impl Starting<'_> {
                 if let Some(master) = &terminal {
                     flows = terminal_flows(master, self.process.interactive)?;
                 }
-                Ok(Running { child: self.child, flows, terminal, supervisor: self.supervisor })
+                Ok(Running { child: self.child, flows, terminal, supervision: self.supervision })
             }
             Err(error) => {
                 self.abandon();
@@ -295,6 +308,8 @@ impl Starting<'_> {
             let pid = self.child.pid.as_raw_nonzero().get();
             hooks::answer(meeting, &spec.hooks, self.state, pid)?;
         }
+        // On its way the program may ask: a hook's, or an init's.
+        self.supervision.watch_until(&self.parent.report).map_err(Error::Pipe)?;
         match Failure::receive(&mut self.parent.report).map_err(Error::Report)? {
             // Closed by exec, or by a death on the way to it, which the exit status will tell.
             None | Some(Failure::READY) => Ok(terminal),

@@ -149,7 +149,7 @@ impl ProgramPlan {
         for (item, label) in self.labels.iter().enumerate() {
             label::set(label).at_item(Stage::Label, item)?;
         }
-        confine(self, streams.entrance.take().as_ref())?;
+        confine(self, streams.entrance.take())?;
         // The process stands in `/`, so the path without its first slash is the same.
         rustix::process::chdir(self.cwd.whole()).at(Stage::ChangeDirectory)?;
         rustix::process::umask(self.umask);
@@ -263,7 +263,7 @@ fn set_stdio(stdio: &mut [Option<OwnedFd>; 3], terminal: Option<&OwnedFd>) -> Re
 }
 
 /// Filter, ids and capabilities, in the order in which each step still may do its work.
-fn confine(plan: &ProgramPlan, entrance: Option<&Entrance>) -> Result<(), Failure> {
+fn confine(plan: &ProgramPlan, entrance: Option<Entrance>) -> Result<(), Failure> {
     if plan.own_sockets {
         // A kernel before 6.12 cannot: there it is as it is in docker.
         sys::landlock::leave_abstract_sockets().at(Stage::Landlock)?;
@@ -272,7 +272,7 @@ fn confine(plan: &ProgramPlan, entrance: Option<&Entrance>) -> Result<(), Failur
     if plan.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at(Stage::Seccomp)?;
     }
-    emulate::enter(entrance, &plan.identity).at(Stage::Seccomp)?;
+    emulate::enter(entrance, &plan.identity, &plan.exec.candidates).at(Stage::Seccomp)?;
     if let (Some(program), false) = (&plan.seccomp, plan.no_new_privileges) {
         // Without no_new_privs loading takes CAP_SYS_ADMIN, which goes below (seccomp(2)).
         seccomp::load(program).at(Stage::Seccomp)?;

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 
 use super::detach::DetachKeys;
+use super::emulate::Supervision;
 use super::relay::Flow;
 use super::terminal::{Raw, copy_size};
 use super::{Error, Running};
@@ -109,14 +110,20 @@ pub enum Parting {
 pub struct Unattended {
     child: sys::fork::Child,
     terminal: Option<OwnedFd>,
+    supervision: Supervision,
 }
 
 impl Unattended {
     /// Keeps its terminal open, and swallows what it writes there, until it ends.
-    pub fn keep(self) {
+    pub fn keep(mut self) {
         let Some(terminal) = self.terminal else { return };
         let mut swallowed = [0; 4096];
-        while !matches!(rustix::io::read(&terminal, &mut swallowed), Ok(0) | Err(Errno::IO)) {}
+        loop {
+            let _ = self.supervision.watch_until(&terminal);
+            if matches!(rustix::io::read(&terminal, &mut swallowed), Ok(0) | Err(Errno::IO)) {
+                break;
+            }
+        }
         drop(self.child);
     }
 }
@@ -127,7 +134,7 @@ pub fn supervise(
     signals: &Signals,
     attendance: &Attendance,
 ) -> Result<Parting, Error> {
-    let Running { child, mut flows, terminal, supervisor: _supervisor } = running;
+    let Running { child, mut flows, terminal, mut supervision } = running;
     let stdin = rustix::stdio::stdin();
     let interactive = terminal.is_some() && flows.len() > 1;
     let _raw = if interactive { Raw::enter(stdin).map_err(Error::Terminal)? } else { None };
@@ -145,9 +152,10 @@ pub fn supervise(
             let _ = rustix::process::pidfd_send_signal(&child.pidfd, rustix::process::Signal::KILL);
         }
         let patience = patience.filter(|patience| !patience.is_zero());
-        let (ended, signalled) = wait(child.pidfd.as_fd(), signals, &mut flows, patience)?;
+        let (ended, signalled) =
+            wait(child.pidfd.as_fd(), signals, &mut flows, &mut supervision, patience)?;
         if flows.iter().any(Flow::is_detached) {
-            return Ok(Parting::Detached(Unattended { child, terminal }));
+            return Ok(Parting::Detached(Unattended { child, terminal, supervision }));
         }
         if signalled {
             while let Some(signal) = signals.next() {
@@ -177,6 +185,7 @@ fn wait(
     pidfd: BorrowedFd<'_>,
     signals: &Signals,
     flows: &mut [Flow<'_>],
+    supervision: &mut Supervision,
     patience: Option<Duration>,
 ) -> Result<(bool, bool), Error> {
     let mut polled = vec![
@@ -185,13 +194,18 @@ fn wait(
     ];
     let waiting: Vec<usize> = (0..flows.len()).filter(|i| flows[*i].interest().is_some()).collect();
     polled.extend(waiting.iter().filter_map(|i| flows[*i].interest()));
+    polled.extend(supervision.watched().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
     let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
     match rustix::event::poll(&mut polled, patience.as_ref()) {
         Err(Errno::INTR) => return Ok((false, false)),
         other => other.map_err(Error::Signals)?,
     };
     let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
+    let watched = polled.get(2 + waiting.len()).map(PollFd::revents);
     drop(polled);
+    if let Some(events) = watched.filter(|events| !events.is_empty()) {
+        supervision.look(events).map_err(Error::Signals)?;
+    }
     for (place, flow) in waiting.into_iter().enumerate() {
         if ready[place + 2] {
             flows[flow].carry();
