@@ -20,6 +20,7 @@ mod error;
 mod exec;
 mod explain;
 mod host;
+mod life;
 mod of_host;
 mod record;
 mod run;
@@ -40,6 +41,7 @@ pub use crate::{bundle, container, reference, registry, runtime, snapshot, store
 pub use containers::{Removal, Removed};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
+pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, Tell};
 pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
 
 /// What an engine works with, as the command line and the configuration have it.

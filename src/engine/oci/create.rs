@@ -75,7 +75,7 @@ impl Runtime {
         }
         drop(entry);
         let attendance = Attendance { sig_proxy: true, ..Attendance::default() };
-        let exit = match runtime::supervise(running, &signals, &attendance)? {
+        let exit = match runtime::supervise(running, &signals, &attendance, None)? {
             Parting::Ended(exit) => exit,
             Parting::Detached(_) => Exit::Code(0),
         };
@@ -122,9 +122,9 @@ impl Runtime {
             attachment: Attachment {
                 detached: create.detach,
                 inherit: true,
-                silent: false,
                 console: console.as_ref(),
                 preserved: create.preserve_fds,
+                ..Attachment::default()
             },
             gate: gate.as_ref(),
             no_pivot: create.no_pivot,

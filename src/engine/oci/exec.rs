@@ -57,9 +57,9 @@ impl Runtime {
             attachment: Attachment {
                 detached: true,
                 inherit: true,
-                silent: false,
                 console: console.as_ref(),
                 preserved: exec.preserve_fds,
+                ..Attachment::default()
             },
             root: None,
             state: &told,
@@ -73,7 +73,7 @@ impl Runtime {
             return Ok(None);
         }
         let attendance = Attendance { sig_proxy: true, ..Attendance::default() };
-        Ok(Some(match runtime::supervise(running, &signals, &attendance)? {
+        Ok(Some(match runtime::supervise(running, &signals, &attendance, None)? {
             Parting::Ended(exit) => exit,
             Parting::Detached(_) => Exit::Code(0),
         }))
