@@ -64,7 +64,7 @@ fn start(spec: &ContainerSpec, ids: &IdMaps) -> Result<Running, runtime::Error> 
 }
 
 fn wait(running: Running, signals: &Signals) -> Result<Exit, runtime::Error> {
-    match runtime::supervise(running, signals, &Attendance::default())? {
+    match runtime::supervise(running, signals, &Attendance::default(), None)? {
         Parting::Ended(exit) => Ok(exit),
         Parting::Detached(_) => Ok(Exit::Code(0)),
     }

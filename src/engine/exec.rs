@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use super::run::profile;
 use super::share::Held;
@@ -58,6 +59,29 @@ impl Engine {
     /// Runs another program in a running container: in its namespaces, under its filter and with
     /// its capabilities.
     pub fn exec(&self, request: &ExecRequest) -> Result<Execution, Error> {
+        self.exec_until(request, None)
+    }
+
+    /// The same for a program that is killed when it takes longer than `patience`: its exit code, or
+    /// none then.
+    pub(super) fn exec_for(
+        &self,
+        request: &ExecRequest,
+        patience: Duration,
+    ) -> Result<Option<u8>, Error> {
+        let deadline = Instant::now() + patience;
+        let ended = match self.exec_until(request, Some(deadline))? {
+            Execution::Ended(code) => Some(code),
+            Execution::Started | Execution::Left(_) => None,
+        };
+        Ok(ended.filter(|_| Instant::now() < deadline))
+    }
+
+    fn exec_until(
+        &self,
+        request: &ExecRequest,
+        deadline: Option<Instant>,
+    ) -> Result<Execution, Error> {
         let held = self.hold(&request.container)?;
         let process = process(request, &held)?;
         let mut ids = userns::maps_of(held.pid)?;
@@ -99,9 +123,9 @@ impl Engine {
         let attendance = Attendance {
             sig_proxy: !request.tty,
             detach_keys: request.detach_keys.clone(),
-            deadline: None,
+            deadline,
         };
-        Ok(match runtime::supervise(running, &signals, &attendance)? {
+        Ok(match runtime::supervise(running, &signals, &attendance, None)? {
             Parting::Ended(exit) => Execution::Ended(exit.code()),
             Parting::Detached(unattended) => Execution::Left(unattended),
         })

@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use super::host;
-use super::run::Tell;
 use crate::bundle::{ContainerSpec, Process, Resource, Ulimit};
 use crate::cgroup::{self, InForce, Kept, Plan, Wish};
 use crate::userns::IdMaps;
+
+/// Takes what the user should know and is no failure.
+pub(super) type Remark<'a> = &'a dyn Fn(&str);
 
 /// What is known of processes that were killed for want of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +98,7 @@ impl Limited {
         spec: &mut ContainerSpec,
         ids: &IdMaps,
         name: &GroupName,
-        tell: Tell<'_>,
+        tell: Remark<'_>,
     ) -> Result<Self, cgroup::Error> {
         let Plan { group, kept, warnings, .. } = cgroup::prepare(plan, wish(spec, ids, name))?;
         for warning in &warnings {

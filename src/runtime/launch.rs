@@ -12,10 +12,10 @@ use super::hooks::{self, HookState};
 use super::init::{self, Ends};
 use super::plan::Plan;
 use super::program::{ProgramPlan, Streams};
-use super::relay::{End, Flow};
+use super::relay::{End, Flow, Source};
 use super::seccomp::Profile;
 use super::stage::Failure;
-use super::{Error, describe, emulate, socket, spawn};
+use super::{Error, describe, emulate, kept, socket, spawn};
 use crate::bundle::{ContainerSpec, Joined, Namespace, NsKind, Process, SeccompChoice};
 use crate::cgroup::Group;
 use crate::mount::RootMount;
@@ -51,6 +51,7 @@ pub struct Launch<'a> {
 
 /// How a program hangs together with the caller.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each a fact of its own
 pub struct Attachment<'a> {
     /// Whether the program outlives the caller.
     pub detached: bool,
@@ -59,6 +60,11 @@ pub struct Attachment<'a> {
     pub inherit: bool,
     /// Whether it reads nothing and what it writes is lost: nobody waits for it.
     pub silent: bool,
+    /// Whether the caller carries its bytes itself (`Running::keep`).
+    pub kept: bool,
+    /// Whether its output passes through the caller even where it could be handed on: somebody taps
+    /// it (`supervise`).
+    pub tapped: bool,
     /// Where the master of its terminal is sent (runc's `--console-socket`); to the caller itself
     /// where there is none.
     pub console: Option<&'a OwnedFd>,
@@ -72,6 +78,8 @@ pub struct Running {
     pub(super) child: Child,
     pub(super) flows: Vec<Flow<'static>>,
     pub(super) terminal: Option<OwnedFd>,
+    /// stdin, stdout and stderr, where the caller carries their bytes.
+    pub(super) pipes: [Option<OwnedFd>; 3],
     /// Answers for the container's ids, where these are emulated.
     pub(super) supervision: Supervision,
 }
@@ -115,6 +123,9 @@ struct ParentEnds {
     report: File,
     terminal: Option<OwnedFd>,
     flows: Vec<Flow<'static>>,
+    pipes: [Option<OwnedFd>; 3],
+    /// Whether the caller carries the terminal's bytes too.
+    kept: bool,
     meeting: Option<OwnedFd>,
 }
 
@@ -250,14 +261,18 @@ fn ends(process: &Process, attachment: &Attachment<'_>) -> Result<(ParentEnds, S
             (Some(ours), Some(childs))
         }
     };
+    let mut pipes = [None, None, None];
     let (stdio, flows) = if process.terminal || attachment.inherit {
         ([None, None, None], Vec::new())
     } else if attachment.silent {
         (silence()?, Vec::new())
+    } else if attachment.kept {
+        (kept::pipes(process.interactive, &mut pipes)?, Vec::new())
     } else {
-        stdio(process.interactive)?
+        stdio(process.interactive, attachment.tapped)?
     };
-    let parent = ParentEnds { report: report.into(), terminal, flows, meeting: None };
+    let kept = attachment.kept;
+    let parent = ParentEnds { report: report.into(), terminal, flows, pipes, kept, meeting: None };
     let streams = Streams {
         report: Some(childs_report.into()),
         stdio,
@@ -287,10 +302,11 @@ impl Starting<'_> {
         match self.attend() {
             Ok(terminal) => {
                 let mut flows = self.parent.flows;
-                if let Some(master) = &terminal {
+                if let (Some(master), false) = (&terminal, self.parent.kept) {
                     flows = terminal_flows(master, self.process.interactive)?;
                 }
-                Ok(Running { child: self.child, flows, terminal, supervision: self.supervision })
+                let (child, pipes, supervision) = (self.child, self.parent.pipes, self.supervision);
+                Ok(Running { child, flows, terminal, pipes, supervision })
             }
             Err(error) => {
                 self.abandon();
@@ -335,7 +351,7 @@ pub fn open_gate(gate: OwnedFd, spec: &ContainerSpec) -> Result<(), Error> {
     }
 }
 
-fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
+pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
     rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Error::Pipe)
 }
 
@@ -350,9 +366,13 @@ fn silence() -> Result<[Option<OwnedFd>; 3], Error> {
 
 /// stdin, stdout and stderr of a container without a terminal.
 ///
-/// Files and pipes are handed on as they are. A terminal is not: whoever holds it could type into
-/// the caller's shell (CVE-2017-5226), so that its bytes go through pipes.
-fn stdio(interactive: bool) -> Result<([Option<OwnedFd>; 3], Vec<Flow<'static>>), Error> {
+/// Files and pipes are handed on as they are, unless what passes is tapped. A terminal is not:
+/// whoever holds it could type into the caller's shell (CVE-2017-5226), so that its bytes go through
+/// pipes.
+fn stdio(
+    interactive: bool,
+    tapped: bool,
+) -> Result<([Option<OwnedFd>; 3], Vec<Flow<'static>>), Error> {
     use rustix::stdio::{stderr, stdin, stdout};
     if interactive {
         refuse_directory(stdin(), "standard input")?;
@@ -370,15 +390,15 @@ fn stdio(interactive: bool) -> Result<([Option<OwnedFd>; 3], Vec<Flow<'static>>)
     } else {
         None
     };
-    let mut output = |caller: std::os::fd::BorrowedFd<'static>| -> Result<_, Error> {
-        if !rustix::termios::isatty(caller) {
+    let mut output = |caller: BorrowedFd<'static>, source: Source| -> Result<_, Error> {
+        if !tapped && !rustix::termios::isatty(caller) {
             return Ok(None);
         }
         let (reader, writer) = pipe()?;
-        flows.push(Flow::new(End::Owned(reader), End::Borrowed(caller)));
+        flows.push(Flow::new(End::Owned(reader), End::Borrowed(caller)).of(source));
         Ok(Some(writer))
     };
-    let (stdout, stderr) = (output(rustix::stdio::stdout())?, output(rustix::stdio::stderr())?);
+    let (stdout, stderr) = (output(stdout(), Source::Stdout)?, output(stderr(), Source::Stderr)?);
     Ok(([stdin, stdout, stderr], flows))
 }
 
@@ -395,7 +415,8 @@ fn terminal_flows(master: &OwnedFd, interactive: bool) -> Result<Vec<Flow<'stati
     let end = || -> Result<_, Error> {
         rustix::io::fcntl_dupfd_cloexec(master, 3).map(End::Owned).map_err(Error::Pipe)
     };
-    let mut flows = vec![Flow::new(end()?, End::Borrowed(rustix::stdio::stdout()))];
+    let shown = Flow::new(end()?, End::Borrowed(rustix::stdio::stdout()));
+    let mut flows = vec![shown.of(Source::Stdout)];
     if interactive {
         flows.push(Flow::new(End::Borrowed(rustix::stdio::stdin()), end()?));
     }

@@ -11,7 +11,7 @@ use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 
 use super::detach::DetachKeys;
 use super::emulate::Supervision;
-use super::relay::Flow;
+use super::relay::{Flow, Tap};
 use super::terminal::{Raw, copy_size};
 use super::{Error, Running};
 use crate::sys;
@@ -73,9 +73,17 @@ impl Signals {
         Ok(Self { descriptor, before })
     }
 
-    fn next(&self) -> Option<i32> {
+    /// The next one that was held back.
+    pub fn next(&self) -> Option<i32> {
         let info = self.descriptor.read_signal().ok().flatten()?;
         i32::try_from(info.ssi_signo).ok()
+    }
+}
+
+impl AsFd for Signals {
+    /// Readable when there is one.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 }
 
@@ -128,13 +136,15 @@ impl Unattended {
     }
 }
 
-/// Waits for the end of `running`, or until the caller leaves it.
+/// Waits for the end of `running`, or until the caller leaves it. What it writes is shown to `tap`,
+/// if it passes here.
 pub fn supervise(
     running: Running,
     signals: &Signals,
     attendance: &Attendance,
+    mut tap: Option<&mut dyn Tap>,
 ) -> Result<Parting, Error> {
-    let Running { child, mut flows, terminal, mut supervision } = running;
+    let Running { child, mut flows, terminal, mut supervision, .. } = running;
     let stdin = rustix::stdio::stdin();
     let interactive = terminal.is_some() && flows.len() > 1;
     let _raw = if interactive { Raw::enter(stdin).map_err(Error::Terminal)? } else { None };
@@ -152,8 +162,10 @@ pub fn supervise(
             let _ = rustix::process::pidfd_send_signal(&child.pidfd, rustix::process::Signal::KILL);
         }
         let patience = patience.filter(|patience| !patience.is_zero());
-        let (ended, signalled) =
-            wait(child.pidfd.as_fd(), signals, &mut flows, &mut supervision, patience)?;
+        let (ended, signalled) = {
+            let tap = tap.as_deref_mut().map(|tap| tap as &mut dyn Tap);
+            wait(child.pidfd.as_fd(), signals, &mut flows, &mut supervision, patience, tap)?
+        };
         if flows.iter().any(Flow::is_detached) {
             return Ok(Parting::Detached(Unattended { child, terminal, supervision }));
         }
@@ -171,7 +183,9 @@ pub fn supervise(
         if ended {
             let exit = reap(child.pidfd.as_fd())?;
             // What the container wrote last is still in the pipes.
-            flows.into_iter().for_each(drain_output);
+            for flow in flows {
+                drain_output(flow, tap.as_deref_mut().map(|tap| tap as &mut dyn Tap));
+            }
             return Ok(Parting::Ended(match (exit, taken) {
                 (Exit::Signal(libc::SIGKILL), Some(signal)) => Exit::Signal(signal),
                 _ => exit,
@@ -187,6 +201,7 @@ fn wait(
     flows: &mut [Flow<'_>],
     supervision: &mut Supervision,
     patience: Option<Duration>,
+    mut tap: Option<&mut (dyn Tap + '_)>,
 ) -> Result<(bool, bool), Error> {
     let mut polled = vec![
         PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
@@ -208,7 +223,7 @@ fn wait(
     }
     for (place, flow) in waiting.into_iter().enumerate() {
         if ready[place + 2] {
-            flows[flow].carry();
+            flows[flow].carry(tap.as_deref_mut().map(|tap| tap as &mut dyn Tap));
         }
     }
     Ok((ready[0], ready[1]))
@@ -219,7 +234,7 @@ fn wait(
 /// The kernel drops a signal to pid 1 that pid 1 does not catch (pid_namespaces(7)): a program that
 /// never asked to survive Ctrl-C would. Its default action is carried out instead, and the signal
 /// that it stands for is returned.
-fn forward(child: &sys::fork::Child, signal: i32) -> Option<i32> {
+pub(super) fn forward(child: &sys::fork::Child, signal: i32) -> Option<i32> {
     const ENDING: [i32; 8] = [
         libc::SIGHUP,
         libc::SIGINT,
@@ -240,7 +255,7 @@ fn forward(child: &sys::fork::Child, signal: i32) -> Option<i32> {
 }
 
 /// Whether the process neither catches nor ignores nor blocks a signal (proc_pid_status(5)).
-fn is_default(pid: rustix::process::Pid, signal: i32) -> bool {
+pub fn is_default(pid: rustix::process::Pid, signal: i32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
     let handled = |text: &str| {
         text.lines()
@@ -252,7 +267,7 @@ fn is_default(pid: rustix::process::Pid, signal: i32) -> bool {
     status.is_ok_and(|text| !handled(&text))
 }
 
-fn drain_output(flow: Flow<'_>) {
+fn drain_output(flow: Flow<'_>, tap: Option<&mut (dyn Tap + '_)>) {
     // Input that the container never read goes with it.
     let to_caller = flow.to().is_some_and(|to| {
         [rustix::stdio::stdout(), rustix::stdio::stderr()].iter().any(|caller| {
@@ -260,11 +275,11 @@ fn drain_output(flow: Flow<'_>) {
         })
     });
     if to_caller {
-        flow.drain();
+        flow.drain(tap);
     }
 }
 
-fn reap(pidfd: BorrowedFd<'_>) -> Result<Exit, Error> {
+pub(super) fn reap(pidfd: BorrowedFd<'_>) -> Result<Exit, Error> {
     let status: Option<WaitIdStatus> =
         rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED)
             .map_err(Error::Signals)?;

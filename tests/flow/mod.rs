@@ -10,6 +10,7 @@ mod files;
 mod hello;
 mod ids;
 mod isolation;
+mod lifecycle;
 mod limits;
 mod namespaces;
 mod nested;

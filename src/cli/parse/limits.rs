@@ -1,7 +1,6 @@
 //! `--ulimit` and the values of resource limits.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::{Invalid, size};
 use crate::engine::bundle::{Resource, Ulimit};
@@ -77,36 +76,9 @@ fn device(text: &str) -> Result<(PathBuf, &str), Invalid> {
     Ok((path.into(), value))
 }
 
-/// A time between two looks: `5s`, `500ms`, `2m`; longer than none.
-pub fn interval(text: &str) -> Result<Duration, Invalid> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return Err(Invalid::new(format!("{text:?} is no time: want 5s, 500ms or 2m"))),
-    };
-    let seconds = number.parse::<f64>().ok().map(|number| number * unit);
-    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    time.filter(|time| !time.is_zero())
-        .ok_or_else(|| Invalid::new(format!("{text:?} is no time: want 5s, 500ms or 2m")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn intervals_have_a_unit_and_a_length() {
-        assert_eq!(interval("5s"), Ok(Duration::from_secs(5)));
-        assert_eq!(interval("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(interval("1.5m"), Ok(Duration::from_secs(90)));
-        for bad in ["", "5", "0s", "s", "-1s", "5d", "1e9s", "1.1.1s"] {
-            assert!(interval(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn values_of_limits() {

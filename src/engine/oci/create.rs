@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Signal;
 
-use super::super::limits::{self, GroupName, Limited};
-use super::super::run::Tell;
+use super::super::limits::{self, GroupName, Limited, Remark};
 use super::error::Tried;
 use super::processes::processes;
 use super::state::Entry;
@@ -56,12 +55,12 @@ struct Launching<'a> {
     /// Whether the program waits for `start`.
     waits: bool,
     /// Takes what is no failure.
-    tell: Tell<'a>,
+    tell: Remark<'a>,
 }
 
 impl Runtime {
     /// Makes a container, up to its program, which waits for `start`.
-    pub fn create(&self, create: &Create, tell: Tell<'_>) -> Result<(), Error> {
+    pub fn create(&self, create: &Create, tell: Remark<'_>) -> Result<(), Error> {
         let mut config = read_bundle(&create.bundle)?;
         let entry = self.make(&create.id)?;
         let made = self.launch(create, &mut config, &entry, Launching { waits: true, tell });
@@ -69,7 +68,12 @@ impl Runtime {
     }
 
     /// Makes a container, runs its program to its end, and deletes it.
-    pub fn run(&self, create: &Create, keep: bool, tell: Tell<'_>) -> Result<Option<Exit>, Error> {
+    pub fn run(
+        &self,
+        create: &Create,
+        keep: bool,
+        tell: Remark<'_>,
+    ) -> Result<Option<Exit>, Error> {
         let mut config = read_bundle(&create.bundle)?;
         let entry = self.make(&create.id)?;
         let signals = Signals::hold()?;
@@ -88,7 +92,7 @@ impl Runtime {
         }
         drop(entry);
         let attendance = Attendance { sig_proxy: true, ..Attendance::default() };
-        let exit = match runtime::supervise(running, &signals, &attendance)? {
+        let exit = match runtime::supervise(running, &signals, &attendance, None)? {
             Parting::Ended(exit) => exit,
             Parting::Detached(_) => Exit::Code(0),
         };
@@ -144,9 +148,9 @@ impl Runtime {
             attachment: Attachment {
                 detached: create.detach,
                 inherit: true,
-                silent: false,
                 console: console.as_ref(),
                 preserved: create.preserve_fds,
+                ..Attachment::default()
             },
             gate: gate.as_ref(),
             no_pivot: create.no_pivot,

@@ -60,9 +60,9 @@ impl Runtime {
             attachment: Attachment {
                 detached: true,
                 inherit: true,
-                silent: false,
                 console: console.as_ref(),
                 preserved: exec.preserve_fds,
+                ..Attachment::default()
             },
             root: None,
             group: state.in_force.group.as_ref(),
@@ -78,7 +78,7 @@ impl Runtime {
             return Ok(None);
         }
         let attendance = Attendance { sig_proxy: true, ..Attendance::default() };
-        Ok(Some(match runtime::supervise(running, &signals, &attendance)? {
+        Ok(Some(match runtime::supervise(running, &signals, &attendance, None)? {
             Parting::Ended(exit) => exit,
             Parting::Detached(_) => Exit::Code(0),
         }))

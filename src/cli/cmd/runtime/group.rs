@@ -84,7 +84,7 @@ pub(super) struct UpdateArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct EventsArgs {
     /// Print again after so long: 5s, 500ms
-    #[arg(long, value_name = "DURATION", value_parser = parse::interval, default_value = "5s")]
+    #[arg(long, value_name = "DURATION", value_parser = parse::duration, default_value = "5s")]
     interval: Duration,
     /// Print once
     #[arg(long)]
