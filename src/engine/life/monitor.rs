@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::health::Checks;
 use super::server::{Program, Server};
 use super::{Tell, socket};
+use crate::cgroup::InForce;
 use crate::container::{Directory, Keeper, Log, Record, Restart, State};
 use crate::engine::limits::Limited;
 use crate::engine::run::{Launched, Manner, Prepared, RunRequest, exit_code};
@@ -76,11 +77,17 @@ impl Engine {
         let (mut server, program, record, limited) = match started {
             Ok(started) => started,
             Err(error) => {
-                if known.is_none() {
-                    self.discard(directory);
-                } else {
+                match known.map(|known| &known.state) {
+                    None => self.discard(directory),
                     // It stays what it was, and whoever waits is told.
-                    let _ = directory.end(tell_code(&error), false);
+                    Some(state @ State::Created) => {
+                        let _ = directory.edit(|record| {
+                            record.state = state.clone();
+                            (record.keeper, record.in_force) = (None, InForce::default());
+                        });
+                        let _ = directory.tell_exit(tell_code(&error));
+                    }
+                    Some(_) => drop(directory.end(tell_code(&error), false)),
                 }
                 let code = tell(&error);
                 let _ = rustix::io::write(&report, &[code.max(1)]);

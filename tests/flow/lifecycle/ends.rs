@@ -53,7 +53,7 @@ fn who_waits_is_told_how_it_ended() {
     requires!(UserNamespaces, Image("busybox", "latest"));
     let b = Box::new();
     b.run_d(&["--name", "three"], &["sh", "-c", "sleep 0.3; exit 3"]);
-    b.run_d(&["--name", "gone", "--rm"], &["sh", "-c", "sleep 0.3; exit 5"]);
+    b.run_d(&["--name", "gone", "--rm"], &["sh", "-c", "sleep 1.5; exit 5"]);
     let both = b.coracle(&["wait", "three", "gone"]).spawn();
     let many: Vec<_> = (0..5).map(|_| b.coracle(&["wait", "gone"]).spawn()).collect();
     assert!(many.into_iter().all(|one| one.wait().ok() == "5"));
