@@ -57,13 +57,14 @@ fn start(spec: &ContainerSpec, ids: &IdMaps) -> Result<Running, runtime::Error> 
         attachment: Attachment { inherit: true, ..Attachment::default() },
         gate: None,
         no_pivot: false,
+        group: None,
         state: &state,
     })?
     .finish()
 }
 
 fn wait(running: Running, signals: &Signals) -> Result<Exit, runtime::Error> {
-    match runtime::supervise(running, signals, &Attendance::default())? {
+    match runtime::supervise(running, signals, &Attendance::default(), None)? {
         Parting::Ended(exit) => Ok(exit),
         Parting::Detached(_) => Ok(Exit::Code(0)),
     }

@@ -17,6 +17,7 @@ pub mod snapshot;
 pub mod store;
 
 pub mod bundle;
+pub mod cgroup;
 pub mod container;
 pub mod runtime;
 pub mod supervisor;

@@ -19,12 +19,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("snapshot", &["layer"]),
     // run side
     ("userns", &[]),
-    ("bundle", &[]),
+    ("cgroup", &[]),
+    ("bundle", &["cgroup"]),
     ("supervisor", &[]),
     ("union", &[]),
-    ("runtime", &["bundle", "userns", "supervisor", "union"]),
+    ("runtime", &["bundle", "userns", "supervisor", "union", "cgroup"]),
     ("network", &["userns"]),
-    ("container", &["bundle"]),
+    ("container", &["bundle", "cgroup"]),
     // joined
     (
         "engine",
@@ -35,6 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "layer",
             "snapshot",
             "userns",
+            "cgroup",
             "bundle",
             "supervisor",
             "union",

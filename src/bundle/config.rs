@@ -16,6 +16,7 @@ use super::{
     ContainerSpec, Error, Hook, Hooks, Joined, Labels, Namespace, Namespaces, NsKind, Process,
     Resource, SeccompChoice, Ulimit, User, defaults,
 };
+use crate::cgroup::Resources;
 use crate::diagnose::{Diagnose, Hint};
 use crate::mount::{Attributes, Kind, Mount, Propagation, RootMount};
 
@@ -28,10 +29,6 @@ pub struct Config {
     pub uids: Vec<(u32, u32, u32)>,
     /// `linux.gidMappings`
     pub gids: Vec<(u32, u32, u32)>,
-    /// `linux.resources`
-    pub resources: Option<oci::LinuxResources>,
-    /// `linux.cgroupsPath`
-    pub cgroups_path: Option<PathBuf>,
 }
 
 /// Why a bundle cannot be run.
@@ -145,6 +142,8 @@ pub fn read_config(
     let propagation = root_propagation(linux.rootfs_propagation().as_deref())?;
     let hooks = config.hooks().as_ref().map(hooks).transpose()?.unwrap_or_default();
     let spec = spec.with(|spec| {
+        spec.resources = linux.resources().as_ref().map(Resources::from_spec).unwrap_or_default();
+        spec.cgroups_path = linux.cgroups_path().clone().filter(|path| path != Path::new(""));
         if let Some(text) = seccomp {
             spec.seccomp = SeccompChoice::Json(text);
         }
@@ -159,8 +158,6 @@ pub fn read_config(
         spec: spec.build()?,
         uids: pairs(linux.uid_mappings()),
         gids: pairs(linux.gid_mappings()),
-        resources: linux.resources().clone(),
-        cgroups_path: linux.cgroups_path().clone(),
     })
 }
 

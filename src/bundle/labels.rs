@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::Error;
 
 /// `--security-opt apparmor=` and `label=`, as typed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LabelRequest {
     /// `apparmor=PROFILE`; unconfined is no request.
     pub apparmor: Option<String>,

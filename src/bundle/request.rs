@@ -8,19 +8,25 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::LabelRequest;
+use crate::cgroup::{self, Resources};
 use crate::mount::Propagation;
 
 /// The flags of `run` that shape a container, in neutral types.
 ///
-/// What is absent here falls to the image's configuration, then to the defaults.
-#[derive(Clone, Debug, Default)]
+/// What is absent here falls to the image's configuration, then to the defaults. It is kept beside
+/// the container's record, to start it from again: fields may be added, and have defaults there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own on the command line
 pub struct Request {
     /// What stands behind the image's name.
+    #[serde(with = "super::text")]
     pub command: Vec<OsString>,
     /// `--entrypoint`; `Some` and empty clears the image's.
+    #[serde(with = "super::text::maybe")]
     pub entrypoint: Option<Vec<OsString>>,
     /// `--env` and `--env-file`, in order, host values filled in.
+    #[serde(with = "super::text::pairs")]
     pub env: Vec<(OsString, OsString)>,
     /// `--workdir`, absolute.
     pub workdir: Option<PathBuf>,
@@ -62,6 +68,10 @@ pub struct Request {
     pub stop_signal: Option<i32>,
     /// `--ulimit`.
     pub ulimits: Vec<Ulimit>,
+    /// `--memory`, `--cpus` and their kin.
+    pub resources: Resources,
+    /// `--cgroups`.
+    pub cgroups: cgroup::Mode,
     /// `--privileged`: all that the user itself may do.
     pub privileged: bool,
     /// `--cap-add`, as typed.
@@ -110,9 +120,10 @@ pub enum Sharing {
 }
 
 /// A device node of the host in the container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRequest {
     /// Absolute path on the host.
+    #[serde(with = "super::text::path")]
     pub source: PathBuf,
     /// Absolute path in the container.
     pub target: PathBuf,
@@ -121,9 +132,10 @@ pub struct DeviceRequest {
 }
 
 /// A file or directory of the host in the container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BindRequest {
     /// Absolute path on the host.
+    #[serde(with = "super::text::path")]
     pub source: PathBuf,
     /// Absolute path in the container.
     pub target: PathBuf,
@@ -138,7 +150,7 @@ pub struct BindRequest {
 }
 
 /// A temporary file system in the container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools)] // the kernel's own independent flags
 pub struct TmpfsRequest {
     /// Absolute path in the container.
@@ -249,7 +261,8 @@ impl Resource {
 }
 
 /// What `--security-opt` set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SecurityOptions {
     /// `no-new-privileges`
     pub no_new_privileges: bool,
@@ -279,7 +292,8 @@ pub enum SeccompChoice {
 }
 
 /// Where `--add-host` points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum HostAddress {
     /// An address.
     Ip(IpAddr),

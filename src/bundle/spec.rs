@@ -11,6 +11,7 @@ use super::capabilities::{Capabilities, CapabilitySet};
 use super::{
     Error, Joined, Labels, Namespace, Namespaces, NsKind, SeccompChoice, Ulimit, User, defaults,
 };
+use crate::cgroup::{self, Resources};
 use crate::mount::{Mount, Propagation, RootMount};
 
 /// How to create a container; the runtime specification's `config.json` as a value.
@@ -47,6 +48,12 @@ pub struct ContainerSpec {
     pub process: Process,
     /// Which filter of system calls.
     pub seccomp: SeccompChoice,
+    /// What all of it together may use.
+    pub resources: Resources,
+    /// How much that is wanted.
+    pub cgroups: cgroup::Mode,
+    /// Where its control group is to be; below the caller's own where nothing is said.
+    pub cgroups_path: Option<PathBuf>,
     /// A pid 1 of coracle's own before the program.
     pub init: bool,
     /// The signal that `stop` sends.
@@ -185,6 +192,9 @@ impl ContainerSpec {
                 sysctls: BTreeMap::new(),
                 process,
                 seccomp: SeccompChoice::Default,
+                resources: Resources::default(),
+                cgroups: cgroup::Mode::default(),
+                cgroups_path: None,
                 init: false,
                 stop_signal: super::signal::TERM,
                 hooks: Hooks::default(),

@@ -69,6 +69,8 @@ pub fn specify(
             SeccompChoice::Default if request.privileged => SeccompChoice::Unconfined,
             choice => choice.clone(),
         };
+        spec.resources.clone_from(&request.resources);
+        spec.cgroups = request.cgroups;
         spec.init = request.init;
         spec.stop_signal = stop_signal;
         spec.labels = cx.config.labels.clone().into_iter().chain(request.labels.clone()).collect();

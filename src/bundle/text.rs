@@ -1,7 +1,8 @@
-//! Arguments and variables in JSON: text where they are text, base64 where they are not.
+//! Arguments, variables and paths in JSON: text where they are text, base64 where they are not.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,20 +15,90 @@ enum Text {
     Encoded { base64: String },
 }
 
+impl Text {
+    fn of(text: &OsStr) -> Self {
+        match text.to_str() {
+            Some(plain) => Self::Plain(plain.to_owned()),
+            None => Self::Encoded { base64: BASE64_STANDARD.encode(text.as_bytes()) },
+        }
+    }
+
+    fn read<E: serde::de::Error>(self) -> Result<OsString, E> {
+        match self {
+            Self::Plain(plain) => Ok(plain.into()),
+            Self::Encoded { base64 } => {
+                BASE64_STANDARD.decode(base64).map(OsString::from_vec).map_err(E::custom)
+            }
+        }
+    }
+}
+
 pub(super) fn serialize<S: Serializer>(texts: &[OsString], to: S) -> Result<S::Ok, S::Error> {
-    to.collect_seq(texts.iter().map(|text| match text.to_str() {
-        Some(plain) => Text::Plain(plain.to_owned()),
-        None => Text::Encoded { base64: BASE64_STANDARD.encode(text.as_bytes()) },
-    }))
+    to.collect_seq(texts.iter().map(|text| Text::of(text)))
 }
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<OsString>, D::Error> {
-    let texts = Vec::<Text>::deserialize(from)?;
-    let text = |text| match text {
-        Text::Plain(plain) => Ok(plain.into()),
-        Text::Encoded { base64 } => BASE64_STANDARD.decode(base64).map(OsString::from_vec),
-    };
-    texts.into_iter().map(text).collect::<Result<_, _>>().map_err(serde::de::Error::custom)
+    Vec::<Text>::deserialize(from)?.into_iter().map(Text::read).collect()
+}
+
+/// A path.
+pub(super) mod path {
+    use super::{Deserialize, Deserializer, OsStr, PathBuf, Serialize, Serializer, Text};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        path: &impl AsRef<OsStr>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        Text::of(path.as_ref()).serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<PathBuf, D::Error> {
+        Text::deserialize(from)?.read().map(PathBuf::from)
+    }
+}
+
+/// Arguments that may be missing altogether.
+pub(super) mod maybe {
+    use super::{Deserialize, Deserializer, OsString, Serialize, Serializer, Text};
+
+    #[allow(clippy::ref_option)] // serde's form
+    pub(in super::super) fn serialize<S: Serializer>(
+        texts: &Option<Vec<OsString>>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let texts = texts.as_ref();
+        let texts: Option<Vec<Text>> =
+            texts.map(|texts| texts.iter().map(|text| Text::of(text)).collect());
+        texts.serialize(to)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Vec<OsString>>, D::Error> {
+        let texts = Option::<Vec<Text>>::deserialize(from)?;
+        texts.map(|texts| texts.into_iter().map(Text::read).collect()).transpose()
+    }
+}
+
+/// Names and values.
+pub(super) mod pairs {
+    use super::{Deserialize, Deserializer, OsString, Serializer, Text};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        pairs: &[(OsString, OsString)],
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(pairs.iter().map(|(name, value)| (Text::of(name), Text::of(value))))
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Vec<(OsString, OsString)>, D::Error> {
+        let pairs = Vec::<(Text, Text)>::deserialize(from)?;
+        pairs.into_iter().map(|(name, value)| Ok((name.read()?, value.read()?))).collect()
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::environment::Environment;
 use super::out::Out;
 use super::report::Report;
 use crate::engine::snapshot::Driver;
-use crate::engine::{Engine, Options, userns};
+use crate::engine::{self, Engine, Options, Warn, userns};
 
 /// Options that stand before the command.
 #[derive(Clone, Debug, Default)]
@@ -90,7 +90,18 @@ impl Context {
             (userns, _) => userns.unwrap_or_default(),
         };
         let path = self.environment.get("PATH").unwrap_or_default();
-        Ok(Engine::open(Options { root: self.root()?, driver, userns, path })?)
+        let report = self.report;
+        let warn = Warn::new(move |text| report.note(text));
+        Ok(Engine::open(Options { root: self.root()?, driver, userns, path, warn })?)
+    }
+
+    /// Tells of the engine's failures in another process than this one, as `command` does.
+    pub fn teller(&self, command: &'static str) -> impl Fn(&engine::Error) -> u8 + use<> {
+        let report = self.report;
+        move |error| {
+            report.say(error);
+            super::report::engine_code(error, command)
+        }
     }
 
     /// Does `each` for every item: one failure is told and does not spare the rest.

@@ -21,6 +21,9 @@ pub enum Error {
     /// `--tty` without a terminal.
     #[error("the input device is not a TTY")]
     NotATerminal,
+    /// `start -a` with more than one.
+    #[error("you cannot start and attach multiple containers at once")]
+    AttachSeveral,
     /// A file named on the command line cannot be used.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
@@ -88,6 +91,7 @@ impl Diagnose for Error {
             | Self::File { .. }
             | Self::Output(_)
             | Self::NoSuchObject(_)
+            | Self::AttachSeveral
             | Self::Told => None,
         }
     }

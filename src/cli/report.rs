@@ -40,9 +40,13 @@ impl Report {
 
     /// Tells an error and its hint.
     pub fn tell(self, error: &Error) {
-        if is_told(error) {
-            return;
+        if !is_told(error) {
+            self.say(error);
         }
+    }
+
+    /// Tells any part's error and its hint.
+    pub fn say(self, error: &(impl std::fmt::Display + Diagnose)) {
         self.line("error", "1;31", &error.to_string());
         if let Some(hint) = error.hint() {
             self.line("hint", "1;36", &hint.to_string());
@@ -82,7 +86,11 @@ impl Report {
 
 /// Whether someone has told it already.
 fn is_told(error: &Error) -> bool {
-    matches!(error, Error::Told | Error::Engine(engine::Error::PullReported { .. }))
+    matches!(
+        error,
+        Error::Told
+            | Error::Engine(engine::Error::PullReported { .. } | engine::Error::Reported { .. })
+    )
 }
 
 /// The exit code of a failure (docker's, but 126 for another machine's programs).
@@ -90,17 +98,26 @@ pub(super) fn code(error: &Error, command: &str) -> u8 {
     match error {
         Error::Usage { .. } | Error::Config(_) => TOOL,
         Error::NotATerminal => FAILED,
-        Error::Engine(engine::Error::PullReported { code }) => *code,
-        Error::Engine(engine::Error::Runtime(error) | engine::Error::Foreign { error, .. }) => {
-            match error {
-                runtime::Error::CommandNotFound { .. } => NOT_FOUND,
-                runtime::Error::CommandNotExecutable { .. } => NOT_EXECUTABLE,
-                _ => TOOL,
-            }
-        }
-        _ if command == "run" => TOOL,
-        _ => FAILED,
+        Error::Engine(error) => engine_code(error, command),
+        _ => usual(command),
     }
+}
+
+/// The exit code of a failure of the engine.
+pub(super) fn engine_code(error: &engine::Error, command: &str) -> u8 {
+    match error {
+        engine::Error::PullReported { code } | engine::Error::Reported { code } => *code,
+        engine::Error::Runtime(error) | engine::Error::Foreign { error, .. } => match error {
+            runtime::Error::CommandNotFound { .. } => NOT_FOUND,
+            runtime::Error::CommandNotExecutable { .. } => NOT_EXECUTABLE,
+            _ => TOOL,
+        },
+        _ => usual(command),
+    }
+}
+
+fn usual(command: &str) -> u8 {
+    if matches!(command, "run" | "create") { TOOL } else { FAILED }
 }
 
 /// Text from elsewhere without the control characters that would move a terminal's cursor.

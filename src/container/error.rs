@@ -45,6 +45,12 @@ pub enum Error {
         /// Its name or ID.
         name: String,
     },
+    /// It was made by a coracle that did not write down what it takes to start it again.
+    #[error("container {name} cannot be started again: an older coracle made it")]
+    NotKept {
+        /// Its name.
+        name: String,
+    },
     /// A record that a newer coracle wrote.
     #[error("container {id} was made by a newer coracle (record version {version})")]
     Newer {
@@ -81,6 +87,9 @@ impl Diagnose for Error {
             Self::Damaged { path, .. } => {
                 let folder = path.parent().unwrap_or(path).display();
                 Some(Hint::new(format!("the container cannot be used; remove {folder}")))
+            }
+            Self::NotKept { name } => {
+                Some(Hint::new(format!("coracle rm {name}, then run it once more")))
             }
             Self::NoSuchContainer { .. }
             | Self::Ambiguous { .. }

@@ -2,7 +2,12 @@
 //!
 //! ```text
 //! containers/ID/            0700; flock'ed on itself by the coracle that stays with the container
-//!     record.json           the record, replaced by rename
+//!     record.json           the record, replaced by rename under a lock on `lock`
+//!     creation.json         what it is started from again
+//!     health.json           what its health checks have found
+//!     ID-json.log           what it wrote (log/mod.rs)
+//!     attach                the socket of its monitor
+//!     stop, exit            a user asked for its end; somebody waits for it (wait.rs)
 //!     upper/ work/ …        the root's changes; hosts, hostname, resolv.conf
 //! names/NAME -> ID          a symbolic link: making one is atomic, so of two with one name one wins
 //! tmp/ID                    a container on its way out
@@ -10,22 +15,34 @@
 //!
 //! No record is believed: that a container runs is checked against the process itself.
 
+mod creation;
+mod directory;
 mod error;
+mod health;
+mod log;
 mod name;
 mod record;
+mod restart;
+mod wait;
 
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 
+use directory::{is_at, lock};
 use error::Tried;
 
+pub use creation::Creation;
+pub use directory::Directory;
 pub use error::Error;
+pub use health::{Check, Health, HealthStatus};
+pub use log::{Entry, Log, LogConfig, LogDriver, Reader, Stream, UnknownLogDriver};
 pub use name::{InvalidName, Name};
-pub use record::{Config, Instance, MountPoint, Record, State, VERSION};
+pub use record::{Config, Instance, Keeper, MountPoint, OLDEST, Record, State, VERSION};
+pub use restart::{InvalidRestart, Restart};
+pub use wait::Waiter;
 
 /// The containers of one store.
 #[derive(Debug)]
@@ -35,14 +52,10 @@ pub struct Containers {
     tmp: PathBuf,
 }
 
-/// A container's directory, locked for as long as this lives.
+/// What is left of a removed container, for who removed it to delete.
 #[derive(Debug)]
-pub struct Directory {
-    /// 64 hexadecimal digits.
-    pub id: String,
-    /// The name, taken for this container.
-    pub name: Name,
-    /// `containers/ID`
+pub struct Remains {
+    /// Where it lies now.
     pub path: PathBuf,
     _lock: OwnedFd,
 }
@@ -54,6 +67,8 @@ pub enum Status {
     Created,
     /// Its first process runs.
     Running,
+    /// It ended with this status, and its monitor is about to start it again.
+    Restarting(u8),
     /// It ended with this status; 137 where its coracle was killed before it could write it down.
     Stopped(u8),
 }
@@ -65,20 +80,27 @@ impl Record {
             State::Created => Status::Created,
             State::Running { process, .. } if process.is_running() => Status::Running,
             State::Running { .. } => Status::Stopped(128 + 9),
-            State::Stopped { code, .. } => Status::Stopped(*code),
+            State::Restarting { code, .. } if self.is_kept() => Status::Restarting(*code),
+            State::Restarting { code, .. } | State::Stopped { code, .. } => Status::Stopped(*code),
         }
     }
-}
 
-impl Directory {
-    /// Replaces the record; readers see the old one or the new one.
-    pub fn write(&self, record: &Record) -> Result<(), Error> {
-        let (path, new) = (self.path.join("record.json"), self.path.join(".record.json"));
-        let text = serde_json::to_vec(record)
-            .map_err(|source| Error::Damaged { path: path.clone(), source })?;
-        let mut file = std::fs::File::create(&new).tried("create", &new)?;
-        file.write_all(&text).tried("write", &new)?;
-        std::fs::rename(&new, &path).tried("replace", path)
+    /// Whether it was to be removed at its end, and who was to do it is not there any more.
+    fn is_abandoned(&self) -> bool {
+        self.remove && matches!(self.status(), Status::Stopped(_))
+    }
+
+    /// Whether the coracle that stays with it is there.
+    pub fn is_kept(&self) -> bool {
+        self.keeper.as_ref().is_some_and(|keeper| keeper.process.is_running())
+    }
+
+    /// The status with which it ended last; 0 where it has not.
+    pub fn code(&self) -> u8 {
+        match self.status() {
+            Status::Created | Status::Running => 0,
+            Status::Restarting(code) | Status::Stopped(code) => code,
+        }
     }
 }
 
@@ -94,7 +116,7 @@ impl Containers {
         make_directory(&self.records)?;
         let (id, path, lock) = self.new_directory()?;
         match self.claim(name, &id) {
-            Ok(name) => Ok(Directory { id, name, path, _lock: lock }),
+            Ok(name) => Ok(Directory { id, name, path, lock }),
             Err(error) => {
                 let _ = std::fs::remove_dir(&path);
                 Err(error)
@@ -158,19 +180,24 @@ impl Containers {
     /// All records, the newest first. A directory without a record is a container in the making or
     /// the rest of one, and no container.
     pub fn list(&self) -> Result<Vec<Record>, Error> {
+        let mut records = Vec::new();
+        for id in self.ids()? {
+            records.extend(self.read(&id)?);
+        }
+        records.sort_by(|one, other| other.created.cmp(&one.created));
+        Ok(records)
+    }
+
+    /// The names of all directories.
+    fn ids(&self) -> Result<Vec<String>, Error> {
         let entries = match std::fs::read_dir(&self.records) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other.tried("list", &self.records)?,
         };
-        let mut records = Vec::new();
-        for entry in entries {
-            let entry = entry.tried("list", &self.records)?;
-            if let Some(record) = self.read(&entry.file_name().to_string_lossy())? {
-                records.push(record);
-            }
-        }
-        records.sort_by(|one, other| other.created.cmp(&one.created));
-        Ok(records)
+        let name = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
+        };
+        entries.map(name).collect::<Result<_, _>>().tried("list", &self.records)
     }
 
     fn read(&self, id: &str) -> Result<Option<Record>, Error> {
@@ -183,7 +210,7 @@ impl Containers {
         };
         let version = |value: serde_json::Value| value.get("version")?.as_u64();
         match serde_json::from_slice::<Record>(&bytes) {
-            Ok(record) if record.version == VERSION => Ok(Some(record)),
+            Ok(record) if (OLDEST..=VERSION).contains(&record.version) => Ok(Some(record)),
             Ok(record) => Err(Error::Newer { id: id.to_owned(), version: record.version }),
             Err(source) => match serde_json::from_slice(&bytes).ok().and_then(version) {
                 Some(newer) if newer > u64::from(VERSION) => Err(Error::Newer {
@@ -208,25 +235,28 @@ impl Containers {
         if query.is_empty() || !query.bytes().all(is_hex) {
             return Err(missing());
         }
-        let mut matching = self.list()?.into_iter().filter(|record| record.id.starts_with(query));
-        match (matching.next(), matching.next()) {
-            (None, _) => Err(missing()),
-            (Some(record), None) => Ok(record),
-            (Some(_), Some(_)) => Err(Error::Ambiguous { query: query.to_owned() }),
+        let mut found = None;
+        for id in self.ids()?.into_iter().filter(|id| id.starts_with(query)) {
+            let Some(record) = self.read(&id)? else { continue };
+            if found.replace(record).is_some() {
+                return Err(Error::Ambiguous { query: query.to_owned() });
+            }
         }
+        found.ok_or_else(missing)
     }
 
     /// Takes a container that does not run out of the list and frees its name. What is left of it is
     /// the directory returned, for the caller to delete.
-    pub fn detach(&self, record: &Record) -> Result<PathBuf, Error> {
-        if record.status() == Status::Running {
+    pub fn detach(&self, record: &Record) -> Result<Remains, Error> {
+        if matches!(record.status(), Status::Running | Status::Restarting(_)) {
             return Err(Error::Running { name: record.name.clone() });
         }
         let path = self.records.join(&record.id);
-        let Some(_lock) = lock(&path)? else {
+        let Some(directory) = self.take(record)? else {
             return Err(Error::Busy { name: record.name.clone() });
         };
-        self.detach_locked(&record.id, &record.name, &path)
+        let path = self.detach_locked(&record.id, &record.name, &path)?;
+        Ok(Remains { path, _lock: directory.lock })
     }
 
     /// The same for the one who holds the lock.
@@ -238,13 +268,13 @@ impl Containers {
         let gone = self.tmp.join(id);
         make_directory(&self.tmp)?;
         std::fs::rename(path, &gone).tried("move away", path)?;
-        let link = self.names.join(name);
         // After the directory: a name without one is free, a directory without a name is not seen.
-        if std::fs::read_link(&link).is_ok_and(|owner| owner == Path::new(id)) {
-            match rustix::fs::unlinkat(CWD, &link, AtFlags::empty()) {
-                Err(Errno::NOENT) => {}
-                other => other.tried("free the name", link)?,
-            }
+        if !self.free(name, id)?
+            && let Ok(bytes) = std::fs::read(gone.join("record.json"))
+            && let Ok(record) = serde_json::from_slice::<Record>(&bytes)
+        {
+            // It was given another one while it ran.
+            self.free(&record.name, id)?;
         }
         Ok(gone)
     }
@@ -254,41 +284,6 @@ impl Containers {
         self.records.join(&record.id)
     }
 
-    /// Ends a running container's first process, and with it all others; waits until it is gone.
-    pub fn kill(&self, record: &Record) -> Result<(), Error> {
-        let State::Running { process, .. } = &record.state else { return Ok(()) };
-        let path = self.records.join(&record.id);
-        let pid = rustix::process::Pid::from_raw(process.pid);
-        let flags = rustix::process::PidfdFlags::empty();
-        let pidfd = match pid.map(|pid| rustix::process::pidfd_open(pid, flags)) {
-            None | Some(Err(Errno::SRCH)) => return Ok(()),
-            Some(other) => other.tried("open the first process of", &path)?,
-        };
-        // Asked after the descriptor was opened: now it can be no other's.
-        if !process.is_running() {
-            return Ok(());
-        }
-        match rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL) {
-            Err(Errno::SRCH) => return Ok(()),
-            other => other.tried("kill", &path)?,
-        }
-        let mut polled = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
-        let patience = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
-        rustix::event::poll(&mut polled, Some(&patience)).tried("wait for", &path)?;
-        // Its coracle writes the end down and lets go of the lock; it need not be there any more.
-        Self::wait_unlocked(&path);
-        Ok(())
-    }
-
-    fn wait_unlocked(path: &Path) {
-        for _ in 0..200 {
-            match lock(path) {
-                Ok(None) => std::thread::sleep(std::time::Duration::from_millis(10)),
-                _ => return,
-            }
-        }
-    }
-
     /// Reads the record anew: another command may have changed or removed it.
     pub fn reread(&self, record: &Record) -> Result<Option<Record>, Error> {
         self.read(&record.id)
@@ -296,14 +291,28 @@ impl Containers {
 
     /// Directories that no record and no lock belongs to: a coracle was killed while it made or
     /// removed a container. Each is moved to `tmp/`; the paths there are returned.
-    pub fn sweep(&self) -> Result<Vec<PathBuf>, Error> {
-        let mut swept = Vec::new();
-        let Ok(entries) = std::fs::read_dir(&self.records) else { return Ok(swept) };
-        for entry in entries.flatten() {
-            let id = entry.file_name().to_string_lossy().into_owned();
-            if !self.is_abandoned(&id) {
-                continue;
+    pub fn sweep(&self) -> Result<Vec<Remains>, Error> {
+        let ids = self.ids()?.into_iter().filter(|id| self.is_abandoned(id)).collect();
+        self.sweep_these(ids)
+    }
+
+    /// All records, the newest first, and what a sweep would look at.
+    pub fn survey(&self) -> Result<(Vec<Record>, Vec<String>), Error> {
+        let (mut records, mut abandoned) = (Vec::new(), Vec::new());
+        for id in self.ids()? {
+            match self.read(&id)? {
+                Some(record) if !record.is_abandoned() => records.push(record),
+                _ => abandoned.push(id),
             }
+        }
+        records.sort_by(|one, other| other.created.cmp(&one.created));
+        Ok((records, abandoned))
+    }
+
+    /// Sweeps these, if they are what they seemed to be, and what killed removals left.
+    pub fn sweep_these(&self, ids: Vec<String>) -> Result<Vec<Remains>, Error> {
+        let mut swept = self.rests();
+        for id in ids {
             let path = self.records.join(&id);
             // Asked again under the lock: until it was free the container may have come to a record,
             // or have gone.
@@ -311,38 +320,38 @@ impl Containers {
                 && is_at(&lock, &path)
                 && self.is_abandoned(&id)
             {
-                let name = self.read(&id).ok().flatten().map(|record| record.name);
-                swept.push(self.detach_locked(&id, name.as_deref().unwrap_or(&id), &path)?);
+                let record = self.read(&id).ok().flatten();
+                if let Some(group) = record.as_ref().and_then(|it| it.in_force.group.as_ref()) {
+                    let _ = group.remove(); // gone with a reboot
+                }
+                let name = record.map(|record| record.name);
+                let path = self.detach_locked(&id, name.as_deref().unwrap_or(&id), &path)?;
+                swept.push(Remains { path, _lock: lock });
             }
         }
         Ok(swept)
+    }
+
+    /// Removed containers that nobody deletes any more.
+    fn rests(&self) -> Vec<Remains> {
+        let Ok(entries) = std::fs::read_dir(&self.tmp) else { return Vec::new() };
+        let is_id = |name: &str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let paths = names.filter(|name| is_id(name)).map(|name| self.tmp.join(name));
+        let take = |path: PathBuf| {
+            let lock = lock(&path).ok().flatten()?;
+            is_at(&lock, &path).then_some(Remains { path, _lock: lock })
+        };
+        paths.filter_map(take).collect()
     }
 
     fn is_abandoned(&self, id: &str) -> bool {
         match self.read(id) {
             Ok(None) => true,
             // `--rm` of a coracle that was killed before it could.
-            Ok(Some(record)) => record.remove && !matches!(record.status(), Status::Running),
+            Ok(Some(record)) => record.is_abandoned(),
             Err(_) => false,
         }
-    }
-}
-
-/// Whether an open directory is still the one of this name.
-fn is_at(directory: &OwnedFd, path: &Path) -> bool {
-    let (Ok(open), Ok(named)) = (rustix::fs::fstat(directory), rustix::fs::lstat(path)) else {
-        return false;
-    };
-    (open.st_dev, open.st_ino) == (named.st_dev, named.st_ino)
-}
-
-/// Locks a container's directory; `None` when another command holds it.
-fn lock(path: &Path) -> Result<Option<OwnedFd>, Error> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::open(path, flags, Mode::empty()).tried("open", path)?;
-    match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        other => other.map(|()| Some(directory)).tried("lock", path),
     }
 }
 
@@ -384,7 +393,10 @@ mod tests {
             layers: Vec::new(),
             created: "2026-11-23T12:00:00Z".into(),
             state,
+            in_force: crate::cgroup::InForce::default(),
             remove: false,
+            keeper: None,
+            restarts: 0,
             config: config(),
         }
     }
@@ -392,6 +404,7 @@ mod tests {
     fn config() -> Config {
         Config {
             process: crate::bundle::Process::new(vec!["true".into()]),
+            resources: crate::cgroup::Resources::default(),
             seccomp: crate::bundle::SeccompChoice::Default,
             user: String::new(),
             hostname: "box".into(),
@@ -405,6 +418,10 @@ mod tests {
             annotations: std::collections::BTreeMap::new(),
             stop_signal: 15,
             driver: "overlay".into(),
+            restart: Restart::default(),
+            log: LogConfig::default(),
+            health: None,
+            stop_timeout_s: None,
         }
     }
 
@@ -426,7 +443,7 @@ mod tests {
         assert_eq!(containers.find(&found.id[..5]).expect("by prefix"), found);
         assert!(matches!(containers.detach(&found), Err(Error::Busy { .. })));
         drop(first);
-        assert!(containers.detach(&found).expect("detached").exists());
+        assert!(containers.detach(&found).expect("detached").path.exists());
         assert!(containers.find("web").is_err());
         assert!(containers.create(Some(&name)).is_ok());
     }

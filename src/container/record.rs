@@ -1,14 +1,19 @@
 //! One record a container: what it is made of, and how far it came.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Serialize};
 
+use super::{LogConfig, Restart};
 use crate::bundle::{Process, SeccompChoice};
-use crate::oci::{ChainId, Digest};
+use crate::cgroup::{InForce, Resources};
+use crate::oci::{ChainId, Digest, Healthcheck};
 
 /// The version of the record's format that this binary writes.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
+/// The oldest version that it reads: what was added since has a default.
+pub const OLDEST: u32 = 2;
 
 /// What is known of a container: `containers/ID/record.json`.
 ///
@@ -33,6 +38,15 @@ pub struct Record {
     pub state: State,
     /// Whether it is removed when it ends.
     pub remove: bool,
+    /// The limits in force and its control group, while it runs.
+    #[serde(flatten)]
+    pub in_force: InForce,
+    /// Who stays with it: its monitor, or the coracle in whose foreground it runs.
+    #[serde(default)]
+    pub keeper: Option<Keeper>,
+    /// How often the restart policy has started it again since a user did.
+    #[serde(default)]
+    pub restarts: u32,
     /// The circumstances, for `inspect`.
     pub config: Config,
 }
@@ -69,6 +83,30 @@ pub struct Config {
     pub stop_signal: i32,
     /// The root file system's driver.
     pub driver: String,
+    /// What it may use.
+    #[serde(default, skip_serializing_if = "Resources::is_empty")]
+    pub resources: Resources,
+    /// What happens when it ends.
+    #[serde(default)]
+    pub restart: Restart,
+    /// Where what it writes goes.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// How it is found out whether it is well: the image's check, and what the flags change of it.
+    #[serde(default)]
+    pub health: Option<Healthcheck>,
+    /// Seconds between `stop`'s signal and SIGKILL; ten where nothing is said.
+    #[serde(default)]
+    pub stop_timeout_s: Option<u64>,
+}
+
+/// The coracle that stays with a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keeper {
+    /// Its process.
+    pub process: Instance,
+    /// Whether it is a monitor, to which others can attach.
+    pub monitor: bool,
 }
 
 /// A mount that the user asked for.
@@ -97,6 +135,15 @@ pub enum State {
         /// RFC 3339 time.
         started: String,
     },
+    /// Ended; its monitor waits before it starts it again.
+    Restarting {
+        /// Its exit status.
+        code: u8,
+        /// RFC 3339 time.
+        started: String,
+        /// RFC 3339 time.
+        finished: String,
+    },
     /// Ended.
     Stopped {
         /// Its exit status; 137 stands for one that was lost with its coracle.
@@ -105,6 +152,12 @@ pub enum State {
         started: String,
         /// RFC 3339 time.
         finished: String,
+        /// Whether the kernel killed it for want of memory.
+        #[serde(default)]
+        oom: bool,
+        /// Whether a user ended it, by `stop` or `kill`.
+        #[serde(default)]
+        by_user: bool,
     },
 }
 
@@ -124,15 +177,34 @@ impl Instance {
     pub fn of(pid: i32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let (state, start_ticks) = parse_stat(&stat)?;
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        let boot = boot.trim().to_owned();
-        (state != 'Z').then_some(Self { pid, start_ticks, boot })
+        (state != 'Z').then_some(Self { pid, start_ticks, boot: boot()?.to_owned() })
+    }
+
+    /// This process.
+    pub fn own() -> Option<Self> {
+        Self::of(i32::try_from(std::process::id()).ok()?)
+    }
+
+    /// A descriptor of this very process, as long as it runs: signals through it reach no other.
+    pub fn hold(&self) -> Option<OwnedFd> {
+        let pid = rustix::process::Pid::from_raw(self.pid)?;
+        let flags = rustix::process::PidfdFlags::empty();
+        let pidfd = rustix::process::pidfd_open(pid, flags).ok()?;
+        // Asked after the descriptor was opened: now it can be no other's.
+        self.is_running().then_some(pidfd)
     }
 
     /// Whether this very process runs now.
     pub fn is_running(&self) -> bool {
         Self::of(self.pid).as_ref() == Some(self)
     }
+}
+
+/// Which boot this is; it cannot change while this process lives.
+fn boot() -> Option<&'static str> {
+    static BOOT: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    let read = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
+    BOOT.get_or_init(|| Some(read()?.trim().to_owned())).as_deref()
 }
 
 /// State and start time of a line of `/proc/PID/stat`; the name in it may hold anything.

@@ -14,6 +14,8 @@ use crate::userns::{self, IdMaps};
 pub struct Removal {
     /// Kill it first if it runs; one that does not exist is no error.
     pub force: bool,
+    /// Its anonymous volumes too.
+    pub volumes: bool,
 }
 
 /// What `rm` did.
@@ -32,8 +34,10 @@ impl Engine {
     /// All containers, the newest first, with what each is at this moment. What killed commands
     /// left behind is cleared away on the way.
     pub fn containers(&self) -> Result<Vec<(Record, Status)>, Error> {
-        self.sweep_containers();
-        let records = self.containers.list()?;
+        let (records, abandoned) = self.containers.survey()?;
+        for remains in self.containers.sweep_these(abandoned).unwrap_or_default() {
+            let _ = self.remove_tree(&remains.path);
+        }
         let status = |record: Record| {
             let status = record.status();
             (record, status)
@@ -56,16 +60,19 @@ impl Engine {
             }
             other => other?,
         };
-        if removal.force && record.status() == Status::Running {
-            self.containers.kill(&record)?;
+        if removal.force {
+            self.end_now(&record)?;
             // Its coracle has written the end down by now, or, with --rm, removed it.
             match self.containers.reread(&record)? {
                 Some(now) => record = now,
                 None => return Ok(Removed::Container { id: record.id }),
             }
         }
-        let path = self.containers.detach(&record)?;
-        self.remove_tree(&path)?;
+        let remains = self.containers.detach(&record)?;
+        if let Some(group) = &record.in_force.group {
+            let _ = group.remove(); // that of a killed coracle; gone with a reboot
+        }
+        self.remove_tree(&remains.path)?;
         Ok(Removed::Container { id: record.id })
     }
 
@@ -80,8 +87,8 @@ impl Engine {
 
     /// Clears away what killed commands left; what cannot be is left for the next time.
     pub(super) fn sweep_containers(&self) {
-        for path in self.containers.sweep().unwrap_or_default() {
-            let _ = self.remove_tree(&path);
+        for remains in self.containers.sweep().unwrap_or_default() {
+            let _ = self.remove_tree(&remains.path);
         }
     }
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::probe::{self, Step};
-use super::{Engine, cgroup, host};
+use super::{Engine, host};
+use crate::cgroup;
 use crate::diagnose::Diagnose;
 use crate::registry::{self, Authorities};
 use crate::snapshot::Driver;
@@ -263,28 +264,35 @@ fn procfs() -> Check {
         .remedy((failure.step == Step::Mount && covered).then(|| remedy.into()))
 }
 
-fn control_groups(cgroup: &cgroup::Cgroup) -> Check {
+fn control_groups(host: &cgroup::Host) -> Check {
     const NAME: &str = "cgroup";
-    const INSTEAD: &str = "containers stay in the group of this process, without limits of their \
-                           own beside --ulimit";
-    let version = cgroup.version;
+    const INSTEAD: &str = "containers stay in the group of this process; --cpuset-cpus and, with \
+                           one id, --pids-limit are kept, other limits are refused";
+    let version = host.version;
     let check = |found: String| Check::fallback(NAME, found, INSTEAD);
+    let controllers = host.controllers().join(", ");
     match version {
-        cgroup::Version::V2 if cgroup.delegated && !cgroup.controllers.is_empty() => {
-            Check::ok(NAME, format!("v2, delegated: {}", cgroup.controllers.join(", ")))
+        cgroup::Version::None => check("not mounted".into()),
+        _ if !controllers.is_empty() => {
+            Check::ok(NAME, format!("{version}, delegated: {controllers}"))
         }
-        cgroup::Version::V2 if cgroup.delegated => {
-            check("v2, delegated without controllers".into())
+        cgroup::Version::V2 if host.bus.is_some() => {
+            Check::ok(NAME, "v2, in a scope that the user's systemd makes for a container")
+        }
+        cgroup::Version::V2 if host.is_delegated() => {
+            let others = host.own().map_or(0, |own| own.others);
+            check(match others {
+                0 => "v2, delegated without controllers".into(),
+                _ => format!("v2, delegated, but shared with {others} other processes"),
+            })
         }
         cgroup::Version::V2 => {
-            let systemd = Path::new("/run/systemd/system").exists();
             let remedy = "run in a scope of one's own: systemd-run --user --scope -p Delegate=yes \
                           coracle ...";
-            check("v2, not delegated".into()).remedy(systemd.then(|| remedy.into()))
+            check("v2, not delegated".into()).remedy(host.systemd.then(|| remedy.into()))
         }
-        cgroup::Version::None => check("not mounted".into()),
         cgroup::Version::V1 | cgroup::Version::Hybrid => {
-            check(format!("{version}: its groups cannot be handed to a user safely"))
+            check(format!("{version}, and no group of this process is writable"))
         }
     }
 }
@@ -445,16 +453,26 @@ mod tests {
 
     #[test]
     fn groups_are_judged() {
-        let group = |version, delegated, controllers: &[&str]| cgroup::Cgroup {
-            version,
-            own: None,
-            controllers: controllers.iter().map(|it| (*it).to_owned()).collect(),
-            delegated,
+        let host = |version, writable, controllers: &[&str]| {
+            let available = controllers.iter().map(|it| (*it).to_owned()).collect();
+            let node = cgroup::Node { writable, available, own: true, ..cgroup::Node::default() };
+            let unified =
+                cgroup::Hierarchy { controllers: vec![], mount: "/".into(), nodes: vec![node] };
+            cgroup::Host {
+                version,
+                unified: Some(unified),
+                separate: vec![],
+                bus: None,
+                bus_refusal: None,
+                systemd: false,
+            }
         };
-        let good = control_groups(&group(cgroup::Version::V2, true, &["memory", "pids"]));
+        let good = control_groups(&host(cgroup::Version::V2, true, &["memory", "pids"]));
         assert_eq!((good.status, good.found.as_str()), (Status::Ok, "v2, delegated: memory, pids"));
+        let bad = control_groups(&host(cgroup::Version::V2, false, &["memory"]));
+        assert_eq!((bad.status, bad.found.as_str()), (Status::Fallback, "v2, not delegated"));
         for version in [cgroup::Version::V1, cgroup::Version::Hybrid, cgroup::Version::None] {
-            assert_eq!(control_groups(&group(version, false, &[])).status, Status::Fallback);
+            assert_eq!(control_groups(&host(version, false, &[])).status, Status::Fallback);
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use super::{images, pull};
+use crate::container::LogDriver;
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::Platform;
-use crate::{bundle, container, runtime, snapshot, store, userns};
+use crate::{bundle, cgroup, container, runtime, snapshot, store, userns};
 
 /// Why the engine could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,9 @@ pub enum Error {
     /// The launch.
     #[error(transparent)]
     Runtime(#[from] runtime::Error),
+    /// The limits.
+    #[error(transparent)]
+    Limits(#[from] cgroup::Error),
     /// The launch of an image for another machine.
     #[error("{error}: the image is {image}, this machine is {host}")]
     Foreign {
@@ -80,6 +84,62 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A container that is paused can do nothing.
+    #[error("container {name} is paused")]
+    Paused {
+        /// Its name.
+        name: String,
+    },
+    /// A monitor could not start its container, and has said why.
+    #[error("the container could not be started")]
+    Reported {
+        /// The exit code for that.
+        code: u8,
+    },
+    /// What the container writes cannot be kept.
+    #[error("cannot open the container's log: {source}")]
+    Log {
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The log is elsewhere.
+    #[error("configured logging driver does not support reading ({driver})")]
+    NoLog {
+        /// Where.
+        driver: LogDriver,
+    },
+    /// A signal for a container that does not run.
+    #[error("cannot kill container: {name}: container {id} is not running")]
+    CannotKill {
+        /// As it was asked for.
+        name: String,
+        /// Its ID.
+        id: String,
+    },
+    /// A process that does not end.
+    #[error("container {name} was killed and has not ended yet: its process waits in the kernel")]
+    StillThere {
+        /// Its name.
+        name: String,
+    },
+    /// `attach` to one that has ended.
+    #[error("You cannot attach to a stopped container, start it first")]
+    CannotAttach,
+    /// `attach` to one that has no monitor.
+    #[error("cannot attach to {name}: it runs in the foreground of another coracle")]
+    InForeground {
+        /// Its name.
+        name: String,
+    },
+    /// `rename` to what it is called.
+    #[error("Renaming a container with the same name as its current name")]
+    SameName,
+    /// `healthcheck run` without one.
+    #[error("container {name} has no defined healthcheck")]
+    NoHealthCheck {
+        /// Its name.
+        name: String,
+    },
     /// Two containers to join live in two user namespaces.
     #[error("cannot join both {one} and {other}: each has a user namespace of its own")]
     TwoOwners {
@@ -108,6 +168,7 @@ impl Diagnose for Error {
             Self::Snapshot(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
+            Self::Limits(error) => error.hint(),
             Self::Foreign { image, .. } => Some(Hint::new(format!(
                 "pull the image for this machine, or have an administrator install qemu-user-static for {}",
                 image.architecture
@@ -122,10 +183,27 @@ impl Diagnose for Error {
                 Some(Hint::new(format!("start the second one with --userns container:{one}")))
             }
             Self::Image(error) => error.hint(),
-            Self::PullReported { .. }
+            Self::NoLog { driver: LogDriver::Journald } => {
+                Some(Hint::new("journalctl CONTAINER_NAME=<name>"))
+            }
+            Self::InForeground { name } => {
+                Some(Hint::new(format!("coracle exec -it {name} sh, or run it with --detach")))
+            }
+            Self::NoHealthCheck { .. } => {
+                Some(Hint::new("run it with --health-cmd, from an image that has none"))
+            }
+            Self::Reported { .. }
+            | Self::Log { .. }
+            | Self::NoLog { .. }
+            | Self::CannotKill { .. }
+            | Self::StillThere { .. }
+            | Self::CannotAttach
+            | Self::SameName
+            | Self::PullReported { .. }
             | Self::CidFileExists { .. }
             | Self::Child { .. }
             | Self::NotRunning { .. }
+            | Self::Paused { .. }
             | Self::Io { .. } => None,
         }
     }

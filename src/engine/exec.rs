@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use super::run::profile;
 use super::share::Held;
 use super::{Engine, Error};
 use crate::bundle::capabilities::{Capabilities, CapabilitySet};
 use crate::bundle::{Process, SeccompChoice, User};
+use crate::cgroup::Group;
 use crate::container::Record;
 use crate::mount::RootMount;
 use crate::owners::Owners;
@@ -57,6 +59,29 @@ impl Engine {
     /// Runs another program in a running container: in its namespaces, under its filter and with
     /// its capabilities.
     pub fn exec(&self, request: &ExecRequest) -> Result<Execution, Error> {
+        self.exec_until(request, None)
+    }
+
+    /// The same for a program that is killed when it takes longer than `patience`: its exit code, or
+    /// none then.
+    pub(super) fn exec_for(
+        &self,
+        request: &ExecRequest,
+        patience: Duration,
+    ) -> Result<Option<u8>, Error> {
+        let deadline = Instant::now() + patience;
+        let ended = match self.exec_until(request, Some(deadline))? {
+            Execution::Ended(code) => Some(code),
+            Execution::Started | Execution::Left(_) => None,
+        };
+        Ok(ended.filter(|_| Instant::now() < deadline))
+    }
+
+    fn exec_until(
+        &self,
+        request: &ExecRequest,
+        deadline: Option<Instant>,
+    ) -> Result<Execution, Error> {
         let held = self.hold(&request.container)?;
         let process = process(request, &held)?;
         let mut ids = userns::maps_of(held.pid)?;
@@ -69,7 +94,10 @@ impl Engine {
         let profile = profile(&seccomp)?;
         let state = HookState { id: held.record.id.clone(), ..HookState::default() };
         let signals = Signals::hold()?;
-        let starting = runtime::join(&Join {
+        if held.record.in_force.group.as_ref().is_some_and(Group::is_frozen) {
+            return Err(Error::Paused { name: held.record.name });
+        }
+        let join = Join {
             target: held.pid,
             pidfd: &held.pidfd,
             process: &process,
@@ -83,8 +111,10 @@ impl Engine {
                 ..Attachment::default()
             },
             root: Some(&root),
+            group: held.record.in_force.group.as_ref(),
             state: &state,
-        })?;
+        };
+        let starting = held.record.in_force.on_its_processors(|| runtime::join(&join))??;
         let running = starting.finish()?;
         if request.detach {
             return Ok(Execution::Started);
@@ -93,9 +123,9 @@ impl Engine {
         let attendance = Attendance {
             sig_proxy: !request.tty,
             detach_keys: request.detach_keys.clone(),
-            deadline: None,
+            deadline,
         };
-        Ok(match runtime::supervise(running, &signals, &attendance)? {
+        Ok(match runtime::supervise(running, &signals, &attendance, None)? {
             Parting::Ended(exit) => Execution::Ended(exit.code()),
             Parting::Detached(unattended) => Execution::Left(unattended),
         })

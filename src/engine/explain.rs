@@ -61,6 +61,15 @@ impl Prepared {
                 &format!("{} {}:{}", limit.resource.docker_name(), limit.soft, limit.hard),
             );
         }
+        for step in &self.limits.steps {
+            line("group", &step.to_string());
+        }
+        for kept in &self.limits.kept {
+            line("limit", &kept.to_string());
+        }
+        for warning in &self.limits.warnings {
+            line("warning", warning);
+        }
         line("capabilities", &spec.process.capabilities.bounding.names().join(" "));
         line(
             "seccomp",
@@ -126,6 +135,7 @@ impl Prepared {
                 "uidMappings": self.ids.uids.iter().map(extent_json).collect::<Vec<_>>(),
                 "gidMappings": self.ids.gids.iter().map(extent_json).collect::<Vec<_>>(),
                 "namespaces": namespaces(&spec.namespaces),
+                "resources": spec.resources.to_spec(),
                 "sysctl": spec.sysctls,
                 "maskedPaths": spec.masked_paths,
                 "readonlyPaths": spec.read_only_paths,

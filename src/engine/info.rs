@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{Engine, Error, cgroup, host};
+use super::{Engine, Error, host};
+use crate::cgroup;
 use crate::container::Status;
 use crate::oci::Platform;
 

@@ -5,7 +5,6 @@
 //! run     store ─► snapshot ─► bundle ─► runtime, with a record in container/
 //! ```
 
-pub mod cgroup;
 pub mod doctor;
 pub mod hello;
 pub mod images;
@@ -20,6 +19,8 @@ mod error;
 mod exec;
 mod explain;
 mod host;
+mod life;
+mod limits;
 mod of_host;
 mod record;
 mod run;
@@ -35,11 +36,13 @@ use crate::store::Store;
 use crate::userns::IdMaps;
 
 // What the command line needs of the folders below, which it does not import itself.
-pub use crate::{bundle, container, reference, registry, runtime, snapshot, store, userns};
+pub use crate::{bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns};
 
 pub use containers::{Removal, Removed};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
+pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, Tell};
+pub use limits::OutOfMemory;
 pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
 
 /// What an engine works with, as the command line and the configuration have it.
@@ -53,6 +56,30 @@ pub struct Options {
     pub userns: userns::Request,
     /// Where newuidmap is looked for: the PATH variable.
     pub path: OsString,
+    /// Takes what the user should know and is no failure.
+    pub warn: Warn,
+}
+
+/// Where remarks go.
+#[derive(Clone)]
+pub struct Warn(std::sync::Arc<dyn Fn(&str) + Send + Sync>);
+
+impl Warn {
+    /// To this function.
+    pub fn new(warn: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(std::sync::Arc::new(warn))
+    }
+
+    /// Makes a remark.
+    pub fn tell(&self, text: &str) {
+        (self.0)(text);
+    }
+}
+
+impl std::fmt::Debug for Warn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Warn")
+    }
 }
 
 /// A store, its containers, and how to use them.

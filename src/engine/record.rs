@@ -1,21 +1,14 @@
 //! What is written down of a container: for `ps`, `inspect`, and for who comes after.
 
-use super::run::{RunRequest, now};
-use crate::bundle::{self, ContainerSpec};
-use crate::container::{Config, Directory, MountPoint, Record, State, VERSION};
-use crate::snapshot::Driver;
-use crate::store::Image;
+use super::Engine;
+use super::run::{Prepared, RunRequest, now};
+use crate::bundle;
+use crate::cgroup::InForce;
+use crate::container::{Config, Creation, Directory, MountPoint, Record, State, VERSION};
 
-/// The record of a container that is about to start.
-pub(super) fn record(
-    request: &RunRequest,
-    image: &Image,
-    spec: &ContainerSpec,
-    driver: Driver,
-    directory: &Directory,
-    network: String,
-    emulated: bool,
-) -> Record {
+/// The record of a container that is new.
+pub(super) fn record(request: &RunRequest, prepared: &Prepared, directory: &Directory) -> Record {
+    let Prepared { image, ids, spec, .. } = prepared;
     Record {
         version: VERSION,
         id: directory.id.clone(),
@@ -26,13 +19,16 @@ pub(super) fn record(
         created: now(),
         state: State::Created,
         remove: request.remove,
+        in_force: InForce::default(),
+        keeper: None,
+        restarts: 0,
         config: Config {
             process: spec.process.clone(),
             seccomp: spec.seccomp.clone(),
             user: request.container.user.clone().unwrap_or_default(),
             hostname: spec.hostname.clone().unwrap_or_default(),
-            network,
-            emulated,
+            network: prepared.network.clone(),
+            emulated: ids.emulated,
             privileged: request.container.privileged,
             read_only: spec.root_read_only,
             init: spec.init,
@@ -40,8 +36,25 @@ pub(super) fn record(
             labels: spec.labels.clone(),
             annotations: spec.annotations.clone(),
             stop_signal: spec.stop_signal,
-            driver: driver.to_string(),
+            driver: prepared.driver.to_string(),
+            resources: spec.resources.clone(),
+            restart: request.restart,
+            log: request.log.clone(),
+            health: prepared.health.clone(),
+            stop_timeout_s: request.stop_timeout_s,
         },
+    }
+}
+
+impl Engine {
+    /// What a container that is made now can be started from again.
+    pub(super) fn creation(&self, request: &RunRequest) -> Creation {
+        Creation {
+            container: request.container.clone(),
+            userns: self.options.userns.to_string(),
+            timeout_s: request.timeout.map(|timeout| timeout.as_secs()),
+            stdin_once: request.container.interactive && !request.detach,
+        }
     }
 }
 

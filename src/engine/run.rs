@@ -4,19 +4,24 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::limits::{self, GroupName, Limited, OutOfMemory};
 use super::of_host::{host_devices, host_files, security_modules};
 use super::pull::Policy;
 use super::record::record;
-use super::{Engine, Error, owners};
+use super::{Engine, Error, HealthRequest, Removal, Tell, owners};
 use crate::bundle::{
     self, BindRequest, Circumstances, ContainerSpec, EtcFiles, SeccompChoice, SecurityModules,
 };
-use crate::container::{Directory, Instance, Name, Record, State};
+use crate::cgroup;
+use crate::container::{
+    Directory, Instance, Keeper, Log, LogConfig, Name, Record, Restart, State, Stream,
+};
 use crate::mount::RootMount;
-use crate::oci::{Digest, Platform};
+use crate::oci::{Digest, Healthcheck, Platform};
 use crate::runtime::seccomp::Profile;
 use crate::runtime::{
-    self, Attachment, Attendance, ExecRefusal, Exit, HookState, Launch, Parting, Signals,
+    self, Attachment, Attendance, DetachKeys, ExecRefusal, Exit, HookState, Launch, Parting,
+    Running, Signals, Source, Tap,
 };
 use crate::snapshot::{self, Driver};
 use crate::store::{Image, Lock};
@@ -25,6 +30,7 @@ use crate::{store, sys};
 
 /// What `run` was asked for, besides the container itself.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // each a fact of its own
 pub struct RunRequest {
     /// The image as the user named it.
     pub image: String,
@@ -42,6 +48,20 @@ pub struct RunRequest {
     pub timeout: Option<Duration>,
     /// `--cidfile`
     pub cidfile: Option<PathBuf>,
+    /// `--detach`: nobody waits for it.
+    pub detach: bool,
+    /// `--replace`: a container that has the name is removed first.
+    pub replace: bool,
+    /// `--detach-keys`
+    pub detach_keys: DetachKeys,
+    /// `--restart`
+    pub restart: Restart,
+    /// `--log-driver`, `--log-opt`
+    pub log: LogConfig,
+    /// `--health-cmd` and its kin.
+    pub health: HealthRequest,
+    /// `--stop-timeout`, in seconds.
+    pub stop_timeout_s: Option<u64>,
     /// The container.
     pub container: bundle::Request,
 }
@@ -60,8 +80,10 @@ pub struct Phase {
 pub struct Outcome {
     /// The container's ID.
     pub id: String,
-    /// How its first process ended.
-    pub exit: Exit,
+    /// Its exit code; none where it runs on by itself.
+    pub code: Option<u8>,
+    /// Processes that were killed for want of memory.
+    pub out_of_memory: Option<OutOfMemory>,
     /// Where the time went.
     pub phases: Vec<Phase>,
 }
@@ -88,25 +110,54 @@ pub struct Prepared {
     pub spec: ContainerSpec,
     /// The texts of the container's /etc files.
     pub etc: EtcFiles,
+    /// How its limits are kept.
+    pub limits: cgroup::Plan,
     /// `host`, `none` or `container:ID`.
-    network: String,
+    pub(super) network: String,
+    /// How it is found out whether it is well.
+    pub(super) health: Option<Healthcheck>,
     /// The image's layers, the lowest first.
     layers: Vec<PathBuf>,
     /// Keeps them there until the record says that they are in use.
     hold: Lock,
-    clock: Clock,
+    pub(super) clock: Clock,
+}
+
+/// How a container is launched.
+#[derive(Debug, Default)]
+pub(super) struct Manner<'a> {
+    /// Its streams.
+    pub(super) attachment: Attachment<'a>,
+    /// Its record, where it is there already: it is started again.
+    pub(super) known: Option<&'a Record>,
+    /// Whether this process is its monitor.
+    pub(super) monitor: bool,
+}
+
+/// A container that runs.
+#[derive(Debug)]
+pub(super) struct Launched {
+    pub(super) running: Running,
+    pub(super) record: Record,
+    pub(super) limited: Limited,
+    pub(super) clock: Clock,
 }
 
 /// Measures phase after phase.
 #[derive(Debug)]
-struct Clock {
+pub(super) struct Clock {
     last: Instant,
-    phases: Vec<Phase>,
+    pub(super) phases: Vec<Phase>,
 }
 
 impl Clock {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self { last: Instant::now(), phases: Vec::with_capacity(8) }
+    }
+
+    /// Hands the times over to who reports them.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::start())
     }
 
     fn lap(&mut self, name: &'static str) {
@@ -132,26 +183,50 @@ impl Engine {
         Ok(Found { image, hold, clock })
     }
 
-    /// Runs a container in the foreground, from the request to its end.
-    pub fn run(&self, request: &RunRequest, found: Found) -> Result<Outcome, Error> {
+    /// Runs a container: to its end, or to its start where it is to run on by itself.
+    pub fn run(
+        &self,
+        request: &RunRequest,
+        found: Found,
+        tell: Tell<'_>,
+    ) -> Result<Outcome, Error> {
+        self.make(request, found, |prepared, directory| {
+            let alone =
+                request.detach || request.restart != Restart::No || prepared.health.is_some();
+            match alone {
+                true => self.run_alone(request, prepared, directory, tell),
+                false => self.run_here(request, prepared, directory),
+            }
+        })
+    }
+
+    /// Makes a container's directory and decides everything; `work` does the rest. Where something
+    /// fails no half-made container stays.
+    pub(super) fn make<T>(
+        &self,
+        request: &RunRequest,
+        found: Found,
+        work: impl FnOnce(Prepared, &Directory) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         for bind in &request.container.binds {
             check_source(bind)?;
         }
         let Found { image, hold, mut clock } = found;
+        if let (true, Some(name)) = (request.replace, &request.name) {
+            self.remove_container(name.as_str(), Removal { force: true, ..Removal::default() })?;
+        }
         let directory = self.containers.create(request.name.as_ref())?;
         clock.lap("record");
-        let started = self
+        let made = self
             .specify(request, image, hold, &directory.id, &directory.path, clock)
-            .and_then(|prepared| self.start(request, prepared, &directory));
-        match started {
-            Ok(outcome) => Ok(outcome),
-            Err(error) => {
-                // No half-made container stays; the first error is the one to tell.
-                if let Ok(path) = self.containers.detach_own(&directory) {
-                    let _ = self.remove_tree(&path);
-                }
-                Err(error)
-            }
+            .and_then(|prepared| work(prepared, &directory));
+        made.inspect_err(|_| self.discard(&directory)) // the first error is the one to tell
+    }
+
+    /// Removes a container that did not come to be.
+    pub(super) fn discard(&self, directory: &Directory) {
+        if let Ok(path) = self.containers.detach_own(directory) {
+            let _ = self.remove_tree(&path);
         }
     }
 
@@ -164,7 +239,11 @@ impl Engine {
     }
 
     /// The image, here and unpacked, and held in place.
-    fn find_image(&self, request: &RunRequest, fetch: Fetch<'_>) -> Result<(Image, Lock), Error> {
+    pub(super) fn find_image(
+        &self,
+        request: &RunRequest,
+        fetch: Fetch<'_>,
+    ) -> Result<(Image, Lock), Error> {
         let hold = self.store.hold()?;
         let owners = self.owners()?;
         let here = match self.store.resolve(&request.image) {
@@ -217,7 +296,7 @@ impl Engine {
         }
     }
 
-    fn specify(
+    pub(super) fn specify(
         &self,
         request: &RunRequest,
         image: Image,
@@ -236,7 +315,7 @@ impl Engine {
         let driver = self.driver();
         let root = match driver {
             Driver::Overlay => RootMount::Overlay {
-                lowers: layers.iter().rev().cloned().collect(),
+                lowers: self.lowers(&layers)?,
                 upper: directory.join("upper"),
                 work: directory.join("work"),
             },
@@ -280,22 +359,48 @@ impl Engine {
         let user = &spec.process.user;
         let ids = userns::choose(asked, (user.uid, user.gid), &facts)?;
         clock.lap("specification");
+        let limits = limits::plan(&spec, &ids, &GroupName::of(id))?;
+        clock.lap("limits");
         let network = shared.network;
-        Ok(Prepared { image, ids, driver, spec, etc, network, layers, hold, clock })
+        let health = request.health.applied_to(config.healthcheck);
+        Ok(Prepared { image, ids, driver, spec, etc, limits, network, health, layers, hold, clock })
     }
 
-    fn start(
+    /// An overlay's lower directories, the topmost first.
+    fn lowers(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+        let skeleton = snapshot::skeleton(self.store.root())?;
+        Ok(layers.iter().rev().cloned().chain([skeleton]).collect())
+    }
+
+    /// Makes what the root of a container needs.
+    pub(super) fn make_root(prepared: &Prepared, directory: &Directory) -> Result<(), Error> {
+        let Prepared { driver, ids, layers, spec, .. } = prepared;
+        prepare_root(*driver, ids, layers, directory, spec.root_read_only)
+    }
+
+    /// From a plan to a program that runs, and that is written down.
+    pub(super) fn launch(
         &self,
         request: &RunRequest,
         prepared: Prepared,
         directory: &Directory,
-    ) -> Result<Outcome, Error> {
-        let Prepared { image, ids, driver, spec, etc, network, layers, hold, mut clock } = prepared;
-        prepare_root(driver, &ids, &layers, directory, spec.root_read_only)?;
-        write_files(&directory.path, &etc)?;
+        manner: Manner<'_>,
+    ) -> Result<Launched, Error> {
+        if manner.known.is_none() {
+            Self::make_root(&prepared, directory)?;
+        }
+        write_files(&directory.path, &prepared.etc)?;
+        let mut record =
+            manner.known.cloned().unwrap_or_else(|| record(request, &prepared, directory));
+        let Prepared { image, ids, mut spec, limits, hold, mut clock, .. } = prepared;
         clock.lap("files");
         let profile = profile(&spec.seccomp)?;
-        let signals = Signals::hold()?;
+        let name = GroupName::of(&directory.id);
+        let limited =
+            Limited::prepare(limits, &mut spec, &ids, &name, &|text| self.options.warn.tell(text))?;
+        // What a later program in it starts from.
+        record.config.process.limits.clone_from(&spec.process.limits);
+        clock.lap("group");
         let state = HookState {
             id: directory.id.clone(),
             bundle: directory.path.clone(),
@@ -306,36 +411,67 @@ impl Engine {
             ids: &ids,
             profile: profile.as_ref(),
             volatile: request.remove,
-            attachment: Attachment::default(),
+            attachment: manner.attachment,
             gate: None,
             no_pivot: false,
+            group: limited.in_force().group.as_ref(),
             state: &state,
         };
-        let starting = runtime::start(&launch)?;
+        let starting = limited.in_force().on_its_processors(|| runtime::start(&launch))??;
         clock.lap("clone");
-        let mut record = record(request, &image, &spec, driver, directory, network, ids.emulated);
-        record.state = State::Running {
+        let in_force = limited.in_force().clone();
+        let state = State::Running {
             process: Instance::of(starting.pid().as_raw_nonzero().get()).unwrap_or(GONE),
             started: now(),
         };
-        directory.write(&record)?;
-        drop(hold);
-        if let Some(path) = &request.cidfile {
-            std::fs::write(path, &directory.id).map_err(|source| Error::Io {
-                action: "write",
-                path: path.clone(),
-                source,
+        let keeper = Instance::own().map(|process| Keeper { process, monitor: manner.monitor });
+        if manner.known.is_some() {
+            let restarts = record.restarts;
+            record = directory.edit(|record| {
+                (record.state, record.keeper, record.restarts) = (state, keeper, restarts);
+                record.in_force = in_force;
             })?;
+        } else {
+            (record.state, record.keeper, record.in_force) = (state, keeper, in_force);
+            directory.write(&record)?;
+        }
+        drop(hold);
+        if manner.known.is_none() {
+            request.write_cidfile(&directory.id)?;
         }
         clock.lap("written down");
         let running = starting.finish().map_err(|error| explain(error, &image))?;
         clock.lap("set up");
+        Ok(Launched { running, record, limited, clock })
+    }
+
+    /// Runs a container in the foreground: this process stays with it.
+    fn run_here(
+        &self,
+        request: &RunRequest,
+        prepared: Prepared,
+        directory: &Directory,
+    ) -> Result<Outcome, Error> {
+        // What is removed at the end needs no log, and cannot be started again.
+        let mut tap = None;
+        if !request.remove {
+            directory.keep(&self.creation(request))?;
+            let name = directory.name.as_str();
+            let log = Log::open(&request.log, &directory.path, &directory.id, name, &request.image);
+            tap = Some(log.map_err(|source| Error::Log { source })?).filter(Log::is_kept);
+        }
+        let signals = Signals::hold()?;
+        let attachment = Attachment { tapped: tap.is_some(), ..Attachment::default() };
+        let manner = Manner { attachment, ..Manner::default() };
+        let Launched { running, limited, mut clock, .. } =
+            self.launch(request, prepared, directory, manner)?;
         let attendance = Attendance {
             sig_proxy: request.sig_proxy,
+            detach_keys: DetachKeys::default(), // without a monitor it does not live on
             deadline: request.timeout.map(|timeout| Instant::now() + timeout),
-            ..Attendance::default()
         };
-        let exit = match runtime::supervise(running, &signals, &attendance)? {
+        let tapped = tap.as_mut().map(|log| log as &mut dyn Tap);
+        let exit = match runtime::supervise(running, &signals, &attendance, tapped)? {
             Parting::Ended(exit) => exit,
             // No keys were given to leave by.
             Parting::Detached(unattended) => {
@@ -343,27 +479,55 @@ impl Engine {
                 Exit::Code(0)
             }
         };
+        if let Some(log) = &mut tap {
+            log.finish();
+        }
         clock.lap("program");
-        self.end(request, record, directory, exit)?;
-        clock.lap("end");
-        Ok(Outcome { id: directory.id.clone(), exit, phases: clock.phases })
-    }
-
-    fn end(
-        &self,
-        request: &RunRequest,
-        mut record: Record,
-        directory: &Directory,
-        exit: Exit,
-    ) -> Result<(), Error> {
+        let out_of_memory = limited.end();
+        let code = exit_code(directory, exit);
         if request.remove {
+            directory.tell_exit(code)?;
             let path = self.containers.detach_own(directory)?;
-            return self.remove_tree(&path);
+            self.remove_tree(&path)?;
+        } else {
+            directory.end(code, out_of_memory.is_some())?;
         }
-        if let State::Running { started, .. } = record.state {
-            record.state = State::Stopped { code: exit.code(), started, finished: now() };
+        clock.lap("end");
+        let (id, phases) = (directory.id.clone(), clock.phases);
+        Ok(Outcome { id, code: Some(code), out_of_memory, phases })
+    }
+}
+
+impl Tap for Log {
+    fn take(&mut self, source: Source, bytes: &[u8]) {
+        let stream = match source {
+            Source::Stdout => Stream::Stdout,
+            Source::Stderr => Stream::Stderr,
+        };
+        Self::take(self, stream, bytes);
+    }
+}
+
+impl RunRequest {
+    /// Writes the ID where it was asked for.
+    pub(super) fn write_cidfile(&self, id: &str) -> Result<(), Error> {
+        let Some(path) = &self.cidfile else { return Ok(()) };
+        std::fs::write(path, id).map_err(|source| Error::Io {
+            action: "write",
+            path: path.clone(),
+            source,
+        })
+    }
+}
+
+/// The exit code of a run. A SIGKILL that a user's `stop` had to send in place of another signal
+/// counts as that one.
+pub(super) fn exit_code(directory: &Directory, exit: Exit) -> u8 {
+    match exit {
+        Exit::Signal(libc::SIGKILL) => {
+            directory.stop_signal().map_or(exit.code(), |signal| signal.saturating_add(128))
         }
-        Ok(directory.write(&record)?)
+        _ => exit.code(),
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Healthcheck {
     pub timeout: u64,
     /// Time in which failures do not count.
     pub start_period: u64,
+    /// Time between checks until one has succeeded, within the start period.
+    pub start_interval: u64,
     /// Failures until unhealthy.
     pub retries: u32,
 }

@@ -93,6 +93,7 @@ fn of_container(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
         Stage::MountTarget => spec.mounts.get(item).map_or_else(String::new, |mount| {
             format!("make the mount point {} in the image", mount.target.display())
         }),
+        Stage::Group => "go into the control group of the container".into(),
         Stage::Link => "make the links of /dev".into(),
         Stage::Volume => format!("keep the volume {} writable", path(&spec.volumes)),
         Stage::Mask => format!("hide {}", path(&spec.masked_paths)),

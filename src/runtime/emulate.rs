@@ -1,7 +1,10 @@
 //! Emulated ids: when a launch has a supervisor, and what it tells it.
 
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::thread::CapabilitiesSecureBits;
 
@@ -10,7 +13,7 @@ use super::program::Identity;
 use crate::bundle::Process;
 use crate::bundle::capabilities::CapabilitySet;
 use crate::mount::RootMount;
-use crate::supervisor::{Credentials, Entrance, Meeting, Options, Powers, Supervisor};
+use crate::supervisor::{Credentials, Entrance, Meeting, Options, Powers, Seen, Supervisor, Watch};
 use crate::userns::IdMaps;
 
 /// A meeting with a supervisor, where ids are emulated.
@@ -34,16 +37,74 @@ fn credentials(process: &Process) -> Credentials {
     Credentials::of(user.uid, user.gid, groups)
 }
 
-/// Forks the supervisor of a program.
-pub(super) fn fork(
-    meeting: Meeting,
-    process: &Process,
-    root: &RootMount,
-    outlives: bool,
-) -> Result<Supervisor, Error> {
-    let (known, _) = records(root);
-    let options = Options { powers: powers(process.capabilities.bounding), known, outlives };
-    meeting.fork(&options).map_err(Error::Pipe)
+/// The supervisor of a program, or who will call one.
+#[derive(Debug)]
+pub(super) enum Supervision {
+    /// Somebody stays, and watches for the first call.
+    Watched(Watch),
+    /// It runs, until this is dropped.
+    Runs(#[allow(dead_code)] Supervisor),
+    /// There is none, or it is no longer needed.
+    None,
+}
+
+impl Supervision {
+    /// For a program that `outlives` its launcher the supervisor is forked now.
+    pub(super) fn of(
+        meeting: Meeting,
+        process: &Process,
+        root: &RootMount,
+        outlives: bool,
+    ) -> Result<Self, Error> {
+        let (known, _) = records(root);
+        let options = Options { powers: powers(process.capabilities.bounding), known, outlives };
+        match outlives {
+            true => meeting.fork(&options).map(Self::Runs).map_err(Error::Pipe),
+            false => Ok(Self::Watched(meeting.watch(options))),
+        }
+    }
+
+    /// What to poll, while nobody else does.
+    pub(super) fn watched(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Watched(watch) => Some(watch.descriptor()),
+            Self::Runs(_) | Self::None => None,
+        }
+    }
+
+    /// Looks at a descriptor that is ready, by `events`.
+    pub(super) fn look(&mut self, events: PollFlags) -> Result<(), Errno> {
+        *self = match std::mem::replace(self, Self::None) {
+            Self::Watched(watch) => match watch.look(events.contains(PollFlags::IN))? {
+                Seen::Quiet(watch) => Self::Watched(watch),
+                Seen::Called(supervisor) => Self::Runs(supervisor),
+                Seen::Gone => Self::None,
+            },
+            other => other,
+        };
+        Ok(())
+    }
+
+    /// Looks until `other` is ready.
+    pub(super) fn watch_until(&mut self, other: impl AsFd) -> Result<(), Errno> {
+        while let Some(watched) = self.watched() {
+            let mut polled = [
+                PollFd::new(&other, PollFlags::IN),
+                PollFd::from_borrowed_fd(watched, PollFlags::IN),
+            ];
+            match rustix::event::poll(&mut polled, None) {
+                Err(Errno::INTR) => continue,
+                result => result?,
+            };
+            let [other, watched] = polled.map(|polled| polled.revents());
+            if !watched.is_empty() {
+                self.look(watched)?;
+            } else if !other.is_empty() {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn powers(held: CapabilitySet) -> Powers {
@@ -71,11 +132,15 @@ fn records(root: &RootMount) -> (Vec<PathBuf>, Option<PathBuf>) {
 
 /// Puts the container's first process under supervision. Where there can be none, root goes on
 /// without it: said once, on the container's own stderr, as who launches has no word of it.
-pub(super) fn enter(entrance: Option<&Entrance>, identity: &Identity) -> Result<(), Errno> {
+pub(super) fn enter(
+    entrance: Option<Entrance>,
+    identity: &Identity,
+    programs: &[CString],
+) -> Result<(), Errno> {
     const WITHOUT: &[u8] =
         b"coracle: ids are not emulated here (no seccomp notification): chown and setuid will fail\n";
-    let Some(entrance) = entrance else { return Ok(()) };
-    match entrance.enter() {
+    let Some(mut entrance) = entrance else { return Ok(()) };
+    match entrance.enter(programs) {
         // A supervisor outside, most likely this one's own kind, answers for this container too.
         Err(Errno::BUSY) if identity.uid == 0 => Ok(()),
         Err(Errno::NOSYS | Errno::INVAL) if identity.uid == 0 => {

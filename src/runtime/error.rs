@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use super::seccomp;
+use crate::cgroup;
 use crate::diagnose::{Diagnose, Hint};
 use crate::userns;
 
@@ -29,6 +30,9 @@ pub enum Error {
     /// The id maps were refused.
     #[error(transparent)]
     Ids(#[from] userns::Error),
+    /// The control group could not be opened.
+    #[error(transparent)]
+    Group(#[from] cgroup::Error),
     /// No such program.
     #[error("exec: {command:?}: executable file not found in $PATH")]
     CommandNotFound {
@@ -107,6 +111,7 @@ impl Diagnose for Error {
     fn hint(&self) -> Option<Hint> {
         match self {
             Self::Namespaces(error) | Self::Ids(error) => error.hint(),
+            Self::Group(error) => error.hint(),
             Self::CommandNotFound { path: Some(path), .. } => {
                 Some(Hint::new(format!("searched in {path}")))
             }

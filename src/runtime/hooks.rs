@@ -172,14 +172,11 @@ impl HookPlan {
             if errno == Errno::NOENT { 127 } else { 126 }
         });
         let child = child.map_err(|error| error.errno)?;
-        drop(reader);
-        // It fits into the pipe; a hook that does not read it is none the worse for it.
+        // It fits into the pipe; a hook that does not read it is none the worse for it. This end for
+        // reading is still open, or a hook that ended already would cost us a SIGPIPE.
         let state = &state[..state.len().min(LARGEST)];
-        match rustix::io::write(&writer, state) {
-            Ok(_) | Err(Errno::PIPE) => {}
-            Err(errno) => return Err(errno),
-        }
-        drop(writer);
+        rustix::io::write(&writer, state)?;
+        drop((reader, writer));
         if let Some(timeout) = self.timeout {
             let mut polled = [PollFd::new(&child.pidfd, PollFlags::IN)];
             let patience = Timespec::try_from(timeout).map_err(|_| Errno::INVAL)?;

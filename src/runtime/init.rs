@@ -15,6 +15,7 @@ use super::plan::Plan;
 use super::program::{self, Identity, ProgramPlan, Streams};
 use super::rootfs;
 use super::stage::{At, Failure, Stage};
+use crate::cgroup::Entrances;
 use crate::sys;
 use crate::union;
 use crate::userns::ChildMaps;
@@ -23,6 +24,8 @@ use crate::userns::ChildMaps;
 pub(super) struct Ends {
     /// The child's own end of the maps: writes them, or waits until they are written.
     pub(super) maps: Option<ChildMaps>,
+    /// The ways into its control group.
+    pub(super) group: Entrances,
     /// Where the two sides meet for hooks.
     pub(super) meeting: Option<OwnedFd>,
     /// Where the root's server waits, where it has one.
@@ -41,16 +44,21 @@ pub(super) fn become_program(plan: &Plan, mut ends: Ends) -> ! {
 }
 
 /// Becomes another program of a container whose namespaces this process is in.
-pub(super) fn join_program(plan: &ProgramPlan, streams: &mut Streams) -> ! {
-    let Err(failure) = join_steps(plan, streams);
+pub(super) fn join_program(plan: &ProgramPlan, group: &Entrances, streams: &mut Streams) -> ! {
+    let Err(failure) = join_steps(plan, group, streams);
     if let Some(report) = &mut streams.report {
         failure.send(report);
     }
     sys::fork::exit(1)
 }
 
-fn join_steps(plan: &ProgramPlan, streams: &mut Streams) -> Result<Infallible, Failure> {
+fn join_steps(
+    plan: &ProgramPlan,
+    group: &Entrances,
+    streams: &mut Streams,
+) -> Result<Infallible, Failure> {
     sys::process::reset_signals();
+    enter(group, false).at(Stage::Group)?; // its namespace of them is joined already
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::IdMap)?;
     program::set_oom_score(plan.oom_score_adj.as_deref()).at(Stage::OomScore)?;
     program::die_with_parent().at(Stage::IdMap)?;
@@ -68,6 +76,7 @@ fn join_steps(plan: &ProgramPlan, streams: &mut Streams) -> Result<Infallible, F
 
 fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
     sys::process::reset_signals();
+    enter(&ends.group, plan.own_cgroups).at(Stage::Group)?; // first: all that follows is counted
     if let Some(maps) = &mut ends.maps {
         maps.complete().at(Stage::IdMap)?; // until then every id is nobody's
     }
@@ -108,6 +117,19 @@ fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
     }
     let start = (plan.hooks.start_container.as_slice(), states.created.as_slice());
     plan.program.become_program(&mut ends.streams, terminal, start)
+}
+
+/// Goes into its control group, and makes that the root of what it sees of them.
+fn enter(group: &Entrances, own_view: bool) -> Result<(), Errno> {
+    if group.is_empty() {
+        return Ok(());
+    }
+    group.enter()?;
+    if !own_view {
+        return Ok(());
+    }
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP)
+        .map_err(|errno| Errno::from_raw_os_error(errno as i32))
 }
 
 /// Sets things up as the namespace's root where it has one, so that what is made belongs to it.

@@ -7,17 +7,19 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::thread::UnshareFlags;
 
+use super::emulate::Supervision;
 use super::hooks::{self, HookState};
 use super::init::{self, Ends};
 use super::plan::Plan;
 use super::program::{ProgramPlan, Streams};
-use super::relay::{End, Flow};
+use super::relay::{End, Flow, Source};
 use super::seccomp::Profile;
 use super::stage::Failure;
-use super::{Error, describe, emulate, socket, spawn};
+use super::{Error, describe, emulate, kept, socket, spawn};
 use crate::bundle::{ContainerSpec, Joined, Namespace, NsKind, Process, SeccompChoice};
+use crate::cgroup::Group;
 use crate::mount::RootMount;
-use crate::supervisor::{Meeting, Supervisor};
+use crate::supervisor::Meeting;
 use crate::sys::fork::{Child, Side};
 use crate::union;
 use crate::userns::{self, IdMaps};
@@ -42,12 +44,15 @@ pub struct Launch<'a> {
     /// Whether the root is moved over `/` and changed to, for hosts whose own root is an initramfs,
     /// which pivot_root(2) refuses.
     pub no_pivot: bool,
+    /// The control group that it goes into before anything else.
+    pub group: Option<&'a Group>,
     /// What the hooks are told.
     pub state: &'a HookState,
 }
 
 /// How a program hangs together with the caller.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each a fact of its own
 pub struct Attachment<'a> {
     /// Whether the program outlives the caller.
     pub detached: bool,
@@ -56,6 +61,11 @@ pub struct Attachment<'a> {
     pub inherit: bool,
     /// Whether it reads nothing and what it writes is lost: nobody waits for it.
     pub silent: bool,
+    /// Whether the caller carries its bytes itself (`Running::keep`).
+    pub kept: bool,
+    /// Whether its output passes through the caller even where it could be handed on: somebody taps
+    /// it (`supervise`).
+    pub tapped: bool,
     /// Where the master of its terminal is sent (runc's `--console-socket`); to the caller itself
     /// where there is none.
     pub console: Option<&'a OwnedFd>,
@@ -69,8 +79,10 @@ pub struct Running {
     pub(super) child: Child,
     pub(super) flows: Vec<Flow<'static>>,
     pub(super) terminal: Option<OwnedFd>,
+    /// stdin, stdout and stderr, where the caller carries their bytes.
+    pub(super) pipes: [Option<OwnedFd>; 3],
     /// Answers for the container's ids, where these are emulated.
-    pub(super) supervisor: Option<Supervisor>,
+    pub(super) supervision: Supervision,
     /// Serves the container's root, where the kernel's overlayfs does not. Let go of last: it ends
     /// with the mount, which a supervisor is in too.
     pub(super) union: Option<union::Server>,
@@ -106,7 +118,7 @@ pub struct Starting<'a> {
     process: &'a Process,
     spec: Option<&'a ContainerSpec>,
     state: &'a HookState,
-    supervisor: Option<Supervisor>,
+    supervision: Supervision,
     union: Option<union::Server>,
 }
 
@@ -116,6 +128,9 @@ struct ParentEnds {
     report: File,
     terminal: Option<OwnedFd>,
     flows: Vec<Flow<'static>>,
+    pipes: [Option<OwnedFd>; 3],
+    /// Whether the caller carries the terminal's bytes too.
+    kept: bool,
     meeting: Option<OwnedFd>,
 }
 
@@ -138,20 +153,27 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
     };
     let supervision = emulate::prepare(launch.ids, &spec.process, Some(&spec.root))?;
     let mut served = union_of(spec, launch.volatile)?;
-    match spawn::in_namespaces(&spec.namespaces)? {
+    let group = launch.group.map(Group::entrances).transpose()?.unwrap_or_default();
+    match spawn::in_namespaces(&spec.namespaces, launch.group.is_none())? {
         Side::Child => {
             drop((parent, parent_maps));
             streams.entrance = supervision.map(Meeting::entrance);
             let union = served.take().map(|(meeting, _)| meeting.entrance());
-            init::become_program(&plan, Ends { maps, meeting, union, streams })
+            init::become_program(&plan, Ends { maps, group, meeting, union, streams })
         }
         Side::Parent(child) => {
             // First: a supervisor must not hold the child's ends.
-            drop((streams, meeting, maps));
+            drop((streams, meeting, maps, group));
             let (process, state) = (&spec.process, launch.state);
-            let (supervisor, union) = (None, None);
-            let mut starting =
-                Starting { child, parent, process, spec: Some(spec), state, supervisor, union };
+            let mut starting = Starting {
+                child,
+                parent,
+                process,
+                spec: Some(spec),
+                state,
+                supervision: Supervision::None,
+                union: None,
+            };
             let outlives = launch.attachment.detached;
             if let Some((meeting, options)) = served {
                 match meeting.fork(&options, outlives) {
@@ -163,8 +185,8 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
                 }
             }
             if let Some(meeting) = supervision {
-                match emulate::fork(meeting, process, &spec.root, outlives) {
-                    Ok(supervisor) => starting.supervisor = Some(supervisor),
+                match Supervision::of(meeting, process, &spec.root, outlives) {
+                    Ok(supervision) => starting.supervision = supervision,
                     Err(error) => {
                         starting.abandon();
                         return Err(error);
@@ -199,21 +221,28 @@ pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
     let (parent, mut streams) = ends(join.process, &join.attachment)?;
     let doors = spawn::doors_of(join.pidfd, join.target)?;
     let supervision = emulate::prepare(join.ids, join.process, join.root)?;
+    let group = join.group.map(Group::entrances).transpose()?.unwrap_or_default();
     match spawn::through(&doors, UnshareFlags::empty())? {
         Side::Child => {
             drop(parent);
             streams.entrance = supervision.map(Meeting::entrance);
-            init::join_program(&plan, &mut streams)
+            init::join_program(&plan, &group, &mut streams)
         }
         Side::Parent(child) => {
-            drop(streams);
+            drop((streams, group));
             let (process, state) = (join.process, join.state);
-            let (supervisor, union) = (None, None);
-            let mut starting =
-                Starting { child, parent, process, spec: None, state, supervisor, union };
+            let mut starting = Starting {
+                child,
+                parent,
+                process,
+                spec: None,
+                state,
+                supervision: Supervision::None,
+                union: None,
+            };
             if let (Some(meeting), Some(root)) = (supervision, join.root) {
-                match emulate::fork(meeting, process, root, join.attachment.detached) {
-                    Ok(supervisor) => starting.supervisor = Some(supervisor),
+                match Supervision::of(meeting, process, root, join.attachment.detached) {
+                    Ok(supervision) => starting.supervision = supervision,
                     Err(error) => {
                         starting.abandon();
                         return Err(error);
@@ -244,6 +273,8 @@ pub struct Join<'a> {
     pub attachment: Attachment<'a>,
     /// The container's root, beside which the records of emulated ids lie.
     pub root: Option<&'a RootMount>,
+    /// The control group that it goes into before anything else.
+    pub group: Option<&'a Group>,
     /// The container, for messages.
     pub state: &'a HookState,
 }
@@ -259,14 +290,18 @@ fn ends(process: &Process, attachment: &Attachment<'_>) -> Result<(ParentEnds, S
             (Some(ours), Some(childs))
         }
     };
+    let mut pipes = [None, None, None];
     let (stdio, flows) = if process.terminal || attachment.inherit {
         ([None, None, None], Vec::new())
     } else if attachment.silent {
         (silence()?, Vec::new())
+    } else if attachment.kept {
+        (kept::pipes(process.interactive, &mut pipes)?, Vec::new())
     } else {
-        stdio(process.interactive)?
+        stdio(process.interactive, attachment.tapped)?
     };
-    let parent = ParentEnds { report: report.into(), terminal, flows, meeting: None };
+    let kept = attachment.kept;
+    let parent = ParentEnds { report: report.into(), terminal, flows, pipes, kept, meeting: None };
     let streams = Streams {
         report: Some(childs_report.into()),
         stdio,
@@ -296,11 +331,12 @@ impl Starting<'_> {
         match self.attend() {
             Ok(terminal) => {
                 let mut flows = self.parent.flows;
-                if let Some(master) = &terminal {
+                if let (Some(master), false) = (&terminal, self.parent.kept) {
                     flows = terminal_flows(master, self.process.interactive)?;
                 }
-                let (supervisor, union) = (self.supervisor, self.union);
-                Ok(Running { child: self.child, flows, terminal, supervisor, union })
+                let (child, pipes) = (self.child, self.parent.pipes);
+                let (supervision, union) = (self.supervision, self.union);
+                Ok(Running { child, flows, terminal, pipes, supervision, union })
             }
             Err(error) => {
                 self.abandon();
@@ -318,6 +354,8 @@ impl Starting<'_> {
             let pid = self.child.pid.as_raw_nonzero().get();
             hooks::answer(meeting, &spec.hooks, self.state, pid)?;
         }
+        // On its way the program may ask: a hook's, or an init's.
+        self.supervision.watch_until(&self.parent.report).map_err(Error::Pipe)?;
         match Failure::receive(&mut self.parent.report).map_err(Error::Report)? {
             // Closed by exec, or by a death on the way to it, which the exit status will tell.
             None | Some(Failure::READY) => Ok(terminal),
@@ -343,7 +381,7 @@ pub fn open_gate(gate: OwnedFd, spec: &ContainerSpec) -> Result<(), Error> {
     }
 }
 
-fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
+pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), Error> {
     rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Error::Pipe)
 }
 
@@ -358,9 +396,13 @@ fn silence() -> Result<[Option<OwnedFd>; 3], Error> {
 
 /// stdin, stdout and stderr of a container without a terminal.
 ///
-/// Files and pipes are handed on as they are. A terminal is not: whoever holds it could type into
-/// the caller's shell (CVE-2017-5226), so that its bytes go through pipes.
-fn stdio(interactive: bool) -> Result<([Option<OwnedFd>; 3], Vec<Flow<'static>>), Error> {
+/// Files and pipes are handed on as they are, unless what passes is tapped. A terminal is not:
+/// whoever holds it could type into the caller's shell (CVE-2017-5226), so that its bytes go through
+/// pipes.
+fn stdio(
+    interactive: bool,
+    tapped: bool,
+) -> Result<([Option<OwnedFd>; 3], Vec<Flow<'static>>), Error> {
     use rustix::stdio::{stderr, stdin, stdout};
     if interactive {
         refuse_directory(stdin(), "standard input")?;
@@ -378,15 +420,15 @@ fn stdio(interactive: bool) -> Result<([Option<OwnedFd>; 3], Vec<Flow<'static>>)
     } else {
         None
     };
-    let mut output = |caller: std::os::fd::BorrowedFd<'static>| -> Result<_, Error> {
-        if !rustix::termios::isatty(caller) {
+    let mut output = |caller: BorrowedFd<'static>, source: Source| -> Result<_, Error> {
+        if !tapped && !rustix::termios::isatty(caller) {
             return Ok(None);
         }
         let (reader, writer) = pipe()?;
-        flows.push(Flow::new(End::Owned(reader), End::Borrowed(caller)));
+        flows.push(Flow::new(End::Owned(reader), End::Borrowed(caller)).of(source));
         Ok(Some(writer))
     };
-    let (stdout, stderr) = (output(rustix::stdio::stdout())?, output(rustix::stdio::stderr())?);
+    let (stdout, stderr) = (output(stdout(), Source::Stdout)?, output(stderr(), Source::Stderr)?);
     Ok(([stdin, stdout, stderr], flows))
 }
 
@@ -403,7 +445,8 @@ fn terminal_flows(master: &OwnedFd, interactive: bool) -> Result<Vec<Flow<'stati
     let end = || -> Result<_, Error> {
         rustix::io::fcntl_dupfd_cloexec(master, 3).map(End::Owned).map_err(Error::Pipe)
     };
-    let mut flows = vec![Flow::new(end()?, End::Borrowed(rustix::stdio::stdout()))];
+    let shown = Flow::new(end()?, End::Borrowed(rustix::stdio::stdout()));
+    let mut flows = vec![shown.of(Source::Stdout)];
     if interactive {
         flows.push(Flow::new(End::Borrowed(rustix::stdio::stdin()), end()?));
     }

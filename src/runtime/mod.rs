@@ -9,11 +9,14 @@
 //! finish ◄── Failure or the pipe's end ───────────────────────┘ filter, ids, capabilities, exec
 //!   │
 //! supervise: bytes, signals, the end
+//!   or, in a monitor, Running::keep; who is attached to one does attach::attend over wire::
 //! ```
 
 pub mod capabilities;
 pub mod seccomp;
+pub mod wire;
 
+mod attach;
 mod copy_up;
 mod describe;
 mod detach;
@@ -21,6 +24,7 @@ mod emulate;
 mod error;
 mod hooks;
 mod init;
+mod kept;
 mod label;
 mod launch;
 mod plan;
@@ -35,13 +39,16 @@ mod supervise;
 mod target;
 mod terminal;
 
+pub use attach::{Attached, Leaving, attend};
 pub use detach::{DetachKeys, InvalidDetachKeys};
 pub use error::{Error, ExecRefusal};
 pub use hooks::{HookState, run_all as run_hooks};
+pub use kept::Kept;
 pub use launch::{
     Attachment, Join, Launch, Running, Starting, join, namespace_of, open_gate, start,
 };
+pub use relay::{Source, Tap};
 pub(crate) use rootfs::mount_overlay;
 pub use spawn::{borrow_mount, has_ended};
 pub use stage::{Failure, Stage};
-pub use supervise::{Attendance, Exit, Parting, Signals, Unattended, supervise};
+pub use supervise::{Attendance, Exit, Parting, Signals, Unattended, is_default, supervise};

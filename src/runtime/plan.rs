@@ -15,6 +15,7 @@ use crate::userns::IdMaps;
 
 /// What the child does, in its own terms.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each a fact of its own
 pub(super) struct Plan {
     pub(super) root: RootStep,
     pub(super) mounts: Vec<MountStep>,
@@ -25,6 +26,8 @@ pub(super) struct Plan {
     pub(super) seal_root: bool,
     pub(super) propagation: Option<Propagation>,
     pub(super) no_pivot: bool,
+    /// Whether it sees its own control group as the root of all.
+    pub(super) own_cgroups: bool,
     /// How a masked file is covered.
     pub(super) null: MountStep,
     pub(super) hostname: Option<Vec<u8>>,
@@ -123,6 +126,7 @@ impl Plan {
             seal_root: spec.root_read_only,
             propagation: spec.root_propagation,
             no_pivot: false,
+            own_cgroups: spec.namespaces[NsKind::Cgroup] == Namespace::New,
             null: mount_step(&null_device(), ids)?,
             hostname: spec.hostname.clone().map(String::into_bytes),
             domainname: spec.domainname.clone().map(String::into_bytes),

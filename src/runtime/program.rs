@@ -7,6 +7,7 @@ use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal};
@@ -148,11 +149,12 @@ impl ProgramPlan {
         for (item, label) in self.labels.iter().enumerate() {
             label::set(label).at_item(Stage::Label, item)?;
         }
-        confine(self, streams.entrance.take().as_ref())?;
+        confine(self, streams.entrance.take())?;
         // The process stands in `/`, so the path without its first slash is the same.
         rustix::process::chdir(self.cwd.whole()).at(Stage::ChangeDirectory)?;
         rustix::process::umask(self.umask);
         sys::process::close_on_exec_from(3 + streams.preserved).at(Stage::Stdio)?;
+        check_parent(streams.report.as_ref()).at(Stage::Gate)?;
         if !streams.dies_with_parent {
             // Up to here a killed parent leaves nothing behind that nobody has written down.
             rustix::process::set_parent_process_death_signal(None).at(Stage::Stdio)?;
@@ -189,6 +191,19 @@ fn wait_for_start(gate: &OwnedFd, report: Option<File>) -> Result<File, Errno> {
 /// The container dies with the coracle that runs it.
 pub(super) fn die_with_parent() -> Result<(), Errno> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+}
+
+/// A parent that was killed before this process asked to die with it left it behind: then nobody
+/// holds the other end of the report.
+fn check_parent(report: Option<&File>) -> Result<(), Errno> {
+    let Some(report) = report else { return Ok(()) };
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut polled = [PollFd::new(report, PollFlags::empty())];
+    rustix::event::poll(&mut polled, Some(&now))?;
+    match polled[0].revents().contains(PollFlags::ERR) {
+        true => Err(Errno::PIPE),
+        false => Ok(()),
+    }
 }
 
 /// Before the program can see the process: raising the score needs no power, lowering does.
@@ -248,7 +263,7 @@ fn set_stdio(stdio: &mut [Option<OwnedFd>; 3], terminal: Option<&OwnedFd>) -> Re
 }
 
 /// Filter, ids and capabilities, in the order in which each step still may do its work.
-fn confine(plan: &ProgramPlan, entrance: Option<&Entrance>) -> Result<(), Failure> {
+fn confine(plan: &ProgramPlan, entrance: Option<Entrance>) -> Result<(), Failure> {
     if plan.own_sockets {
         // A kernel before 6.12 cannot: there it is as it is in docker.
         sys::landlock::leave_abstract_sockets().at(Stage::Landlock)?;
@@ -257,7 +272,7 @@ fn confine(plan: &ProgramPlan, entrance: Option<&Entrance>) -> Result<(), Failur
     if plan.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at(Stage::Seccomp)?;
     }
-    emulate::enter(entrance, &plan.identity).at(Stage::Seccomp)?;
+    emulate::enter(entrance, &plan.identity, &plan.exec.candidates).at(Stage::Seccomp)?;
     if let (Some(program), false) = (&plan.seccomp, plan.no_new_privileges) {
         // Without no_new_privs loading takes CAP_SYS_ADMIN, which goes below (seccomp(2)).
         seccomp::load(program).at(Stage::Seccomp)?;

@@ -18,6 +18,23 @@ pub(super) struct Flow<'a> {
     /// Keys that end it, where it carries what is typed.
     keys: DetachKeys,
     detached: bool,
+    /// Which of the container's streams it carries, if any.
+    source: Option<Source>,
+}
+
+/// A stream of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// stdout, or the terminal.
+    Stdout,
+    /// stderr
+    Stderr,
+}
+
+/// Who is shown what a container writes, on its way to the caller.
+pub trait Tap: std::fmt::Debug {
+    /// Takes what was written.
+    fn take(&mut self, source: Source, bytes: &[u8]);
 }
 
 /// A descriptor of ours, closed when its flow ends, or one of the caller's.
@@ -48,7 +65,14 @@ impl<'a> Flow<'a> {
             waiting: 0..0,
             keys: DetachKeys::default(),
             detached: false,
+            source: None,
         }
+    }
+
+    /// Says what it carries.
+    pub(super) fn of(mut self, source: Source) -> Self {
+        self.source = Some(source);
+        self
     }
 
     /// Watches for keys that leave the container's terminal.
@@ -84,9 +108,9 @@ impl<'a> Flow<'a> {
     ///
     /// An end of input closes the other side, so that a container reading stdin sees it. A side
     /// that went away ends the flow.
-    pub(super) fn carry(&mut self) {
+    pub(super) fn carry(&mut self, tap: Option<&mut (dyn Tap + '_)>) {
         if self.waiting.is_empty() {
-            self.fill();
+            self.fill(tap);
         } else {
             self.empty();
         }
@@ -95,11 +119,14 @@ impl<'a> Flow<'a> {
         }
     }
 
-    fn fill(&mut self) {
+    fn fill(&mut self, tap: Option<&mut (dyn Tap + '_)>) {
         let Some(from) = &self.from else { return };
         match rustix::io::read(from.as_fd(), &mut self.buffer) {
             Ok(0) => self.from = None,
             Ok(length) => {
+                if let (Some(tap), Some(source)) = (tap, self.source) {
+                    tap.take(source, &self.buffer[..length]);
+                }
                 self.waiting = 0..self.without_keys(length);
                 // Most often there is room at once; if not, poll will tell when.
                 self.empty_if_ready();
@@ -149,13 +176,13 @@ impl<'a> Flow<'a> {
     }
 
     /// Carries the rest, once the container is gone and only what it left is to be read.
-    pub(super) fn drain(mut self) {
+    pub(super) fn drain(mut self, mut tap: Option<&mut (dyn Tap + '_)>) {
         while !self.is_over() {
             let Some(interest) = self.interest() else { return };
             let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
             let wait = if self.waiting.is_empty() { Some(&now) } else { None };
             match rustix::event::poll(&mut [interest], wait) {
-                Ok(1..) => self.carry(),
+                Ok(1..) => self.carry(tap.as_deref_mut().map(|tap| tap as &mut dyn Tap)),
                 Err(Errno::INTR) => {}
                 _ => return,
             }

@@ -48,9 +48,12 @@ pub(super) fn flag(kind: NsKind) -> UnshareFlags {
     }
 }
 
-/// Starts the first process of a container: in new namespaces, joined ones and the caller's.
-pub(super) fn in_namespaces(namespaces: &Namespaces) -> Result<Side, Error> {
-    let new = namespaces.new_kinds().fold(UnshareFlags::NEWNS, |flags, kind| flags | flag(kind));
+/// Starts the first process of a container: in new namespaces, joined ones and the caller's. The
+/// root of a cgroup namespace is the group that its maker is in: a child that is to go into one of
+/// its own makes it there, and not here.
+pub(super) fn in_namespaces(namespaces: &Namespaces, cgroup: bool) -> Result<Side, Error> {
+    let new = namespaces.new_kinds().filter(|kind| cgroup || *kind != NsKind::Cgroup);
+    let new = new.fold(UnshareFlags::NEWNS, |flags, kind| flags | flag(kind));
     let doors: Vec<Door<'_>> = namespaces
         .joined()
         .map(|(kind, joined)| Door { descriptor: joined.as_fd(), kinds: flag(kind) })

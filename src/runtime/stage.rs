@@ -9,6 +9,8 @@ use rustix::io::Errno;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Stage {
+    /// Going into the control group.
+    Group,
     /// Writing or awaiting the id maps.
     IdMap,
     /// Setting the score for the OOM killer.
@@ -78,7 +80,8 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 33] = [
+    const ALL: [Self; 34] = [
+        Self::Group,
         Self::IdMap,
         Self::OomScore,
         Self::Propagation,

@@ -10,10 +10,12 @@ use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 
 use super::detach::DetachKeys;
-use super::relay::Flow;
+use super::emulate::Supervision;
+use super::relay::{Flow, Tap};
 use super::terminal::{Raw, copy_size};
 use super::{Error, Running};
 use crate::sys;
+use crate::union;
 
 /// How a container's first process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,9 +74,17 @@ impl Signals {
         Ok(Self { descriptor, before })
     }
 
-    fn next(&self) -> Option<i32> {
+    /// The next one that was held back.
+    pub fn next(&self) -> Option<i32> {
         let info = self.descriptor.read_signal().ok().flatten()?;
         i32::try_from(info.ssi_signo).ok()
+    }
+}
+
+impl AsFd for Signals {
+    /// Readable when there is one.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 }
 
@@ -109,27 +119,36 @@ pub enum Parting {
 pub struct Unattended {
     child: sys::fork::Child,
     terminal: Option<OwnedFd>,
+    supervision: Supervision,
+    /// Let go of last.
+    _union: Option<union::Server>,
 }
 
 impl Unattended {
     /// Keeps its terminal open, and swallows what it writes there, until it ends.
-    pub fn keep(self) {
+    pub fn keep(mut self) {
         let Some(terminal) = self.terminal else { return };
         let mut swallowed = [0; 4096];
-        while !matches!(rustix::io::read(&terminal, &mut swallowed), Ok(0) | Err(Errno::IO)) {}
+        loop {
+            let _ = self.supervision.watch_until(&terminal);
+            if matches!(rustix::io::read(&terminal, &mut swallowed), Ok(0) | Err(Errno::IO)) {
+                break;
+            }
+        }
         drop(self.child);
     }
 }
 
-/// Waits for the end of `running`, or until the caller leaves it.
+/// Waits for the end of `running`, or until the caller leaves it. What it writes is shown to `tap`,
+/// if it passes here.
 pub fn supervise(
     running: Running,
     signals: &Signals,
     attendance: &Attendance,
+    mut tap: Option<&mut dyn Tap>,
 ) -> Result<Parting, Error> {
-    let Running { child, mut flows, terminal, supervisor, union } = running;
-    // Dropped in this order, when the container is gone: a supervisor is in its mounts too.
-    let _servers = (supervisor, union);
+    // The root's server is waited for when all else is let go of: a supervisor is in its mounts too.
+    let Running { union, child, mut flows, terminal, mut supervision, .. } = running;
     let stdin = rustix::stdio::stdin();
     let interactive = terminal.is_some() && flows.len() > 1;
     let _raw = if interactive { Raw::enter(stdin).map_err(Error::Terminal)? } else { None };
@@ -147,9 +166,17 @@ pub fn supervise(
             let _ = rustix::process::pidfd_send_signal(&child.pidfd, rustix::process::Signal::KILL);
         }
         let patience = patience.filter(|patience| !patience.is_zero());
-        let (ended, signalled) = wait(child.pidfd.as_fd(), signals, &mut flows, patience)?;
+        let (ended, signalled) = {
+            let tap = tap.as_deref_mut().map(|tap| tap as &mut dyn Tap);
+            wait(child.pidfd.as_fd(), signals, &mut flows, &mut supervision, patience, tap)?
+        };
         if flows.iter().any(Flow::is_detached) {
-            return Ok(Parting::Detached(Unattended { child, terminal }));
+            return Ok(Parting::Detached(Unattended {
+                child,
+                terminal,
+                supervision,
+                _union: union,
+            }));
         }
         if signalled {
             while let Some(signal) = signals.next() {
@@ -165,7 +192,9 @@ pub fn supervise(
         if ended {
             let exit = reap(child.pidfd.as_fd())?;
             // What the container wrote last is still in the pipes.
-            flows.into_iter().for_each(drain_output);
+            for flow in flows {
+                drain_output(flow, tap.as_deref_mut().map(|tap| tap as &mut dyn Tap));
+            }
             return Ok(Parting::Ended(match (exit, taken) {
                 (Exit::Signal(libc::SIGKILL), Some(signal)) => Exit::Signal(signal),
                 _ => exit,
@@ -179,7 +208,9 @@ fn wait(
     pidfd: BorrowedFd<'_>,
     signals: &Signals,
     flows: &mut [Flow<'_>],
+    supervision: &mut Supervision,
     patience: Option<Duration>,
+    mut tap: Option<&mut (dyn Tap + '_)>,
 ) -> Result<(bool, bool), Error> {
     let mut polled = vec![
         PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
@@ -187,16 +218,21 @@ fn wait(
     ];
     let waiting: Vec<usize> = (0..flows.len()).filter(|i| flows[*i].interest().is_some()).collect();
     polled.extend(waiting.iter().filter_map(|i| flows[*i].interest()));
+    polled.extend(supervision.watched().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
     let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
     match rustix::event::poll(&mut polled, patience.as_ref()) {
         Err(Errno::INTR) => return Ok((false, false)),
         other => other.map_err(Error::Signals)?,
     };
     let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
+    let watched = polled.get(2 + waiting.len()).map(PollFd::revents);
     drop(polled);
+    if let Some(events) = watched.filter(|events| !events.is_empty()) {
+        supervision.look(events).map_err(Error::Signals)?;
+    }
     for (place, flow) in waiting.into_iter().enumerate() {
         if ready[place + 2] {
-            flows[flow].carry();
+            flows[flow].carry(tap.as_deref_mut().map(|tap| tap as &mut dyn Tap));
         }
     }
     Ok((ready[0], ready[1]))
@@ -207,7 +243,7 @@ fn wait(
 /// The kernel drops a signal to pid 1 that pid 1 does not catch (pid_namespaces(7)): a program that
 /// never asked to survive Ctrl-C would. Its default action is carried out instead, and the signal
 /// that it stands for is returned.
-fn forward(child: &sys::fork::Child, signal: i32) -> Option<i32> {
+pub(super) fn forward(child: &sys::fork::Child, signal: i32) -> Option<i32> {
     const ENDING: [i32; 8] = [
         libc::SIGHUP,
         libc::SIGINT,
@@ -228,7 +264,7 @@ fn forward(child: &sys::fork::Child, signal: i32) -> Option<i32> {
 }
 
 /// Whether the process neither catches nor ignores nor blocks a signal (proc_pid_status(5)).
-fn is_default(pid: rustix::process::Pid, signal: i32) -> bool {
+pub fn is_default(pid: rustix::process::Pid, signal: i32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
     let handled = |text: &str| {
         text.lines()
@@ -240,7 +276,7 @@ fn is_default(pid: rustix::process::Pid, signal: i32) -> bool {
     status.is_ok_and(|text| !handled(&text))
 }
 
-fn drain_output(flow: Flow<'_>) {
+fn drain_output(flow: Flow<'_>, tap: Option<&mut (dyn Tap + '_)>) {
     // Input that the container never read goes with it.
     let to_caller = flow.to().is_some_and(|to| {
         [rustix::stdio::stdout(), rustix::stdio::stderr()].iter().any(|caller| {
@@ -248,11 +284,11 @@ fn drain_output(flow: Flow<'_>) {
         })
     });
     if to_caller {
-        flow.drain();
+        flow.drain(tap);
     }
 }
 
-fn reap(pidfd: BorrowedFd<'_>) -> Result<Exit, Error> {
+pub(super) fn reap(pidfd: BorrowedFd<'_>) -> Result<Exit, Error> {
     let status: Option<WaitIdStatus> =
         rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED)
             .map_err(Error::Signals)?;

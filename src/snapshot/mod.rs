@@ -9,6 +9,7 @@
 mod copy;
 mod overlay;
 mod read;
+mod skeleton;
 
 use std::fmt;
 use std::io;
@@ -19,6 +20,7 @@ use crate::diagnose::{Diagnose, Hint};
 use crate::mount::RootMount;
 
 pub use read::read_file;
+pub use skeleton::skeleton;
 
 /// How layers become a root file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! Every id in a container that has one.
 //!
 //! ```text
-//! launching coracle ── fork ──► supervisor: waits for a listener
-//!   │                               ▲
-//!   └─ clone ► first process ───────┘ filter, listener by SCM_RIGHTS ─ exec
+//! launching coracle ── clone ► first process: filter, listener by SCM_RIGHTS ─ exec
+//!   │                                             │
+//!   watches the listener ◄────────────────────────┘
+//!   └─ at the first call: fork ──► supervisor       (at once, where it leaves the container alone)
 //!
 //! supervisor: joins the user and mount namespaces, root: the container's, directory: host's /proc
 //!   receive ─ who (tag) ─ which file (path) ─ answer │ let the kernel do it
@@ -52,7 +53,7 @@ mod start;
 
 pub use filter::filter;
 pub use ids::{Credentials, Ids, Powers};
-pub use start::{Entrance, Meeting, Options, Supervisor};
+pub use start::{Entrance, Meeting, Options, Seen, Supervisor, Watch};
 
 /// Whether this kernel lets a process answer another's calls.
 pub fn is_available() -> bool {

@@ -1,9 +1,13 @@
-//! The supervisor's process: forked early, put to work by the container's first process.
+//! The supervisor's process, put to work by the container's first process.
+//!
+//! Who stays with its container only watches for the first call that is asked about, and forks the
+//! supervisor then: a container that asks for nothing never has one. Who leaves forks it at once.
 
 use std::convert::Infallible;
+use std::ffi::{CStr, CString};
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -15,7 +19,7 @@ use rustix::net::{
 use rustix::process::{DumpableBehavior, Pid, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType};
 
-use super::filter::filter;
+use super::filter::{UNASKED, filter, let_execute};
 use super::ids::{Credentials, Powers};
 use super::links::Links;
 use super::people::{People, RESOURCE, Tag, UNTAGGED};
@@ -89,14 +93,86 @@ impl Meeting {
     /// Forks the supervisor, while the container's first process is on its way. Call it while the
     /// process has one thread.
     pub fn fork(self, options: &Options) -> Result<Supervisor, Errno> {
-        let parent = rustix::process::getpid();
-        match fork::fork().map_err(|error| error.errno)? {
-            Side::Parent(child) => Ok(Supervisor { child, outlives: options.outlives }),
-            Side::Child => {
-                drop(self.containers);
-                let Err(_) = supervise(options, &self.supervisors, self.directory, parent);
-                fork::exit(1)
+        let Self { supervisors, containers, directory, .. } = self;
+        start(options, directory, Awaited::Arrival(supervisors), Some(containers))
+    }
+
+    /// Forks nothing: the supervisor comes with the first call that is asked about.
+    pub fn watch(self, options: Options) -> Watch {
+        Watch { options, directory: self.directory, awaited: Awaited::Arrival(self.supervisors) }
+    }
+}
+
+/// A container whose supervisor is not needed yet.
+#[derive(Debug)]
+pub struct Watch {
+    options: Options,
+    directory: Option<OwnedFd>,
+    awaited: Awaited,
+}
+
+/// What a watch waits for.
+#[derive(Debug)]
+enum Awaited {
+    /// The first process, with its listener.
+    Arrival(OwnedFd),
+    /// The first call.
+    Call(Arrival),
+}
+
+/// What came of looking at a watch.
+#[derive(Debug)]
+pub enum Seen {
+    /// Nothing that needs a supervisor.
+    Quiet(Watch),
+    /// A call: the supervisor is there.
+    Called(Supervisor),
+    /// There will be no calls: the first process has gone, or is without supervision.
+    Gone,
+}
+
+impl Watch {
+    /// What becomes readable when there is something to see.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        match &self.awaited {
+            Awaited::Arrival(socket) => socket.as_fd(),
+            Awaited::Call(arrival) => arrival.listener.as_fd(),
+        }
+    }
+
+    /// Looks, once the descriptor is said to be ready; `called` says that it is readable, and not
+    /// merely closed. Call it while the process has one thread.
+    pub fn look(self, called: bool) -> Result<Seen, Errno> {
+        let Self { options, directory, awaited } = self;
+        match awaited {
+            Awaited::Arrival(socket) => Ok(match receive(&socket)? {
+                Some(arrival) => {
+                    Seen::Quiet(Self { options, directory, awaited: Awaited::Call(arrival) })
+                }
+                None => Seen::Gone,
+            }),
+            Awaited::Call(_) if !called => Ok(Seen::Gone),
+            awaited @ Awaited::Call(_) => {
+                start(&options, directory, awaited, None).map(Seen::Called)
             }
+        }
+    }
+}
+
+/// Forks a supervisor, which lets go of `others`.
+fn start(
+    options: &Options,
+    directory: Option<OwnedFd>,
+    awaited: Awaited,
+    others: Option<OwnedFd>,
+) -> Result<Supervisor, Errno> {
+    let parent = rustix::process::getpid();
+    match fork::fork().map_err(|error| error.errno)? {
+        Side::Parent(child) => Ok(Supervisor { child, outlives: options.outlives }),
+        Side::Child => {
+            drop(others);
+            let Err(_) = supervise(options, directory, parent, awaited);
+            fork::exit(1)
         }
     }
 }
@@ -113,11 +189,12 @@ impl Drop for Supervisor {
 }
 
 impl Entrance {
-    /// Puts this process and all that it starts under supervision, as the user it was made for.
+    /// Puts this process and all that it starts under supervision, as the user it was made for;
+    /// what it will execute first, the first of `programs` that can be, it executes unasked.
     ///
     /// Needs `CAP_SYS_ADMIN` in the user namespace, and the container's root to be in place.
     /// `EBUSY`, `ENOSYS`, `EINVAL`: there can be no supervision here, and nothing was done.
-    pub fn enter(&self) -> Result<(), Errno> {
+    pub fn enter(&mut self, programs: &[CString]) -> Result<(), Errno> {
         let (_, hard) = notify::limit(0, RESOURCE)?;
         // A tag must fit below the hard limit, and "unlimited" is a tag.
         if hard != UNTAGGED {
@@ -126,6 +203,11 @@ impl Entrance {
         // By name: a pidfd would need the power to trace a process that is not dumpable.
         let open = |name| rustix::fs::open(name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let (user, mounts) = (open(c"/proc/self/ns/user")?, open(c"/proc/self/ns/mnt")?);
+        for (slot, path) in programs.iter().take(UNASKED).enumerate() {
+            if gives_no_ids(path) {
+                let_execute(&mut self.program, slot, path.as_ptr());
+            }
+        }
         notify::set_limit(0, RESOURCE, self.limit, hard)?;
         let listener = match notify::install(&self.program) {
             Ok(listener) => listener,
@@ -144,12 +226,18 @@ impl Entrance {
     }
 }
 
+/// Whether a program is found the same way from any directory, and has no set-id bits.
+fn gives_no_ids(path: &CStr) -> bool {
+    let set_ids = |stat: rustix::fs::Stat| stat.st_mode & (libc::S_ISUID | libc::S_ISGID) != 0;
+    path.to_bytes().starts_with(b"/") && !rustix::fs::stat(path).is_ok_and(set_ids)
+}
+
 /// From a fresh fork to the loop; comes back only when something failed.
 fn supervise(
     options: &Options,
-    socket: &OwnedFd,
     own: Option<OwnedFd>,
     parent: Pid,
+    awaited: Awaited,
 ) -> Result<Infallible, Errno> {
     let _ = rustix::thread::set_name(c"coracle-ids");
     // The terminal's signals are for the container.
@@ -159,9 +247,23 @@ fn supervise(
     let proc = rustix::fs::open(c"/proc", directory, Mode::empty())?;
     let known: Vec<Vec<u8>> =
         options.known.iter().filter_map(|path| std::fs::read(path).ok()).collect();
-    let kept: Vec<&OwnedFd> = [socket, &proc].into_iter().chain(own.as_ref()).collect();
-    sys::process::hold_only(&kept)?;
-    let Some(Arrival { listener, user, mounts }) = receive(socket)? else { fork::exit(0) };
+    let kept = [Some(&proc), own.as_ref()];
+    let hold_only = |more: &[&OwnedFd]| {
+        let kept: Vec<&OwnedFd> = kept.into_iter().flatten().chain(more.iter().copied()).collect();
+        sys::process::hold_only(&kept)
+    };
+    let arrival = match awaited {
+        Awaited::Arrival(socket) => {
+            hold_only(&[&socket])?;
+            receive(&socket)?
+        }
+        Awaited::Call(arrival) => {
+            let Arrival { listener, user, mounts } = &arrival;
+            hold_only(&[listener, user, mounts])?;
+            Some(arrival)
+        }
+    };
+    let Some(Arrival { listener, user, mounts }) = arrival else { fork::exit(0) };
     let root = join(user, mounts, &proc)?;
     if !options.outlives {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -184,6 +286,7 @@ fn copy(directory: Option<&OwnedFd>) -> Result<Option<OwnedFd>, Errno> {
 }
 
 /// What the container's first process sends.
+#[derive(Debug)]
 struct Arrival {
     listener: OwnedFd,
     user: OwnedFd,

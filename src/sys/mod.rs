@@ -12,6 +12,7 @@ pub mod notify;
 pub mod process;
 mod remove;
 pub mod seccomp;
+pub mod trim;
 
 use std::fmt;
 

@@ -109,6 +109,41 @@ pub fn kill(pid: rustix::process::Pid, signal: i32) -> Result<(), Errno> {
     if status == 0 { Ok(()) } else { Err(CallError::last("kill").errno) }
 }
 
+/// Sends `signal`, by number, to the very process that a pidfd stands for (pidfd_send_signal(2)).
+pub fn kill_held(pidfd: impl std::os::fd::AsFd, signal: i32) -> Result<(), Errno> {
+    use std::os::fd::AsRawFd;
+    let pidfd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open for as long as it is borrowed; no details are passed.
+    let status = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd,
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    if status == 0 { Ok(()) } else { Err(CallError::last("pidfd_send_signal").errno) }
+}
+
+/// Closes what this process has inherited beyond stdin, stdout and stderr: every descriptor that is
+/// not close-on-exec, since coracle makes none such. For a process that outlives its caller.
+pub fn close_inherited() {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let numbers: Vec<libc::c_int> = numbers.filter(|number| *number > 2).collect();
+    for number in numbers {
+        // SAFETY: fcntl(F_GETFD) reads flags of any number, open or not.
+        let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+        if flags != -1 && flags & libc::FD_CLOEXEC == 0 {
+            // SAFETY: nobody in this process owns it: it was open before main.
+            unsafe {
+                libc::close(number);
+            }
+        }
+    }
+}
+
 /// The highest signal number of this system (signal(7), "Real-time signals").
 pub fn last_signal() -> i32 {
     libc::SIGRTMAX()

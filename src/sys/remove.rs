@@ -8,8 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RawDir, chmodat, fchmod, fstat, openat, renameat, statat,
-    unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, SeekFrom, chmodat, fchmod, fstat, openat,
+    renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -34,10 +34,9 @@ pub fn remove_tree_at(directory: impl AsFd, name: &OsStr) -> io::Result<()> {
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(errno) => return Err(errno.into()),
     }
-    let tree = open(directory, &name)?;
-    empty(tree.as_fd(), tree.as_fd(), 0, &mut 0)?;
-    drop(tree);
-    unlinkat(directory, &name, AtFlags::REMOVEDIR)?;
+    remove_directory(&name, directory, directory, 0, &mut 0, |flags| {
+        unlinkat(directory, &name, flags)
+    })?;
     Ok(())
 }
 
@@ -58,39 +57,57 @@ fn open(directory: BorrowedFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
     }
 }
 
-/// Empties `tree`. Directories below [`DEEPEST`] move up into `top`, and are met there later.
-fn empty(
+/// Removes the directory `name` of `parent` with all that is in it, `top` being where too deep
+/// ones go, by `unlink`.
+///
+/// Entries that appear or move while it is read may be missed: as long as the kernel says that it is
+/// not empty, it is read once more.
+fn remove_directory(
+    name: &CStr,
+    parent: BorrowedFd,
     top: BorrowedFd,
-    tree: BorrowedFd,
     depth: usize,
     moved: &mut u64,
+    unlink: impl Fn(AtFlags) -> rustix::io::Result<()>,
 ) -> rustix::io::Result<()> {
-    // Entries that appear or move while reading may be missed: read until a pass finds nothing.
+    let mut opened: Option<OwnedFd> = None;
     loop {
-        let mut found = false;
-        let mut buffer = vec![MaybeUninit::uninit(); 16 << 10];
-        let reader = || openat(tree, c".", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        let reader = match reader() {
-            // One that may be read and not searched was opened without ado.
-            Err(Errno::ACCESS) => {
-                fchmod(tree, Mode::RWXU)?;
-                reader()?
-            }
-            reader => reader?,
+        // Many directories are empty, and one that was read will be.
+        match unlink(AtFlags::REMOVEDIR) {
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+            done => return done,
+        }
+        if let Some(tree) = &opened {
+            rustix::fs::seek(tree, SeekFrom::Start(0))?;
+        }
+        let tree = match &opened {
+            Some(tree) => tree,
+            None => opened.insert(open_in(parent, name)?),
         };
-        let mut entries = RawDir::new(reader, &mut buffer);
+        if depth > DEEPEST {
+            return move_up(top, parent, name, tree, moved);
+        }
+        let top = if depth == 0 { tree.as_fd() } else { top };
+        let mut buffer = vec![MaybeUninit::uninit(); 8 << 10];
+        let mut entries = RawDir::new(tree, &mut buffer);
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name();
-            if matches!(name.to_bytes(), b"." | b"..") {
-                continue;
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                remove_entry(top, tree.as_fd(), name, entry.file_type(), depth, moved)?;
             }
-            found = true;
-            remove_entry(top, tree, name, depth, moved)?;
         }
-        if !found {
-            return Ok(());
+    }
+}
+
+/// Opens a directory of one that may forbid it.
+fn open_in(parent: BorrowedFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
+    match open(parent, name) {
+        Err(Errno::ACCESS) => {
+            fchmod(parent, Mode::RWXU)?;
+            open(parent, name)
         }
+        opened => opened,
     }
 }
 
@@ -98,6 +115,7 @@ fn remove_entry(
     top: BorrowedFd,
     tree: BorrowedFd,
     name: &CStr,
+    kind: FileType,
     depth: usize,
     moved: &mut u64,
 ) -> rustix::io::Result<()> {
@@ -108,27 +126,15 @@ fn remove_entry(
         }
         done => done,
     };
-    match unlink(AtFlags::empty()) {
-        Err(Errno::ISDIR | Errno::PERM) => {}
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(errno) => return Err(errno),
-    }
-    // Most directories are empty or soon will be.
-    if unlink(AtFlags::REMOVEDIR).is_ok() {
-        return Ok(());
-    }
-    let child = match open(tree, name) {
-        Err(Errno::ACCESS) => {
-            fchmod(tree, Mode::RWXU)?;
-            open(tree, name)?
+    if kind != FileType::Directory {
+        match unlink(AtFlags::empty()) {
+            // What it is was not told.
+            Err(Errno::ISDIR | Errno::PERM) => {}
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(errno),
         }
-        opened => opened?,
-    };
-    if depth >= DEEPEST {
-        return move_up(top, tree, name, &child, moved);
     }
-    empty(top, child.as_fd(), depth + 1, moved)?;
-    unlink(AtFlags::REMOVEDIR)
+    remove_directory(name, tree, top, depth + 1, moved, unlink)
 }
 
 fn move_up(

@@ -158,6 +158,26 @@ impl FromStr for Request {
     }
 }
 
+impl fmt::Display for Request {
+    /// As `--userns` takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Single => f.write_str("single"),
+            Self::NoMap => f.write_str("nomap"),
+            Self::Range => f.write_str("range"),
+            Self::HostId { uid, gid } => {
+                f.write_str("host-id")?;
+                let ids = [("uid", uid), ("gid", gid)];
+                let given = ids.iter().filter_map(|(name, id)| Some((name, (**id)?)));
+                given.enumerate().try_for_each(|(at, (name, id))| {
+                    write!(f, "{}{name}={id}", if at == 0 { ':' } else { ',' })
+                })
+            }
+        }
+    }
+}
+
 impl fmt::Display for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

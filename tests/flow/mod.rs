@@ -10,6 +10,8 @@ mod files;
 mod hello;
 mod ids;
 mod isolation;
+mod lifecycle;
+mod limits;
 mod namespaces;
 mod nested;
 mod oci;

@@ -194,12 +194,79 @@ fn fields_that_cannot_be_honoured_are_named() {
     requires!(UserNamespaces, Image("busybox", "latest"));
     let (home, image) = home_with_busybox();
     let bundle = bundle(&home, &image, |config| {
-        config["linux"]["resources"] = json!({"memory": {"limit": 1_000_000}});
+        config["linux"]["resources"] = json!({"rdma": {"mlx5_1": {"hcaHandles": 3}}});
     });
     let run = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]);
-    has(&run.fails(1), &["linux.resources.memory"]);
+    has(&run.fails(1), &["cannot limit rdma"]);
     let features: Value = serde_json::from_str(&runtime(&home, &["features"]).ok()).unwrap();
     assert_eq!(features["ociVersionMax"], "1.2.0");
+}
+
+/// A container that counts, with limits; `create` and `start` of it.
+fn limited(home: &Home, image: &str) {
+    let bundle = bundle(home, image, |config| {
+        script(config, "while :; do echo >>/out/count; sleep 0.02; done");
+        let mount =
+            json!({"destination": "/out", "source": home.path(), "options": ["rbind", "rw"]});
+        config["mounts"].as_array_mut().unwrap().push(mount);
+        config["linux"]["resources"] =
+            json!({"memory": {"limit": 64 << 20}, "pids": {"limit": 30}});
+    });
+    create(home, &["--bundle", bundle.to_str().unwrap(), "lim"]).ok();
+    runtime(home, &["start", "lim"]).ok();
+}
+
+fn statistics(home: &Home) -> Value {
+    serde_json::from_str(&runtime(home, &["events", "--stats", "lim"]).ok()).unwrap()
+}
+
+#[test]
+fn a_bundles_limits_hold_and_can_be_changed() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Controller("memory"), Controller("pids"));
+    let (home, image) = home_with_busybox();
+    limited(&home, &image);
+    let before = statistics(&home);
+    assert_eq!(before["type"], "stats");
+    assert_eq!(before["data"]["memory"]["usage"]["limit"], 64 << 20);
+    assert_eq!(before["data"]["pids"]["limit"], 30);
+    runtime(&home, &["update", "--memory", "32m", "--pids-limit", "20", "lim"]).ok();
+    let resources = home.path().join("resources");
+    std::fs::write(&resources, r#"{"memory": {"reservation": 1048576}}"#).unwrap();
+    runtime(&home, &["update", "-r", resources.to_str().unwrap(), "lim"]).ok();
+    let after = statistics(&home);
+    assert_eq!(after["data"]["memory"]["usage"]["limit"], 32 << 20);
+    assert_eq!(after["data"]["pids"]["limit"], 20);
+    // A program that joins is in the same group.
+    let fork = "i=0; while [ $i -lt 30 ]; do sleep 1 & i=$((i+1)); done; wait";
+    let exec = runtime(&home, &["exec", "lim", "sh", "-c", fork]).output();
+    has(&exec.stderr, &["can't fork"]);
+    runtime(&home, &["delete", "--force", "lim"]).ok();
+}
+
+#[test]
+fn a_container_pauses_and_goes_on() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Controller("freezer"));
+    let (home, image) = home_with_busybox();
+    limited(&home, &image);
+    let count = home.path().join("count");
+    let length = || std::fs::metadata(&count).map_or(0, |metadata| metadata.len());
+    until("the count", || length() > 2);
+    runtime(&home, &["pause", "lim"]).ok();
+    let state =
+        || -> Value { serde_json::from_str(&runtime(&home, &["state", "lim"]).ok()).unwrap() };
+    assert_eq!(state()["status"], "paused");
+    has(&runtime(&home, &["exec", "lim", "true"]).fails(1), &["it is paused"]);
+    has(&runtime(&home, &["pause", "lim"]).fails(1), &["it is paused"]);
+    let stopped = length();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert_eq!(length(), stopped);
+    runtime(&home, &["resume", "lim"]).ok();
+    until("the count to go on", || length() > stopped);
+    has(&runtime(&home, &["resume", "lim"]).fails(1), &["it is running"]);
+    // Also a paused one can be deleted.
+    runtime(&home, &["pause", "lim"]).ok();
+    runtime(&home, &["delete", "--force", "lim"]).ok();
+    assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub enum Need {
     /// A program, by absolute path: the suite's own PATH is bare on purpose.
     Program(&'static str),
     UserNamespaces,
+    /// A control group of the caller's own that has this controller: `tests/run` makes them.
+    Controller(&'static str),
 }
 
 impl Need {
@@ -42,6 +44,16 @@ impl Need {
             Self::Fixture(path) => super::fixtures().join(path).exists(),
             Self::Program(path) => Path::new(path).exists(),
             Self::UserNamespaces => in_namespace("true"),
+            Self::Controller(name) => {
+                let host = coracle::engine::cgroup::detect(Path::new("/"));
+                let unified = host.version == coracle::engine::cgroup::Version::V2;
+                match name {
+                    // Every group of version 2 has it.
+                    "freezer" if unified => host.is_delegated(),
+                    "cpuacct" if unified => Self::Controller("cpu").missing().is_none(),
+                    _ => host.controllers().iter().any(|has| has == name),
+                }
+            }
         };
         (!met).then(|| format!("{self:?}"))
     }

@@ -81,14 +81,21 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 
 fn of_container(record: &Record, status: Status) -> Value {
     let config = &record.config;
+    let resources = &config.resources;
+    let (memory, cpu, io) = (&resources.memory, &resources.cpu, &resources.io);
     let (started, finished, pid) = match &record.state {
         State::Created => (NEVER, NEVER, 0),
         State::Running { process, started } => {
             (started.as_str(), NEVER, if status == Status::Running { process.pid } else { 0 })
         }
-        State::Stopped { started, finished, .. } => (started.as_str(), finished.as_str(), 0),
+        State::Restarting { started, finished, .. } | State::Stopped { started, finished, .. } => {
+            (started.as_str(), finished.as_str(), 0)
+        }
     };
-    let code = if let Status::Stopped(code) = status { code } else { 0 };
+    let (oom, restarting) = match (&record.state, status) {
+        (State::Stopped { oom, .. }, _) => (*oom, false),
+        (_, status) => (false, matches!(status, Status::Restarting(_))),
+    };
     let process = &config.process;
     let words = process.args_text();
     let (path, args) = words.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
@@ -100,29 +107,45 @@ fn of_container(record: &Record, status: Status) -> Value {
         "Args": args,
         "State": {
             "Status": state(status),
-            "Running": status == Status::Running,
+            "Running": matches!(status, Status::Running | Status::Restarting(_)),
             "Paused": false,
-            "Restarting": false,
-            "OOMKilled": false,
+            "Restarting": restarting,
+            "OOMKilled": oom,
             "Dead": false,
             "Pid": pid,
-            "ExitCode": code,
+            "ExitCode": record.code(),
             "Error": "",
             "StartedAt": started,
             "FinishedAt": finished,
         },
         "Image": record.image_id,
         "Name": format!("/{}", record.name),
-        "RestartCount": 0,
+        "RestartCount": record.restarts,
         "Driver": config.driver,
         "Platform": "linux",
         "HostConfig": {
             "NetworkMode": config.network,
             "AutoRemove": record.remove,
+            "RestartPolicy": {
+                "Name": config.restart.name(),
+                "MaximumRetryCount": config.restart.most(),
+            },
+            "LogConfig": {"Type": config.log.driver.to_string(), "Config": {}},
             "Privileged": config.privileged,
             "ReadonlyRootfs": config.read_only,
             "Init": config.init,
             "Annotations": config.annotations,
+            "Memory": memory.limit.unwrap_or_default(),
+            "MemorySwap": memory.swap.unwrap_or_default(),
+            "MemoryReservation": memory.reservation.unwrap_or_default(),
+            "CpuShares": cpu.shares.unwrap_or_default(),
+            "CpuQuota": cpu.quota.unwrap_or_default(),
+            "CpuPeriod": cpu.period.unwrap_or_default(),
+            "CpusetCpus": cpu.cpus.as_deref().unwrap_or_default(),
+            "CpusetMems": cpu.mems.as_deref().unwrap_or_default(),
+            "PidsLimit": resources.pids,
+            "BlkioWeight": io.weight.unwrap_or_default(),
+            "OomKillDisable": memory.disable_oom_killer,
         },
         "Mounts": mounts,
         "Config": {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::super::Error;
 use super::super::parse::{self, Label, SecurityOption, UserNamespace};
+use super::limits::LimitArgs;
 use super::run::read;
 use crate::engine::bundle::{
     self, DeviceRequest, LabelRequest, SeccompChoice, SecurityOptions, Sharing, Ulimit,
@@ -63,6 +64,8 @@ pub(super) struct Isolation {
     /// Limit a resource: NAME=SOFT[:HARD]
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = parse::ulimit)]
     ulimit: Vec<Ulimit>,
+    #[command(flatten)]
+    pub(super) limits: LimitArgs,
     /// Let the OOM killer come to the container sooner, from -1000 to 1000
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true,
         value_parser = clap::value_parser!(i32).range(-1000..=1000))]
@@ -101,6 +104,8 @@ impl Isolation {
         request.devices.clone_from(&self.device);
         request.sysctls = self.sysctl.iter().cloned().collect::<BTreeMap<_, _>>();
         request.ulimits.clone_from(&self.ulimit);
+        request.resources = self.limits.resources()?;
+        request.cgroups = self.limits.mode();
         request.oom_score_adj = self.oom_score_adj;
         request.umask = self.umask;
         Ok(())

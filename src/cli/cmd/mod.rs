@@ -1,29 +1,43 @@
 //! The commands: one file each, its arguments and what it does with them.
 
+mod attach;
 mod completion;
+mod create;
 mod doctor;
 mod exec;
 mod generate;
+mod healthcheck;
 mod hello;
 mod images;
 mod info;
 mod inspect;
 mod isolation;
+mod kill;
+mod lifecycle;
+mod limits;
+mod logs;
 mod ps;
 mod pull;
 mod registry;
+mod rename;
+mod restart;
 mod rm;
 mod rmi;
 mod run;
 mod runtime;
+mod start;
+mod stop;
 mod tag;
 mod version;
+mod wait;
 
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
 use super::{Context, Error};
+use crate::engine::container::{self, Status};
+use crate::engine::{self, Engine};
 
 pub use completion::scripts as completion_scripts;
 pub use generate::manual_pages;
@@ -79,6 +93,15 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(exec, "exec"),
     entry!(pull, "pull"),
     entry!(ps, "ps"),
+    entry!(create, "create"),
+    entry!(start, "start"),
+    entry!(stop, "stop"),
+    entry!(restart, "restart"),
+    entry!(kill, "kill"),
+    entry!(wait, "wait"),
+    entry!(attach, "attach"),
+    entry!(logs, "logs"),
+    entry!(rename, "rename"),
     entry!(rm, "rm"),
     entry!(images, "images"),
     entry!(rmi, "rmi"),
@@ -89,6 +112,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(version, "version"),
     entry!(completion, "completion"),
     group!("container", CONTAINER),
+    group!("healthcheck", HEALTHCHECK),
     group!("image", IMAGE),
     entry!(runtime, "runtime"),
     entry!(hello, "hello", hidden true),
@@ -96,12 +120,23 @@ pub(super) const ENTRIES: &[Entry] = &[
 ];
 
 const CONTAINER: &[Entry] = &[
+    entry!(attach, "attach"),
+    entry!(create, "create"),
     entry!(exec, "exec"),
     entry!(inspect, "inspect"),
+    entry!(kill, "kill"),
+    entry!(logs, "logs"),
     entry!(ps, "ls", alias "list", alias "ps"),
+    entry!(rename, "rename"),
+    entry!(restart, "restart"),
     entry!(rm, "rm", alias "remove"),
     entry!(run, "run"),
+    entry!(start, "start"),
+    entry!(stop, "stop"),
+    entry!(wait, "wait"),
 ];
+
+const HEALTHCHECK: &[Entry] = &[entry!(healthcheck, "run")];
 
 const IMAGE: &[Entry] = &[
     entry!(inspect, "inspect"),
@@ -114,6 +149,31 @@ const IMAGE: &[Entry] = &[
 /// A flag's value, as Go reads it.
 fn boolean(text: &str) -> Result<bool, super::parse::Invalid> {
     super::parse::boolean(text)
+}
+
+/// The containers that a command is about: those that were named, or all whose status is right.
+fn named(
+    engine: &Engine,
+    all: bool,
+    names: &[String],
+    right: impl Fn(Status) -> bool,
+) -> Result<Vec<String>, Error> {
+    if !all {
+        return Ok(names.to_vec());
+    }
+    let containers = engine.containers()?.into_iter();
+    let right = containers.filter(|(_, status)| right(*status));
+    Ok(right.map(|(record, _)| record.id).collect())
+}
+
+/// Whether there is something to stop.
+fn is_up(status: Status) -> bool {
+    matches!(status, Status::Running | Status::Restarting(_))
+}
+
+/// Whether there is no such container.
+fn is_missing(error: &engine::Error) -> bool {
+    matches!(error, engine::Error::Container(container::Error::NoSuchContainer { .. }))
 }
 
 /// The command called `word`.
@@ -131,7 +191,11 @@ impl Entry {
         match &self.action {
             Action::Run { build, .. } => build(command),
             Action::Group(entries) => {
-                let what = if self.name == "image" { "images" } else { "containers" };
+                let what = match self.name {
+                    "image" => "images",
+                    "healthcheck" => "health checks",
+                    _ => "containers",
+                };
                 command
                     .about(format!("Commands about {what}"))
                     .subcommands(entries.iter().map(Self::build))

@@ -126,6 +126,7 @@ pub(super) fn state(status: Status) -> &'static str {
     match status {
         Status::Created => "created",
         Status::Running => "running",
+        Status::Restarting(_) => "restarting",
         Status::Stopped(_) => "exited",
     }
 }
@@ -173,6 +174,10 @@ fn words(record: &Record, status: Status, now: jiff::Timestamp) -> String {
             format!("Up {}", human::duration(up))
         }
         (Status::Running, _) => "Up".into(),
+        (Status::Restarting(code), State::Restarting { finished, .. }) => {
+            format!("Restarting ({code}) {}", human::ago(finished, now))
+        }
+        (Status::Restarting(code), _) => format!("Restarting ({code})"),
         (Status::Stopped(code), State::Stopped { finished, .. }) => {
             format!("Exited ({code}) {}", human::ago(finished, now))
         }

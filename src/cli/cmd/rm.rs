@@ -11,16 +11,24 @@ pub(crate) struct Args {
     /// Kill those that run; take those that are not there for removed
     #[arg(short, long)]
     force: bool,
+    /// Remove their anonymous volumes too
+    #[arg(short, long)]
+    volumes: bool,
+    /// Every container
+    #[arg(short, long, conflicts_with = "containers")]
+    all: bool,
     /// Names, IDs or beginnings of IDs
-    #[arg(required = true, value_name = "CONTAINER", add = complete::container_names())]
+    #[arg(required_unless_present = "all", value_name = "CONTAINER",
+        add = complete::container_names())]
     containers: Vec<String>,
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
-    let removal = Removal { force: args.force };
+    let removal = Removal { force: args.force, volumes: args.volumes };
+    let containers = super::named(&engine, args.all, &args.containers, |_| true)?;
     // One failure does not spare the rest; the exit code tells.
-    cx.each(&args.containers, |cx, query| match engine.remove_container(query, removal)? {
+    cx.each(&containers, |cx, query| match engine.remove_container(query, removal)? {
         // The name as it was given, as docker echoes it.
         Removed::Container { .. } => cx.out.line(query),
         Removed::Nothing => Ok(()),

@@ -13,12 +13,15 @@ use super::super::context::driver_named;
 use super::super::parse::{self, Invalid, MountRequest};
 use super::super::{Context, Error, complete};
 use super::isolation::Isolation;
+use super::lifecycle::Lifecycle;
+use super::limits;
 use super::registry::{self, RegistryArgs};
 use crate::engine::bundle::{self, BindRequest, HostAddress, TmpfsRequest, signal};
-use crate::engine::container::Name;
+use crate::engine::container::{LogConfig, Name, Restart};
 use crate::engine::pull::Policy;
+use crate::engine::runtime::DetachKeys;
 use crate::engine::snapshot::Driver;
-use crate::engine::{Engine, Found, Outcome, Phase, RunRequest};
+use crate::engine::{Engine, Found, HealthRequest, Outcome, Phase, RunRequest};
 use crate::oci::{Digest, Platform};
 
 /// Run a command in a new container
@@ -27,8 +30,32 @@ use crate::oci::{Digest, Platform};
     disable_help_flag = true,
     override_usage = "coracle run [OPTIONS] IMAGE [COMMAND] [ARG]..."
 )]
-#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
+    /// Leave the container running, and print its ID
+    #[arg(short, long)]
+    detach: bool,
+    /// Forward signals to the container's process [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = super::boolean)]
+    sig_proxy: Option<bool>,
+    /// Leave the container running when these keys are typed, such as ctrl-p,ctrl-q
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<DetachKeys>,
+    /// Print what would be done, and do none of it but fetching the image
+    #[arg(long, value_name = "text|json", num_args = 0..=1, require_equals = true,
+        default_missing_value = "text")]
+    explain: Option<Explain>,
+    /// Print how long each phase took
+    #[arg(long)]
+    timing: bool,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+/// What `run` and `create` take alike: a container.
+#[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
+pub(super) struct Shape {
     /// Keep stdin open
     #[arg(short, long)]
     interactive: bool,
@@ -95,10 +122,6 @@ pub(crate) struct Args {
     /// Write the container's ID to a file that must not be there yet
     #[arg(long, value_name = "FILE")]
     cidfile: Option<PathBuf>,
-    /// Forward signals to the container's process [default: true]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", value_parser = super::boolean)]
-    sig_proxy: Option<bool>,
     /// Kill the container when it has run for so many seconds; 0 for never
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -125,13 +148,8 @@ pub(crate) struct Args {
     /// Make the root file system with overlay or copy; probed by default
     #[arg(long, value_name = "DRIVER", value_parser = driver_named)]
     storage_driver: Option<Driver>,
-    /// Print what would be done, and do none of it but fetching the image
-    #[arg(long, value_name = "text|json", num_args = 0..=1, require_equals = true,
-        default_missing_value = "text")]
-    explain: Option<Explain>,
-    /// Print how long each phase took
-    #[arg(long)]
-    timing: bool,
+    #[command(flatten)]
+    lifecycle: Lifecycle,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
@@ -147,17 +165,22 @@ enum Explain {
     Json,
 }
 
+/// 128 and SIGKILL.
+const KILLED: u8 = 137;
+
 /// What one `--add-host` adds.
 type AddedHosts = std::sync::Arc<[(String, HostAddress)]>;
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
-    if args.interactive && args.tty && !std::io::stdin().is_terminal() {
+    let shape = &args.shape;
+    if shape.interactive && shape.tty && !args.detach && !std::io::stdin().is_terminal() {
         return Err(Error::NotATerminal);
     }
-    let request = request(args, cx)?;
-    let engine = cx.engine(args.storage_driver, args.isolation.ids())?;
-    let found = engine.find(&request, &|| fetch(args, cx, &engine, &request))?;
-    warn_of_foreign(&request, &found);
+    let mut request = shape.request(cx)?;
+    request.detach = args.detach;
+    request.sig_proxy = args.sig_proxy.unwrap_or(true);
+    request.detach_keys = args.detach_keys.clone().unwrap_or_default();
+    let (engine, found) = shape.find(cx, &request)?;
     if let Some(kind) = args.explain {
         let prepared = engine.plan(&request, found)?;
         let text = match kind {
@@ -170,11 +193,18 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         cx.out.text(text)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let Outcome { exit, phases, .. } = engine.run(&request, found)?;
+    let Outcome { id, code, out_of_memory, phases } =
+        engine.run(&request, found, &cx.teller("run"))?;
+    if let Some(out) = out_of_memory.filter(|_| code == Some(KILLED)) {
+        cx.report.note(&limits::out_of_memory(out));
+    }
     if args.timing {
         tell_phases(&phases);
     }
-    Ok(ExitCode::from(exit.code()))
+    match code {
+        Some(code) => Ok(ExitCode::from(code)),
+        None => cx.out.line(id).map(|()| ExitCode::SUCCESS),
+    }
 }
 
 /// Says that an image is for another machine, unless that was asked for: docker's words.
@@ -191,7 +221,7 @@ fn warn_of_foreign(request: &RunRequest, found: &Found) {
 }
 
 /// Fetches the image, in a child: its threads never live in the process that clones.
-fn fetch(args: &Args, cx: &Context, engine: &Engine, request: &RunRequest) -> Result<Digest, u8> {
+fn fetch(args: &Shape, cx: &Context, engine: &Engine, request: &RunRequest) -> Result<Digest, u8> {
     let image = &request.image;
     let missing = engine.store().resolve(image).is_err();
     if missing && !args.registry.quiet && registry::is_remote(image) {
@@ -216,29 +246,53 @@ fn tell_phases(phases: &[Phase]) {
     let _ = writeln!(err, "{:<14}{:>10.3} ms", "all", phases.iter().map(ms).sum::<f64>());
 }
 
-fn request(args: &Args, cx: &Context) -> Result<RunRequest, Error> {
-    let (image, command) = args.image.split_first().ok_or_else(|| Error::usage("no image"))?;
-    let image = image.to_str().ok_or_else(|| Error::usage("the image's name is no text"))?;
-    let image = image.strip_prefix("docker://").unwrap_or(image);
-    // The embedded image follows the binary: whether it still fits is looked at each time.
-    let policy = match args.pull {
-        Policy::Missing if registry::is_embedded(image) => Policy::Always,
-        policy => policy,
-    };
-    Ok(RunRequest {
-        image: image.to_owned(),
-        platform: args.registry.platform.clone(),
-        policy,
-        name: args.name.clone(),
-        remove: args.rm,
-        sig_proxy: args.sig_proxy.unwrap_or(true),
-        timeout: args.timeout.filter(|seconds| *seconds > 0).map(Duration::from_secs),
-        cidfile: args.cidfile.clone(),
-        container: container(args, cx, command)?,
-    })
+impl Shape {
+    /// What the engine is asked for: a container that is waited for.
+    pub(super) fn request(&self, cx: &Context) -> Result<RunRequest, Error> {
+        let (image, command) = self.image.split_first().ok_or_else(|| Error::usage("no image"))?;
+        let image = image.to_str().ok_or_else(|| Error::usage("the image's name is no text"))?;
+        let image = image.strip_prefix("docker://").unwrap_or(image);
+        // The embedded image follows the binary: whether it still fits is looked at each time.
+        let policy = match self.pull {
+            Policy::Missing if registry::is_embedded(image) => Policy::Always,
+            policy => policy,
+        };
+        let mut request = RunRequest {
+            image: image.to_owned(),
+            platform: self.registry.platform.clone(),
+            policy,
+            name: self.name.clone(),
+            remove: self.rm,
+            sig_proxy: true,
+            timeout: self.timeout.filter(|seconds| *seconds > 0).map(Duration::from_secs),
+            cidfile: self.cidfile.clone(),
+            detach: false,
+            replace: false,
+            detach_keys: DetachKeys::default(),
+            restart: Restart::No,
+            log: LogConfig::default(),
+            health: HealthRequest::default(),
+            stop_timeout_s: None,
+            container: container(self, cx, command)?,
+        };
+        self.lifecycle.apply(&mut request)?;
+        Ok(request)
+    }
+
+    /// An engine, and the image, fetched where that is due.
+    pub(super) fn find(
+        &self,
+        cx: &Context,
+        request: &RunRequest,
+    ) -> Result<(Engine, Found), Error> {
+        let engine = cx.engine(self.storage_driver, self.isolation.ids())?;
+        let found = engine.find(request, &|| fetch(self, cx, &engine, request))?;
+        warn_of_foreign(request, &found);
+        Ok((engine, found))
+    }
 }
 
-fn container(args: &Args, cx: &Context, command: &[OsString]) -> Result<bundle::Request, Error> {
+fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle::Request, Error> {
     let network = match (&args.isolation.network, &cx.config.network) {
         (Some(network), _) => Some(network.clone()),
         (None, Some(name)) => Some(
@@ -317,7 +371,7 @@ pub(super) fn environment(
     Ok(env)
 }
 
-fn labels(args: &Args) -> Result<std::collections::BTreeMap<String, String>, Error> {
+fn labels(args: &Shape) -> Result<std::collections::BTreeMap<String, String>, Error> {
     let mut labels = std::collections::BTreeMap::new();
     for path in &args.label_file {
         let text = String::from_utf8_lossy(&read(path)?).into_owned();
@@ -379,10 +433,10 @@ mod tests {
         let args =
             parse(&["--rm", "-it", "-e", "A=b", "debian", "sh", "-c", "x", "--rm=false", "--"])
                 .expect("valid");
-        assert!(args.rm && args.interactive && args.tty);
-        assert_eq!(args.image, ["debian", "sh", "-c", "x", "--rm=false", "--"]);
+        assert!(args.shape.rm && args.shape.interactive && args.shape.tty);
+        assert_eq!(args.shape.image, ["debian", "sh", "-c", "x", "--rm=false", "--"]);
         let args = parse(&["debian", "-e", "x"]).expect("valid");
-        assert_eq!((args.image.len(), args.env.len()), (3, 0));
+        assert_eq!((args.shape.image.len(), args.shape.env.len()), (3, 0));
     }
 
     #[test]
@@ -390,10 +444,10 @@ mod tests {
         let args = parse(&["--rm=false", "--sig-proxy=false", "-i=0", "x"]);
         assert!(args.is_err(), "a short flag takes no value");
         let args = parse(&["--rm", "--rm=false", "--sig-proxy=false", "x"]).expect("valid");
-        assert!(!args.rm);
+        assert!(!args.shape.rm);
         assert_eq!(args.sig_proxy, Some(false));
         let args = parse(&["--tls-verify", "x"]).expect("valid");
-        assert_eq!(args.image, ["x"]);
+        assert_eq!(args.shape.image, ["x"]);
     }
 
     #[test]
@@ -401,17 +455,17 @@ mod tests {
         let args =
             parse(&["-w", "/a", "-w", "/b", "--net=none", "--dns-opt", "x", "--explain", "i"])
                 .expect("valid");
-        assert_eq!(args.workdir, Some("/b".into()));
-        assert_eq!(args.isolation.network, Some(bundle::Sharing::None));
+        assert_eq!(args.shape.workdir, Some("/b".into()));
+        assert_eq!(args.shape.isolation.network, Some(bundle::Sharing::None));
         assert_eq!(args.explain, Some(Explain::Text));
-        assert_eq!(args.dns_option, ["x"]);
-        assert_eq!(args.image, ["i"]);
+        assert_eq!(args.shape.dns_option, ["x"]);
+        assert_eq!(args.shape.image, ["i"]);
     }
 
     #[test]
     fn h_is_the_host_name() {
         let args = parse(&["-h", "box", "i"]).expect("valid");
-        assert_eq!(args.hostname.as_deref(), Some("box"));
+        assert_eq!(args.shape.hostname.as_deref(), Some("box"));
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! `--ulimit`.
+//! `--ulimit` and the values of resource limits.
 
-use super::Invalid;
+use std::path::PathBuf;
+
+use super::{Invalid, size};
 use crate::engine::bundle::{Resource, Ulimit};
 
 /// `NAME=SOFT[:HARD]`; -1 and `unlimited` are without limit.
@@ -22,9 +24,78 @@ pub fn ulimit(text: &str) -> Result<Ulimit, Invalid> {
     Ok(Ulimit { resource, soft, hard })
 }
 
+/// A number of bytes, or -1 for no limit.
+pub fn size_or_none(text: &str) -> Result<i64, Invalid> {
+    if text == "-1" {
+        return Ok(-1);
+    }
+    i64::try_from(size(text)?).map_err(|_| Invalid::new(format!("invalid size {text:?}: too big")))
+}
+
+/// A decimal number in billionths: `1.5` is 1500000000.
+pub fn billionths(text: &str) -> Result<u64, Invalid> {
+    let invalid = || Invalid::new(format!("{text:?} is no number of CPUs: want one such as 1.5"));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    if text.is_empty() || text == "." || !digits(whole) || !digits(fraction) {
+        return Err(invalid());
+    }
+    if fraction.len() > 9 {
+        return Err(Invalid::new(format!("{text:?} is too precise: nine decimals at most")));
+    }
+    let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| invalid())? };
+    let fraction: u64 = format!("{fraction:0<9}").parse().map_err(|_| invalid())?;
+    whole.checked_mul(1_000_000_000).and_then(|n| n.checked_add(fraction)).ok_or_else(invalid)
+}
+
+/// `/dev/sda:10m`
+pub fn device_size(text: &str) -> Result<(PathBuf, u64), Invalid> {
+    let (path, value) = device(text)?;
+    Ok((path, size(value)?))
+}
+
+/// `/dev/sda:1000`
+pub fn device_rate(text: &str) -> Result<(PathBuf, u64), Invalid> {
+    let (path, value) = device(text)?;
+    let rate = value.parse();
+    Ok((path, rate.map_err(|_| Invalid::new(format!("{value:?} is no number of operations")))?))
+}
+
+/// `/dev/sda:500`
+pub fn device_weight(text: &str) -> Result<(PathBuf, u16), Invalid> {
+    let (path, value) = device(text)?;
+    let weight = value.parse();
+    Ok((path, weight.map_err(|_| Invalid::new(format!("{value:?} is no weight")))?))
+}
+
+fn device(text: &str) -> Result<(PathBuf, &str), Invalid> {
+    let (path, value) = text.rsplit_once(':').unwrap_or((text, ""));
+    if !path.starts_with("/dev/") || value.is_empty() {
+        return Err(Invalid::new(format!("bad format {text:?}: want /dev/DEVICE:VALUE")));
+    }
+    Ok((path.into(), value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_of_limits() {
+        assert_eq!(size_or_none("-1"), Ok(-1));
+        assert_eq!(size_or_none("2k"), Ok(2048));
+        assert_eq!(billionths("1.5"), Ok(1_500_000_000));
+        assert_eq!((billionths(".5"), billionths("2")), (Ok(500_000_000), Ok(2_000_000_000)));
+        for text in ["", ".", "a", "-1", "1.2.3", "0.1234567891", "99999999999999"] {
+            assert!(billionths(text).is_err(), "{text}");
+        }
+        assert_eq!(device_size("/dev/sda:1m"), Ok(("/dev/sda".into(), 1 << 20)));
+        assert_eq!(device_rate("/dev/sda:7"), Ok(("/dev/sda".into(), 7)));
+        assert_eq!(device_weight("/dev/sda:10"), Ok(("/dev/sda".into(), 10)));
+        for text in ["/dev/sda", "sda:1", "/dev/sda:", "/dev/sda:x"] {
+            assert!(device_rate(text).is_err() && device_weight(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn one_number_is_both() {

@@ -1,25 +1,29 @@
 //! Texts of the command line to values: pure functions, each with its refusals.
 
+mod duration;
 mod environment;
 pub mod filter;
 mod hosts;
 mod limits;
+mod moment;
 mod mounts;
 mod security;
 mod sharing;
 mod sizes;
 mod volumes;
 
+pub use duration::duration;
 pub use environment::{env_file, label_file, pair, variable};
 pub use hosts::add_host;
-pub use limits::ulimit;
+pub use limits::{billionths, device_rate, device_size, device_weight, size_or_none, ulimit};
+pub use moment::moment;
 pub use mounts::{MountRequest, mount};
 pub use security::{Label, SecurityOption, security_option};
 pub use sharing::{
     UserNamespace, device, device_cgroup_rule, ipc, namespace, network, sysctl, umask,
     user_namespace,
 };
-pub use sizes::size;
+pub use sizes::{decimal_size, size};
 pub use volumes::{tmpfs, volume};
 
 /// Why a text was refused: what is wrong with it, then what would be right.

@@ -34,6 +34,23 @@ pub fn size(text: &str) -> Result<u64, Invalid> {
     whole.checked_mul(unit).and_then(|whole| whole.checked_add(part)).ok_or_else(invalid)
 }
 
+/// The same in powers of 1000, as docker reads the sizes of logs.
+pub fn decimal_size(text: &str) -> Result<u64, Invalid> {
+    let binary = size(text)?;
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').trim();
+    let power = match unit.chars().next().map(|letter| letter.to_ascii_lowercase()) {
+        Some('k') => 1,
+        Some('m') => 2,
+        Some('g') => 3,
+        Some('t') => 4,
+        Some('p') => 5,
+        _ => 0,
+    };
+    let (thousands, powers) = (1000_u128.pow(power), 1024_u128.pow(power));
+    let decimal = (u128::from(binary) * thousands + powers / 2) / powers;
+    u64::try_from(decimal).map_err(|_| Invalid::new(format!("invalid size {text:?}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +67,14 @@ mod tests {
     fn nonsense_is_refused() {
         for text in ["", "m", "-1", "1x", "1.2.3", "99999999999999999999", "20000p"] {
             assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn decimal_sizes_are_decimal() {
+        for (text, bytes) in [("10m", 10_000_000), ("1.5k", 1500), ("7", 7), ("1g", 1_000_000_000)]
+        {
+            assert_eq!(decimal_size(text).expect(text), bytes);
         }
     }
 }

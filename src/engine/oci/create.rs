@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Signal;
 
+use super::super::limits::{self, GroupName, Limited, Remark};
 use super::error::Tried;
 use super::processes::processes;
 use super::state::Entry;
 use super::{Error, Runtime, State, Status};
 use crate::bundle::{Config, Joined, SeccompChoice, read_config};
+use crate::cgroup::InForce;
 use crate::container::Instance;
 use crate::runtime::seccomp::Profile;
 use crate::runtime::{
@@ -47,24 +49,39 @@ pub struct Create {
     pub detach: bool,
 }
 
+/// How a launch goes.
+#[derive(Clone, Copy)]
+struct Launching<'a> {
+    /// Whether the program waits for `start`.
+    waits: bool,
+    /// Takes what is no failure.
+    tell: Remark<'a>,
+}
+
 impl Runtime {
     /// Makes a container, up to its program, which waits for `start`.
-    pub fn create(&self, create: &Create) -> Result<(), Error> {
-        let config = read_bundle(&create.bundle)?;
+    pub fn create(&self, create: &Create, tell: Remark<'_>) -> Result<(), Error> {
+        let mut config = read_bundle(&create.bundle)?;
         let entry = self.make(&create.id)?;
-        let made = self.launch(create, &config, &entry, true);
+        let made = self.launch(create, &mut config, &entry, Launching { waits: true, tell });
         finish(entry, made.map(drop))
     }
 
     /// Makes a container, runs its program to its end, and deletes it.
-    pub fn run(&self, create: &Create, keep: bool) -> Result<Option<Exit>, Error> {
-        let config = read_bundle(&create.bundle)?;
+    pub fn run(
+        &self,
+        create: &Create,
+        keep: bool,
+        tell: Remark<'_>,
+    ) -> Result<Option<Exit>, Error> {
+        let mut config = read_bundle(&create.bundle)?;
         let entry = self.make(&create.id)?;
         let signals = Signals::hold()?;
-        let running = match self.launch(create, &config, &entry, false) {
-            Ok(running) => running,
-            Err(error) => return finish(entry, Err(error)),
-        };
+        let running =
+            match self.launch(create, &mut config, &entry, Launching { waits: false, tell }) {
+                Ok(running) => running,
+                Err(error) => return finish(entry, Err(error)),
+            };
         let state = hook_state(&config, create);
         let pid = running.pid().as_raw_nonzero().get();
         // Behind the start a hook's failure is told and changes nothing (runtime.md, "Lifecycle").
@@ -75,7 +92,7 @@ impl Runtime {
         }
         drop(entry);
         let attendance = Attendance { sig_proxy: true, ..Attendance::default() };
-        let exit = match runtime::supervise(running, &signals, &attendance)? {
+        let exit = match runtime::supervise(running, &signals, &attendance, None)? {
             Parting::Ended(exit) => exit,
             Parting::Detached(_) => Exit::Code(0),
         };
@@ -88,12 +105,16 @@ impl Runtime {
     fn launch(
         &self,
         create: &Create,
-        config: &Config,
+        config: &mut Config,
         entry: &Entry,
-        waits: bool,
+        Launching { waits, tell }: Launching<'_>,
     ) -> Result<Running, Error> {
-        refuse_limits(config)?;
         let ids = self.ids(config)?;
+        let path = config.spec.cgroups_path.as_deref();
+        let name = GroupName::of_bundle(&self.group_id(&create.id), path, self.systemd)
+            .ok_or_else(|| {
+                Error::CgroupsPath(config.spec.cgroups_path.clone().unwrap_or_default())
+            })?;
         let profile = profile(&config.spec.seccomp)?;
         let state = hook_state(config, create);
         let mut written = State {
@@ -108,7 +129,12 @@ impl Runtime {
             created: super::super::run::now(),
             owner: rustix::process::getuid().as_raw(),
             annotations: config.spec.annotations.clone(),
+            in_force: InForce::default(),
         };
+        entry.write(&written)?;
+        let planned = limits::plan(&config.spec, &ids, &name)?;
+        let limited = Limited::prepare(planned, &mut config.spec, &ids, &name, tell)?;
+        written.in_force = limited.in_force().clone();
         entry.write(&written)?;
         let gate = if waits { Some(listen(&entry.gate())?) } else { None };
         let console = match &create.terminal {
@@ -123,15 +149,18 @@ impl Runtime {
             attachment: Attachment {
                 detached: create.detach,
                 inherit: true,
-                silent: false,
                 console: console.as_ref(),
                 preserved: create.preserve_fds,
+                ..Attachment::default()
             },
             gate: gate.as_ref(),
             no_pivot: create.no_pivot,
+            group: written.in_force.group.as_ref(),
             state: &state,
         };
-        let starting = runtime::start(&launch)?;
+        let starting = limited.in_force().on_its_processors(|| runtime::start(&launch))??;
+        // From here on whoever deletes the container removes its group.
+        limited.keep();
         let pid = starting.pid();
         written.process = Instance::of(pid.as_raw_nonzero().get());
         entry.write(&written)?;
@@ -170,10 +199,15 @@ impl Runtime {
     /// Sends a signal to the container's first process, or to all of its processes.
     pub fn kill(&self, id: &str, signal: i32, all: bool) -> Result<(), Error> {
         let (state, status) = self.state(id)?;
-        let (Status::Created | Status::Running, Some(held)) = (status, state.hold()) else {
+        let alive = matches!(status, Status::Created | Status::Running | Status::Paused);
+        let Some(held) = state.hold().filter(|_| alive) else {
             return Err(Error::Status { action: "kill", id: id.to_owned(), status });
         };
-        let pids = if all { processes(&held)? } else { vec![held.pid] };
+        let pids = match (all, &state.in_force.group) {
+            (false, _) => vec![held.pid],
+            (true, Some(group)) => group.processes(),
+            (true, None) => processes(&held)?,
+        };
         for pid in pids {
             match sys::process::kill(pid, signal) {
                 // One that ended meanwhile.
@@ -200,11 +234,12 @@ impl Runtime {
             Status::Stopped | Status::Creating => {}
             // It has never run its program.
             Status::Created => end(&state)?,
-            Status::Running if force => end(&state)?,
-            Status::Running => {
+            Status::Running | Status::Paused if force => end(&state)?,
+            Status::Running | Status::Paused => {
                 return Err(Error::Status { action: "delete", id: id.to_owned(), status });
             }
         }
+        remove_group(&state)?;
         entry.remove()?;
         // The bundle may be gone by now: then there are no hooks left to run.
         if let Ok(config) = read_bundle(&state.bundle) {
@@ -224,6 +259,7 @@ fn finish<T>(entry: Entry, made: Result<T, Error>) -> Result<T, Error> {
     if made.is_err() {
         if let Ok((state, _)) = entry.state() {
             let _ = end(&state);
+            let _ = remove_group(&state);
         }
         let _ = entry.remove();
     }
@@ -237,10 +273,23 @@ fn end(state: &State) -> Result<(), Error> {
         Err(rustix::io::Errno::SRCH) => return Ok(()),
         other => other.tried("kill", &state.id)?,
     }
+    // The frozen die when they thaw.
+    if let Some(group) = state.in_force.group.as_ref().filter(|group| group.is_frozen()) {
+        group.thaw()?;
+    }
     let mut polled = [rustix::event::PollFd::new(&held.pidfd, rustix::event::PollFlags::IN)];
     let patience = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
     rustix::event::poll(&mut polled, Some(&patience)).tried("wait for", &state.id)?;
     Ok(())
+}
+
+/// Removes a container's control group, and what still lives in it.
+fn remove_group(state: &State) -> Result<(), Error> {
+    let Some(group) = state.in_force.group.as_ref().filter(|it| it.is_there()) else {
+        return Ok(());
+    };
+    group.kill()?;
+    Ok(group.remove()?)
 }
 
 /// Reads the configuration of the bundle in a directory.
@@ -264,28 +313,6 @@ pub(super) fn profile(choice: &SeccompChoice) -> Result<Option<Profile>, Error> 
         SeccompChoice::Unconfined => Ok(None),
         SeccompChoice::Default => Ok(Some(Profile::docker_default())),
         SeccompChoice::Json(text) => Ok(Some(Profile::from_json(text.as_bytes())?)),
-    }
-}
-
-/// Limits are control groups' work, and none can be had here yet; that of devices is kept by the
-/// user namespace itself, in which no node can be made.
-fn refuse_limits(config: &Config) -> Result<(), Error> {
-    let Some(resources) = &config.resources else { return Ok(()) };
-    let text = serde_json::to_value(resources).unwrap_or_default();
-    let limited = text.as_object().into_iter().flatten().find(|(name, value)| {
-        let empty = match value {
-            serde_json::Value::Object(map) => map.values().all(serde_json::Value::is_null),
-            serde_json::Value::Array(list) => list.is_empty(),
-            other => other.is_null(),
-        };
-        name.as_str() != "devices" && !empty
-    });
-    match limited {
-        None => Ok(()),
-        Some((name, _)) => Err(Error::Refused {
-            field: format!("linux.resources.{name}"),
-            why: "coracle makes no control groups yet".to_owned(),
-        }),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::bundle::ConfigError;
 use crate::diagnose::{Diagnose, Hint};
-use crate::{runtime, userns};
+use crate::{cgroup, runtime, userns};
 
 /// Why the OCI runtime could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,23 @@ pub enum Error {
     /// The filter of system calls.
     #[error(transparent)]
     Seccomp(#[from] runtime::seccomp::Error),
+    /// The control group.
+    #[error(transparent)]
+    Group(#[from] cgroup::Error),
+    /// Not the form of a path for systemd.
+    #[error(
+        "config.json: linux.cgroupsPath {}: want SLICE:PREFIX:NAME with --systemd-cgroup",
+        .0.display()
+    )]
+    CgroupsPath(PathBuf),
+    /// There is no control group to do it with.
+    #[error("cannot {action} {id}: it has no control group")]
+    NoGroup {
+        /// What was tried.
+        action: &'static str,
+        /// On which.
+        id: String,
+    },
     /// An ID that cannot be a directory's name.
     #[error("invalid container ID {0:?}: want letters, digits and _ + - .")]
     InvalidId(String),
@@ -75,8 +92,13 @@ impl Diagnose for Error {
             Self::Runtime(error) => error.hint(),
             Self::Ids(error) => error.hint(),
             Self::Seccomp(error) => error.hint(),
+            Self::Group(error) => error.hint(),
+            Self::NoGroup { .. } => {
+                Some(Hint::new("coracle doctor tells what a control group takes on this host"))
+            }
             Self::Exists(id) => Some(Hint::new(format!("coracle runtime delete {id}"))),
             Self::InvalidId(_)
+            | Self::CgroupsPath(_)
             | Self::Missing(_)
             | Self::Status { .. }
             | Self::Refused { .. }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::super::limits;
 use super::create::{connect, profile, read_bundle, write_pid};
 use super::{Error, Runtime, Status, Terminal};
 use crate::bundle::Process;
@@ -47,23 +48,27 @@ impl Runtime {
         };
         let signals = Signals::hold()?;
         let told = HookState { id: exec.id.clone(), ..HookState::default() };
-        let starting = runtime::join(&Join {
+        let mut process = exec.process.clone();
+        limits::limit(&mut process, &state.in_force);
+        let join = Join {
             target: held.pid,
             pidfd: &held.pidfd,
-            process: &exec.process,
+            process: &process,
             ids: &ids,
             seccomp: &config.spec.seccomp,
             profile: profile.as_ref(),
             attachment: Attachment {
                 detached: true,
                 inherit: true,
-                silent: false,
                 console: console.as_ref(),
                 preserved: exec.preserve_fds,
+                ..Attachment::default()
             },
             root: None,
+            group: state.in_force.group.as_ref(),
             state: &told,
-        })?;
+        };
+        let starting = state.in_force.on_its_processors(|| runtime::join(&join))??;
         let pid = starting.pid();
         let running = starting.finish()?;
         if let Some(path) = &exec.pid_file {
@@ -73,7 +78,7 @@ impl Runtime {
             return Ok(None);
         }
         let attendance = Attendance { sig_proxy: true, ..Attendance::default() };
-        Ok(Some(match runtime::supervise(running, &signals, &attendance)? {
+        Ok(Some(match runtime::supervise(running, &signals, &attendance, None)? {
             Parting::Ended(exit) => exit,
             Parting::Detached(_) => Exit::Code(0),
         }))

@@ -14,6 +14,7 @@
 mod create;
 mod error;
 mod exec;
+mod group;
 mod ids;
 mod processes;
 mod state;
@@ -32,4 +33,6 @@ pub struct Runtime {
     pub root: PathBuf,
     /// Where newuidmap is looked for: the PATH variable.
     pub path: std::ffi::OsString,
+    /// `--systemd-cgroup`: `cgroupsPath` is SLICE:PREFIX:NAME.
+    pub systemd: bool,
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Tried;
 use super::{Error, Runtime};
+use crate::cgroup::{Group, InForce};
 use crate::container::Instance;
 
 /// What is written down of a container.
@@ -32,6 +33,9 @@ pub struct State {
     pub owner: u32,
     /// Its annotations.
     pub annotations: BTreeMap<String, String>,
+    /// Its limits and its control group.
+    #[serde(flatten)]
+    pub in_force: InForce,
 }
 
 /// What a container is at a moment (runtime-spec, runtime.md, "State").
@@ -44,6 +48,8 @@ pub enum Status {
     Created,
     /// Its program runs.
     Running,
+    /// Its processes are stopped until `resume`.
+    Paused,
     /// Its process has ended.
     Stopped,
 }
@@ -54,6 +60,7 @@ impl fmt::Display for Status {
             Self::Creating => "creating",
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Stopped => "stopped",
         })
     }
@@ -187,6 +194,7 @@ impl State {
             None => Status::Creating,
             Some(process) if !process.is_running() => Status::Stopped,
             Some(_) if directory.join("gate").exists() => Status::Created,
+            Some(_) if self.in_force.group.as_ref().is_some_and(Group::is_frozen) => Status::Paused,
             Some(_) => Status::Running,
         }
     }
@@ -223,7 +231,7 @@ mod tests {
 
     fn runtime() -> (tempfile::TempDir, Runtime) {
         let root = tempfile::tempdir().expect("a directory");
-        let runtime = Runtime { root: root.path().join("r"), path: "".into() };
+        let runtime = Runtime { root: root.path().join("r"), path: "".into(), systemd: false };
         (root, runtime)
     }
 
@@ -248,6 +256,7 @@ mod tests {
             created: String::new(),
             owner: 0,
             annotations: BTreeMap::new(),
+            in_force: InForce::default(),
         };
         let now = |entry: &Entry| entry.state().expect("a state").1;
         entry.write(&state).expect("written");

@@ -98,9 +98,13 @@ pub(super) fn terminal(socket: Option<&PathBuf>) -> Result<Terminal, Error> {
     })
 }
 
-pub(super) fn create(args: &CreateArgs, runtime: &Runtime) -> Result<ExitCode, Error> {
+pub(super) fn create(
+    args: &CreateArgs,
+    runtime: &Runtime,
+    cx: &Context,
+) -> Result<ExitCode, Error> {
     let create = args.request()?;
-    runtime.create(&create)?;
+    runtime.create(&create, &|warning| cx.report.note(warning))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -109,9 +113,9 @@ pub(super) fn start(args: &IdArgs, runtime: &Runtime) -> Result<ExitCode, Error>
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn run(args: &RunArgs, runtime: &Runtime) -> Result<ExitCode, Error> {
+pub(super) fn run(args: &RunArgs, runtime: &Runtime, cx: &Context) -> Result<ExitCode, Error> {
     let create = Create { detach: args.detach, ..args.create.request()? };
-    let exit = runtime.run(&create, args.keep)?;
+    let exit = runtime.run(&create, args.keep, &|warning| cx.report.note(warning))?;
     Ok(exit.map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit.code())))
 }
 

@@ -4,6 +4,7 @@
 //! binary is this command alone.
 
 mod features;
+mod group;
 mod launch;
 mod lists;
 mod log;
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     /// Accepted: whether there is root is found out
     #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
     rootless: Option<String>,
-    /// Have systemd make the control groups
+    /// Read cgroupsPath as SLICE:PREFIX:NAME, which the user's systemd makes where it must
     #[arg(long)]
     systemd_cgroup: bool,
     #[command(subcommand)]
@@ -57,6 +58,10 @@ enum Command {
     Kill(launch::KillArgs),
     Delete(launch::DeleteArgs),
     Exec(program::ExecArgs),
+    Pause(group::PauseArgs),
+    Resume(group::ResumeArgs),
+    Update(group::UpdateArgs),
+    Events(group::EventsArgs),
     List(lists::ListArgs),
     Ps(lists::PsArgs),
     Spec(features::SpecArgs),
@@ -74,13 +79,17 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
 fn dispatch(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let runtime = runtime(args, cx)?;
     match &args.command {
-        Command::Create(args) => launch::create(args, &runtime),
+        Command::Create(args) => launch::create(args, &runtime, cx),
         Command::Start(args) => launch::start(args, &runtime),
-        Command::Run(args) => launch::run(args, &runtime),
+        Command::Run(args) => launch::run(args, &runtime, cx),
         Command::State(args) => launch::state(args, &runtime, cx),
         Command::Kill(args) => launch::kill(args, &runtime),
         Command::Delete(args) => launch::delete(args, &runtime),
         Command::Exec(args) => program::exec(args, &runtime),
+        Command::Pause(args) => group::pause(args, &runtime),
+        Command::Resume(args) => group::resume(args, &runtime),
+        Command::Update(args) => group::update(args, &runtime),
+        Command::Events(args) => group::events(args, &runtime, cx),
         Command::List(args) => lists::list(args, &runtime, cx),
         Command::Ps(args) => lists::ps(args, &runtime, cx),
         Command::Spec(args) => features::spec(args),
@@ -100,7 +109,7 @@ fn runtime(args: &Args, cx: &Context) -> Result<Runtime, Error> {
         }
     };
     let path = cx.environment.get("PATH").unwrap_or_default();
-    Ok(Runtime { root: absolute(&root)?, path })
+    Ok(Runtime { root: absolute(&root)?, path, systemd: args.systemd_cgroup })
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, Error> {

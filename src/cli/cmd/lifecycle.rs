@@ -1,0 +1,131 @@
+//! The flags that say how a container lives: restarts, health checks, logs, its end.
+
+use std::time::Duration;
+
+use super::super::Error;
+use super::super::parse::{self, decimal_size};
+use crate::engine::container::{LogConfig, LogDriver, Restart};
+use crate::engine::{HealthRequest, RunRequest};
+
+/// Restarts, health checks, logs.
+#[derive(Debug, clap::Args)]
+pub(super) struct Lifecycle {
+    /// Start the container again when it ends: no, on-failure[:N], always, unless-stopped
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<Restart>,
+    /// Seconds between `stop`'s signal and SIGKILL [default: 10]
+    #[arg(long, value_name = "SECONDS")]
+    stop_timeout: Option<u64>,
+    /// Remove a container that has the name first
+    #[arg(long)]
+    replace: bool,
+    /// Run this with the container's shell to find out whether it is well; none for no check
+    #[arg(long, value_name = "COMMAND")]
+    health_cmd: Option<String>,
+    /// Time between health checks [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    health_interval: Option<Duration>,
+    /// Time that a health check may take [default: 30s]
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    health_timeout: Option<Duration>,
+    /// Time at the start in which failed health checks do not count
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    health_start_period: Option<Duration>,
+    /// Time between health checks in that time [default: 5s]
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    health_start_interval: Option<Duration>,
+    /// So many failed checks one after the other make the container unhealthy [default: 3]
+    #[arg(long, value_name = "N")]
+    health_retries: Option<u32>,
+    /// Make no health checks, whatever the image says
+    #[arg(long)]
+    no_healthcheck: bool,
+    /// Keep what the container writes: json-file, journald or none
+    #[arg(long, value_name = "DRIVER")]
+    log_driver: Option<LogDriver>,
+    /// Set an option of the log: max-size=20m, max-file=5; tag=TEXT for journald
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse::pair)]
+    log_opt: Vec<(String, String)>,
+}
+
+impl Lifecycle {
+    /// Fills in the request.
+    pub(super) fn apply(&self, request: &mut RunRequest) -> Result<(), Error> {
+        request.restart = self.restart.unwrap_or_default();
+        if request.remove && request.restart != Restart::No {
+            return Err(Error::usage(
+                "conflicting options: cannot specify both --restart and --rm",
+            ));
+        }
+        request.stop_timeout_s = self.stop_timeout;
+        request.replace = self.replace;
+        request.health = HealthRequest {
+            command: self.health_cmd.clone(),
+            none: self.no_healthcheck,
+            interval: self.health_interval,
+            timeout: self.health_timeout,
+            start_period: self.health_start_period,
+            start_interval: self.health_start_interval,
+            retries: self.health_retries,
+        };
+        request.health.check().map_err(|error| Error::usage(error.to_string()))?;
+        request.log = log(self.log_driver, &self.log_opt)?;
+        Ok(())
+    }
+}
+
+fn log(driver: Option<LogDriver>, options: &[(String, String)]) -> Result<LogConfig, Error> {
+    let mut config = LogConfig { driver: driver.unwrap_or_default(), ..LogConfig::default() };
+    let files = config.driver == LogDriver::JsonFile;
+    for (name, value) in options {
+        let invalid = |why: String| Error::usage(format!("--log-opt {name}={value}: {why}"));
+        match &name[..] {
+            "max-size" if files && value == "-1" => config.max_size = None,
+            "max-size" if files => {
+                let size = decimal_size(value).map_err(|error| invalid(error.0))?;
+                config.max_size = Some(size).filter(|size| *size > 0);
+                if config.max_size.is_none() {
+                    return Err(invalid("want a positive size, or -1 for no limit".to_owned()));
+                }
+            }
+            "max-file" if files => {
+                let count = value.parse().ok().filter(|count| *count > 0);
+                config.max_file =
+                    count.ok_or_else(|| invalid("want a positive number".to_owned()))?;
+            }
+            "tag" if config.driver == LogDriver::Journald && !value.contains("{{") => {
+                config.tag = Some(value.clone());
+            }
+            _ => {
+                return Err(Error::usage(format!(
+                    "unknown log opt '{name}' for {} log driver",
+                    config.driver
+                )));
+            }
+        }
+    }
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_options_go_with_their_driver() {
+        let options = |all: &[(&str, &str)]| -> Vec<(String, String)> {
+            all.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+        };
+        let config =
+            log(None, &options(&[("max-size", "10k"), ("max-file", "3")])).expect("options");
+        assert_eq!((config.max_size, config.max_file), (Some(10_000), 3));
+        assert_eq!(log(None, &options(&[("max-size", "-1")])).expect("options").max_size, None);
+        for bad in
+            [("max-size", "0"), ("max-file", "0"), ("max-file", "x"), ("tag", "x"), ("x", "y")]
+        {
+            assert!(log(None, &options(&[bad])).is_err(), "{bad:?}");
+        }
+        assert!(log(Some(LogDriver::None), &options(&[("max-size", "1m")])).is_err());
+        assert!(log(Some(LogDriver::Journald), &options(&[("tag", "web")])).is_ok());
+    }
+}

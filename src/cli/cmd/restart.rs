@@ -1,0 +1,38 @@
+//! `restart`
+
+use std::process::ExitCode;
+
+use super::super::{Context, Error, complete};
+use super::stop::parse_signal;
+
+/// Stop containers and start them again
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Seconds between the signal and SIGKILL; -1 for no SIGKILL [default: the container's, or 10]
+    #[arg(short, long, alias = "timeout", value_name = "SECONDS", allow_hyphen_values = true)]
+    time: Option<i64>,
+    /// Send this signal and not the container's own
+    #[arg(short, long, value_name = "SIGNAL", value_parser = parse_signal)]
+    signal: Option<i32>,
+    /// Every container
+    #[arg(short, long, conflicts_with = "containers")]
+    all: bool,
+    /// Names, IDs or beginnings of IDs
+    #[arg(required_unless_present = "all", value_name = "CONTAINER",
+        add = complete::container_names())]
+    containers: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
+    let engine = cx.engine(None, None)?;
+    let tell = cx.teller("restart");
+    let containers = super::named(&engine, args.all, &args.containers, |_| true)?;
+    cx.each(&containers, |cx, container| {
+        // A monitor is forked: it must not hold what is yet to be printed.
+        cx.out.flush()?;
+        engine.stop(container, args.time, args.signal)?;
+        engine.start(container, None, &tell)?;
+        cx.out.line(container)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

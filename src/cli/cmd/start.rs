@@ -1,0 +1,62 @@
+//! `start`
+
+use std::process::ExitCode;
+
+use super::super::{Context, Error, complete};
+use crate::engine::runtime::DetachKeys;
+use crate::engine::{Attend, Begun};
+
+/// Start containers that do not run
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Show what the container writes, and pass signals on to it
+    #[arg(short, long)]
+    attach: bool,
+    /// Pass what is typed to the container as well
+    #[arg(short, long)]
+    interactive: bool,
+    /// Leave the container running when these keys are typed, such as ctrl-p,ctrl-q
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<DetachKeys>,
+    /// Forward signals to the container's process [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = super::boolean)]
+    sig_proxy: Option<bool>,
+    /// Every container that does not run
+    #[arg(long, conflicts_with = "containers")]
+    all: bool,
+    /// Names, IDs or beginnings of IDs
+    #[arg(required_unless_present = "all", value_name = "CONTAINER",
+        add = complete::container_names())]
+    containers: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
+    let attached = args.attach || args.interactive;
+    if attached && (args.all || args.containers.len() > 1) {
+        return Err(Error::AttachSeveral);
+    }
+    let engine = cx.engine(None, None)?;
+    let tell = cx.teller("start");
+    if attached {
+        let attend = Attend {
+            stdin: args.interactive,
+            sig_proxy: args.sig_proxy.unwrap_or(true),
+            detach_keys: args.detach_keys.clone().unwrap_or_default(),
+        };
+        let container = args.containers.first().map_or("", String::as_str);
+        return Ok(match engine.start(container, Some(&attend), &tell)? {
+            Begun::Ended(code) => ExitCode::from(code),
+            Begun::Started | Begun::Running => ExitCode::SUCCESS,
+        });
+    }
+    let containers =
+        super::named(&engine, args.all, &args.containers, |status| !super::is_up(status))?;
+    cx.each(&containers, |cx, container| {
+        // A monitor is forked: it must not hold what is yet to be printed.
+        cx.out.flush()?;
+        engine.start(container, None, &tell)?;
+        cx.out.line(container)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

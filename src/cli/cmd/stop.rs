@@ -1,0 +1,43 @@
+//! `stop`
+
+use std::process::ExitCode;
+
+use super::super::{Context, Error, complete};
+use crate::engine::bundle::signal;
+
+/// Stop running containers
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Seconds between the signal and SIGKILL; -1 for no SIGKILL [default: the container's, or 10]
+    #[arg(short, long, alias = "timeout", value_name = "SECONDS", allow_hyphen_values = true)]
+    time: Option<i64>,
+    /// Send this signal and not the container's own
+    #[arg(short, long, value_name = "SIGNAL", value_parser = parse_signal)]
+    signal: Option<i32>,
+    /// Every container that runs
+    #[arg(short, long, conflicts_with = "containers")]
+    all: bool,
+    /// Take containers that are not there for stopped
+    #[arg(short, long)]
+    ignore: bool,
+    /// Names, IDs or beginnings of IDs
+    #[arg(required_unless_present = "all", value_name = "CONTAINER",
+        add = complete::container_names())]
+    containers: Vec<String>,
+}
+
+pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
+    let engine = cx.engine(None, None)?;
+    let containers = super::named(&engine, args.all, &args.containers, super::is_up)?;
+    // One failure does not spare the rest; the exit code tells.
+    cx.each(&containers, |cx, container| match engine.stop(container, args.time, args.signal) {
+        Err(error) if args.ignore && super::is_missing(&error) => Ok(()),
+        // The name as it was given, as docker echoes it.
+        other => other.map_err(Error::from).and_then(|_| cx.out.line(container)),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn parse_signal(text: &str) -> Result<i32, String> {
+    signal::parse(text).ok_or_else(|| format!("invalid signal: {text}"))
+}

@@ -1,0 +1,99 @@
+//! What containers write, kept for `logs`.
+//!
+//! ```text
+//! containers/ID/ID-json.log      {"log":"a line\n","stream":"stdout","time":"2026-…Z"}
+//! containers/ID/ID-json.log.1    the one before it, and so on: max-size, max-file
+//! ```
+//!
+//! The format and the names are docker's json-file driver's, so that what collects its logs reads
+//! these. A line of more than 16 KiB comes in pieces without an end of line.
+
+mod journal;
+mod read;
+mod write;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use read::{Entry, Reader};
+pub use write::Log;
+
+/// Which of a container's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stream {
+    /// stdout, or the terminal.
+    Stdout,
+    /// stderr
+    Stderr,
+}
+
+/// `--log-driver`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogDriver {
+    /// Files of JSON lines beside the container.
+    #[default]
+    JsonFile,
+    /// systemd's journal.
+    Journald,
+    /// Nowhere.
+    None,
+}
+
+/// Where what a container writes goes: `--log-driver`, `--log-opt`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogConfig {
+    /// Which way.
+    pub driver: LogDriver,
+    /// `max-size`: a file of more bytes is put aside; `None` for no limit.
+    pub max_size: Option<u64>,
+    /// `max-file`: how many files there are at most.
+    pub max_file: u32,
+    /// `tag`: by what the journal knows it, the ID's first twelve digits where nothing is said.
+    pub tag: Option<String>,
+}
+
+impl Default for LogConfig {
+    /// Unlike docker's these logs cannot fill the disk: five files of 20 MB.
+    fn default() -> Self {
+        Self { driver: LogDriver::default(), max_size: Some(20_000_000), max_file: 5, tag: None }
+    }
+}
+
+/// A text that `--log-driver` does not take.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no log driver is called {0:?}: want json-file, journald or none")]
+pub struct UnknownLogDriver(String);
+
+impl FromStr for LogDriver {
+    type Err = UnknownLogDriver;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLogDriver> {
+        match text {
+            // What docker and podman have for "the usual" means this one.
+            "json-file" | "local" | "k8s-file" => Ok(Self::JsonFile),
+            "journald" => Ok(Self::Journald),
+            "none" => Ok(Self::None),
+            _ => Err(UnknownLogDriver(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for LogDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::JsonFile => "json-file",
+            Self::Journald => "journald",
+            Self::None => "none",
+        })
+    }
+}
+
+/// The log of a container in its directory.
+fn path_in(directory: &std::path::Path, id: &str) -> std::path::PathBuf {
+    directory.join(format!("{id}-json.log"))
+}

@@ -1,0 +1,201 @@
+//! `start`, `attach`, and what a container is started from again.
+
+use std::time::{Duration, Instant};
+
+use super::monitor::{Charge, monitor_of};
+use super::{Tell, socket};
+use crate::container::{self, Creation, Directory, Record, Status};
+use crate::engine::pull::Policy;
+use crate::engine::run::{Clock, Prepared, RunRequest};
+use crate::engine::{Engine, Error, HealthRequest, Options};
+use crate::runtime::{self, Attached, DetachKeys, Leaving, Signals};
+use crate::store::Store;
+
+/// How someone is attached to a container.
+#[derive(Clone, Debug)]
+pub struct Attend {
+    /// Whether what is typed goes to it, where it takes input.
+    pub stdin: bool,
+    /// Whether signals go to it.
+    pub sig_proxy: bool,
+    /// The keys that leave it.
+    pub detach_keys: DetachKeys,
+}
+
+/// What became of a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It runs.
+    Started,
+    /// It ran already.
+    Running,
+    /// It was attended to its end, or left, with this exit code.
+    Ended(u8),
+}
+
+impl Engine {
+    /// Starts a container that does not run.
+    pub fn start(
+        &self,
+        query: &str,
+        attend: Option<&Attend>,
+        tell: Tell<'_>,
+    ) -> Result<Begun, Error> {
+        let Some((record, directory)) = self.take_stopped(query)? else {
+            return match attend {
+                None => Ok(Begun::Running),
+                Some(attend) => self.attach(query, attend).map(Begun::Ended),
+            };
+        };
+        let creation = self.containers.creation(&record)?;
+        let engine = self.as_made(&record, &creation)?;
+        let request = request(&record, &creation);
+        let prepared = engine.prepare_again(&request, &record, &directory)?;
+        if record.restarts > 0 {
+            directory.edit(|record| record.restarts = 0)?;
+        }
+        let known = Record { restarts: 0, ..record };
+        let stdin_once = creation.stdin_once;
+        let known = Some(&known);
+        let charge = Charge {
+            request: &request,
+            prepared,
+            directory: &directory,
+            known,
+            first: None,
+            stdin_once,
+        };
+        let Some(attend) = attend else {
+            engine.entrust(charge, tell)?;
+            return Ok(Begun::Started);
+        };
+        let signals = Signals::hold()?;
+        let (ours, theirs) = socket::pair().map_err(runtime::Error::Pipe)?;
+        engine.entrust(Charge { first: Some((theirs, (true, true))), ..charge }, tell)?;
+        // The lock is the monitor's from here on.
+        drop(directory);
+        let ending = runtime::attend(&ours, &signals, &attended(&request, attend))?;
+        Ok(Begun::Ended(self.code_of(ending, query)))
+    }
+
+    /// Attaches to a container that runs, until it ends or is left; the exit code.
+    pub fn attach(&self, query: &str, attend: &Attend) -> Result<u8, Error> {
+        let record = self.containers.find(query)?;
+        if !matches!(record.status(), Status::Running | Status::Restarting(_)) {
+            return Err(Error::CannotAttach);
+        }
+        let creation = self.containers.creation(&record)?;
+        if monitor_of(&record).is_none() {
+            return Err(Error::InForeground { name: record.name });
+        }
+        let signals = Signals::hold()?;
+        let directory = self.containers.directory(&record);
+        let socket = socket::connect(&directory).map_err(|errno| Error::Io {
+            action: "attach to the container in",
+            path: directory,
+            source: errno.into(),
+        })?;
+        let request = request(&record, &creation);
+        let ending = runtime::attend(&socket, &signals, &attended(&request, attend))?;
+        Ok(self.code_of(ending, &record.id))
+    }
+
+    fn code_of(&self, ending: Leaving, query: &str) -> u8 {
+        match ending {
+            Leaving::Ended(code) => code,
+            Leaving::Detached => 0,
+            // What is known of it now that its monitor is gone.
+            Leaving::Lost => match self.containers.find(query) {
+                Ok(record) => record.code(),
+                Err(_) => 128 + 9,
+            },
+        }
+    }
+
+    /// Holds a container that does not run; `None` when it does.
+    fn take_stopped(&self, query: &str) -> Result<Option<(Record, Directory)>, Error> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let record = self.containers.find(query)?;
+            if matches!(record.status(), Status::Running | Status::Restarting(_)) {
+                return Ok(None);
+            }
+            if let Some(directory) = self.containers.take(&record)? {
+                // Whoever held it until now may have changed all that.
+                return match self.containers.reread(&record)? {
+                    Some(now) if now.remove && matches!(now.status(), Status::Stopped(_)) => {
+                        // What killed it could not remove it.
+                        drop(directory);
+                        self.sweep_containers();
+                        Err(container::Error::NoSuchContainer { query: query.to_owned() }.into())
+                    }
+                    Some(now) => Ok(Some((now, directory))),
+                    None => continue,
+                };
+            }
+            if Instant::now() > deadline {
+                return Err(container::Error::Busy { name: record.name }.into());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// An engine with the ids and the driver that a container was made with.
+    fn as_made(&self, record: &Record, creation: &Creation) -> Result<Self, Error> {
+        let options = Options {
+            userns: creation.userns.parse().unwrap_or(self.options.userns),
+            driver: record.config.driver.parse().ok().or(self.options.driver),
+            ..self.options.clone()
+        };
+        let store = Store::open(&options.root)?;
+        let containers = container::Containers::new(&options.root);
+        Ok(Self { options, store, containers })
+    }
+
+    /// Decides anew what a container is to be, from the image that it was made from.
+    pub(super) fn prepare_again(
+        &self,
+        request: &RunRequest,
+        record: &Record,
+        directory: &Directory,
+    ) -> Result<Prepared, Error> {
+        let hold = self.store.hold()?;
+        // By its ID, as its name may be another's now.
+        let image = self.store.resolve(&record.image_id.to_string())?;
+        self.specify(request, image, hold, &directory.id, &directory.path, Clock::start())
+    }
+}
+
+/// What would make the same container again.
+fn request(record: &Record, creation: &Creation) -> RunRequest {
+    let config = &record.config;
+    RunRequest {
+        image: record.image.clone(),
+        platform: None,
+        policy: Policy::Never,
+        name: None,
+        remove: record.remove,
+        sig_proxy: true,
+        timeout: creation.timeout_s.map(Duration::from_secs),
+        cidfile: None,
+        detach: true,
+        replace: false,
+        detach_keys: DetachKeys::default(),
+        restart: config.restart,
+        log: config.log.clone(),
+        health: HealthRequest::default(),
+        stop_timeout_s: config.stop_timeout_s,
+        container: creation.container.clone(),
+    }
+}
+
+fn attended(request: &RunRequest, attend: &Attend) -> Attached {
+    Attached {
+        stdin: attend.stdin && request.container.interactive,
+        stdout: true,
+        stderr: true,
+        tty: request.container.tty,
+        sig_proxy: attend.sig_proxy,
+        detach_keys: attend.detach_keys.clone(),
+    }
+}

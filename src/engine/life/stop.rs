@@ -1,0 +1,168 @@
+//! `stop`, `kill`, `wait`, `rename`: what is done to a container from outside, whoever keeps it.
+
+use std::time::{Duration, Instant};
+
+use super::monitor::monitor_of;
+use crate::container::{self, Name, Record, State, Status};
+use crate::engine::{Engine, Error};
+use crate::{runtime, sys};
+
+/// How long a killed container may take to be gone: a process that waits for a disk lasts.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Engine {
+    /// Stops a container: its signal, and SIGKILL when `grace` seconds have passed (negative: never;
+    /// the container's own where nothing is said). One that does not run is left as it is.
+    pub fn stop(
+        &self,
+        query: &str,
+        grace_s: Option<i64>,
+        signal: Option<i32>,
+    ) -> Result<Record, Error> {
+        let record = self.containers.find(query)?;
+        let own = record.config.stop_timeout_s.and_then(|own| i64::try_from(own).ok());
+        let grace = grace_s.or(own).unwrap_or(10);
+        // Negative is for ever.
+        let grace = u64::try_from(grace).ok().map(Duration::from_secs);
+        let signal = signal.unwrap_or(record.config.stop_signal);
+        match record.status() {
+            Status::Created | Status::Stopped(_) => {}
+            Status::Restarting(_) => self.stop_restarts(&record)?,
+            Status::Running => self.stop_running(&record, signal, grace)?,
+        }
+        Ok(record)
+    }
+
+    fn stop_running(
+        &self,
+        record: &Record,
+        signal: i32,
+        grace: Option<Duration>,
+    ) -> Result<(), Error> {
+        let waiter = self.containers.waiter(record)?;
+        let Some((pidfd, pid)) = hold(record) else {
+            return ended(&waiter.wait(Some(Instant::now() + PATIENCE)), record);
+        };
+        // Before the signal: no policy may start it again.
+        self.containers.ask_to_stop(record, None)?;
+        let catches = !runtime::is_default(pid, signal);
+        if catches {
+            let _ = sys::process::kill_held(&pidfd, signal);
+            let deadline = grace.map(|grace| Instant::now() + grace);
+            if matches!(waiter.wait(deadline), Ok(Some(_)) | Err(_)) {
+                return self.settle(record);
+            }
+        } else if signal != libc::SIGKILL {
+            // The kernel keeps it from a first process that does not catch it
+            // (pid_namespaces(7)): there is nothing to wait for.
+            self.containers.ask_to_stop(record, Some(signal))?;
+        }
+        let _ = sys::process::kill_held(&pidfd, libc::SIGKILL);
+        ended(&waiter.wait(Some(Instant::now() + PATIENCE)), record)?;
+        self.settle(record)
+    }
+
+    /// Ends the monitor of a container that is between two runs.
+    fn stop_restarts(&self, record: &Record) -> Result<(), Error> {
+        self.containers.ask_to_stop(record, None)?;
+        let monitor = monitor_of(record).and_then(|monitor| monitor.process.hold());
+        if let Some(monitor) = monitor {
+            let _ = sys::process::kill_held(&monitor, libc::SIGTERM);
+        }
+        self.settle(record)?;
+        // It may have been started again just then.
+        match self.containers.reread(record)? {
+            Some(now) if now.status() == Status::Running => {
+                self.stop_running(&now, now.config.stop_signal, Some(Duration::ZERO))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until nobody keeps a container whose last run has ended.
+    fn settle(&self, record: &Record) -> Result<(), Error> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = Duration::from_micros(200);
+        while Instant::now() < deadline {
+            let Some(now) = self.containers.reread(record)? else { return Ok(()) };
+            if now.status() == Status::Running {
+                return Ok(()); // started again, by a user
+            }
+            match self.containers.take(&now) {
+                Ok(Some(_)) | Err(container::Error::NoSuchContainer { .. }) => return Ok(()),
+                Ok(None) => {}
+                Err(error) => return Err(error.into()),
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(10));
+        }
+        Err(Error::StillThere { name: record.name.clone() })
+    }
+
+    /// Sends a signal to the first process of a running container.
+    pub fn kill(&self, query: &str, signal: i32) -> Result<(), Error> {
+        let record = self.containers.find(query)?;
+        let stopped = || Error::CannotKill { name: query.to_owned(), id: record.id.clone() };
+        if record.status() != Status::Running {
+            return Err(stopped());
+        }
+        // As in docker: who ends it so does not want it again.
+        let ending = signal == libc::SIGKILL || signal == record.config.stop_signal;
+        let (pidfd, _) = hold(&record).ok_or_else(stopped)?;
+        if ending {
+            self.containers.ask_to_stop(&record, None)?;
+        }
+        sys::process::kill_held(&pidfd, signal).map_err(|_| stopped())?;
+        if signal == libc::SIGKILL {
+            let waiter = self.containers.waiter(&record);
+            if let Ok(waiter) = waiter {
+                let _ = waiter.wait(Some(Instant::now() + PATIENCE));
+            }
+            self.settle(&record)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the end of a container's present run; the exit code. Of one that does not run it
+    /// is the last one's.
+    pub fn wait(&self, query: &str) -> Result<u8, Error> {
+        let record = self.containers.find(query)?;
+        if record.status() != Status::Running {
+            return Ok(record.code());
+        }
+        let code = self.containers.waiter(&record)?.wait(None)?;
+        Ok(code.unwrap_or_default())
+    }
+
+    /// Gives a container another name.
+    pub fn rename(&self, query: &str, name: &Name) -> Result<(), Error> {
+        let record = self.containers.find(query)?;
+        if record.name == name.as_str() {
+            return Err(Error::SameName);
+        }
+        Ok(self.containers.rename(&record, name)?)
+    }
+
+    /// Ends whatever runs of a container, at once.
+    pub(in crate::engine) fn end_now(&self, record: &Record) -> Result<(), Error> {
+        match record.status() {
+            Status::Created | Status::Stopped(_) => self.settle(record),
+            Status::Restarting(_) => self.stop_restarts(record),
+            Status::Running => self.stop_running(record, libc::SIGKILL, Some(Duration::ZERO)),
+        }
+    }
+}
+
+/// The first process of a container that runs.
+fn hold(record: &Record) -> Option<(std::os::fd::OwnedFd, rustix::process::Pid)> {
+    let State::Running { process, .. } = &record.state else { return None };
+    Some((process.hold()?, rustix::process::Pid::from_raw(process.pid)?))
+}
+
+fn ended(waited: &Result<Option<u8>, container::Error>, record: &Record) -> Result<(), Error> {
+    match waited {
+        Ok(None) => Err(Error::StillThere { name: record.name.clone() }),
+        // One that is removed when it ends is gone.
+        Ok(Some(_)) | Err(_) => Ok(()),
+    }
+}

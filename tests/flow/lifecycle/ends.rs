@@ -1,0 +1,187 @@
+//! `stop`, `kill`, `wait`, `rm`, `rename`, and ends that nobody asked for.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::Box;
+use crate::requires;
+use crate::support::{has, until};
+
+#[test]
+fn stop_lets_a_program_end_by_itself() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let waits = "echo ready; while :; do sleep 0.02; done";
+    let all = [
+        ("polite", "trap 'exit 7' TERM;", "7"),
+        ("deaf", "trap '' TERM;", "137"),
+        ("other", "trap 'exit 8' USR1;", "8"),
+    ];
+    for (name, trap, _) in all {
+        let flags = if name == "other" { vec!["--stop-signal", "USR1"] } else { Vec::new() };
+        b.run_d(
+            &[&["--name", name], &flags[..]].concat(),
+            &["sh", "-c", &format!("{trap}{waits}")],
+        );
+    }
+    for (name, _, code) in all {
+        until("it to be ready", || b.ok(&["logs", name]) == "ready");
+        b.ok(&["stop", "-t", "1", name]);
+        assert_eq!(b.field(name, ".State.ExitCode"), code, "{name}");
+    }
+}
+
+#[test]
+fn kill_sends_what_it_is_told() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let script = "trap 'echo got' USR1; echo ready; while :; do sleep 0.02; done";
+    let id = b.run_d(&["--name", "web"], &["sh", "-c", script]);
+    until("it to be ready", || b.ok(&["logs", "web"]) == "ready");
+    assert_eq!(b.ok(&["kill", "-s", "USR1", "web"]), "web");
+    until("the signal", || b.ok(&["logs", "web"]) == "ready\ngot");
+    assert_eq!(b.status("web"), "running");
+    b.ok(&["kill", "web"]);
+    assert_eq!(b.field("web", ".State.ExitCode"), "137");
+    let again = b.coracle(&["kill", "web"]).fails(1);
+    has(&again, &["cannot kill container: web", &id, "is not running"]);
+    b.coracle(&["kill", "-s", "NOPE", "web"]).fails(125);
+}
+
+#[test]
+fn who_waits_is_told_how_it_ended() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    b.run_d(&["--name", "three"], &["sh", "-c", "sleep 0.3; exit 3"]);
+    b.run_d(&["--name", "gone", "--rm"], &["sh", "-c", "sleep 1.5; exit 5"]);
+    let both = b.coracle(&["wait", "three", "gone"]).spawn();
+    let many: Vec<_> = (0..5).map(|_| b.coracle(&["wait", "gone"]).spawn()).collect();
+    assert!(many.into_iter().all(|one| one.wait().ok() == "5"));
+    assert_eq!(both.wait().ok().lines().next(), Some("3"));
+    // One that runs in somebody's foreground, and is removed at its end.
+    let running = b.started("run", &["--rm", "--name", "front"], &["sleep", "600"]).spawn();
+    until("it to run", || !b.ok(&["ps", "-q"]).is_empty());
+    let waiting = b.coracle(&["wait", "front"]).spawn();
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    b.ok(&["stop", "front"]);
+    assert_eq!((waiting.wait().ok().as_str(), running.wait().code()), ("143", 143));
+    assert_eq!(b.ok(&["ps", "-aq", "--filter", "name=front"]), "");
+}
+
+#[test]
+fn rm_takes_what_does_not_run_and_by_force_the_rest() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let before = b.home.listing();
+    let id = b.run_d(&["--name", "up"], &["sleep", "600"]);
+    b.started("create", &["--name", "new"], &["true"]).ok();
+    let refused = b.output(&["rm", "up", "new"]);
+    assert_eq!((refused.code(), refused.stdout.as_str()), (1, "new\n"));
+    has(&refused.stderr, &["container is running", "rm -f up"]);
+    assert_eq!(b.ok(&["rm", "-fv", &id[..10], "nobody"]), &id[..10]);
+    for _ in 0..3 {
+        b.run_d(&["--restart", "always"], &["sh", "-c", "mkdir -m 0 /closed; sleep 600"]);
+    }
+    assert_eq!(b.ok(&["rm", "-f", "--all"]).lines().count(), 3);
+    assert_eq!(b.ok(&["ps", "-aq"]), "");
+    let kept = |listing: &str| -> Vec<String> {
+        let made = ["/containers", "/names", "/tmp", "/probe.json", "/locks"];
+        let other = |line: &&str| !made.iter().any(|name| line.contains(name));
+        listing.lines().filter(other).map(str::to_owned).collect()
+    };
+    let after = b.home.listing();
+    assert_eq!(kept(&after), kept(&before));
+    for directory in ["containers", "names", "tmp"] {
+        let path = b.home.store().join(directory);
+        assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0, "{}", path.display());
+    }
+}
+
+#[test]
+fn another_name() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    b.run_d(&["--name", "old"], &["sh", "-c", "sleep 0.5; exit 6"]);
+    b.started("create", &["--name", "taken"], &["true"]).ok();
+    has(&b.coracle(&["rename", "old", "taken"]).fails(1), &["is already in use by container"]);
+    has(&b.coracle(&["rename", "old", "old"]).fails(1), &["same name"]);
+    b.ok(&["rename", "old", "new"]);
+    b.coracle(&["inspect", "old"]).fails(1);
+    // Its monitor has heard of it.
+    assert_eq!(b.ok(&["wait", "new"]), "6");
+    assert_eq!(b.field("new", ".Name"), "/new");
+    b.started("create", &["--name", "old"], &["true"]).ok();
+    b.ok(&["rm", "new", "old", "taken"]);
+    assert_eq!(std::fs::read_dir(b.home.store().join("names")).unwrap().count(), 0);
+}
+
+/// One in the foreground is under everybody's hand, and can be started again.
+#[test]
+fn a_foreground_container_from_another_terminal() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let script = "echo hello; echo oops >&2; sleep 600";
+    let running = b.started("run", &["--name", "front"], &["sh", "-c", script]).spawn();
+    until("its lines", || b.output(&["logs", "front"]).stdout == "hello\n");
+    assert_eq!(b.output(&["logs", "front"]).stderr, "oops\n");
+    has(&b.coracle(&["attach", "front"]).fails(1), &["foreground"]);
+    b.ok(&["stop", "front"]);
+    let ended = running.wait();
+    assert_eq!(
+        (ended.code(), ended.stdout.as_str(), ended.stderr.as_str()),
+        (143, "hello\n", "oops\n")
+    );
+    b.ok(&["start", "front"]);
+    until("more lines", || b.ok(&["logs", "front"]) == "hello\nhello");
+    b.ok(&["rm", "-f", "front"]);
+}
+
+/// The monitor of a container, by the name that it gives itself.
+fn monitor(id: &str) -> Option<Pid> {
+    let name = format!("coracle:{}\n", &id[..7]);
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let is = |pid: &i32| {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
+        // A zombie has its name still.
+        read("comm").is_ok_and(|comm| comm == name)
+            && read("stat").is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    pids.find(is).map(Pid::from_raw)
+}
+
+#[test]
+fn without_its_monitor_it_is_dead_and_said_to_be() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let id = b.run_d(&["--name", "web"], &["sh", "-c", "echo run; exec sleep 600"]);
+    let temporary = b.run_d(&["--rm"], &["sleep", "600"]);
+    let pid: i32 = b.field("web", ".State.Pid").parse().unwrap();
+    for id in [&id, &temporary] {
+        until("the monitor's name", || monitor(id).is_some());
+        kill(monitor(id).unwrap(), Signal::SIGKILL).unwrap();
+    }
+    until("its end", || b.status("web") == "exited");
+    until("its process's end", || !std::path::Path::new(&format!("/proc/{pid}/root")).exists());
+    has(&b.ok(&["ps", "-a"]), &["Exited (137)"]);
+    assert_eq!(b.ok(&["wait", "web"]), "137");
+    until("the temporary one's end", || b.ok(&["ps", "-aq", "--no-trunc"]) == id);
+    b.coracle(&["start", &temporary]).fails(1);
+    b.ok(&["start", "web"]);
+    until("its second run", || b.ok(&["logs", "web"]) == "run\nrun");
+    b.ok(&["rm", "-f", "web"]);
+}
+
+/// Who ends the monitor politely stops its container, whatever its policy: a machine goes down.
+#[test]
+fn a_monitor_that_is_terminated_stops_its_container() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let script = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.02; done";
+    let id = b.run_d(&["--name", "web", "--restart", "always"], &["sh", "-c", script]);
+    until("it to be ready", || b.ok(&["logs", "web"]) == "ready");
+    until("the monitor's name", || monitor(&id).is_some());
+    kill(monitor(&id).unwrap(), Signal::SIGTERM).unwrap();
+    until("its end", || b.status("web") == "exited");
+    assert_eq!(b.field("web", ".State.ExitCode"), "9");
+}
