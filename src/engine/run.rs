@@ -320,7 +320,7 @@ impl Engine {
                 work: directory.join("work"),
             },
             Driver::Fuse => RootMount::Union {
-                lowers: layers.iter().rev().cloned().collect(),
+                lowers: self.lowers(&layers)?,
                 upper: directory.join("upper"),
                 work: directory.join("work"),
             },
@@ -369,7 +369,7 @@ impl Engine {
     /// An overlay's lower directories, the topmost first.
     fn lowers(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
         let skeleton = snapshot::skeleton(self.store.root())?;
-        Ok(layers.iter().rev().cloned().chain([skeleton]).collect())
+        Ok(snapshot::lowers(layers)?.into_iter().chain([skeleton]).collect())
     }
 
     /// Makes what the root of a container needs.

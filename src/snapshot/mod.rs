@@ -81,6 +81,12 @@ impl FromStr for Driver {
     }
 }
 
+/// The lower directories of a union of `layers` (the lowest first), the topmost first: without those
+/// that one above hides whole.
+pub fn lowers(layers: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    overlay::lowers(layers)
+}
+
 /// Makes what the root of a container needs below `container`, from `layers`, the lowest first.
 ///
 /// With `read_only`, the copy shares its files with the layers: it must not be written to.

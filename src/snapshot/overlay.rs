@@ -21,14 +21,7 @@ pub(super) fn prepare(layers: &[PathBuf], container: &Path) -> Result<Union, Err
     for path in [&upper, &work] {
         make(path)?;
     }
-    let mut lowers = Vec::new();
-    for layer in layers.iter().rev() {
-        lowers.push(layer.clone());
-        // overlayfs does not look at the roots of its layers: theirs is obeyed here.
-        if is_opaque(layer).at("look at", layer)? {
-            break;
-        }
-    }
+    let mut lowers = lowers(layers)?;
     if lowers.is_empty() {
         let empty = container.join("empty"); // overlayfs wants a lower one
         make(&empty)?;
@@ -42,6 +35,19 @@ pub(super) fn prepare(layers: &[PathBuf], container: &Path) -> Result<Union, Err
         None => fchmod(&opened, Mode::from_raw_mode(0o755)).at("set the mode of", &upper)?,
     }
     Ok((lowers, upper, work))
+}
+
+/// The layers that count, the topmost first.
+pub(super) fn lowers(layers: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    let mut lowers = Vec::new();
+    for layer in layers.iter().rev() {
+        lowers.push(layer.clone());
+        // overlayfs does not look at the roots of its layers: theirs is obeyed here.
+        if is_opaque(layer).at("look at", layer)? {
+            break;
+        }
+    }
+    Ok(lowers)
 }
 
 /// Owner, attributes and mode of another directory.

@@ -4,6 +4,7 @@ use std::env;
 
 use rustix::fs::Mode;
 
+use super::contract;
 use super::operations::{Operations, tree};
 
 /// The variable that says what to do.
@@ -37,6 +38,7 @@ fn task() {
             tree(".", &mut lines);
             say(&lines);
         }
+        ["contract"] => say(&contract::perform()),
         _ => panic!("no such task: {task}"),
     }
 }

@@ -4,10 +4,12 @@
 //! What happens inside is this very suite, which is static: it is bound into the container and told
 //! by a variable what to do there.
 
+mod contract;
 mod inside;
 mod mapped;
 mod operations;
 mod random;
+mod same;
 
 use crate::support::image::{Image, Tar};
 use crate::support::registry::Registry;
@@ -51,7 +53,34 @@ pub fn image() -> Image {
         .file("t/d3/d2", "a file now")
         .file("t/d0/f0", "back")
         .symlink("t/f5", "d0/f1");
-    Image::of(&[base.finish(), second.finish(), third.finish()])
+    Image::of(&[base.finish(), second.finish(), third.finish(), checked().finish()])
+}
+
+/// What the checks of `contract` find below /c.
+fn checked() -> Tar {
+    let mut tar = Tar::new()
+        .directory("c", 0o755)
+        .directory("c/lower", 0o755)
+        .pax(&[("SCHILY.xattr.user.colour", b"blue")])
+        .file("c/lower/kept", "kept")
+        .file("c/lower/removed", "lower")
+        .file("c/lower/gone", "gone")
+        .file("c/lower/exchanged", "E")
+        .file("c/lower/moved", "M")
+        .file("c/lower/numbered", "N")
+        .directory("c/lower/anew", 0o755)
+        .file("c/lower/anew/hidden", "")
+        .directory("c/lower/covered", 0o755)
+        .file("c/lower/covered/in", "")
+        .directory("c/lower/shared", 0o755)
+        .directory("c/links", 0o755)
+        .file("c/links/a", "one file")
+        .directory("c/links/sub", 0o755)
+        .hardlink("c/links/sub/b", "c/links/a");
+    for number in 0..5 {
+        tar = tar.file(&format!("c/lower/shared/{number}"), "");
+    }
+    tar
 }
 
 /// A home that has the image, and its reference.
@@ -66,8 +95,9 @@ pub fn home() -> (Home, String) {
 pub fn work(home: &Home, driver: &str, flags: &[&str], image: &str, task: &str) -> Output {
     let suite = std::env::current_exe().unwrap();
     let (bound, told) = (format!("{}:/suite:ro", suite.display()), format!("{}={task}", inside::TASK));
+    let pass = format!("CORACLE_TEST_PASS={}", crate::support::needs::pass());
     let mut arguments = vec!["--storage-driver", driver, "run", "--rm", "--network", "none"];
-    arguments.extend(["-v", &bound, "-e", &told]);
+    arguments.extend(["-v", &bound, "-e", &told, "-e", &pass]);
     arguments.extend(flags);
     arguments.extend([image, "/suite", "--exact", "drivers::inside::task", "--nocapture"]);
     home.coracle(arguments).output()
