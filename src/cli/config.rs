@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! root = "/var/tmp/me/coracle"     # the store
-//! storage-driver = "copy"          # overlay or copy; probed where absent
+//! storage-driver = "copy"          # overlay, fuse or copy; probed where absent
 //! userns = "single"                # auto, single, nomap, range, host-id
 //! network = "none"                 # host or none
 //! pull-jobs = 3                    # layers at once

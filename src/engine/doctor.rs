@@ -103,7 +103,7 @@ impl Engine {
             namespace,
             within(IDS, &|| self.check_ids()),
             within(OVERLAY, &|| self.check_overlay()),
-            within(FUSE, &fuse),
+            within(FUSE, &|| self.check_fuse()),
             within(PROCFS, &procfs),
             control_groups(&cgroup::detect(Path::new("/"))),
             within(NETWORK, &network),
@@ -166,8 +166,26 @@ impl Engine {
         if self.options.driver == Some(Driver::Overlay) {
             return Check::unavailable(OVERLAY, format!("asked for, but {found}")).remedy(remedy);
         }
-        let instead = "a container's root is a copy of its layers (--storage-driver copy)";
+        let instead = match probe::fuse(&root.join("tmp")) {
+            Ok(()) => "a container's root is served through FUSE (--storage-driver fuse)",
+            Err(_) => "a container's root is a copy of its layers (--storage-driver copy)",
+        };
         Check::fallback(OVERLAY, found, instead).remedy(remedy)
+    }
+
+    fn check_fuse(&self) -> Check {
+        let failure = match probe::fuse(&self.store.root().join("tmp")) {
+            Ok(()) => return Check::ok(FUSE, "/dev/fuse opens, and mounts in a user namespace"),
+            Err(failure) => failure,
+        };
+        let found = format!("/dev/fuse: {failure}");
+        let missing = failure.step == Step::Open && failure.errno == rustix::io::Errno::NOENT;
+        let remedy = missing.then(|| "an administrator can load it: modprobe fuse".to_owned());
+        if self.options.driver == Some(Driver::Fuse) {
+            return Check::unavailable(FUSE, format!("asked for, but {found}")).remedy(remedy);
+        }
+        let instead = "roots are made by overlay or copy, which do without";
+        Check::fallback(FUSE, found, instead).remedy(remedy)
     }
 
     fn check_disk(&self) -> Check {
@@ -235,19 +253,6 @@ fn granting(error: &userns::Error) -> Option<String> {
             ..
         } => error.hint().map(|hint| hint.to_string()),
         _ => None,
-    }
-}
-
-fn fuse() -> Check {
-    match probe::fuse() {
-        Ok(()) => Check::ok(FUSE, "/dev/fuse opens, and mounts in a user namespace"),
-        Err(failure) => {
-            let missing = failure.errno == rustix::io::Errno::NOENT;
-            let remedy = "an administrator can load it: modprobe fuse";
-            let instead = "roots are made by overlay or copy, which do without";
-            Check::fallback(FUSE, format!("/dev/fuse: {failure}"), instead)
-                .remedy((failure.step == Step::Open && missing).then(|| remedy.into()))
-        }
     }
 }
 

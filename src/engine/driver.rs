@@ -21,13 +21,11 @@ struct Probed {
 impl Engine {
     /// The driver asked for, else the best that probes on this boot and file system found to work.
     pub fn driver(&self) -> Driver {
-        match self.options.driver {
-            Some(driver) => driver,
-            None => {
-                let (overlay, fuse) = self.what_works();
-                Driver::choose(None, overlay, fuse)
-            }
+        if let Some(driver) = self.options.driver {
+            return driver;
         }
+        let (overlay, fuse) = self.what_works();
+        Driver::choose(None, overlay, fuse)
     }
 
     fn what_works(&self) -> (bool, bool) {
@@ -44,7 +42,7 @@ impl Engine {
         }
         let probed = super::probe::overlay(&root.join("tmp"));
         let overlay = probed.is_ok();
-        let fuse = !overlay && super::probe::fuse().is_ok();
+        let fuse = !overlay && super::probe::fuse(&root.join("tmp")).is_ok();
         // A full disk tells nothing about overlayfs. What cannot be remembered is probed again;
         // half a file is no JSON.
         if probed.is_ok() || probed.is_err_and(|failure| failure.lasts()) {

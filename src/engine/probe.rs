@@ -15,7 +15,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::sched::CloneFlags;
-use rustix::fs::{CWD, FlockOperation, RenameFlags};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags};
 use rustix::pipe::PipeFlags;
@@ -141,8 +141,13 @@ pub fn overlay(dir: &Path) -> Result<(), ProbeFailure> {
     })
 }
 
-/// FUSE: its device, and a mount of it. Nobody answers there; the mount goes with the child.
-pub fn fuse() -> Result<(), ProbeFailure> {
+/// FUSE: its device, and a mount of it. Nobody answers there; the mount goes with the child. A union
+/// below `dir` needs the user's attributes besides.
+pub fn fuse(dir: &Path) -> Result<(), ProbeFailure> {
+    let layers = Directories::new(dir).at(Step::Prepare)?;
+    let flags = XattrFlags::empty();
+    rustix::fs::setxattr(layers.path.join("upper"), "user.overlay.opaque", b"y", flags)
+        .at(Step::Opaque)?;
     attempt(|| {
         enter(CloneFlags::empty())?;
         let device = union::open_device().at(Step::Open)?;

@@ -161,7 +161,8 @@ fn hint(
         ),
         (Stage::Root, Errno::INVAL | Errno::NODEV | Errno::PERM) => {
             matches!(spec?.root, RootMount::Overlay { .. }).then(|| {
-                "try --storage-driver copy; coracle doctor says why overlay is refused".into()
+                "try --storage-driver fuse or copy; coracle doctor says why overlay is refused"
+                    .into()
             })
         }
         (Stage::OomScore, Errno::ACCESS) => {

@@ -10,6 +10,7 @@ use super::emulate::Supervision;
 use super::supervise::{Exit, forward, reap};
 use super::{Error, Running, launch};
 use crate::sys::fork::Child;
+use crate::union;
 
 /// A program that runs, and the far ends of its streams.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct Kept {
     /// All three, where it has a terminal.
     pub terminal: Option<OwnedFd>,
     supervision: Supervision,
+    /// Let go of last.
+    union: Option<union::Server>,
 }
 
 impl Running {
@@ -31,7 +34,8 @@ impl Running {
     pub fn keep(self) -> Kept {
         let [stdin, stdout, stderr] = self.pipes;
         let (child, terminal) = (self.child, self.terminal);
-        Kept { child, stdin, stdout, stderr, terminal, supervision: self.supervision }
+        let (supervision, union) = (self.supervision, self.union);
+        Kept { child, stdin, stdout, stderr, terminal, supervision, union }
     }
 }
 
@@ -61,9 +65,13 @@ impl Kept {
         if events.is_empty() { Ok(()) } else { self.supervision.look(events) }
     }
 
-    /// Takes its end, which must have come.
-    pub fn reap(&self) -> Result<Exit, Error> {
-        reap(self.pidfd())
+    /// Takes its end, which must have come; what it wrote is in its place afterwards.
+    pub fn reap(&mut self) -> Result<Exit, Error> {
+        let exit = reap(self.pidfd());
+        // In this order: a supervisor is in its mounts too.
+        self.supervision = Supervision::None;
+        self.union = None;
+        exit
     }
 
     /// Sends a signal on; the one that it stands for where it had to be SIGKILL instead.

@@ -50,7 +50,12 @@ pub(super) struct RootStep {
 /// What the root is made of.
 #[derive(Debug)]
 pub(super) enum Layers {
-    Overlay { lowers: Vec<CString>, upper: CString, work: CString, volatile: bool },
+    Overlay {
+        lowers: Vec<CString>,
+        upper: CString,
+        work: CString,
+        volatile: bool,
+    },
     Directory(CString),
     /// A server outside has the layers.
     Union,

@@ -32,10 +32,7 @@ pub(super) fn make_slave() -> Result<(), Errno> {
 }
 
 /// Mounts the root over the container's own directory, which only this namespace sees.
-pub(super) fn mount_root(
-    step: &RootStep,
-    entrance: Option<&Entrance>,
-) -> Result<OwnedFd, Failure> {
+pub(super) fn mount_root(step: &RootStep, entrance: Option<&Entrance>) -> Result<OwnedFd, Failure> {
     let mount = match &step.layers {
         Layers::Directory(path) => {
             rustix::mount::open_tree(CWD, path.as_c_str(), CLONE | OpenTreeFlags::AT_RECURSIVE)

@@ -69,7 +69,7 @@ impl Union {
             utimensat(&spot.directory, &spot.name, &times, spot.flags)?;
         }
         let mut stat = spot.stat()?;
-        self.adjust(node, &mut stat);
+        Self::adjust(node, &mut stat);
         Ok(stat)
     }
 

@@ -157,12 +157,7 @@ impl Union {
     }
 
     /// Another name for a file.
-    pub(super) fn link(
-        &self,
-        node: &Arc<Node>,
-        parent: &Arc<Node>,
-        name: &CStr,
-    ) -> Result<Stat> {
+    pub(super) fn link(&self, node: &Arc<Node>, parent: &Arc<Node>, name: &CStr) -> Result<Stat> {
         self.copy_up(parent, 0)?;
         self.copy_up(node, u64::MAX)?;
         let _alone = self.alone();

@@ -17,10 +17,10 @@ use rustix::io::Errno;
 
 use super::Result;
 use super::attributes::OURS;
+use super::held::Slot;
 use super::held::lock;
 use super::look::open_directory;
 use super::node::{Key, Link, Node, Place, UPPER, key_of};
-use super::held::Slot;
 use super::tree::Union;
 
 impl Union {
@@ -104,8 +104,7 @@ impl Union {
         for link in &links[1..] {
             self.copy_up_directory(&link.parent)?;
             let other = self.directory(&link.parent, UPPER)?;
-            let more =
-                || linkat(&directory, &first.name, &other, &link.name, AtFlags::empty());
+            let more = || linkat(&directory, &first.name, &other, &link.name, AtFlags::empty());
             keeping_times(&other, more)?;
         }
         for link in &mut links {
@@ -299,10 +298,7 @@ fn mode(stat: &Stat) -> Mode {
 
 /// The times of a file, to be set.
 fn times(stat: &Stat) -> Timestamps {
-    let time = |tv_sec, nanoseconds: u64| Timespec {
-        tv_sec,
-        tv_nsec: nanoseconds.cast_signed(),
-    };
+    let time = |tv_sec, nanoseconds: u64| Timespec { tv_sec, tv_nsec: nanoseconds.cast_signed() };
     Timestamps {
         last_access: time(stat.st_atime, stat.st_atime_nsec),
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustix::fs::{
-    FallocateFlags, Mode, SeekFrom, StatVfs, copy_file_range, fallocate, fchmod, fdatasync, fstatvfs, fsync, seek,
+    FallocateFlags, Mode, SeekFrom, StatVfs, copy_file_range, fallocate, fchmod, fdatasync,
+    fstatvfs, fsync, seek,
 };
 use rustix::io::Errno;
 

@@ -61,11 +61,10 @@ impl Names {
 
     /// The names for who reads behind `cookie`: who starts gets them as they are now.
     pub(super) fn get(&mut self, places: &[Opened], cookie: u64) -> Result<Arc<Listing>> {
-        let old = self.listing.take();
-        if let Some(listing) = old.as_ref().filter(|_| !self.stale || cookie > 0) {
-            self.listing = old.clone();
+        if let Some(listing) = self.listing.as_ref().filter(|_| !self.stale || cookie > 0) {
             return Ok(Arc::clone(listing));
         }
+        let old = self.listing.take();
         let mut entries = read(places)?;
         let mut known: HashMap<&CStr, u64> = HashMap::new();
         if let Some(old) = &old {
@@ -94,7 +93,7 @@ pub(super) fn read(places: &[Opened]) -> Result<Vec<Entry>> {
     for (number, place) in places.iter().enumerate() {
         let is_last = number + 1 == places.len();
         let reader = open_directory(&place.directory, c".")?;
-        let mut buffer = [MaybeUninit::uninit(); 32 << 10];
+        let mut buffer = vec![MaybeUninit::uninit(); 32 << 10];
         let mut raw = RawDir::new(reader, &mut buffer);
         while let Some(found) = raw.next() {
             let found = found?;

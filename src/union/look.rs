@@ -15,10 +15,8 @@ pub(super) const OPAQUE: &CStr = c"user.overlay.opaque";
 /// overlayfs: an empty file with this attribute is a whiteout.
 pub(super) const XWHITEOUT: &CStr = c"user.overlay.whiteout";
 
-const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// A directory in one layer, open.
 #[derive(Clone, Debug)]

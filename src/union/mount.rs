@@ -37,7 +37,12 @@ impl Entrance {
         let mut space = [MaybeUninit::uninit(); SPACE];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        rustix::net::sendmsg(&self.socket, &[IoSlice::new(b"u")], &mut control, SendFlags::NOSIGNAL)?;
+        rustix::net::sendmsg(
+            &self.socket,
+            &[IoSlice::new(b"u")],
+            &mut control,
+            SendFlags::NOSIGNAL,
+        )?;
         Ok(mount) // the device is closed here: only the server keeps the mount alive
     }
 }

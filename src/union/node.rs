@@ -117,8 +117,8 @@ impl Node {
 impl State {
     /// Whether a name is one of its own.
     pub(super) fn find(&self, parent: &Arc<Node>, name: &std::ffi::CStr) -> Option<usize> {
-        self.links.iter().position(|link| {
-            Arc::ptr_eq(&link.parent, parent) && link.name.as_c_str() == name
-        })
+        self.links
+            .iter()
+            .position(|link| Arc::ptr_eq(&link.parent, parent) && link.name.as_c_str() == name)
     }
 }

@@ -177,10 +177,9 @@ impl Union {
         // What was there now has the old name.
         let is_directory = FileType::from_raw_mode(there.st_mode) == FileType::Directory;
         match (is_directory, leave_whiteout) {
-            (true, true) => self.replace_by_whiteout(from.parent, old, from.name),
-            (true, false) => self.throw_away(old, from.name),
             (false, true) if is_whiteout(&source.places[0], from.name, &there) => Ok(()),
-            (false, true) => self.replace_by_whiteout(from.parent, old, from.name),
+            (_, true) => self.replace_by_whiteout(from.parent, old, from.name),
+            (true, false) => self.throw_away(old, from.name),
             (false, false) => unlinkat(old, from.name, AtFlags::empty()),
         }
     }

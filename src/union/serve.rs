@@ -9,10 +9,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, FileAttr, FileHandle, FileType as Kind, Filesystem, Generation,
-    INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags as Renaming, ReplyAttr,
-    ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
-    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, FileAttr, FileHandle, FileType as Kind, Filesystem,
+    Generation, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags as Renaming,
+    ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyLseek,
+    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use rustix::fs::{
     FallocateFlags, FileType, RenameFlags, SeekFrom, Stat, Timespec, UTIME_NOW, XattrFlags,
@@ -289,14 +289,7 @@ impl Filesystem for Service {
         done(rename(), reply);
     }
 
-    fn link(
-        &self,
-        _: &Request,
-        id: INodeNo,
-        parent: INodeNo,
-        name: &OsStr,
-        reply: ReplyEntry,
-    ) {
+    fn link(&self, _: &Request, id: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let link = || {
             let node = self.node(id)?;
             let stat = self.0.link(&node, &self.node(parent)?, &name_of(name)?)?;
@@ -364,7 +357,14 @@ impl Filesystem for Service {
         done(self.node(id).and_then(|node| self.0.sync(&node, data_only)), reply);
     }
 
-    fn fsyncdir(&self, _: &Request, id: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
+    fn fsyncdir(
+        &self,
+        _: &Request,
+        id: INodeNo,
+        _: FileHandle,
+        data_only: bool,
+        reply: ReplyEmpty,
+    ) {
         done(self.node(id).and_then(|node| self.0.sync(&node, data_only)), reply);
     }
 

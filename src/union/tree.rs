@@ -208,12 +208,12 @@ impl Union {
     /// What a file is, as the container sees it.
     pub(super) fn stat(&self, node: &Arc<Node>) -> Result<Stat> {
         let mut stat = self.spot(node)?.stat()?;
-        self.adjust(node, &mut stat);
+        Self::adjust(node, &mut stat);
         Ok(stat)
     }
 
     /// Counts names as the container does.
-    pub(super) fn adjust(&self, node: &Arc<Node>, stat: &mut Stat) {
+    pub(super) fn adjust(node: &Arc<Node>, stat: &mut Stat) {
         let state = node.state();
         if node.kind == FileType::Directory {
             // overlayfs too: nobody has counted the directories in it.
@@ -227,11 +227,15 @@ impl Union {
     }
 
     /// A name looked up for the kernel, which is told of it once more.
-    pub(super) fn lookup(&self, parent: &Arc<Node>, name: &CStr) -> Result<Option<(Arc<Node>, Stat)>> {
+    pub(super) fn lookup(
+        &self,
+        parent: &Arc<Node>,
+        name: &CStr,
+    ) -> Result<Option<(Arc<Node>, Stat)>> {
         let Some(found) = self.find(parent, name)? else { return Ok(None) };
         let mut stat = *found.stat();
         let node = self.tell(parent, name, found);
-        self.adjust(&node, &mut stat);
+        Self::adjust(&node, &mut stat);
         Ok(Some((node, stat)))
     }
 
@@ -239,7 +243,7 @@ impl Union {
     pub(super) fn tell(&self, parent: &Arc<Node>, name: &CStr, found: Found) -> Arc<Node> {
         let (key, link) = (found.key(), link(parent, name, &found));
         let node = self.table.enter(key, |id| self.made(id, &link, found));
-        self.lead(&node, link);
+        Self::lead(&node, link);
         node
     }
 
@@ -247,7 +251,7 @@ impl Union {
     pub(super) fn meet(&self, parent: &Arc<Node>, name: &CStr, found: Found) -> Arc<Node> {
         let (key, link) = (found.key(), link(parent, name, &found));
         let node = self.table.meet(key, |id| self.made(id, &link, found));
-        self.lead(&node, link);
+        Self::lead(&node, link);
         node
     }
 
@@ -255,9 +259,7 @@ impl Union {
         let kind = FileType::from_raw_mode(found.stat().st_mode);
         let links = vec![link.clone()];
         let state = match found {
-            Found::File { layer, .. } => {
-                State { links, upper: layer == UPPER, ..State::default() }
-            }
+            Found::File { layer, .. } => State { links, upper: layer == UPPER, ..State::default() },
             Found::Directory { places, .. } => {
                 let hold = |opened: Opened| {
                     let slot = Arc::new(Slot::default());
@@ -274,7 +276,7 @@ impl Union {
     }
 
     /// Another name of a file that is known by others.
-    fn lead(&self, node: &Arc<Node>, link: Link) {
+    fn lead(node: &Arc<Node>, link: Link) {
         let mut state = node.state();
         let is_new = state.find(&link.parent, &link.name).is_none();
         let is_same_layer = state.upper == (link.layer == UPPER);
@@ -302,7 +304,6 @@ impl Union {
         let file = self.spot(node)?.open(access)?;
         Ok(self.pool.hold(&node.data, file))
     }
-
 }
 
 impl Spot {

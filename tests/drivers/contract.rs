@@ -10,8 +10,8 @@ use std::path::Path;
 
 use rustix::fs::{
     AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Gid, Mode, OFlags, RawDir, RenameFlags,
-    Timespec, Timestamps, Uid, XattrFlags, chownat, fallocate, fcntl_lock, flock, getxattr, mknodat,
-    open, renameat_with, setxattr, utimensat,
+    Timespec, Timestamps, Uid, XattrFlags, chownat, fallocate, fcntl_lock, flock, getxattr,
+    mknodat, open, renameat_with, setxattr, utimensat,
 };
 use rustix::io::Errno;
 
@@ -99,7 +99,12 @@ fn removed_while_open() -> Result<String, Box<dyn std::error::Error>> {
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         let stat = file.metadata()?;
-        told.push(format!("{text} {:o} {} {}", stat.mode(), stat.nlink(), Path::new(path).exists()));
+        told.push(format!(
+            "{text} {:o} {} {}",
+            stat.mode(),
+            stat.nlink(),
+            Path::new(path).exists()
+        ));
     }
     let here = "dead";
     fs::create_dir(here)?;
@@ -148,7 +153,7 @@ fn renamed() -> Result<String, Box<dyn std::error::Error>> {
     let left = (Path::new("two").exists(), Path::new("lower/moved").exists());
     std::os::unix::fs::symlink("nowhere", "link")?;
     fs::rename("link", "one")?;
-    Ok(format!("{kept:?} {exchanged:?} {left:?} {:?}", fs::read_link("one")?))
+    Ok(format!("{kept:?} {exchanged:?} {left:?} {}", fs::read_link("one")?.display()))
 }
 
 fn memory() -> Result<String, Box<dyn std::error::Error>> {
@@ -336,7 +341,8 @@ fn inherited_group() -> Result<String, Box<dyn std::error::Error>> {
     fs::set_permissions("grouped", fs::Permissions::from_mode(0o2775))?;
     make("grouped/file", "")?;
     fs::create_dir("grouped/directory")?;
-    let group = |path: &str| fs::metadata(path).map(|stat| format!("{} {:o}", stat.gid(), stat.mode()));
+    let group =
+        |path: &str| fs::metadata(path).map(|stat| format!("{} {:o}", stat.gid(), stat.mode()));
     // Under one id the file system below knows one group only.
     Ok(match std::env::var("CORACLE_TEST_PASS").as_deref() {
         Ok("range") => format!("{} {}", group("grouped/file")?, group("grouped/directory")?),
@@ -386,8 +392,10 @@ fn sockets() -> Result<String, Box<dyn std::error::Error>> {
 }
 
 fn no_whiteouts() -> Result<String, Box<dyn std::error::Error>> {
-    let made = mknodat(CWD, "device", FileType::CharacterDevice, Mode::RUSR, 0);
-    Ok(format!("{}", made.is_err() || fs::symlink_metadata("device").is_ok()))
+    if mknodat(CWD, "device", FileType::CharacterDevice, Mode::RUSR, 0).is_ok() {
+        fs::symlink_metadata("device")?; // it is there, whatever it is
+    }
+    Ok("fine".into())
 }
 
 fn many_at_once() -> Result<String, Box<dyn std::error::Error>> {

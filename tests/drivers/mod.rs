@@ -10,8 +10,10 @@ mod mapped;
 mod operations;
 mod random;
 mod same;
+mod server;
 
 use crate::support::image::{Image, Tar};
+use crate::support::needs::pass;
 use crate::support::registry::Registry;
 use crate::support::{Home, Output};
 
@@ -91,16 +93,22 @@ pub fn home() -> (Home, String) {
     (home, reference)
 }
 
-/// This suite at work in a container: `task` says what is done there.
-pub fn work(home: &Home, driver: &str, flags: &[&str], image: &str, task: &str) -> Output {
+/// The options, image and command of a container in which this suite does `task`.
+pub fn command(image: &str, task: &str) -> Vec<String> {
     let suite = std::env::current_exe().unwrap();
-    let (bound, told) = (format!("{}:/suite:ro", suite.display()), format!("{}={task}", inside::TASK));
-    let pass = format!("CORACLE_TEST_PASS={}", crate::support::needs::pass());
-    let mut arguments = vec!["--storage-driver", driver, "run", "--rm", "--network", "none"];
-    arguments.extend(["-v", &bound, "-e", &told, "-e", &pass]);
-    arguments.extend(flags);
-    arguments.extend([image, "/suite", "--exact", "drivers::inside::task", "--nocapture"]);
-    home.coracle(arguments).output()
+    let bound = format!("{}:/suite:ro", suite.display());
+    let told = format!("{}={task}", inside::TASK);
+    let pass = format!("CORACLE_TEST_PASS={}", pass());
+    let options = ["--network", "none", "-v", &bound, "-e", &told, "-e", &pass, image];
+    let program = ["/suite", "--exact", "drivers::inside::task", "--nocapture"];
+    options.into_iter().chain(program).map(str::to_owned).collect()
+}
+
+/// This suite at work in a container.
+pub fn work(home: &Home, driver: &str, image: &str, task: &str) -> Output {
+    let words = command(image, task);
+    let first = ["--storage-driver", driver, "run", "--rm"];
+    home.coracle(first.into_iter().chain(words.iter().map(String::as_str))).output()
 }
 
 /// What the suite said in a container.

@@ -7,9 +7,10 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{
     AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Gid, Mode, OFlags, RawDir, RenameFlags,
-    Stat, Timespec, Timestamps, Uid, XattrFlags, chmod, chownat, copy_file_range, fallocate, fchmod,
-    fcntl_getfl, flock, fstat, ftruncate, lgetxattr, linkat, llistxattr, lremovexattr, lsetxattr, lstat, mkdir,
-    mknodat, open, readlink, renameat_with, rmdir, stat, symlink, unlink, utimensat,
+    Stat, Timespec, Timestamps, Uid, XattrFlags, chmod, chownat, copy_file_range, fallocate,
+    fchmod, fcntl_getfl, flock, fstat, ftruncate, lgetxattr, linkat, llistxattr, lremovexattr,
+    lsetxattr, lstat, mkdir, mknodat, open, readlink, renameat_with, rmdir, stat, symlink, unlink,
+    utimensat,
 };
 use rustix::io::{Errno, pread, pwrite};
 
@@ -94,7 +95,12 @@ const ALL: &[Operation] = &[
 
 impl Operations {
     pub fn new(seed: u64) -> Self {
-        Self { random: Random(seed), held: Vec::new(), digest: 0xcbf2_9ce4_8422_2325, paths: Vec::new() }
+        Self {
+            random: Random(seed),
+            held: Vec::new(),
+            digest: 0xcbf2_9ce4_8422_2325,
+            paths: Vec::new(),
+        }
     }
 
     /// The first paths of a seed.
@@ -173,8 +179,7 @@ impl Operations {
 
     fn write(&mut self) -> Told {
         let truncate = OFlags::CREATE | OFlags::TRUNC;
-        let more =
-            [OFlags::empty(), OFlags::CREATE, OFlags::TRUNC, OFlags::APPEND, truncate];
+        let more = [OFlags::empty(), OFlags::CREATE, OFlags::TRUNC, OFlags::APPEND, truncate];
         let more = self.random.pick(&more);
         let (data, offset) = (self.data(), self.offset());
         let file = self.open(OFlags::WRONLY | more, 0o644)?;

@@ -20,7 +20,7 @@ fn fuse_and_copy_do_what_overlayfs_does() {
     while compared < COUNT {
         eprintln!("drivers: random operations with CORACLE_TEST_SEED={seed}");
         let task = format!("random /t {seed} {RUN} thousands");
-        let by = |driver: &str| said(work(&home, driver, &[], &image, &task));
+        let by = |driver: &str| said(work(&home, driver, &image, &task));
         let expected = by("overlay");
         let counts = ["fuse", "copy"]
             .map(|driver| compare(&home, &image, driver, seed, &expected, &by(driver)));
@@ -43,7 +43,7 @@ fn compare(
     };
     let upto = want[..at].iter().rev().find_map(|line| line.split(' ').next()?.parse::<u64>().ok());
     let task = format!("random /t {seed} {} every", (upto.unwrap_or(0) + 1000).min(RUN));
-    let every = |driver: &str| said(work(home, driver, &[], image, &task));
+    let every = |driver: &str| said(work(home, driver, image, &task));
     let (wanted, found) = (every("overlay"), every(driver));
     let first = (0..wanted.len()).find(|at| wanted.get(*at) != found.get(*at));
     let first = first.unwrap_or_default();

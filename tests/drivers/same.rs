@@ -11,7 +11,7 @@ const BROKEN_LINKS: &str = "lower links stay one file";
 fn the_contract_holds_on_every_driver() {
     requires!(UserNamespaces);
     let (home, image) = home();
-    let told = DRIVERS.map(|driver| said(work(&home, driver, &[], &image, "contract")));
+    let told = DRIVERS.map(|driver| said(work(&home, driver, &image, "contract")));
     let [overlay, others @ ..] = &told;
     assert!(overlay.len() > 20, "{overlay:#?}");
     for (driver, lines) in DRIVERS[1..].iter().zip(others) {

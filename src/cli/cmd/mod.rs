@@ -222,7 +222,7 @@ pub(super) fn tree() -> Command {
             clap::Arg::new("storage-driver")
                 .long("storage-driver")
                 .value_name("DRIVER")
-                .help("Make root file systems with overlay or copy [default: what works]"),
+                .help("Make root file systems with overlay, fuse or copy [default: what works]"),
         )
         .arg_required_else_help(true)
         .subcommand_required(true)

@@ -145,7 +145,7 @@ pub(super) struct Shape {
     /// Set an option of the resolver (`resolv.conf(5)`)
     #[arg(long, alias = "dns-opt", value_name = "OPTION")]
     dns_option: Vec<String>,
-    /// Make the root file system with overlay or copy; probed by default
+    /// Make the root file system with overlay, fuse or copy; probed by default
     #[arg(long, value_name = "DRIVER", value_parser = driver_named)]
     storage_driver: Option<Driver>,
     #[command(flatten)]

@@ -9,6 +9,7 @@ use crate::engine::pull::Policy;
 use crate::engine::run::{Clock, Prepared, RunRequest};
 use crate::engine::{Engine, Error, HealthRequest, Options};
 use crate::runtime::{self, Attached, DetachKeys, Leaving, Signals};
+use crate::snapshot::Driver;
 use crate::store::Store;
 
 /// How someone is attached to a container.
@@ -140,11 +141,17 @@ impl Engine {
         }
     }
 
-    /// An engine with the ids and the driver that a container was made with.
+    /// An engine with the ids and the driver that a container was made with. What is written by
+    /// overlay and fuse looks the same, so that one can be asked for in place of the other.
     fn as_made(&self, record: &Record, creation: &Creation) -> Result<Self, Error> {
+        let made: Option<Driver> = record.config.driver.parse().ok();
+        let driver = match (self.options.driver, made) {
+            (Some(asked), Some(made)) if asked.has_upper() && made.has_upper() => Some(asked),
+            (asked, made) => made.or(asked),
+        };
         let options = Options {
             userns: creation.userns.parse().unwrap_or(self.options.userns),
-            driver: record.config.driver.parse().ok().or(self.options.driver),
+            driver,
             ..self.options.clone()
         };
         let store = Store::open(&options.root)?;
