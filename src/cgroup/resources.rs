@@ -125,6 +125,44 @@ impl Resources {
         *self == Self::default()
     }
 
+    /// Takes over what `other` limits; the rest stays.
+    pub fn merge(&mut self, other: &Self) {
+        #[allow(clippy::ref_option)] // two fields of one name
+        fn take<T: Clone>(own: &mut Option<T>, other: &Option<T>) {
+            if other.is_some() {
+                own.clone_from(other);
+            }
+        }
+        let (memory, cpu) = (&mut self.memory, &mut self.cpu);
+        take(&mut memory.limit, &other.memory.limit);
+        if other.memory.swap.is_some() {
+            memory.swap = other.memory.swap;
+            memory.swap_is_implied = other.memory.swap_is_implied;
+        }
+        take(&mut memory.reservation, &other.memory.reservation);
+        take(&mut memory.swappiness, &other.memory.swappiness);
+        memory.disable_oom_killer |= other.memory.disable_oom_killer;
+        take(&mut cpu.shares, &other.cpu.shares);
+        take(&mut cpu.quota, &other.cpu.quota);
+        take(&mut cpu.period, &other.cpu.period);
+        take(&mut cpu.burst, &other.cpu.burst);
+        take(&mut cpu.idle, &other.cpu.idle);
+        take(&mut cpu.cpus, &other.cpu.cpus);
+        take(&mut cpu.mems, &other.cpu.mems);
+        take(&mut cpu.realtime_runtime, &other.cpu.realtime_runtime);
+        take(&mut cpu.realtime_period, &other.cpu.realtime_period);
+        take(&mut self.pids, &other.pids);
+        take(&mut self.io.weight, &other.io.weight);
+        if !other.io.device_weights.is_empty() {
+            self.io.device_weights.clone_from(&other.io.device_weights);
+        }
+        if !other.io.throttles.is_empty() {
+            self.io.throttles.clone_from(&other.io.throttles);
+        }
+        self.hugetlb.extend(other.hugetlb.clone());
+        self.unified.extend(other.unified.clone());
+    }
+
     /// Reads `linux.resources`. What no group of an unprivileged user can do goes to `refused`.
     pub fn from_spec(spec: &LinuxResources) -> Self {
         let mut resources = Self::default();
@@ -327,6 +365,14 @@ mod tests {
         assert!(read(serde_json::json!({})).is_empty());
         assert_eq!(read(resources.to_spec()), resources);
         assert_eq!(Resources::default().to_spec(), json!({}));
+    }
+
+    #[test]
+    fn an_update_changes_what_it_says() {
+        let mut resources = read(json!({"memory": {"limit": 64}, "cpu": {"shares": 7}}));
+        resources.merge(&read(json!({"memory": {"limit": 32}, "pids": {"limit": 9}})));
+        let both = json!({"memory": {"limit": 32}, "cpu": {"shares": 7}, "pids": {"limit": 9}});
+        assert_eq!(resources, read(both));
     }
 
     #[test]

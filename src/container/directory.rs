@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::Tried;
 use super::{Check, Containers, Creation, Error, Health, Name, Record};
+use crate::bundle::Request;
 
 /// A container's directory, held for as long as this lives: nobody else starts or removes it.
 #[derive(Debug)]
@@ -109,6 +110,19 @@ impl Containers {
         now.version = super::VERSION;
         replace(&path, "record.json", &now)?;
         Ok(now)
+    }
+
+    /// Changes what a container can be started from; nothing, where it cannot be started again.
+    pub fn change_creation(
+        &self,
+        record: &Record,
+        change: impl FnOnce(&mut Request),
+    ) -> Result<(), Error> {
+        let path = self.records.join(&record.id);
+        let _lock = edit_lock(&path)?;
+        let Some(mut creation) = read::<Creation>(&path, CREATION)? else { return Ok(()) };
+        change(&mut creation.container);
+        replace(&path, CREATION, &creation)
     }
 
     /// What a container can be started from.

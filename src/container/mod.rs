@@ -67,10 +67,19 @@ pub enum Status {
     Created,
     /// Its first process runs.
     Running,
+    /// Its processes are stopped until `unpause`.
+    Paused,
     /// It ended with this status, and its monitor is about to start it again.
     Restarting(u8),
     /// It ended with this status; 137 where its coracle was killed before it could write it down.
     Stopped(u8),
+}
+
+impl Status {
+    /// Whether it has processes, stopped ones too.
+    pub fn is_up(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Restarting(_))
+    }
 }
 
 impl Record {
@@ -78,7 +87,12 @@ impl Record {
     pub fn status(&self) -> Status {
         match &self.state {
             State::Created => Status::Created,
-            State::Running { process, .. } if process.is_running() => Status::Running,
+            State::Running { process, .. } if process.is_running() => match self.is_paused() {
+                true => Status::Paused,
+                false => Status::Running,
+            },
+            // Whoever stays with it is about to write its end down.
+            State::Running { .. } if self.is_kept() => Status::Running,
             State::Running { .. } => Status::Stopped(128 + 9),
             State::Restarting { code, .. } if self.is_kept() => Status::Restarting(*code),
             State::Restarting { code, .. } | State::Stopped { code, .. } => Status::Stopped(*code),
@@ -90,6 +104,11 @@ impl Record {
         self.remove && matches!(self.status(), Status::Stopped(_))
     }
 
+    /// Whether its processes are stopped, by its control group.
+    fn is_paused(&self) -> bool {
+        self.in_force.group.as_ref().is_some_and(crate::cgroup::Group::is_frozen)
+    }
+
     /// Whether the coracle that stays with it is there.
     pub fn is_kept(&self) -> bool {
         self.keeper.as_ref().is_some_and(|keeper| keeper.process.is_running())
@@ -98,7 +117,7 @@ impl Record {
     /// The status with which it ended last; 0 where it has not.
     pub fn code(&self) -> u8 {
         match self.status() {
-            Status::Created | Status::Running => 0,
+            Status::Created | Status::Running | Status::Paused => 0,
             Status::Restarting(code) | Status::Stopped(code) => code,
         }
     }
@@ -248,7 +267,7 @@ impl Containers {
     /// Takes a container that does not run out of the list and frees its name. What is left of it is
     /// the directory returned, for the caller to delete.
     pub fn detach(&self, record: &Record) -> Result<Remains, Error> {
-        if matches!(record.status(), Status::Running | Status::Restarting(_)) {
+        if record.status().is_up() {
             return Err(Error::Running { name: record.name.clone() });
         }
         let path = self.records.join(&record.id);

@@ -102,7 +102,7 @@ impl Waiter<'_> {
                     }
                 }
                 (Status::Stopped(_), _) => return Ok(Some(self.told()?.unwrap_or(LOST))),
-                (Status::Running, _) => {
+                (Status::Running | Status::Paused, _) => {
                     if self.is_another_run(&record) {
                         return Ok(Some(LOST));
                     }

@@ -90,6 +90,20 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A container that should be paused is not.
+    #[error("container {name} is not paused")]
+    NotPaused {
+        /// Its name.
+        name: String,
+    },
+    /// A container without a control group.
+    #[error("cannot {action} container {name}: it has no control group")]
+    NoGroup {
+        /// What was tried.
+        action: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// A monitor could not start its container, and has said why.
     #[error("the container could not be started")]
     Reported {
@@ -182,6 +196,9 @@ impl Diagnose for Error {
             Self::TwoOwners { one, .. } => {
                 Some(Hint::new(format!("start the second one with --userns container:{one}")))
             }
+            Self::NoGroup { .. } => {
+                Some(Hint::new("coracle doctor tells what a control group takes on this host"))
+            }
             Self::Image(error) => error.hint(),
             Self::NoLog { driver: LogDriver::Journald } => {
                 Some(Hint::new("journalctl CONTAINER_NAME=<name>"))
@@ -204,6 +221,7 @@ impl Diagnose for Error {
             | Self::Child { .. }
             | Self::NotRunning { .. }
             | Self::Paused { .. }
+            | Self::NotPaused { .. }
             | Self::Io { .. } => None,
         }
     }

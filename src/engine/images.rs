@@ -4,7 +4,6 @@ use std::fs::File;
 
 use super::Engine;
 use super::pull::{self, Progress, Pulled, Request};
-use crate::container::Status;
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::{Digest, ImageConfig};
 use crate::owners::Owners;
@@ -218,7 +217,7 @@ impl Engine {
             .map(|(record, status)| User {
                 container: record.id,
                 image: record.image_id,
-                running: status == Status::Running,
+                running: status.is_up(),
             })
             .collect();
         let removed = remove(self.store(), query, force, &users)?;

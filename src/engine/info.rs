@@ -61,7 +61,10 @@ impl Engine {
     /// Counts and looks up; tries nothing that a run has not tried before.
     pub fn info(&self) -> Result<Info, Error> {
         let containers = self.containers()?;
-        let running = containers.iter().filter(|(_, status)| *status == Status::Running).count();
+        let running = containers
+            .iter()
+            .filter(|(_, status)| matches!(status, Status::Running | Status::Paused))
+            .count();
         let driver = self.driver();
         let ids = self.ids((0, 0))?;
         let platform = Platform::host();

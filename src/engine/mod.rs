@@ -25,6 +25,7 @@ mod of_host;
 mod record;
 mod run;
 mod share;
+mod usage;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -44,6 +45,7 @@ pub use exec::{ExecRequest, Execution};
 pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, Tell};
 pub use limits::OutOfMemory;
 pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
+pub use usage::Usage;
 
 /// What an engine works with, as the command line and the configuration have it.
 #[derive(Clone, Debug)]

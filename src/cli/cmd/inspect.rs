@@ -86,7 +86,7 @@ fn of_container(record: &Record, status: Status) -> Value {
     let (started, finished, pid) = match &record.state {
         State::Created => (NEVER, NEVER, 0),
         State::Running { process, started } => {
-            (started.as_str(), NEVER, if status == Status::Running { process.pid } else { 0 })
+            (started.as_str(), NEVER, if status.is_up() { process.pid } else { 0 })
         }
         State::Restarting { started, finished, .. } | State::Stopped { started, finished, .. } => {
             (started.as_str(), finished.as_str(), 0)
@@ -107,8 +107,8 @@ fn of_container(record: &Record, status: Status) -> Value {
         "Args": args,
         "State": {
             "Status": state(status),
-            "Running": matches!(status, Status::Running | Status::Restarting(_)),
-            "Paused": false,
+            "Running": status.is_up(),
+            "Paused": status == Status::Paused,
             "Restarting": restarting,
             "OOMKilled": oom,
             "Dead": false,

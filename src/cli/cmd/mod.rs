@@ -16,6 +16,7 @@ mod kill;
 mod lifecycle;
 mod limits;
 mod logs;
+mod pause;
 mod ps;
 mod pull;
 mod registry;
@@ -26,8 +27,12 @@ mod rmi;
 mod run;
 mod runtime;
 mod start;
+mod stats;
 mod stop;
 mod tag;
+mod top;
+mod unpause;
+mod update;
 mod version;
 mod wait;
 
@@ -98,6 +103,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(stop, "stop"),
     entry!(restart, "restart"),
     entry!(kill, "kill"),
+    entry!(pause, "pause"),
+    entry!(unpause, "unpause"),
+    entry!(stats, "stats"),
+    entry!(top, "top"),
+    entry!(update, "update"),
     entry!(wait, "wait"),
     entry!(attach, "attach"),
     entry!(logs, "logs"),
@@ -125,6 +135,11 @@ const CONTAINER: &[Entry] = &[
     entry!(exec, "exec"),
     entry!(inspect, "inspect"),
     entry!(kill, "kill"),
+    entry!(pause, "pause"),
+    entry!(unpause, "unpause"),
+    entry!(stats, "stats"),
+    entry!(top, "top"),
+    entry!(update, "update"),
     entry!(logs, "logs"),
     entry!(ps, "ls", alias "list", alias "ps"),
     entry!(rename, "rename"),
@@ -168,7 +183,7 @@ fn named(
 
 /// Whether there is something to stop.
 fn is_up(status: Status) -> bool {
-    matches!(status, Status::Running | Status::Restarting(_))
+    status.is_up()
 }
 
 /// Whether there is no such container.

@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let containers = engine.containers()?;
     let shown = containers
         .iter()
-        .filter(|(_, status)| every || *status == Status::Running)
+        .filter(|(_, status)| every || matches!(status, Status::Running | Status::Paused))
         .filter(|(record, status)| passes(&args.filter, &ancestors, record, *status))
         .take(limit.unwrap_or(usize::MAX));
     let items: Vec<Value> =
@@ -126,6 +126,7 @@ pub(super) fn state(status: Status) -> &'static str {
     match status {
         Status::Created => "created",
         Status::Running => "running",
+        Status::Paused => "paused",
         Status::Restarting(_) => "restarting",
         Status::Stopped(_) => "exited",
     }
@@ -142,7 +143,7 @@ fn row(record: &Record, status: Status, full: bool, now: jiff::Timestamp) -> Val
         record.config.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let mounts: Vec<&str> = record.config.mounts.iter().map(|mount| &*mount.source).collect();
     let (code, pid) = match (status, &record.state) {
-        (Status::Running, State::Running { process, .. }) => (0, process.pid),
+        (Status::Running | Status::Paused, State::Running { process, .. }) => (0, process.pid),
         (Status::Stopped(code), _) => (code, 0),
         _ => (0, 0),
     };
@@ -173,6 +174,11 @@ fn words(record: &Record, status: Status, now: jiff::Timestamp) -> String {
             let up = human::since(started, now).unwrap_or_default();
             format!("Up {}", human::duration(up))
         }
+        (Status::Paused, State::Running { started, .. }) => {
+            let up = human::since(started, now).unwrap_or_default();
+            format!("Up {} (Paused)", human::duration(up))
+        }
+        (Status::Paused, _) => "Paused".into(),
         (Status::Running, _) => "Up".into(),
         (Status::Restarting(code), State::Restarting { finished, .. }) => {
             format!("Restarting ({code}) {}", human::ago(finished, now))

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::inotify;
 
-use crate::container::{Entry, LogDriver, Reader, Record, State, Status};
+use crate::container::{Entry, LogDriver, Reader, Record, State};
 use crate::engine::{Engine, Error};
 
 /// What `logs` was asked for.
@@ -106,7 +106,7 @@ impl Logs<'_> {
         // One whose process has ended may still have its last words written down.
         let runs = now.as_ref().is_some_and(|now| match &now.state {
             State::Running { .. } | State::Restarting { .. } => {
-                now.is_kept() || now.status() == Status::Running
+                now.is_kept() || now.status().is_up()
             }
             State::Created | State::Stopped { .. } => false,
         });

@@ -82,7 +82,7 @@ impl Engine {
     /// Attaches to a container that runs, until it ends or is left; the exit code.
     pub fn attach(&self, query: &str, attend: &Attend) -> Result<u8, Error> {
         let record = self.containers.find(query)?;
-        if !matches!(record.status(), Status::Running | Status::Restarting(_)) {
+        if !record.status().is_up() {
             return Err(Error::CannotAttach);
         }
         let creation = self.containers.creation(&record)?;
@@ -118,7 +118,7 @@ impl Engine {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let record = self.containers.find(query)?;
-            if matches!(record.status(), Status::Running | Status::Restarting(_)) {
+            if record.status().is_up() {
                 return Ok(None);
             }
             if let Some(directory) = self.containers.take(&record)? {

@@ -28,7 +28,7 @@ impl Engine {
         match record.status() {
             Status::Created | Status::Stopped(_) => {}
             Status::Restarting(_) => self.stop_restarts(&record)?,
-            Status::Running => self.stop_running(&record, signal, grace)?,
+            Status::Running | Status::Paused => self.stop_running(&record, signal, grace)?,
         }
         Ok(record)
     }
@@ -45,6 +45,10 @@ impl Engine {
         };
         // Before the signal: no policy may start it again.
         self.containers.ask_to_stop(record, None)?;
+        // What is paused takes no signal, SIGKILL neither.
+        if let Some(group) = record.in_force.group.as_ref().filter(|group| group.is_frozen()) {
+            group.thaw()?;
+        }
         let catches = !runtime::is_default(pid, signal);
         if catches {
             let _ = sys::process::kill_held(&pidfd, signal);
@@ -72,7 +76,7 @@ impl Engine {
         self.settle(record)?;
         // It may have been started again just then.
         match self.containers.reread(record)? {
-            Some(now) if now.status() == Status::Running => {
+            Some(now) if matches!(now.status(), Status::Running | Status::Paused) => {
                 self.stop_running(&now, now.config.stop_signal, Some(Duration::ZERO))
             }
             _ => Ok(()),
@@ -85,7 +89,7 @@ impl Engine {
         let mut pause = Duration::from_micros(200);
         while Instant::now() < deadline {
             let Some(now) = self.containers.reread(record)? else { return Ok(()) };
-            if now.status() == Status::Running {
+            if matches!(now.status(), Status::Running | Status::Paused) {
                 return Ok(()); // started again, by a user
             }
             match self.containers.take(&now) {
@@ -103,7 +107,7 @@ impl Engine {
     pub fn kill(&self, query: &str, signal: i32) -> Result<(), Error> {
         let record = self.containers.find(query)?;
         let stopped = || Error::CannotKill { name: query.to_owned(), id: record.id.clone() };
-        if record.status() != Status::Running {
+        if !matches!(record.status(), Status::Running | Status::Paused) {
             return Err(stopped());
         }
         // As in docker: who ends it so does not want it again.
@@ -127,7 +131,7 @@ impl Engine {
     /// is the last one's.
     pub fn wait(&self, query: &str) -> Result<u8, Error> {
         let record = self.containers.find(query)?;
-        if record.status() != Status::Running {
+        if !matches!(record.status(), Status::Running | Status::Paused) {
             return Ok(record.code());
         }
         let code = self.containers.waiter(&record)?.wait(None)?;
@@ -148,7 +152,9 @@ impl Engine {
         match record.status() {
             Status::Created | Status::Stopped(_) => self.settle(record),
             Status::Restarting(_) => self.stop_restarts(record),
-            Status::Running => self.stop_running(record, libc::SIGKILL, Some(Duration::ZERO)),
+            Status::Running | Status::Paused => {
+                self.stop_running(record, libc::SIGKILL, Some(Duration::ZERO))
+            }
         }
     }
 }

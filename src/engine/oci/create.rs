@@ -206,7 +206,7 @@ impl Runtime {
         let pids = match (all, &state.in_force.group) {
             (false, _) => vec![held.pid],
             (true, Some(group)) => group.processes(),
-            (true, None) => processes(&held)?,
+            (true, None) => processes(held.pid)?,
         };
         for pid in pids {
             match sys::process::kill(pid, signal) {

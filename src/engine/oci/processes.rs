@@ -6,7 +6,6 @@ use std::path::Path;
 use rustix::process::Pid;
 
 use super::error::Tried;
-use super::state::Held;
 use super::{Error, Runtime, Status};
 
 impl Runtime {
@@ -14,7 +13,7 @@ impl Runtime {
     pub fn pids(&self, id: &str) -> Result<Vec<Pid>, Error> {
         let (state, status) = self.state(id)?;
         match (status, state.hold()) {
-            (Status::Created | Status::Running, Some(held)) => processes(&held),
+            (Status::Created | Status::Running, Some(held)) => processes(held.pid),
             _ => Err(Error::Status { action: "list the processes of", id: id.to_owned(), status }),
         }
     }
@@ -22,8 +21,8 @@ impl Runtime {
 
 /// All that lives in the container's pid namespace; where it has none of its own, the first
 /// process and all that descend from it.
-pub(super) fn processes(held: &Held) -> Result<Vec<Pid>, Error> {
-    let first = held.pid.as_raw_nonzero().get();
+pub(in crate::engine) fn processes(first: Pid) -> Result<Vec<Pid>, Error> {
+    let first = first.as_raw_nonzero().get();
     let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let theirs = namespace(&first.to_string());
     let own = theirs.is_some() && theirs != namespace("self");

@@ -4,6 +4,7 @@ mod attach;
 mod ends;
 mod logs;
 mod start;
+mod use_of;
 
 use crate::support::{Home, Output, Run};
 
