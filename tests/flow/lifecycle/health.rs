@@ -1,13 +1,13 @@
 //! Health checks.
 
-use super::Place;
+use super::Box;
 use crate::requires;
 use crate::support::{has, until};
 
 #[test]
 fn a_container_becomes_well_and_falls_ill() {
     requires!(UserNamespaces, Image("busybox", "latest"));
-    let b = Place::new();
+    let b = Box::new();
     let check = ["--health-cmd", "echo looked; cat /well", "--health-interval", "100ms"];
     let flags = [&["--name", "web", "--health-retries", "2"][..], &check].concat();
     b.run_d(&flags, &["sleep", "600"]);
@@ -35,7 +35,7 @@ fn a_container_becomes_well_and_falls_ill() {
 #[test]
 fn a_check_that_takes_too_long_has_failed() {
     requires!(UserNamespaces, Image("busybox", "latest"));
-    let b = Place::new();
+    let b = Box::new();
     let flags = [
         "--name",
         "web",
@@ -61,7 +61,7 @@ fn a_check_that_takes_too_long_has_failed() {
 #[test]
 fn none_where_none_is_wanted() {
     requires!(UserNamespaces, Image("busybox", "latest"));
-    let b = Place::new();
+    let b = Box::new();
     b.run_d(&["--name", "web", "--no-healthcheck"], &["sleep", "600"]);
     has(&b.coracle(&["healthcheck", "run", "web"]).fails(1), &["has no defined healthcheck"]);
     let both = ["--no-healthcheck", "--health-cmd", "true"];

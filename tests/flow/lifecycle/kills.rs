@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Place;
+use super::Box;
 use crate::requires;
 use crate::support::until;
 
@@ -45,7 +45,7 @@ fn processes(right: impl Fn(&str) -> bool) -> Vec<Pid> {
 }
 
 /// The coracle processes of this home, monitors too.
-fn coracles(b: &Place) -> Vec<Pid> {
+fn coracles(b: &Box) -> Vec<Pid> {
     let root = format!("--root {}", b.home.path().join("store").display());
     processes(|line| line.contains(&root))
 }
@@ -55,7 +55,7 @@ fn coracles(b: &Place) -> Vec<Pid> {
 #[test]
 fn whatever_is_killed_every_state_is_true() {
     requires!(UserNamespaces, Image("busybox", "latest"));
-    let b = Place::new();
+    let b = Box::new();
     let store = b.home.path().join("store").display().to_string();
     let run = |words: &[&str]| b.coracle(&[&["--root", &store][..], words].concat());
     run(&["pull", "-q", &b.image]).ok();
@@ -147,7 +147,7 @@ fn whatever_is_killed_every_state_is_true() {
 fn two_hundred_together() {
     requires!(UserNamespaces, Image("busybox", "latest"));
     const COUNT: usize = 200;
-    let b = Place::new();
+    let b = Box::new();
     let next = AtomicUsize::new(0);
     let each = |work: &(dyn Fn(usize) + Sync)| {
         next.store(0, Ordering::SeqCst);

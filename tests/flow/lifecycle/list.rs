@@ -1,13 +1,13 @@
 //! `ps` and `top`, `generate systemd`.
 
-use super::Place;
+use super::Box;
 use crate::requires;
 use crate::support::{has, until};
 
 #[test]
 fn filters_formats_and_sizes() {
     requires!(UserNamespaces, Image("busybox", "latest"));
-    let b = Place::new();
+    let b = Box::new();
     b.started("create", &["--name", "web-1", "-l", "tier=front"], &["true"]).ok();
     b.run_d(&["--name", "web-2", "-l", "tier=back", "-v", "/etc:/host:ro"], &["sleep", "600"]);
     b.run_d(&["--name", "job", "--restart", "on-failure:1"], &["sh", "-c", "exit 3"]);
@@ -60,7 +60,7 @@ fn filters_formats_and_sizes() {
 #[test]
 fn top_shows_its_processes_and_no_others() {
     requires!(UserNamespaces, Image("busybox", "latest"));
-    let b = Place::new();
+    let b = Box::new();
     b.run_d(&["--name", "one", "--init"], &["sh", "-c", "sleep 611 & sleep 612 & wait"]);
     b.run_d(&["--name", "two"], &["sleep", "613"]);
     until("all of it", || b.ok(&["top", "one"]).contains("sleep 612"));
@@ -76,7 +76,7 @@ fn top_shows_its_processes_and_no_others() {
 #[test]
 fn a_unit_for_systemd() {
     requires!(UserNamespaces, Image("busybox", "latest"));
-    let b = Place::new();
+    let b = Box::new();
     let id = b.run_d(&["--name", "web", "--stop-timeout", "3"], &["sleep", "600"]);
     let unit = b.ok(&["generate", "systemd", "web"]);
     let line = |name: &str| -> String {
@@ -106,7 +106,7 @@ fn a_unit_for_systemd() {
 #[test]
 fn start_boot_starts_what_is_wanted() {
     requires!(UserNamespaces, Image("busybox", "latest"));
-    let b = Place::new();
+    let b = Box::new();
     for (name, policy) in [("ever", "always"), ("unless", "unless-stopped"), ("never", "no")] {
         b.run_d(&["--name", name, "--restart", policy], &["sleep", "600"]);
     }
