@@ -29,7 +29,7 @@ fn a_container_becomes_well_and_falls_ill() {
     has(last["Output"].as_str().unwrap(), &["looked", "/well"]);
     assert!(health["FailingStreak"].as_u64().unwrap() >= 2);
     b.ok(&["stop", "web"]);
-    has(&b.coracle(&["healthcheck", "run", "web"]).fails(1), &["is not running"]);
+    has(&b.coracle(&["healthcheck", "run", "web"]).fails(125), &["is not running"]);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn none_where_none_is_wanted() {
     requires!(UserNamespaces, Image("busybox", "latest"));
     let b = Box::new();
     b.run_d(&["--name", "web", "--no-healthcheck"], &["sleep", "600"]);
-    has(&b.coracle(&["healthcheck", "run", "web"]).fails(1), &["has no defined healthcheck"]);
+    has(&b.coracle(&["healthcheck", "run", "web"]).fails(125), &["has no defined healthcheck"]);
     let both = ["--no-healthcheck", "--health-cmd", "true"];
     b.started("run", &both, &["true"]).fails(125);
     assert_eq!(b.ok(&["ps", "-aq", "--filter", "health=none"]).lines().count(), 1);
