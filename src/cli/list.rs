@@ -25,9 +25,22 @@ impl Listing {
         format: Option<&Format>,
         items: &[Value],
     ) -> Result<(), Error> {
+        self.print_with(out, format, items, true)
+    }
+
+    /// The same, a table with its headings or without.
+    pub fn print_with(
+        &self,
+        out: &mut Out,
+        format: Option<&Format>,
+        items: &[Value],
+        headings: bool,
+    ) -> Result<(), Error> {
         match format {
-            None | Some(Format::Usual) => self.table(out, &Template::new(self.columns)?, items),
-            Some(Format::Table(template)) => self.table(out, template, items),
+            None | Some(Format::Usual) => {
+                self.table(out, &Template::new(self.columns)?, items, headings)
+            }
+            Some(Format::Table(template)) => self.table(out, template, items, headings),
             Some(Format::Json) => items.iter().try_for_each(|item| out.line(item)),
             Some(Format::Template(template)) => {
                 // Rendered before anything is printed: a wrong field gives no half of a list.
@@ -38,11 +51,20 @@ impl Listing {
         }
     }
 
-    fn table(&self, out: &mut Out, template: &Template, items: &[Value]) -> Result<(), Error> {
-        let headings = self.headings.iter();
-        let headings: Map<String, Value> =
-            headings.map(|(field, heading)| ((*field).to_owned(), (*heading).into())).collect();
-        let mut lines = vec![template.render(&headings.into())?];
+    fn table(
+        &self,
+        out: &mut Out,
+        template: &Template,
+        items: &[Value],
+        headings: bool,
+    ) -> Result<(), Error> {
+        let mut lines = Vec::new();
+        if headings {
+            let headings = self.headings.iter();
+            let headings: Map<String, Value> =
+                headings.map(|(field, heading)| ((*field).to_owned(), (*heading).into())).collect();
+            lines.push(template.render(&headings.into())?);
+        }
         for item in items {
             lines.push(escape(&template.render(item)?).replace('\n', "\\n"));
         }

@@ -79,6 +79,9 @@ fn dispatch(
     let mut rest = rest;
     if let Action::Group(entries) = &entry.action {
         let word = rest.first().and_then(|word| word.to_str());
+        // `generate DIRECTORY` is `generate docs DIRECTORY`, for who changes the command line.
+        let directory = word.filter(|word| entry.name == "generate" && word.contains(['.', '/']));
+        let (word, skipped) = if directory.is_some() { (Some("docs"), 0) } else { (word, 1) };
         let Some(found) = word.and_then(|word| cmd::find(entries, word)) else {
             let group = entry.build().bin_name(path).arg_required_else_help(true);
             let error = group.no_binary_name(true).subcommand_required(true);
@@ -88,7 +91,7 @@ fn dispatch(
             };
         };
         path = format!("{path} {}", found.name);
-        (entry, rest) = (found, &rest[1..]);
+        (entry, rest) = (found, &rest[skipped..]);
     }
     let mut command = entry.build().bin_name(path).no_binary_name(true);
     command.build();

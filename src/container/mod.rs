@@ -6,7 +6,7 @@
 //!     creation.json         what it is started from again
 //!     health.json           what its health checks have found
 //!     ID-json.log           what it wrote (log/mod.rs)
-//!     attach                the socket of its monitor
+//!     attach, monitor.pid   the socket of its monitor, and its pid
 //!     stop, exit            a user asked for its end; somebody waits for it (wait.rs)
 //!     upper/ work/ …        the root's changes; hosts, hostname, resolv.conf
 //! names/NAME -> ID          a symbolic link: making one is atomic, so of two with one name one wins

@@ -22,6 +22,7 @@ mod host;
 mod life;
 mod limits;
 mod of_host;
+mod processes;
 mod record;
 mod run;
 mod share;
@@ -42,7 +43,7 @@ pub use crate::{bundle, cgroup, container, reference, registry, runtime, snapsho
 pub use containers::{Removal, Removed};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
-pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, Tell};
+pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell};
 pub use limits::OutOfMemory;
 pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
 pub use usage::Usage;

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
-use super::share::Held;
-use super::{Engine, Error, oci};
+use super::{Engine, Error};
 use crate::cgroup::{Group, Resources};
 use crate::container::{Record, Restart, State, Status};
 
@@ -77,7 +76,7 @@ impl Engine {
     /// What a running container has used.
     pub fn usage(&self, query: &str) -> Result<Usage, Error> {
         let held = self.hold(query)?;
-        let pids = self.processes_of(&held)?;
+        let pids = self.pids(query)?;
         let mut usage = Usage { memory_limit: machine_memory(), ..Usage::default() };
         if let State::Running { started, .. } = &held.record.state
             && let Ok(started) = started.parse::<jiff::Timestamp>()
@@ -105,21 +104,6 @@ impl Engine {
             usage.network = network(held.pid);
         }
         Ok(usage)
-    }
-
-    /// The pids of a running container's processes in the caller's pid namespace.
-    pub fn pids(&self, query: &str) -> Result<Vec<i32>, Error> {
-        let held = self.hold(query)?;
-        let pids = self.processes_of(&held)?;
-        Ok(pids.into_iter().map(|pid| pid.as_raw_nonzero().get()).collect())
-    }
-
-    #[allow(clippy::unused_self)] // reads as a question to the engine
-    fn processes_of(&self, held: &Held) -> Result<Vec<Pid>, Error> {
-        oci::processes(held.pid).map_err(|error| Error::Child {
-            what: format!("list the processes of {}", held.record.name),
-            why: error.to_string(),
-        })
     }
 }
 

@@ -12,6 +12,7 @@ pub mod notify;
 pub mod process;
 mod remove;
 pub mod seccomp;
+mod size;
 pub mod trim;
 
 use std::fmt;
@@ -19,6 +20,7 @@ use std::fmt;
 use rustix::io::Errno;
 
 pub use remove::{remove_tree, remove_tree_at};
+pub use size::tree_size;
 
 /// A failed system call: its name and errno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ fn an_empty_store() {
     has(&home.coracle(["images"]).ok(), &["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]);
     has(
         &home.coracle(["ps"]).ok(),
-        &["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"],
+        &["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"],
     );
 }
 

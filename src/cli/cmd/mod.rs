@@ -6,6 +6,7 @@ mod create;
 mod doctor;
 mod exec;
 mod generate;
+mod generate_systemd;
 mod healthcheck;
 mod hello;
 mod images;
@@ -41,7 +42,7 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
 use super::{Context, Error};
-use crate::engine::container::{self, Status};
+use crate::engine::container::{self, Record, Status};
 use crate::engine::{self, Engine};
 
 pub use completion::scripts as completion_scripts;
@@ -111,6 +112,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(wait, "wait"),
     entry!(attach, "attach"),
     entry!(logs, "logs"),
+    entry!(top, "top"),
     entry!(rename, "rename"),
     entry!(rm, "rm"),
     entry!(images, "images"),
@@ -126,8 +128,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     group!("image", IMAGE),
     entry!(runtime, "runtime"),
     entry!(hello, "hello", hidden true),
-    entry!(generate, "generate", hidden true),
+    group!("generate", GENERATE),
 ];
+
+const GENERATE: &[Entry] =
+    &[entry!(generate_systemd, "systemd"), entry!(generate, "docs", hidden true)];
 
 const CONTAINER: &[Entry] = &[
     entry!(attach, "attach"),
@@ -148,6 +153,7 @@ const CONTAINER: &[Entry] = &[
     entry!(run, "run"),
     entry!(start, "start"),
     entry!(stop, "stop"),
+    entry!(top, "top"),
     entry!(wait, "wait"),
 ];
 
@@ -181,6 +187,14 @@ fn named(
     Ok(right.map(|(record, _)| record.id).collect())
 }
 
+/// What a running container's health checks have found; `None` where it has none.
+fn health(engine: &Engine, record: &Record, status: Status) -> Option<&'static str> {
+    if status != Status::Running || record.config.health.is_none() {
+        return None;
+    }
+    Some(engine.health(record).ok().flatten().unwrap_or_default().status.name())
+}
+
 /// Whether there is something to stop.
 fn is_up(status: Status) -> bool {
     status.is_up()
@@ -208,6 +222,7 @@ impl Entry {
             Action::Group(entries) => {
                 let what = match self.name {
                     "image" => "images",
+                    "generate" => "files for other programs",
                     "healthcheck" => "health checks",
                     _ => "containers",
                 };

@@ -13,7 +13,7 @@ use crate::engine::{Engine, reference, store};
 use crate::oci::Digest;
 
 const LISTING: Listing = Listing {
-    columns: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Names}}",
+    columns: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
     headings: &[
         ("ID", "CONTAINER ID"),
         ("Names", "NAMES"),
@@ -30,9 +30,32 @@ const LISTING: Listing = Listing {
         ("Mounts", "MOUNTS"),
         ("Networks", "NETWORKS"),
         ("Ports", "PORTS"),
+        ("Size", "SIZE"),
+        ("Health", "HEALTH"),
+        ("Restarts", "RESTARTS"),
     ],
 };
-const FILTERS: &[&str] = &["ancestor", "exited", "id", "label", "name", "network", "status"];
+const WITH_SIZE: Listing = Listing {
+    columns: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}",
+    headings: LISTING.headings,
+};
+const FILTERS: &[&str] = &[
+    "ancestor",
+    "before",
+    "exited",
+    "health",
+    "id",
+    "label",
+    "name",
+    "network",
+    "restart-policy",
+    "since",
+    "status",
+    "volume",
+];
+/// docker's states; some no container of coracle is ever in.
+const STATES: &[&str] =
+    &["created", "dead", "exited", "paused", "removing", "restarting", "running"];
 
 /// List containers
 #[derive(Debug, clap::Args)]
@@ -53,7 +76,14 @@ pub(crate) struct Args {
     /// The last one made, in whichever state
     #[arg(short, long)]
     latest: bool,
-    /// Only where this holds: id, name, status, exited, label, ancestor or network
+    /// Print how much they wrote, and how much it is with their image
+    #[arg(short, long)]
+    size: bool,
+    /// Print no headings
+    #[arg(long)]
+    noheading: bool,
+    /// Only where this holds: id, name, status, exited, label, ancestor, before, since, health, volume,
+    /// network or restart-policy
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<Filter>,
     /// Print with a Go template, `table TEMPLATE`, or json
@@ -62,63 +92,129 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
-    filter::check(&args.filter, FILTERS).map_err(|error| Error::usage(error.0))?;
+    check(&args.filter)?;
     let engine = cx.engine(None, None)?;
-    let ancestors = ancestors(&engine, &args.filter)?;
     let by_state = args.filter.iter().any(|filter| ["status", "exited"].contains(&&*filter.key));
     let limit = if args.latest { Some(1) } else { args.last };
     let every = args.all || limit.is_some() || by_state;
     let now = jiff::Timestamp::now();
-    let containers = engine.containers()?;
-    let shown = containers
-        .iter()
-        .filter(|(_, status)| every || matches!(status, Status::Running | Status::Paused))
-        .filter(|(record, status)| passes(&args.filter, &ancestors, record, *status))
-        .take(limit.unwrap_or(usize::MAX));
-    let items: Vec<Value> =
-        shown.map(|(record, status)| row(record, *status, args.no_trunc, now)).collect();
+    let shown = select(&engine, &args.filter, |status| every || super::is_up(status))?;
+    let shown = shown.into_iter().take(limit.unwrap_or(usize::MAX));
+    let mut items = Vec::new();
+    for (record, status) in shown {
+        let health = super::health(&engine, &record, status);
+        let mut row = row(&record, status, args.no_trunc, now, health);
+        if args.size {
+            row["Size"] = size(&engine, &record)?.into();
+        }
+        items.push(row);
+    }
     if args.quiet && args.format.is_none() {
         for item in &items {
             cx.out.line(item["ID"].as_str().unwrap_or_default())?;
         }
     } else {
-        LISTING.print(&mut cx.out, args.format.as_ref(), &items)?;
+        let listing = if args.size { WITH_SIZE } else { LISTING };
+        listing.print_with(&mut cx.out, args.format.as_ref(), &items, !args.noheading)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The images that `ancestor` filters name; one that is not there matches no container.
-fn ancestors(engine: &Engine, filters: &[Filter]) -> Result<Vec<(String, Digest)>, Error> {
-    let mut found = Vec::new();
-    for filter in filters.iter().filter(|filter| filter.key == "ancestor") {
-        match engine.store().resolve(&filter.value) {
-            Ok(image) => found.push((filter.value.clone(), image.id)),
-            Err(store::Error::NoSuchImage { .. }) => {}
-            Err(error) => return Err(error.into()),
+fn check(filters: &[Filter]) -> Result<(), Error> {
+    filter::check(filters, FILTERS).map_err(|error| Error::usage(error.0))?;
+    for filter in filters.iter().filter(|filter| filter.key == "status") {
+        if !STATES.contains(&&*filter.value) {
+            let message = format!("invalid filter 'status={}'", filter.value);
+            return Err(Error::usage(format!("{message}: there are {}", STATES.join(", "))));
         }
     }
-    Ok(found)
+    Ok(())
 }
 
-fn passes(
+/// The containers that pass, the newest first.
+pub(super) fn select(
+    engine: &Engine,
     filters: &[Filter],
-    ancestors: &[(String, Digest)],
-    record: &Record,
-    status: Status,
-) -> bool {
-    filter::passes(filters, |key, value| match key {
-        "id" => record.id.starts_with(value),
-        "name" => record.name.contains(value.trim_start_matches('/')),
-        "status" => state(status) == value,
-        "exited" => matches!(status, Status::Stopped(code) if code.to_string() == value),
-        "label" => filter::label_holds(value, &record.config.labels),
-        "network" => record.config.network == value,
-        "ancestor" => {
-            record.image == value
-                || ancestors.iter().any(|(name, id)| name == value && *id == record.image_id)
+    right: impl Fn(Status) -> bool,
+) -> Result<Vec<(Record, Status)>, Error> {
+    let looked_up = Looked::up(engine, filters)?;
+    let containers = engine.containers()?.into_iter();
+    let right = containers.filter(|(_, status)| right(*status));
+    Ok(right
+        .filter(|(record, status)| looked_up.passes(engine, filters, record, *status))
+        .collect())
+}
+
+/// What the filters name, looked up once.
+struct Looked {
+    /// Images; one that is not there matches no container.
+    images: Vec<(String, Digest)>,
+    /// When the containers were made that `before` and `since` name.
+    times: Vec<(String, String)>,
+}
+
+impl Looked {
+    fn up(engine: &Engine, filters: &[Filter]) -> Result<Self, Error> {
+        let (mut images, mut times) = (Vec::new(), Vec::new());
+        for Filter { key, value } in filters {
+            match &key[..] {
+                "ancestor" => match engine.store().resolve(value) {
+                    Ok(image) => images.push((value.clone(), image.id)),
+                    Err(store::Error::NoSuchImage { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                },
+                "before" | "since" => {
+                    times.push((value.clone(), engine.container(value)?.0.created));
+                }
+                _ => {}
+            }
         }
-        _ => false,
-    })
+        Ok(Self { images, times })
+    }
+
+    fn passes(&self, engine: &Engine, filters: &[Filter], record: &Record, status: Status) -> bool {
+        let config = &record.config;
+        let made = |name: &str| self.times.iter().find(|(known, _)| known == name);
+        filter::passes(filters, |key, value| match key {
+            "id" => record.id.starts_with(value),
+            "name" => name_matches(&record.name, value),
+            "status" => state(status) == value,
+            "exited" => matches!(status, Status::Stopped(code) if code.to_string() == value),
+            "label" => filter::label_holds(value, &config.labels),
+            "network" => config.network == value,
+            "volume" => config.mounts.iter().any(|it| it.source == value || it.target == value),
+            "restart-policy" => config.restart.name() == value,
+            "health" => super::health(engine, record, status).unwrap_or("none") == value,
+            "before" => made(value).is_some_and(|(_, time)| record.created < *time),
+            "since" => made(value).is_some_and(|(_, time)| record.created > *time),
+            "ancestor" => {
+                record.image == value
+                    || self.images.iter().any(|(name, id)| name == value && *id == record.image_id)
+            }
+            _ => false,
+        })
+    }
+}
+
+/// A part of the name, or with `^` and `$` its beginning and end: as much of a regular expression as
+/// is used for names.
+fn name_matches(name: &str, wanted: &str) -> bool {
+    let (from_start, wanted) =
+        wanted.strip_prefix('^').map_or((false, wanted), |wanted| (true, wanted));
+    let (to_end, wanted) = wanted.strip_suffix('$').map_or((false, wanted), |it| (true, it));
+    let wanted = wanted.trim_start_matches('/');
+    match (from_start, to_end) {
+        (true, true) => name == wanted,
+        (true, false) => name.starts_with(wanted),
+        (false, true) => name.ends_with(wanted),
+        (false, false) => name.contains(wanted),
+    }
+}
+
+/// `1.2kB (virtual 5.1MB)`
+fn size(engine: &Engine, record: &Record) -> Result<String, Error> {
+    let (written, all) = engine.container_size(record)?;
+    Ok(format!("{} (virtual {})", human::size(written), human::size(all)))
 }
 
 /// docker's word for a state.
@@ -132,7 +228,13 @@ pub(super) fn state(status: Status) -> &'static str {
     }
 }
 
-fn row(record: &Record, status: Status, full: bool, now: jiff::Timestamp) -> Value {
+fn row(
+    record: &Record,
+    status: Status,
+    full: bool,
+    now: jiff::Timestamp,
+    health: Option<&str>,
+) -> Value {
     let id = if full { &record.id[..] } else { record.id.get(..12).unwrap_or(&record.id) };
     let command = record.config.process.args_text().join(" ");
     let command = match command.char_indices().nth(19) {
@@ -153,16 +255,22 @@ fn row(record: &Record, status: Status, full: bool, now: jiff::Timestamp) -> Val
         "Image": reference::familiar(&record.image),
         "ImageID": if full { record.image_id.to_string() } else { record.image_id.short().into() },
         "Command": format!("\"{command}\""),
-        "CreatedAt": record.created,
+        "CreatedAt": created_at(&record.created),
         "RunningFor": human::ago(&record.created, now),
         "State": state(status),
-        "Status": words(record, status, now),
+        "Status": match (words(record, status, now), health) {
+            (words, None) => words,
+            (words, Some("starting")) => format!("{words} (health: starting)"),
+            (words, Some(health)) => format!("{words} ({health})"),
+        },
         "ExitCode": code,
         "Pid": pid,
         "Labels": labels.join(","),
         "Mounts": mounts.join(","),
         "Networks": record.config.network,
         "Ports": "",
+        "Health": health.unwrap_or_default(),
+        "Restarts": record.restarts,
     })
 }
 
@@ -174,12 +282,12 @@ fn words(record: &Record, status: Status, now: jiff::Timestamp) -> String {
             let up = human::since(started, now).unwrap_or_default();
             format!("Up {}", human::duration(up))
         }
+        (Status::Running, _) => "Up".into(),
         (Status::Paused, State::Running { started, .. }) => {
             let up = human::since(started, now).unwrap_or_default();
             format!("Up {} (Paused)", human::duration(up))
         }
         (Status::Paused, _) => "Paused".into(),
-        (Status::Running, _) => "Up".into(),
         (Status::Restarting(code), State::Restarting { finished, .. }) => {
             format!("Restarting ({code}) {}", human::ago(finished, now))
         }
@@ -188,5 +296,30 @@ fn words(record: &Record, status: Status, now: jiff::Timestamp) -> String {
             format!("Exited ({code}) {}", human::ago(finished, now))
         }
         (Status::Stopped(code), _) => format!("Exited ({code})"),
+    }
+}
+
+/// `2026-11-23 12:00:00 +0000 UTC`, as Go prints a time.
+fn created_at(time: &str) -> String {
+    match time.parse::<jiff::Timestamp>() {
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string(),
+        Err(_) => time.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_match_by_part_or_ends() {
+        assert!(name_matches("web-1", "eb") && name_matches("web-1", "^/web"));
+        assert!(name_matches("web-1", "-1$") && name_matches("web-1", "^web-1$"));
+        assert!(!name_matches("web-1", "^eb") && !name_matches("web-10", "^web-1$"));
+    }
+
+    #[test]
+    fn times_are_gos() {
+        assert_eq!(created_at("2026-11-23T12:00:00.5Z"), "2026-11-23 12:00:00 +0000 UTC");
     }
 }

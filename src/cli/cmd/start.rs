@@ -8,6 +8,7 @@ use crate::engine::{Attend, Begun};
 
 /// Start containers that do not run
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Show what the container writes, and pass signals on to it
     #[arg(short, long)]
@@ -25,15 +26,19 @@ pub(crate) struct Args {
     /// Every container that does not run
     #[arg(long, conflicts_with = "containers")]
     all: bool,
+    /// Every container that its restart policy wants: always, and unless-stopped where no user has
+    /// stopped it; for when the machine has started
+    #[arg(long, conflicts_with_all = ["containers", "all"])]
+    boot: bool,
     /// Names, IDs or beginnings of IDs
-    #[arg(required_unless_present = "all", value_name = "CONTAINER",
+    #[arg(required_unless_present_any = ["all", "boot"], value_name = "CONTAINER",
         add = complete::container_names())]
     containers: Vec<String>,
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let attached = args.attach || args.interactive;
-    if attached && (args.all || args.containers.len() > 1) {
+    if attached && (args.all || args.boot || args.containers.len() > 1) {
         return Err(Error::AttachSeveral);
     }
     let engine = cx.engine(None, None)?;
@@ -50,8 +55,11 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
             Begun::Started | Begun::Running => ExitCode::SUCCESS,
         });
     }
-    let containers =
-        super::named(&engine, args.all, &args.containers, |status| !super::is_up(status))?;
+    let containers = if args.boot {
+        engine.wanted()?
+    } else {
+        super::named(&engine, args.all, &args.containers, |status| !super::is_up(status))?
+    };
     cx.each(&containers, |cx, container| {
         // A monitor is forked: it must not hold what is yet to be printed.
         cx.out.flush()?;

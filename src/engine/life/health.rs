@@ -169,6 +169,11 @@ impl Checks {
 }
 
 impl Engine {
+    /// What a container's health checks have found; `None` where none was ever made.
+    pub fn health(&self, record: &Record) -> Result<Option<Health>, Error> {
+        Ok(self.containers.health(record)?)
+    }
+
     /// Makes a container's health check once, now; whether it is well by it.
     pub fn healthcheck(&self, query: &str) -> Result<bool, Error> {
         let record = self.hold(query)?.record;

@@ -18,13 +18,17 @@ mod health;
 mod logs;
 mod monitor;
 mod server;
+mod size;
 mod socket;
 mod start;
 mod stop;
+mod top;
+mod unit;
 
 pub use health::{HealthRequest, InvalidHealth};
 pub use logs::{LogRequest, Logs};
 pub use start::{Attend, Begun};
+pub use top::Process as ProcessLine;
 
 use super::Error;
 

@@ -19,6 +19,9 @@ use crate::runtime::{Attachment, Exit, Signals};
 use crate::sys;
 use crate::sys::fork::Side;
 
+/// The file with its pid, in the container's directory: for systemd, which wants to know.
+pub(super) const PID_FILE: &str = "monitor.pid";
+
 /// What a monitor is charged with.
 #[derive(Debug)]
 pub(super) struct Charge<'a> {
@@ -128,6 +131,7 @@ impl Engine {
         if known.is_none() {
             directory.keep(&self.creation(request))?;
         }
+        super::unit::write_pid(&directory.path, PID_FILE)?;
         let signals = Signals::hold()?;
         let attachment = Attachment { kept: true, ..Attachment::default() };
         let manner = Manner { attachment, known, monitor: true };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::monitor::{Charge, monitor_of};
 use super::{Tell, socket};
-use crate::container::{self, Creation, Directory, Record, Status};
+use crate::container::{self, Creation, Directory, Record, Restart, State, Status};
 use crate::engine::pull::Policy;
 use crate::engine::run::{Clock, Prepared, RunRequest};
 use crate::engine::{Engine, Error, HealthRequest, Options};
@@ -77,6 +77,21 @@ impl Engine {
         drop(directory);
         let ending = runtime::attend(&ours, &signals, &attended(&request, attend))?;
         Ok(Begun::Ended(self.code_of(ending, query)))
+    }
+
+    /// The IDs of the containers that do not run and that their policies want to.
+    pub fn wanted(&self) -> Result<Vec<String>, Error> {
+        let wanted = |(record, status): &(Record, Status)| {
+            let stopped = matches!(record.state, State::Stopped { by_user: true, .. });
+            matches!(status, Status::Stopped(_))
+                && match record.config.restart {
+                    Restart::Always => true,
+                    Restart::UnlessStopped => !stopped,
+                    Restart::No | Restart::OnFailure { .. } => false,
+                }
+        };
+        let containers = self.containers()?;
+        Ok(containers.into_iter().filter(wanted).map(|(record, _)| record.id).collect())
     }
 
     /// Attaches to a container that runs, until it ends or is left; the exit code.

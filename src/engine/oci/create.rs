@@ -7,8 +7,8 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Signal;
 
 use super::super::limits::{self, GroupName, Limited, Remark};
+use super::super::processes::processes_of;
 use super::error::Tried;
-use super::processes::processes;
 use super::state::Entry;
 use super::{Error, Runtime, State, Status};
 use crate::bundle::{Config, Joined, SeccompChoice, read_config};
@@ -206,7 +206,7 @@ impl Runtime {
         let pids = match (all, &state.in_force.group) {
             (false, _) => vec![held.pid],
             (true, Some(group)) => group.processes(),
-            (true, None) => processes(held.pid)?,
+            (true, None) => processes_of(held.pid).tried("list", "/proc")?,
         };
         for pid in pids {
             match sys::process::kill(pid, signal) {

@@ -24,7 +24,6 @@ use std::path::PathBuf;
 pub use create::{Create, Terminal};
 pub use error::Error;
 pub use exec::Exec;
-pub(super) use processes::processes;
 pub use state::{State, Status};
 
 /// The containers below one root.

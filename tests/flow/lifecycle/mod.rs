@@ -2,6 +2,9 @@
 
 mod attach;
 mod ends;
+mod health;
+mod kills;
+mod list;
 mod logs;
 mod start;
 mod use_of;
