@@ -23,7 +23,7 @@ fn compare(directory: &str, generated: &BTreeMap<String, Vec<u8>>) {
         names.filter(|name| here.get(*name) != generated.get(*name)).collect();
     old.sort();
     old.dedup();
-    assert!(old.is_empty(), "{directory}/ is old ({old:?}): run `cargo run -- generate .`");
+    assert!(old.is_empty(), "{directory}/ is old ({old:?}): run `cargo run -- generate docs .`");
 }
 
 #[test]

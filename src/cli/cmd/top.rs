@@ -1,10 +1,9 @@
 //! `top`
 
-use std::process::{Command, ExitCode, Stdio};
-
 use super::super::table::Table;
 use super::super::{Context, Error, complete};
 use crate::engine::ProcessLine;
+use std::process::{Command, ExitCode, Stdio};
 
 /// Show the processes of a running container
 #[derive(Debug, clap::Args)]
