@@ -144,11 +144,12 @@ fn whatever_is_killed_every_state_is_true() {
     assert!(coracles(&b).is_empty());
 }
 
+const COUNT: usize = 200;
+
 /// Two hundred start, write and stop together, and leave nothing.
 #[test]
 fn two_hundred_together() {
     requires!(UserNamespaces, Image("busybox", "latest"));
-    const COUNT: usize = 200;
     let b = Box::new();
     let next = AtomicUsize::new(0);
     let each = |work: &(dyn Fn(usize) + Sync)| {
