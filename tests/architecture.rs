@@ -20,12 +20,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     // run side
     ("userns", &[]),
     ("cgroup", &[]),
-    ("bundle", &["cgroup"]),
+    ("network", &[]),
+    ("bundle", &["cgroup", "network"]),
     ("supervisor", &[]),
     ("union", &[]),
-    ("runtime", &["bundle", "userns", "supervisor", "union", "cgroup"]),
-    ("network", &["userns"]),
-    ("container", &["bundle", "cgroup"]),
+    ("runtime", &["bundle", "userns", "supervisor", "union", "cgroup", "network"]),
+    ("container", &["bundle", "cgroup", "network"]),
     // joined
     (
         "engine",

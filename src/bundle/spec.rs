@@ -13,6 +13,7 @@ use super::{
 };
 use crate::cgroup::{self, Resources};
 use crate::mount::{Mount, Propagation, RootMount};
+use crate::network;
 
 /// How to create a container; the runtime specification's `config.json` as a value.
 ///
@@ -30,6 +31,8 @@ pub struct ContainerSpec {
     /// The image's volumes that nothing is mounted on: made where they are missing, and writable
     /// when the root is not.
     pub volumes: Vec<PathBuf>,
+    /// What its private network is like, where it has one.
+    pub network: Option<network::Settings>,
     /// What is mounted below the root, in order.
     pub mounts: Vec<Mount>,
     /// Symbolic links made below the root: path and target.
@@ -182,6 +185,7 @@ impl ContainerSpec {
                 root_read_only: false,
                 root_propagation: None,
                 volumes: Vec::new(),
+                network: None,
                 mounts: defaults::mounts(&namespaces, false, Some(defaults::SHM_SIZE)),
                 namespaces,
                 links: defaults::links(),

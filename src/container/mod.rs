@@ -416,6 +416,7 @@ mod tests {
             remove: false,
             keeper: None,
             restarts: 0,
+            ports: Vec::new(),
             config: config(),
         }
     }
@@ -428,6 +429,10 @@ mod tests {
             user: String::new(),
             hostname: "box".into(),
             network: "host".into(),
+            address: None,
+            mac: None,
+            publish: Vec::new(),
+            expose: Vec::new(),
             emulated: false,
             privileged: false,
             read_only: false,

@@ -6,7 +6,7 @@ use super::{images, pull};
 use crate::container::LogDriver;
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::Platform;
-use crate::{bundle, cgroup, container, runtime, snapshot, store, userns};
+use crate::{bundle, cgroup, container, network, runtime, snapshot, store, userns};
 
 /// Why the engine could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,9 @@ pub enum Error {
     /// The launch.
     #[error(transparent)]
     Runtime(#[from] runtime::Error),
+    /// The network, or its ports.
+    #[error(transparent)]
+    Network(#[from] network::Error),
     /// The limits.
     #[error(transparent)]
     Limits(#[from] cgroup::Error),
@@ -182,6 +185,7 @@ impl Diagnose for Error {
             Self::Snapshot(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
+            Self::Network(error) => error.hint(),
             Self::Limits(error) => error.hint(),
             Self::Foreign { image, .. } => Some(Hint::new(format!(
                 "pull the image for this machine, or have an administrator install qemu-user-static for {}",

@@ -22,6 +22,7 @@ mod host;
 mod life;
 mod limits;
 mod of_host;
+mod ports;
 mod processes;
 mod record;
 mod run;
@@ -38,7 +39,7 @@ use crate::store::Store;
 use crate::userns::IdMaps;
 
 // What the command line needs of the folders below, which it does not import itself.
-pub use crate::{bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns};
+pub use crate::{bundle, cgroup, container, network, reference, registry, runtime, snapshot, store, userns};
 
 pub use containers::{Removal, Removed};
 pub use error::Error;

@@ -4,6 +4,7 @@ use super::Engine;
 use super::run::{Prepared, RunRequest, now};
 use crate::bundle;
 use crate::cgroup::InForce;
+use crate::network::{self, Addresses};
 use crate::container::{Config, Creation, Directory, MountPoint, Record, State, VERSION};
 
 /// The record of a container that is new.
@@ -22,12 +23,17 @@ pub(super) fn record(request: &RunRequest, prepared: &Prepared, directory: &Dire
         in_force: InForce::default(),
         keeper: None,
         restarts: 0,
+        ports: Vec::new(),
         config: Config {
             process: spec.process.clone(),
             seccomp: spec.seccomp.clone(),
             user: request.container.user.clone().unwrap_or_default(),
             hostname: spec.hostname.clone().unwrap_or_default(),
             network: prepared.network.clone(),
+            address: prepared.spec.network.as_ref().map(|it| Addresses::new(it).guest),
+            mac: prepared.spec.network.as_ref().map(network::Settings::mac),
+            publish: prepared.ports.clone(),
+            expose: prepared.exposed.clone(),
             emulated: ids.emulated,
             privileged: request.container.privileged,
             read_only: spec.root_read_only,

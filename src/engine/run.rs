@@ -8,7 +8,7 @@ use super::limits::{self, GroupName, Limited, OutOfMemory};
 use super::of_host::{host_devices, host_files, security_modules};
 use super::pull::Policy;
 use super::record::record;
-use super::{Engine, Error, HealthRequest, Removal, Tell, owners};
+use super::{Engine, Error, HealthRequest, Removal, Tell, owners, ports};
 use crate::bundle::{
     self, BindRequest, Circumstances, ContainerSpec, EtcFiles, SeccompChoice, SecurityModules,
 };
@@ -17,6 +17,7 @@ use crate::container::{
     Directory, Instance, Keeper, Log, LogConfig, Name, Record, Restart, State, Stream,
 };
 use crate::mount::RootMount;
+use crate::network::{Expose, PortRequest};
 use crate::oci::{Digest, Healthcheck, Platform};
 use crate::runtime::seccomp::Profile;
 use crate::runtime::{
@@ -112,8 +113,12 @@ pub struct Prepared {
     pub etc: EtcFiles,
     /// How its limits are kept.
     pub limits: cgroup::Plan,
-    /// `host`, `none` or `container:ID`.
+    /// `host`, `private`, `none` or `container:ID`.
     pub(super) network: String,
+    /// Ports that the host is to have.
+    pub ports: Vec<PortRequest>,
+    /// Ports that others are told of.
+    pub(super) exposed: Vec<Expose>,
     /// How it is found out whether it is well.
     pub(super) health: Option<Healthcheck>,
     /// The image's layers, the lowest first.
@@ -362,8 +367,24 @@ impl Engine {
         let limits = limits::plan(&spec, &ids, &GroupName::of(id))?;
         clock.lap("limits");
         let network = shared.network;
+        let exposed = ports::exposed(&request.container, &config.exposed_ports);
+        let ports = ports::wanted(&request.container, &exposed);
         let health = request.health.applied_to(config.healthcheck);
-        Ok(Prepared { image, ids, driver, spec, etc, limits, network, health, layers, hold, clock })
+        Ok(Prepared {
+            image,
+            ids,
+            driver,
+            spec,
+            etc,
+            limits,
+            network,
+            ports,
+            exposed,
+            health,
+            layers,
+            hold,
+            clock,
+        })
     }
 
     /// An overlay's lower directories, the topmost first.
@@ -392,7 +413,7 @@ impl Engine {
         write_files(&directory.path, &prepared.etc)?;
         let mut record =
             manner.known.cloned().unwrap_or_else(|| record(request, &prepared, directory));
-        let Prepared { image, ids, mut spec, limits, hold, mut clock, .. } = prepared;
+        let Prepared { image, ids, mut spec, limits, ports, hold, mut clock, .. } = prepared;
         clock.lap("files");
         let profile = profile(&spec.seccomp)?;
         let name = GroupName::of(&directory.id);
@@ -401,6 +422,7 @@ impl Engine {
         // What a later program in it starts from.
         record.config.process.limits.clone_from(&spec.process.limits);
         clock.lap("group");
+        let network = self.network(&spec, &ports)?;
         let state = HookState {
             id: directory.id.clone(),
             bundle: directory.path.clone(),
@@ -415,11 +437,14 @@ impl Engine {
             gate: None,
             no_pivot: false,
             group: limited.in_force().group.as_ref(),
+            network: network.as_ref(),
             state: &state,
         };
         let starting = limited.in_force().on_its_processors(|| runtime::start(&launch))??;
         clock.lap("clone");
         let in_force = limited.in_force().clone();
+        let published =
+            network.as_ref().map_or_else(Vec::new, |network| network.publications.list.clone());
         let state = State::Running {
             process: Instance::of(starting.pid().as_raw_nonzero().get()).unwrap_or(GONE),
             started: now(),
@@ -429,10 +454,12 @@ impl Engine {
             let restarts = record.restarts;
             record = directory.edit(|record| {
                 (record.state, record.keeper, record.restarts) = (state, keeper, restarts);
+                record.ports = published;
                 record.in_force = in_force;
             })?;
         } else {
             (record.state, record.keeper, record.in_force) = (state, keeper, in_force);
+            record.ports = published;
             directory.write(&record)?;
         }
         drop(hold);

@@ -16,6 +16,7 @@ use super::program::{self, Identity, ProgramPlan, Streams};
 use super::rootfs;
 use super::stage::{At, Failure, Stage};
 use crate::cgroup::Entrances;
+use crate::network;
 use crate::sys;
 use crate::union;
 use crate::userns::ChildMaps;
@@ -30,6 +31,8 @@ pub(super) struct Ends {
     pub(super) meeting: Option<OwnedFd>,
     /// Where the root's server waits, where it has one.
     pub(super) union: Option<union::Entrance>,
+    /// Where the private network's server waits, where it has one.
+    pub(super) network: Option<network::Entrance>,
     /// The rest.
     pub(super) streams: Streams,
 }
@@ -89,6 +92,9 @@ fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
     rootfs::make_slave().at(Stage::Propagation)?; // or unmounts reach the host
     let root = build_root(plan, ends.union.take().as_ref())?;
     let terminal = open_terminal(root.as_fd(), plan, ends)?;
+    if let Some(mut network) = ends.network.take() {
+        network.enter().at(Stage::Network)?; // by the host's /dev
+    }
     write_sysctls(root.as_fd(), plan)?;
     rootfs::mask(root.as_fd(), &plan.masked, &plan.null)?;
     rootfs::make_read_only(root.as_fd(), &plan.read_only)?;

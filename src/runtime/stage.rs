@@ -29,6 +29,8 @@ pub enum Stage {
     Link,
     /// Keeping an image volume writable.
     Volume,
+    /// Making the private network's device.
+    Network,
     /// Setting a kernel parameter; the item is its place.
     Sysctl,
     /// Hiding a path.
@@ -80,7 +82,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 34] = [
+    const ALL: [Self; 35] = [
         Self::Group,
         Self::IdMap,
         Self::OomScore,
@@ -91,6 +93,7 @@ impl Stage {
         Self::MountTarget,
         Self::Link,
         Self::Volume,
+        Self::Network,
         Self::Sysctl,
         Self::Mask,
         Self::ReadOnly,

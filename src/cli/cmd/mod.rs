@@ -17,6 +17,7 @@ mod kill;
 mod lifecycle;
 mod limits;
 mod logs;
+mod networking;
 mod pause;
 mod ps;
 mod pull;

@@ -15,6 +15,7 @@ use super::super::{Context, Error, complete};
 use super::isolation::Isolation;
 use super::lifecycle::Lifecycle;
 use super::limits;
+use super::networking::Networking;
 use super::registry::{self, RegistryArgs};
 use crate::engine::bundle::{self, BindRequest, HostAddress, TmpfsRequest, signal};
 use crate::engine::container::{LogConfig, Name, Restart};
@@ -131,6 +132,8 @@ pub(super) struct Shape {
     /// Limit the size of /dev/shm
     #[arg(long, value_name = "BYTES", value_parser = parse::size)]
     shm_size: Option<u64>,
+    #[command(flatten)]
+    networking: Networking,
     #[command(flatten)]
     isolation: Isolation,
     /// Add a host to /etc/hosts: HOST:ADDRESS, or HOST:host-gateway
@@ -293,14 +296,6 @@ impl Shape {
 }
 
 fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle::Request, Error> {
-    let network = match (&args.isolation.network, &cx.config.network) {
-        (Some(network), _) => Some(network.clone()),
-        (None, Some(name)) => Some(
-            parse::network(name)
-                .map_err(|error| Error::usage(format!("configuration: {error}")))?,
-        ),
-        (None, None) => None,
-    };
     let mut binds = args.volume.clone();
     let mut tmpfs = args.tmpfs.clone();
     for mount in &args.mount {
@@ -319,7 +314,6 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
         hostname: args.hostname.clone(),
         interactive: args.interactive,
         tty: args.tty,
-        network,
         binds,
         tmpfs,
         read_only: args.read_only,
@@ -336,6 +330,7 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
         ..bundle::Request::default()
     };
     args.isolation.apply(&mut request)?;
+    args.networking.apply(&mut request, cx)?;
     Ok(request)
 }
 
@@ -456,7 +451,8 @@ mod tests {
             parse(&["-w", "/a", "-w", "/b", "--net=none", "--dns-opt", "x", "--explain", "i"])
                 .expect("valid");
         assert_eq!(args.shape.workdir, Some("/b".into()));
-        assert_eq!(args.shape.isolation.network, Some(bundle::Sharing::None));
+        let network = args.shape.networking.network.map(|network| network.sharing);
+        assert_eq!(network, Some(bundle::Sharing::None));
         assert_eq!(args.explain, Some(Explain::Text));
         assert_eq!(args.shape.dns_option, ["x"]);
         assert_eq!(args.shape.image, ["i"]);
@@ -474,8 +470,8 @@ mod tests {
             &["--nope", "i"][..],
             &[],
             &["-v", "data:/x", "i"],
-            &["--network", "bridge", "i"],
-            &["-p", "80:80", "i"],
+            &["--network", "web", "i"],
+            &["-p", "80:x", "i"],
             &["-w", "relative", "i"],
         ] {
             assert!(parse(line).is_err(), "{line:?}");

@@ -20,8 +20,8 @@ pub use moment::moment;
 pub use mounts::{MountRequest, mount};
 pub use security::{Label, SecurityOption, security_option};
 pub use sharing::{
-    UserNamespace, device, device_cgroup_rule, ipc, namespace, network, sysctl, umask,
-    user_namespace,
+    Network, UserNamespace, device, device_cgroup_rule, expose, ip, ip6, ipc, namespace, network,
+    publish, sysctl, umask, user_namespace,
 };
 pub use sizes::{decimal_size, size};
 pub use volumes::{tmpfs, volume};
