@@ -65,7 +65,9 @@ impl EtcFiles {
             hosts,
             hostname: format!("{hostname}\n"),
             resolv_conf: match private && request.dns.is_empty() {
-                true => resolv_conf(&asking_the_server(request, &host.resolv_conf), &host.resolv_conf),
+                true => {
+                    resolv_conf(&asking_the_server(request, &host.resolv_conf), &host.resolv_conf)
+                }
                 false => resolv_conf(request, &host.resolv_conf),
             },
         })

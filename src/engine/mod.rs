@@ -39,7 +39,9 @@ use crate::store::Store;
 use crate::userns::IdMaps;
 
 // What the command line needs of the folders below, which it does not import itself.
-pub use crate::{bundle, cgroup, container, network, reference, registry, runtime, snapshot, store, userns};
+pub use crate::{
+    bundle, cgroup, container, network, reference, registry, runtime, snapshot, store, userns,
+};
 
 pub use containers::{Removal, Removed};
 pub use error::Error;

@@ -4,8 +4,8 @@ use super::Engine;
 use super::run::{Prepared, RunRequest, now};
 use crate::bundle;
 use crate::cgroup::InForce;
-use crate::network::{self, Addresses};
 use crate::container::{Config, Creation, Directory, MountPoint, Record, State, VERSION};
+use crate::network::{self, Addresses};
 
 /// The record of a container that is new.
 pub(super) fn record(request: &RunRequest, prepared: &Prepared, directory: &Directory) -> Record {

@@ -138,7 +138,8 @@ mod tests {
                 fork::in_child(|| 0).err().map(|error| error.errno),
             ];
             let made = socket(AddressFamily::INET).is_none();
-            u8::from(!made) + refused.iter().map(|errno| u8::from(*errno != Some(Errno::PERM))).sum::<u8>() * 2
+            u8::from(!made)
+                + refused.iter().map(|errno| u8::from(*errno != Some(Errno::PERM))).sum::<u8>() * 2
         });
         assert_eq!(child.expect("a child").wait(), Ok(0));
     }

@@ -42,7 +42,12 @@ enum Through {
 
 impl Datagrams {
     /// To `target`, which the container knows as `remote`.
-    pub(super) fn new(guest: SocketAddr, remote: SocketAddr, target: SocketAddr, now: Instant) -> Result<Self, Errno> {
+    pub(super) fn new(
+        guest: SocketAddr,
+        remote: SocketAddr,
+        target: SocketAddr,
+        now: Instant,
+    ) -> Result<Self, Errno> {
         let family = family(target);
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?;
@@ -51,7 +56,13 @@ impl Datagrams {
     }
 
     /// With `peer`, who has sent something to a published port.
-    pub(super) fn published(guest: SocketAddr, remote: SocketAddr, socket: Rc<OwnedFd>, peer: SocketAddr, now: Instant) -> Self {
+    pub(super) fn published(
+        guest: SocketAddr,
+        remote: SocketAddr,
+        socket: Rc<OwnedFd>,
+        peer: SocketAddr,
+        now: Instant,
+    ) -> Self {
         let through = Through::Published(socket, peer);
         Self { guest, remote, through, last: now, answered: false }
     }
@@ -84,7 +95,12 @@ impl Datagrams {
     }
 
     /// To the container, all that is there; whether there is more. An error is the other end's answer.
-    pub(super) fn receive(&mut self, room: &mut [u8], link: &Link, now: Instant) -> Result<bool, Errno> {
+    pub(super) fn receive(
+        &mut self,
+        room: &mut [u8],
+        link: &Link,
+        now: Instant,
+    ) -> Result<bool, Errno> {
         let Through::Own(socket) = &self.through else { return Ok(false) };
         for _ in 0..TURN {
             match rustix::net::recv(socket, &mut *room, RecvFlags::empty()) {
@@ -136,10 +152,16 @@ const ECHO_REPLY6: u8 = 129;
 
 impl Echoes {
     /// By a socket that needs no privilege (icmp(7), `ping_group_range`).
-    pub(super) fn new(guest: SocketAddr, remote: SocketAddr, target: SocketAddr, now: Instant) -> Result<Self, Errno> {
+    pub(super) fn new(
+        guest: SocketAddr,
+        remote: SocketAddr,
+        target: SocketAddr,
+        now: Instant,
+    ) -> Result<Self, Errno> {
         let protocol = if target.is_ipv6() { ipproto::ICMPV6 } else { ipproto::ICMP };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = rustix::net::socket_with(family(target), SocketType::DGRAM, flags, Some(protocol))?;
+        let socket =
+            rustix::net::socket_with(family(target), SocketType::DGRAM, flags, Some(protocol))?;
         rustix::net::connect(&socket, &target)?;
         Ok(Self { guest, remote, socket, last: now })
     }
@@ -158,7 +180,12 @@ impl Echoes {
     }
 
     /// To the container, all that is there; whether there is more.
-    pub(super) fn receive(&mut self, room: &mut [u8], link: &Link, now: Instant) -> Result<bool, Errno> {
+    pub(super) fn receive(
+        &mut self,
+        room: &mut [u8],
+        link: &Link,
+        now: Instant,
+    ) -> Result<bool, Errno> {
         for _ in 0..TURN {
             match rustix::net::recv(&self.socket, &mut *room, RecvFlags::empty()) {
                 Ok((_, length)) => {

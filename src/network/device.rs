@@ -62,7 +62,12 @@ impl Entrance {
         let mut control = SendAncillaryBuffer::new(&mut space);
         let descriptors = [tap.as_fd()];
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        rustix::net::sendmsg(&self.socket, &[IoSlice::new(b"t")], &mut control, SendFlags::NOSIGNAL)?;
+        rustix::net::sendmsg(
+            &self.socket,
+            &[IoSlice::new(b"t")],
+            &mut control,
+            SendFlags::NOSIGNAL,
+        )?;
         Ok(())
     }
 }
@@ -139,7 +144,8 @@ impl Message {
         let (answer, _) = rustix::net::recv(kernel, &mut room, RecvFlags::empty())?;
         // `struct nlmsgerr` behind the header: zero, or the negated errno.
         let code = answer.checked_sub(HEADER + 4).map(|_| &room[HEADER..HEADER + 4]);
-        let code = code.and_then(|code| code.try_into().ok()).map_or(-libc::EBADMSG, i32::from_ne_bytes);
+        let code =
+            code.and_then(|code| code.try_into().ok()).map_or(-libc::EBADMSG, i32::from_ne_bytes);
         if code == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(-code)) }
     }
 }
@@ -177,9 +183,9 @@ fn address(ip: IpAddr) -> Message {
             .with(ADDRESS, &ip.octets())
             .with(BROADCAST, &broadcast(ip).octets()),
         // Nobody else is on the link who could have it, so nobody is asked (IFA_F_NODAD).
-        IpAddr::V6(ip) => {
-            message.with(ADDRESS, &ip.octets()).with(ADDRESS_FLAGS, &libc::IFA_F_NODAD.to_ne_bytes())
-        }
+        IpAddr::V6(ip) => message
+            .with(ADDRESS, &ip.octets())
+            .with(ADDRESS_FLAGS, &libc::IFA_F_NODAD.to_ne_bytes()),
     }
 }
 
@@ -200,4 +206,3 @@ fn route(gateway: IpAddr) -> Message {
         IpAddr::V6(ip) => message.with(GATEWAY, &ip.octets()),
     }
 }
-

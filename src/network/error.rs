@@ -89,7 +89,10 @@ impl Diagnose for Error {
             Self::Publish { errno: Errno::ADDRNOTAVAIL, .. } => {
                 Some(Hint::new("the address is none of this host's: ip address shows those"))
             }
-            Self::NoTun { .. } | Self::PortTaken { .. } | Self::Publish { .. } | Self::NoFreePort { .. } => None,
+            Self::NoTun { .. }
+            | Self::PortTaken { .. }
+            | Self::Publish { .. }
+            | Self::NoFreePort { .. } => None,
         }
     }
 }

@@ -35,7 +35,12 @@ struct Partial {
 
 impl Fragments {
     /// Takes a piece; gives the payload when that was the last that was missing.
-    pub(super) fn take(&mut self, packet: &Packet<'_>, part: Part, now: Instant) -> Option<Vec<u8>> {
+    pub(super) fn take(
+        &mut self,
+        packet: &Packet<'_>,
+        part: Part,
+        now: Instant,
+    ) -> Option<Vec<u8>> {
         self.0.retain(|partial| partial.until > now);
         let name = (packet.source, packet.target, u8::from(packet.protocol), part.ident);
         let end = part.offset + packet.payload.len();
@@ -47,12 +52,19 @@ impl Fragments {
                 self.0.pop_front();
             }
             let until = now + PATIENCE;
-            self.0.push_back(Partial { name, until, bytes: Vec::new(), pieces: Vec::new(), length: None });
+            self.0.push_back(Partial {
+                name,
+                until,
+                bytes: Vec::new(),
+                pieces: Vec::new(),
+                length: None,
+            });
             self.0.len() - 1
         });
         let partial = &mut self.0[place];
         // Pieces that overlap are an attack (RFC 5722): all of it goes.
-        let overlaps = partial.pieces.iter().any(|(start, known)| part.offset < *known && *start < end);
+        let overlaps =
+            partial.pieces.iter().any(|(start, known)| part.offset < *known && *start < end);
         let beyond = partial.length.is_some_and(|length| end > length || !part.more);
         if overlaps || beyond || partial.pieces.len() == MOST_PIECES {
             self.0.remove(place);
@@ -78,7 +90,14 @@ mod tests {
 
     fn packet(payload: &[u8]) -> Packet<'_> {
         let address = IpAddr::from([10, 0, 2, 100]);
-        Packet { source: address, target: address, protocol: IpProtocol::Udp, payload, whole: &[], part: None }
+        Packet {
+            source: address,
+            target: address,
+            protocol: IpProtocol::Udp,
+            payload,
+            whole: &[],
+            part: None,
+        }
     }
 
     fn part(ident: u32, offset: usize, more: bool) -> Part {

@@ -175,7 +175,11 @@ impl Link {
 
     /// What a full queue or a device that goes down does to a frame is what a bad cable does.
     fn put(&self, head: &Head, payload: [&[u8]; 2]) {
-        let parts = [IoSlice::new(&head.bytes[..head.length]), IoSlice::new(payload[0]), IoSlice::new(payload[1])];
+        let parts = [
+            IoSlice::new(&head.bytes[..head.length]),
+            IoSlice::new(payload[0]),
+            IoSlice::new(payload[1]),
+        ];
         let _ = rustix::io::writev(&self.tap, &parts);
     }
 
@@ -186,17 +190,38 @@ impl Link {
         head
     }
 
-    fn ip_head(&self, source: IpAddr, target: IpAddr, protocol: IpProtocol, length: usize) -> Option<Head> {
+    fn ip_head(
+        &self,
+        source: IpAddr,
+        target: IpAddr,
+        protocol: IpProtocol,
+        length: usize,
+    ) -> Option<Head> {
         Some(match (source, target) {
             (IpAddr::V4(src_addr), IpAddr::V4(dst_addr)) => {
                 let mut head = self.head(EthernetProtocol::Ipv4);
-                let repr = Ipv4Repr { src_addr, dst_addr, next_header: protocol, payload_len: length, hop_limit: 64 };
-                repr.emit(&mut Ipv4Packet::new_unchecked(head.room(20)), &ChecksumCapabilities::default());
+                let repr = Ipv4Repr {
+                    src_addr,
+                    dst_addr,
+                    next_header: protocol,
+                    payload_len: length,
+                    hop_limit: 64,
+                };
+                repr.emit(
+                    &mut Ipv4Packet::new_unchecked(head.room(20)),
+                    &ChecksumCapabilities::default(),
+                );
                 head
             }
             (IpAddr::V6(src_addr), IpAddr::V6(dst_addr)) => {
                 let mut head = self.head(EthernetProtocol::Ipv6);
-                let repr = Ipv6Repr { src_addr, dst_addr, next_header: protocol, payload_len: length, hop_limit: 64 };
+                let repr = Ipv6Repr {
+                    src_addr,
+                    dst_addr,
+                    next_header: protocol,
+                    payload_len: length,
+                    hop_limit: 64,
+                };
                 repr.emit(&mut Ipv6Packet::new_unchecked(head.room(40)));
                 head
             }
@@ -206,13 +231,28 @@ impl Link {
 
     /// Sends a segment: `repr` without its payload, which is `payload`. The receiver takes it for as
     /// many as `segment` bytes make.
-    pub(super) fn tcp(&self, source: SocketAddr, target: SocketAddr, repr: &TcpRepr<'_>, payload: [&[u8]; 2], segment: u16) {
+    pub(super) fn tcp(
+        &self,
+        source: SocketAddr,
+        target: SocketAddr,
+        repr: &TcpRepr<'_>,
+        payload: [&[u8]; 2],
+        segment: u16,
+    ) {
         let (header, data) = (repr.header_len(), payload[0].len() + payload[1].len());
-        let Some(mut head) = self.ip_head(source.ip(), target.ip(), IpProtocol::Tcp, header + data) else { return };
+        let Some(mut head) = self.ip_head(source.ip(), target.ip(), IpProtocol::Tcp, header + data)
+        else {
+            return;
+        };
         let start = head.length;
         let mut packet = TcpPacket::new_unchecked(head.room(header));
         // The addresses are for the checksum, which the kernel finishes where it is needed.
-        repr.emit(&mut packet, &source.ip().into(), &target.ip().into(), &ChecksumCapabilities::ignored());
+        repr.emit(
+            &mut packet,
+            &source.ip().into(),
+            &target.ip().into(),
+            &ChecksumCapabilities::ignored(),
+        );
         packet.set_checksum(pseudo_sum(source.ip(), target.ip(), IpProtocol::Tcp, header + data));
         let gso = match (data > usize::from(segment), source.is_ipv6()) {
             (false, _) => GSO_NONE,
@@ -237,7 +277,9 @@ impl Link {
             return self.in_pieces(source.ip(), target.ip(), IpProtocol::Udp, [&header, payload]);
         }
         header[6..].copy_from_slice(&pseudo.to_be_bytes());
-        let Some(mut head) = self.ip_head(source.ip(), target.ip(), IpProtocol::Udp, length) else { return };
+        let Some(mut head) = self.ip_head(source.ip(), target.ip(), IpProtocol::Udp, length) else {
+            return;
+        };
         let start = head.length;
         head.room(8).copy_from_slice(&header);
         vnet(&mut head, start, 6, GSO_NONE, 0);
@@ -263,7 +305,9 @@ impl Link {
                 header[2..4].copy_from_slice(&offset.to_be_bytes());
                 header[4..].copy_from_slice(&ident.to_be_bytes());
             } else {
-                let mut packet = Ipv4Packet::new_unchecked(&mut head.bytes[VNET + ETHERNET..VNET + ETHERNET + 20]);
+                let mut packet = Ipv4Packet::new_unchecked(
+                    &mut head.bytes[VNET + ETHERNET..VNET + ETHERNET + 20],
+                );
                 packet.set_ident((ident & 0xffff) as u16);
                 packet.set_dont_frag(false);
                 packet.set_more_frags(more);
@@ -275,17 +319,33 @@ impl Link {
     }
 
     /// Answers an echo request with what the one that was asked has answered.
-    pub(super) fn echo_reply(&self, source: IpAddr, target: IpAddr, ident: u16, number: u16, data: &[u8]) {
+    pub(super) fn echo_reply(
+        &self,
+        source: IpAddr,
+        target: IpAddr,
+        ident: u16,
+        number: u16,
+        data: &[u8],
+    ) {
         let mut bytes = vec![0; 8 + data.len()];
+        #[allow(clippy::single_match_else)] // two families, side by side
         let protocol = match (source, target) {
             (IpAddr::V6(from), IpAddr::V6(to)) => {
                 let repr = Icmpv6Repr::EchoReply { ident, seq_no: number, data };
-                repr.emit(&from, &to, &mut Icmpv6Packet::new_unchecked(&mut bytes), &ChecksumCapabilities::default());
+                repr.emit(
+                    &from,
+                    &to,
+                    &mut Icmpv6Packet::new_unchecked(&mut bytes),
+                    &ChecksumCapabilities::default(),
+                );
                 IpProtocol::Icmpv6
             }
             _ => {
                 let repr = Icmpv4Repr::EchoReply { ident, seq_no: number, data };
-                repr.emit(&mut Icmpv4Packet::new_unchecked(&mut bytes), &ChecksumCapabilities::default());
+                repr.emit(
+                    &mut Icmpv4Packet::new_unchecked(&mut bytes),
+                    &ChecksumCapabilities::default(),
+                );
                 IpProtocol::Icmp
             }
         };
@@ -313,8 +373,15 @@ impl Link {
                 let data = quoted.get(usize::from(packet.header_len())..).unwrap_or(&[]);
                 let repr = Icmpv4Repr::DstUnreachable { reason: why.v4(), header, data };
                 let mut bytes = vec![0; repr.buffer_len()];
-                repr.emit(&mut Icmpv4Packet::new_unchecked(&mut bytes), &ChecksumCapabilities::default());
-                let Some(head) = self.ip_head(source.into(), target.into(), IpProtocol::Icmp, bytes.len()) else { return };
+                repr.emit(
+                    &mut Icmpv4Packet::new_unchecked(&mut bytes),
+                    &ChecksumCapabilities::default(),
+                );
+                let Some(head) =
+                    self.ip_head(source.into(), target.into(), IpProtocol::Icmp, bytes.len())
+                else {
+                    return;
+                };
                 self.put(&head, [&bytes, &[]]);
             }
             (IpAddr::V6(source), IpAddr::V6(target)) => {
@@ -326,10 +393,23 @@ impl Link {
                     payload_len: usize::from(packet.payload_len()),
                     hop_limit: packet.hop_limit(),
                 };
-                let repr = Icmpv6Repr::DstUnreachable { reason: why.v6(), header, data: quoted.get(40..).unwrap_or(&[]) };
+                let repr = Icmpv6Repr::DstUnreachable {
+                    reason: why.v6(),
+                    header,
+                    data: quoted.get(40..).unwrap_or(&[]),
+                };
                 let mut bytes = vec![0; repr.buffer_len()];
-                repr.emit(&source, &target, &mut Icmpv6Packet::new_unchecked(&mut bytes), &ChecksumCapabilities::default());
-                let Some(head) = self.ip_head(source.into(), target.into(), IpProtocol::Icmpv6, bytes.len()) else { return };
+                repr.emit(
+                    &source,
+                    &target,
+                    &mut Icmpv6Packet::new_unchecked(&mut bytes),
+                    &ChecksumCapabilities::default(),
+                );
+                let Some(head) =
+                    self.ip_head(source.into(), target.into(), IpProtocol::Icmpv6, bytes.len())
+                else {
+                    return;
+                };
                 self.put(&head, [&bytes, &[]]);
             }
             _ => {}
@@ -338,7 +418,13 @@ impl Link {
 
     /// Tells that a connection goes nowhere that `guest` asked `remote` for: the request's number is
     /// `sequence`, which its kernel compares.
-    pub(super) fn unreachable_tcp(&self, guest: SocketAddr, remote: SocketAddr, sequence: u32, why: Unreachable) {
+    pub(super) fn unreachable_tcp(
+        &self,
+        guest: SocketAddr,
+        remote: SocketAddr,
+        sequence: u32,
+        why: Unreachable,
+    ) {
         let mut segment = [0; 20];
         segment[4..8].copy_from_slice(&sequence.to_be_bytes());
         segment[12] = 5 << 4;
@@ -351,10 +437,19 @@ impl Link {
     }
 
     /// Quotes a packet that is no longer there, as far as it names the flow.
-    fn unreachable_flow(&self, guest: SocketAddr, remote: SocketAddr, protocol: IpProtocol, start: &mut [u8], why: Unreachable) {
+    fn unreachable_flow(
+        &self,
+        guest: SocketAddr,
+        remote: SocketAddr,
+        protocol: IpProtocol,
+        start: &mut [u8],
+        why: Unreachable,
+    ) {
         start[..2].copy_from_slice(&guest.port().to_be_bytes());
         start[2..4].copy_from_slice(&remote.port().to_be_bytes());
-        let Some(head) = self.ip_head(guest.ip(), remote.ip(), protocol, start.len()) else { return };
+        let Some(head) = self.ip_head(guest.ip(), remote.ip(), protocol, start.len()) else {
+            return;
+        };
         let whole = [&head.bytes[VNET + ETHERNET..head.length], start].concat();
         self.unreachable(remote.ip(), guest.ip(), &whole, why);
     }
@@ -389,21 +484,37 @@ impl Link {
 
     /// The same for IPv6 (RFC 4861).
     pub(super) fn neighbour(&self, packet: &Packet<'_>) {
-        let (IpAddr::V6(source), IpAddr::V6(target)) = (packet.source, packet.target) else { return };
+        let (IpAddr::V6(source), IpAddr::V6(target)) = (packet.source, packet.target) else {
+            return;
+        };
         let Ok(message) = Icmpv6Packet::new_checked(packet.payload) else { return };
-        let parsed = Icmpv6Repr::parse(&source, &target, &message, &ChecksumCapabilities::ignored());
-        let Ok(Icmpv6Repr::Ndisc(NdiscRepr::NeighborSolicit { target_addr, .. })) = parsed else { return };
+        let parsed =
+            Icmpv6Repr::parse(&source, &target, &message, &ChecksumCapabilities::ignored());
+        let Ok(Icmpv6Repr::Ndisc(NdiscRepr::NeighborSolicit { target_addr, .. })) = parsed else {
+            return;
+        };
         if source.is_unspecified() || source == target_addr {
             return;
         }
         let reply = Icmpv6Repr::Ndisc(NdiscRepr::NeighborAdvert {
-            flags: NdiscNeighborFlags::SOLICITED | NdiscNeighborFlags::OVERRIDE | NdiscNeighborFlags::ROUTER,
+            flags: NdiscNeighborFlags::SOLICITED
+                | NdiscNeighborFlags::OVERRIDE
+                | NdiscNeighborFlags::ROUTER,
             target_addr,
             lladdr: Some(RawHardwareAddress::from_bytes(OWN.as_bytes())),
         });
         let mut bytes = vec![0; reply.buffer_len()];
-        reply.emit(&target_addr, &source, &mut Icmpv6Packet::new_unchecked(&mut bytes), &ChecksumCapabilities::default());
-        let Some(mut head) = self.ip_head(target_addr.into(), source.into(), IpProtocol::Icmpv6, bytes.len()) else { return };
+        reply.emit(
+            &target_addr,
+            &source,
+            &mut Icmpv6Packet::new_unchecked(&mut bytes),
+            &ChecksumCapabilities::default(),
+        );
+        let Some(mut head) =
+            self.ip_head(target_addr.into(), source.into(), IpProtocol::Icmpv6, bytes.len())
+        else {
+            return;
+        };
         // Neighbours are told from strangers by the hops that are left (RFC 4861, section 7.1).
         head.bytes[VNET + ETHERNET + 7] = 255;
         self.put(&head, [&bytes, &[]]);
@@ -475,5 +586,5 @@ fn fold(mut sum: u64) -> u16 {
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    sum as u16
+    u16::try_from(sum).unwrap_or(u16::MAX)
 }

@@ -7,7 +7,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// What a port is of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
     /// TCP
@@ -76,7 +78,8 @@ pub struct InvalidPort {
     why: &'static str,
 }
 
-const SYNTAX: &str = "want [[IP:][HOST-PORT]:]PORT[/tcp|udp], or ranges FIRST-LAST of the same length";
+const SYNTAX: &str =
+    "want [[IP:][HOST-PORT]:]PORT[/tcp|udp], or ranges FIRST-LAST of the same length";
 
 impl PortRequest {
     /// Reads `[[IP:][HOST-PORT]:]PORT[/PROTOCOL]`; a range gives a request each.
@@ -220,8 +223,21 @@ mod tests {
     #[test]
     fn what_is_no_port_is_refused() {
         for text in [
-            "", "x", "80:", "80:0", "65536", "8000-8002:80-81", "81-80", "1.2.3:1:2", "80/sctp",
-            "80/icmp", "-80", "+80", "8 0", "80:80:80:80", "[::1]:80",
+            "",
+            "x",
+            "80:",
+            "80:0",
+            "65536",
+            "8000-8002:80-81",
+            "81-80",
+            "1.2.3:1:2",
+            "80/sctp",
+            "80/icmp",
+            "-80",
+            "+80",
+            "8 0",
+            "80:80:80:80",
+            "[::1]:80",
         ] {
             assert!(PortRequest::parse(text).is_err(), "{text}");
         }

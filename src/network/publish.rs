@@ -78,6 +78,7 @@ impl Publications {
         let PortRequest { host_ip, container, protocol, .. } = *request;
         let first = host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
         let (socket, address) = listen(SocketAddr::new(first, port), protocol)?;
+        #[allow(clippy::single_match_else)] // two cases, side by side
         let second = match host_ip {
             Some(_) => None,
             None => {
@@ -85,7 +86,9 @@ impl Publications {
                 match listen(all, protocol) {
                     Ok(both) => Some(both),
                     // A host without IPv6.
-                    Err(Error::Publish { errno: Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL, .. }) => None,
+                    Err(Error::Publish {
+                        errno: Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL, ..
+                    }) => None,
                     Err(error) => return Err(error),
                 }
             }
@@ -138,7 +141,11 @@ pub(super) fn face(peer: SocketAddr, gateway: IpAddr) -> SocketAddr {
     let keeps = super::policy::is_outside(peer.ip())
         && !super::Addresses::is_on_link(peer.ip())
         && peer.is_ipv6() == gateway.is_ipv6();
-    if keeps { SocketAddr::new(peer.ip(), peer.port()) } else { SocketAddr::new(gateway, peer.port()) }
+    if keeps {
+        SocketAddr::new(peer.ip(), peer.port())
+    } else {
+        SocketAddr::new(gateway, peer.port())
+    }
 }
 
 #[cfg(test)]

@@ -63,7 +63,9 @@ mod tests {
         assert_eq!(texts(""), ["127.0.0.1:53"]);
         assert_eq!(texts("# nameserver 9.9.9.9\nnameserver 127.0.0.53\n"), ["127.0.0.53:53"]);
         assert_eq!(
-            texts("nameserver fe80::1%eth0\nnameserver fe80::1%x\nnameserver ::1\nsearch a\nnameserver 1.1.1.1\nnameserver 2.2.2.2"),
+            texts(
+                "nameserver fe80::1%eth0\nnameserver fe80::1%x\nnameserver ::1\nsearch a\nnameserver 1.1.1.1\nnameserver 2.2.2.2"
+            ),
             ["[fe80::1%7]:53", "[::1]:53", "1.1.1.1:53"]
         );
     }

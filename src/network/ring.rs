@@ -173,8 +173,9 @@ mod tests {
     fn memory_has_an_end() {
         let mut budget = Budget::default();
         let mut rings: Vec<Ring> = (0..MOST_LARGE + 2).map(|_| Ring::default()).collect();
+        let much = vec![7; LARGE + 1];
         let taken: Vec<usize> =
-            rings.iter_mut().map(|ring| ring.push(&[7; LARGE + 1], &mut budget)).collect();
+            rings.iter_mut().map(|ring| ring.push(&much, &mut budget)).collect();
         assert_eq!(taken[MOST_LARGE - 1..], [LARGE, SMALL, SMALL]);
         rings[0].consume(LARGE, &mut budget);
         assert_eq!(rings[MOST_LARGE].push(&[7; 10], &mut budget), 10, "what is let go of is given");

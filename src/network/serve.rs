@@ -1,4 +1,6 @@
 //! The loop: frames from the container, sockets of the host, time.
+#![allow(clippy::cast_possible_truncation)] // tokens and places: numbers made here
+#![allow(clippy::single_match_else)] // found, or made: the two ways stand side by side
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -123,7 +125,9 @@ impl Server {
             free: Vec::new(),
             flows: HashMap::new(),
             connections: 0,
-            most_connections: descriptors.saturating_sub(MOST_DATAGRAMS.min(descriptors / 2) + RESERVED).min(MOST_CONNECTIONS),
+            most_connections: descriptors
+                .saturating_sub(MOST_DATAGRAMS.min(descriptors / 2) + RESERVED)
+                .min(MOST_CONNECTIONS),
             ready: VecDeque::new(),
             owing: Vec::new(),
             alarms: BinaryHeap::new(),
@@ -161,7 +165,11 @@ impl Server {
     }
 
     /// Waits, at most for `patience`, and does what is to be done by `now`. Whether there is more to come.
-    pub(super) fn turn(&mut self, patience: Option<Duration>, now: Option<Instant>) -> Result<bool, Errno> {
+    pub(super) fn turn(
+        &mut self,
+        patience: Option<Duration>,
+        now: Option<Instant>,
+    ) -> Result<bool, Errno> {
         let timeout = patience.map(|patience| Timespec {
             tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
             // Not before the time has come.
@@ -169,7 +177,8 @@ impl Server {
         });
         let mut events = std::mem::take(&mut self.events);
         events.clear();
-        let waited = epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref());
+        let waited =
+            epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref());
         if !matches!(waited, Ok(_) | Err(Errno::INTR)) {
             waited?;
         }
@@ -205,7 +214,9 @@ impl Server {
     fn notice(&mut self, token: u64, flags: epoll::EventFlags) {
         use epoll::EventFlags as Is;
         let (id, generation) = ((token & 0xffff_ffff) as usize, (token >> 32) as u32);
-        let Some(slot) = self.slots.get_mut(id).filter(|slot| slot.generation == generation) else { return };
+        let Some(slot) = self.slots.get_mut(id).filter(|slot| slot.generation == generation) else {
+            return;
+        };
         if let Some((_, Flow::Tcp(connection))) = &mut slot.flow {
             let hung_up = flags.intersects(Is::RDHUP | Is::HUP | Is::ERR);
             connection.notice(flags.contains(Is::IN), flags.contains(Is::OUT), hung_up);
@@ -225,14 +236,18 @@ impl Server {
             self.slots.len() - 1
         });
         let token = (u64::from(self.slots[id].generation) << 32) | id as u64;
-        let edges = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::RDHUP | epoll::EventFlags::ET;
+        let edges = epoll::EventFlags::IN
+            | epoll::EventFlags::OUT
+            | epoll::EventFlags::RDHUP
+            | epoll::EventFlags::ET;
         let watched = match &flow {
             Flow::Tcp(connection) => Some((connection.socket(), edges)),
             Flow::Datagrams(datagrams) => datagrams.socket().map(|it| (it, epoll::EventFlags::IN)),
             Flow::Echoes(echoes) => Some((echoes.socket(), epoll::EventFlags::IN)),
         };
         if let Some((socket, flags)) = watched
-            && let Err(errno) = epoll::add(&self.epoll, socket, epoll::EventData::new_u64(token), flags)
+            && let Err(errno) =
+                epoll::add(&self.epoll, socket, epoll::EventData::new_u64(token), flags)
         {
             self.free.push(id);
             return Err(errno);
@@ -359,7 +374,8 @@ impl Server {
             slot.alarm = None;
             match &mut slot.flow {
                 Some((_, Flow::Tcp(connection))) if connection.deadline <= self.now => {
-                    let mut turn = Turn { link: &self.link, now: self.now, budget: &mut self.budget };
+                    let mut turn =
+                        Turn { link: &self.link, now: self.now, budget: &mut self.budget };
                     let fate = connection.wake(&mut turn);
                     self.settle(id, fate);
                 }
@@ -383,10 +399,9 @@ impl Server {
         let mut goes_on = true;
         for _ in 0..FRAMES {
             match self.link.receive(&mut room) {
-                Ok(0) => break,
                 Ok(length) => self.take_frame(&room[..length]),
-                Err(Errno::AGAIN) => break,
                 Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
                 // The device was taken down, or away.
                 Err(Errno::BADFD | Errno::IO) => {
                     goes_on = false;
@@ -428,7 +443,12 @@ impl Server {
             }
             IpProtocol::Udp => {
                 if let Ok(datagram) = UdpPacket::new_checked(packet.payload) {
-                    self.take_datagram(packet, datagram.src_port(), datagram.dst_port(), datagram.payload());
+                    self.take_datagram(
+                        packet,
+                        datagram.src_port(),
+                        datagram.dst_port(),
+                        datagram.payload(),
+                    );
                 }
             }
             IpProtocol::Icmp => self.take_echo(packet),
@@ -472,9 +492,8 @@ impl Server {
         if self.connections >= self.most_connections {
             return tcp::refuse(&self.link, guest, remote, request);
         }
-        let socket = match socket_for(target) {
-            Ok(socket) => socket,
-            Err(_) => return tcp::refuse(&self.link, guest, remote, request),
+        let Ok(socket) = socket_for(target) else {
+            return tcp::refuse(&self.link, guest, remote, request);
         };
         let connecting = rustix::net::connect(&socket, &target);
         let start = self.first_number();
@@ -524,7 +543,12 @@ impl Server {
         let sent = match datagrams.send(payload, self.now) {
             // That is what became of the one before.
             Err(Errno::CONNREFUSED) => {
-                self.link.unreachable(packet.target, packet.source, packet.whole, Unreachable::Port);
+                self.link.unreachable(
+                    packet.target,
+                    packet.source,
+                    packet.whole,
+                    Unreachable::Port,
+                );
                 datagrams.send(payload, self.now)
             }
             other => other,
@@ -567,7 +591,9 @@ impl Server {
     }
 
     fn take_echo6(&mut self, packet: &Packet<'_>) {
-        let (IpAddr::V6(source), IpAddr::V6(target)) = (packet.source, packet.target) else { return };
+        let (IpAddr::V6(source), IpAddr::V6(target)) = (packet.source, packet.target) else {
+            return;
+        };
         let Ok(message) = Icmpv6Packet::new_checked(packet.payload) else { return };
         if let Ok(Icmpv6Repr::EchoRequest { ident, seq_no, data }) =
             Icmpv6Repr::parse(&source, &target, &message, &ChecksumCapabilities::ignored())
@@ -578,7 +604,9 @@ impl Server {
 
     fn echo(&mut self, packet: &Packet<'_>, ident: u16, number: u16, data: &[u8]) {
         // The server itself.
-        if self.policy.addresses.is_gateway(packet.target) || Addresses::resolver(packet.target).is_some() {
+        if self.policy.addresses.is_gateway(packet.target)
+            || Addresses::resolver(packet.target).is_some()
+        {
             return self.link.echo_reply(packet.target, packet.source, ident, number, data);
         }
         let guest = SocketAddr::new(packet.source, ident);
@@ -626,7 +654,8 @@ impl Server {
 
     /// Takes in who has come by a port.
     fn take_in(&mut self, place: usize) {
-        let (socket, container) = (Rc::clone(&self.ports[place].socket), self.ports[place].container);
+        let (socket, container) =
+            (Rc::clone(&self.ports[place].socket), self.ports[place].container);
         for _ in 0..FRAMES {
             let taken = match self.ports[place].protocol {
                 Protocol::Tcp => self.take_connection(&socket, container),
@@ -653,7 +682,9 @@ impl Server {
         }
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (socket, peer) = rustix::net::acceptfrom_with(socket, flags)?;
-        let Some(peer) = peer.and_then(|peer| SocketAddr::try_from(peer).ok()) else { return Ok(()) };
+        let Some(peer) = peer.and_then(|peer| SocketAddr::try_from(peer).ok()) else {
+            return Ok(());
+        };
         prepare(&socket);
         self.offer(socket, peer, peer.is_ipv6(), container);
         Ok(())
@@ -662,7 +693,9 @@ impl Server {
     /// Opens a connection in the container for somebody outside.
     fn offer(&mut self, socket: OwnedFd, peer: SocketAddr, six: bool, container: u16) {
         let (guest, gateway) = self.guest(six, container);
-        let Some(key) = self.free_key(IpProtocol::Tcp, guest, publish::face(peer, gateway)) else { return };
+        let Some(key) = self.free_key(IpProtocol::Tcp, guest, publish::face(peer, gateway)) else {
+            return;
+        };
         let start = self.first_number();
         let turn = Turn { link: &self.link, now: self.now, budget: &mut self.budget };
         let connection = Connection::offered(guest, key.2, socket, start, &turn);
@@ -679,7 +712,12 @@ impl Server {
     }
 
     /// Another port for who would be taken for somebody else.
-    fn free_key(&mut self, protocol: IpProtocol, guest: SocketAddr, face: SocketAddr) -> Option<Key> {
+    fn free_key(
+        &mut self,
+        protocol: IpProtocol,
+        guest: SocketAddr,
+        face: SocketAddr,
+    ) -> Option<Key> {
         let mut key = (u8::from(protocol), guest, face);
         for _ in 0..64 {
             if !self.flows.contains_key(&key) {
@@ -720,7 +758,13 @@ impl Server {
         }
     }
 
-    fn take_from(&mut self, socket: &Rc<OwnedFd>, peer: SocketAddr, container: u16, payload: &[u8]) {
+    fn take_from(
+        &mut self,
+        socket: &Rc<OwnedFd>,
+        peer: SocketAddr,
+        container: u16,
+        payload: &[u8],
+    ) {
         let (guest, gateway) = self.guest(peer.is_ipv6(), container);
         let face = publish::face(peer, gateway);
         let key = (u8::from(IpProtocol::Udp), guest, face);
@@ -777,3 +821,6 @@ fn own_address(six: bool) -> Option<IpAddr> {
     let own = rustix::net::getsockname(socket.as_fd()).ok()?;
     SocketAddr::try_from(own).ok().map(|own| own.ip())
 }
+
+#[cfg(test)]
+mod tests;

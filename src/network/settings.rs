@@ -73,8 +73,11 @@ impl FromStr for Mac {
 
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        for (place, byte) in self.0.iter().enumerate() {
+            let colon = if place == 0 { "" } else { ":" };
+            write!(f, "{colon}{byte:02x}")?;
+        }
+        Ok(())
     }
 }
 
@@ -101,7 +104,14 @@ mod tests {
         let mac: Mac = "2:42-0A:00:02:64".parse().expect("valid");
         assert_eq!(mac.to_string(), "02:42:0a:00:02:64");
         assert_eq!(Settings::default().mac(), mac);
-        for text in ["", "02:42:0a:00:02", "01:00:5e:00:00:01", "00:00:00:00:00:00", "02:42:0a:00:02:640", "zz:42:0a:00:02:64"] {
+        for text in [
+            "",
+            "02:42:0a:00:02",
+            "01:00:5e:00:00:01",
+            "00:00:00:00:00:00",
+            "02:42:0a:00:02:640",
+            "zz:42:0a:00:02:64",
+        ] {
             assert!(text.parse::<Mac>().is_err(), "{text}");
         }
     }

@@ -59,7 +59,12 @@ impl Meeting {
 
     /// Forks the server, while the container's first process, `container`, is on its way. Call it
     /// while the process has one thread. With `outlives` it is not waited for.
-    pub fn fork(self, options: &Options, container: &OwnedFd, outlives: bool) -> Result<Server, Errno> {
+    pub fn fork(
+        self,
+        options: &Options,
+        container: &OwnedFd,
+        outlives: bool,
+    ) -> Result<Server, Errno> {
         match fork::fork().map_err(|error| error.errno)? {
             Side::Parent(child) => Ok(Server { child, outlives }),
             Side::Child => {
@@ -106,8 +111,10 @@ fn serve(options: &Options, socket: &OwnedFd, container: &OwnedFd) -> Result<(),
     };
     let mut server = Loop::new(Parts { link, policy, ports, descriptors })?;
     server.end_with(container)?;
+    // What of the launching coracle is of no use here is given back.
+    let trimmer = sys::trim::Trimmer::new();
     confine::confine()?;
-    sys::trim::Trimmer::default().trim();
+    trimmer.trim();
     server.serve()
 }
 

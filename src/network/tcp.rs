@@ -12,6 +12,7 @@
 //!
 //! The link loses nothing but what finds a full queue (RFC 9293 without reassembly, congestion control
 //! and timestamps): what is lost is sent again after three duplicates or a time-out.
+#![allow(clippy::cast_possible_truncation)] // rings and frames are far below 4 GiB
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -78,6 +79,7 @@ enum State {
 
 /// A connection.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each a fact of its own
 pub(super) struct Connection {
     /// The container's end.
     guest: SocketAddr,
@@ -161,7 +163,14 @@ pub(super) fn refuse(link: &Link, guest: SocketAddr, remote: SocketAddr, segment
 }
 
 impl Connection {
-    fn new(guest: SocketAddr, remote: SocketAddr, socket: OwnedFd, state: State, start: u32, now: Instant) -> Self {
+    fn new(
+        guest: SocketAddr,
+        remote: SocketAddr,
+        socket: OwnedFd,
+        state: State,
+        start: u32,
+        now: Instant,
+    ) -> Self {
         Self {
             guest,
             remote,
@@ -195,14 +204,27 @@ impl Connection {
 
     /// One that the container asks for by `request`; `socket` is on its way to where that leads.
     /// `start` is our first number.
-    pub(super) fn wanted(guest: SocketAddr, remote: SocketAddr, socket: OwnedFd, request: &TcpRepr<'_>, start: u32, turn: &Turn<'_>) -> Self {
+    pub(super) fn wanted(
+        guest: SocketAddr,
+        remote: SocketAddr,
+        socket: OwnedFd,
+        request: &TcpRepr<'_>,
+        start: u32,
+        turn: &Turn<'_>,
+    ) -> Self {
         let mut connection = Self::new(guest, remote, socket, State::Connecting, start, turn.now);
         connection.learn(request, turn.link);
         connection
     }
 
     /// One that somebody outside asks the container for, through `socket`.
-    pub(super) fn offered(guest: SocketAddr, remote: SocketAddr, socket: OwnedFd, start: u32, turn: &Turn<'_>) -> Self {
+    pub(super) fn offered(
+        guest: SocketAddr,
+        remote: SocketAddr,
+        socket: OwnedFd,
+        start: u32,
+        turn: &Turn<'_>,
+    ) -> Self {
         let mut connection = Self::new(guest, remote, socket, State::Asked, start, turn.now);
         connection.segment = turn.link.segment(guest.is_ipv6());
         connection.next = start.wrapping_add(1);
@@ -379,7 +401,11 @@ impl Connection {
         let mut written = 0;
         if self.pending.is_empty() && self.writable {
             while written < bytes.len() {
-                match rustix::net::send(&self.socket, &bytes[written..], rustix::net::SendFlags::NOSIGNAL) {
+                match rustix::net::send(
+                    &self.socket,
+                    &bytes[written..],
+                    rustix::net::SendFlags::NOSIGNAL,
+                ) {
                     Ok(count) => written += count,
                     Err(Errno::INTR) => {}
                     Err(Errno::AGAIN) => {
@@ -463,7 +489,13 @@ impl Connection {
     }
 
     fn send_reset(&self, link: &Link) {
-        link.tcp(self.remote, self.guest, &self.repr(TcpControl::Rst, self.next), [&[], &[]], u16::MAX);
+        link.tcp(
+            self.remote,
+            self.guest,
+            &self.repr(TcpControl::Rst, self.next),
+            [&[], &[]],
+            u16::MAX,
+        );
     }
 
     fn tell_unreachable(&self, why: Unreachable, link: &Link) {
@@ -597,7 +629,8 @@ impl Connection {
         repr.window_len = u16::try_from(window).unwrap_or(u16::MAX);
         self.owes = false;
         let offset = sequence.wrapping_sub(self.first) as usize;
-        let payload = if count == 0 { [&[][..], &[][..]] } else { self.unacknowledged.slices(offset, count) };
+        let payload =
+            if count == 0 { [&[][..], &[][..]] } else { self.unacknowledged.slices(offset, count) };
         link.tcp(self.remote, self.guest, &repr, payload, self.segment);
     }
 
@@ -663,7 +696,8 @@ impl Connection {
 
     fn rest(&mut self, now: Instant) {
         let patience = (PATIENCE * (1 << self.tries.min(10))).min(LONGEST_PATIENCE);
-        let waits = self.next != self.first || (self.window == 0 && (self.readable || !self.unacknowledged.is_empty()));
+        let waits = self.next != self.first
+            || (self.window == 0 && (self.readable || !self.unacknowledged.is_empty()));
         self.deadline = now
             + match self.state {
                 State::Connecting => CONNECTING,
@@ -732,7 +766,9 @@ fn unreachable(errno: Errno) -> Answer {
 /// The same for who has no connection.
 pub(super) fn unreachable_of(errno: Errno) -> Option<Unreachable> {
     Some(match errno {
-        Errno::NETUNREACH | Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL | Errno::NETDOWN => Unreachable::Network,
+        Errno::NETUNREACH | Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL | Errno::NETDOWN => {
+            Unreachable::Network
+        }
         Errno::HOSTUNREACH | Errno::HOSTDOWN => Unreachable::Host,
         Errno::ACCESS | Errno::PERM => Unreachable::Forbidden,
         _ => return None,

@@ -21,8 +21,8 @@ use crate::cgroup::Group;
 use crate::mount::RootMount;
 use crate::supervisor::Meeting;
 use crate::sys::fork::{Child, Side};
-use crate::{network, union};
 use crate::userns::{self, IdMaps};
+use crate::{network, union};
 
 /// What a launch needs besides the specification.
 #[derive(Debug)]
@@ -158,14 +158,18 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
     };
     let supervision = emulate::prepare(launch.ids, &spec.process, Some(&spec.root))?;
     let mut served = union_of(spec, launch.volatile)?;
-    let mut network = launch.network.map(|_| network::Meeting::new()).transpose().map_err(Error::Pipe)?;
+    let mut network =
+        launch.network.map(|_| network::Meeting::new()).transpose().map_err(Error::Pipe)?;
     let group = launch.group.map(Group::entrances).transpose()?.unwrap_or_default();
     match spawn::in_namespaces(&spec.namespaces, launch.group.is_none())? {
         Side::Child => {
             drop((parent, parent_maps));
             streams.entrance = supervision.map(Meeting::entrance);
             let union = served.take().map(|(meeting, _)| meeting.entrance());
-            let network = network.take().zip(launch.network).map(|(meeting, options)| meeting.entrance(options));
+            let network = network
+                .take()
+                .zip(launch.network)
+                .map(|(meeting, options)| meeting.entrance(options));
             init::become_program(&plan, Ends { maps, group, meeting, union, network, streams })
         }
         Side::Parent(child) => {

@@ -37,14 +37,16 @@ pub fn open_tap(name: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
     // TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6
     const OFFLOADS: libc::c_ulong = 0x01 | 0x02 | 0x04;
     #[allow(clippy::cast_possible_truncation)] // 0x5002
-    const FLAGS: libc::c_short = (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
+    const FLAGS: libc::c_short =
+        (libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_VNET_HDR) as libc::c_short;
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let device = rustix::fs::open(c"/dev/net/tun", flags, Mode::empty())?;
     let mut request = request(name);
     request.ifr_ifru.ifru_flags = FLAGS;
     // SAFETY: `request` is an initialised `ifreq` with a NUL-terminated name; the kernel reads it and
     // writes the name back.
-    let status = unsafe { libc::ioctl(device.as_raw_fd(), TUN_SET_INTERFACE as _, &raw mut request) };
+    let status =
+        unsafe { libc::ioctl(device.as_raw_fd(), TUN_SET_INTERFACE as _, &raw mut request) };
     if status != 0 {
         return Err(CallError::last("ioctl(TUNSETIFF)").errno);
     }

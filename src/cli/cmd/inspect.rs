@@ -11,6 +11,7 @@ use super::ps::state;
 use crate::engine::bundle::signal;
 use crate::engine::container::{Record, State, Status};
 use crate::engine::images::{self, Details};
+use crate::engine::network::{Expose, PortRequest, Protocol};
 use crate::engine::{self, Engine, container, reference, store};
 
 /// Show all there is to know of containers and images
@@ -125,6 +126,7 @@ fn of_container(record: &Record, status: Status) -> Value {
         "Platform": "linux",
         "HostConfig": {
             "NetworkMode": config.network,
+            "PortBindings": bindings(&config.publish),
             "AutoRemove": record.remove,
             "RestartPolicy": {
                 "Name": config.restart.name(),
@@ -159,9 +161,61 @@ fn of_container(record: &Record, status: Status) -> Value {
             "Image": reference::familiar(&record.image),
             "WorkingDir": process.cwd,
             "Labels": config.labels,
+            "ExposedPorts": exposed(&config.expose),
             "StopSignal": signal::name(config.stop_signal),
         },
-        "NetworkSettings": {"Networks": {&config.network: {}}, "Ports": {}, "IPAddress": ""},
+        "NetworkSettings": network_settings(record, status),
+    })
+}
+
+type Bindings = std::collections::BTreeMap<String, Vec<Value>>;
+
+fn name(port: u16, protocol: Protocol) -> String {
+    Expose { port, protocol }.to_string()
+}
+
+/// What was asked for.
+fn bindings(requests: &[PortRequest]) -> Bindings {
+    let mut bindings = Bindings::new();
+    for request in requests {
+        let ip = request.host_ip.map(|ip| ip.to_string()).unwrap_or_default();
+        let port = match request.host {
+            None => String::new(),
+            Some((first, last)) if first == last => first.to_string(),
+            Some((first, last)) => format!("{first}-{last}"),
+        };
+        let of = bindings.entry(name(request.container, request.protocol)).or_default();
+        of.push(json!({"HostIp": ip, "HostPort": port}));
+    }
+    bindings
+}
+
+fn exposed(ports: &[Expose]) -> serde_json::Map<String, Value> {
+    ports.iter().map(|port| (port.to_string(), json!({}))).collect()
+}
+
+/// Addresses and open ports, while it runs.
+fn network_settings(record: &Record, status: Status) -> Value {
+    let config = &record.config;
+    let up = status.is_up();
+    let mut open: std::collections::BTreeMap<String, Option<Vec<Value>>> =
+        config.expose.iter().filter(|_| up).map(|port| (port.to_string(), None)).collect();
+    for port in record.ports.iter().filter(|_| up) {
+        let of = open.entry(name(port.container, port.protocol)).or_default();
+        let host = json!({"HostIp": port.host_ip, "HostPort": port.host_port.to_string()});
+        of.get_or_insert_default().push(host);
+    }
+    let address = config.address.filter(|_| up).map(|it| it.to_string()).unwrap_or_default();
+    let mac = config.mac.filter(|_| up).map(|it| it.to_string()).unwrap_or_default();
+    let network = match address.is_empty() {
+        true => json!({}),
+        false => json!({"IPAddress": address, "MacAddress": mac}),
+    };
+    json!({
+        "Networks": {&config.network: network},
+        "Ports": open,
+        "IPAddress": address,
+        "MacAddress": mac,
     })
 }
 

@@ -19,6 +19,7 @@ mod limits;
 mod logs;
 mod networking;
 mod pause;
+mod port;
 mod ps;
 mod pull;
 mod registry;
@@ -113,6 +114,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(wait, "wait"),
     entry!(attach, "attach"),
     entry!(logs, "logs"),
+    entry!(port, "port"),
     entry!(rename, "rename"),
     entry!(rm, "rm"),
     entry!(images, "images"),
@@ -146,6 +148,7 @@ const CONTAINER: &[Entry] = &[
     entry!(update, "update"),
     entry!(logs, "logs"),
     entry!(ps, "ls", alias "list", alias "ps"),
+    entry!(port, "port"),
     entry!(rename, "rename"),
     entry!(restart, "restart"),
     entry!(rm, "rm", alias "remove"),

@@ -57,7 +57,11 @@ impl Networking {
         let refuse = |what: &str| Err(Error::usage(format!("conflicting options: {what}")));
         match sharing {
             Sharing::Private => {}
-            _ if addressed => return refuse("an address of its own and a network that is not (--network private)"),
+            _ if addressed => {
+                return refuse(
+                    "an address of its own and a network that is not (--network private)",
+                );
+            }
             Sharing::Container(_) if publishes => {
                 return refuse("port publishing and the container type network mode");
             }
@@ -65,7 +69,9 @@ impl Networking {
             Sharing::Host if publishes => {
                 cx.report.note("Published ports are discarded when using host network mode");
             }
-            _ if publishes => cx.report.note("published ports are discarded: the container has no network of coracle's"),
+            _ if publishes => cx
+                .report
+                .note("published ports are discarded: the container has no network of coracle's"),
             _ => {}
         }
         if let Some(Network { sharing, mut settings }) = network {

@@ -268,7 +268,7 @@ fn row(
         "Labels": labels.join(","),
         "Mounts": mounts.join(","),
         "Networks": record.config.network,
-        "Ports": "",
+        "Ports": super::port::words(record, status.is_up()),
         "Health": health.unwrap_or_default(),
         "Restarts": record.restarts,
     })

@@ -72,7 +72,8 @@ fn settings(text: &str, options: &str) -> Result<network::Settings, Invalid> {
             }
             "mtu" => settings.mtu = Some(mtu(value).map_err(invalid)?),
             "mac" => {
-                let mac = value.parse().map_err(|error: network::InvalidMac| invalid(error.to_string()));
+                let mac =
+                    value.parse().map_err(|error: network::InvalidMac| invalid(error.to_string()));
                 settings.mac = Some(mac?);
             }
             "ip" => settings.ip = Some(ip(value)?),
@@ -91,9 +92,10 @@ fn settings(text: &str, options: &str) -> Result<network::Settings, Invalid> {
 fn mtu(text: &str) -> Result<u16, String> {
     use network::Settings;
     let fits = |mtu: &u16| (Settings::SHORTEST_MTU..=Settings::MTU).contains(mtu);
-    text.parse().ok().filter(fits).ok_or_else(|| {
-        format!("mtu is from {} to {} bytes", Settings::SHORTEST_MTU, Settings::MTU)
-    })
+    text.parse()
+        .ok()
+        .filter(fits)
+        .ok_or_else(|| format!("mtu is from {} to {} bytes", Settings::SHORTEST_MTU, Settings::MTU))
 }
 
 /// `--ip`
@@ -106,11 +108,16 @@ pub fn ip6(text: &str) -> Result<Ipv6Addr, Invalid> {
     on_link(text, "fd00::6 and above of fd00::/64")
 }
 
-fn on_link<T: std::str::FromStr + Copy + Into<IpAddr>>(text: &str, wanted: &str) -> Result<T, Invalid> {
+fn on_link<T: std::str::FromStr + Copy + Into<IpAddr>>(
+    text: &str,
+    wanted: &str,
+) -> Result<T, Invalid> {
     let address: Option<T> = text.parse().ok();
     let free = |address: &T| network::Addresses::is_free((*address).into());
     address.filter(free).ok_or_else(|| {
-        Invalid::new(format!("{text:?} is no address of a private network's containers: want {wanted}"))
+        Invalid::new(format!(
+            "{text:?} is no address of a private network's containers: want {wanted}"
+        ))
     })
 }
 
@@ -219,15 +226,25 @@ mod tests {
     #[test]
     fn a_private_network_has_options() {
         let settings = |text: &str| network(text).map(|network| network.settings);
-        let all = settings("private:host-loopback,mtu=1500,mac=02:00:00:00:00:07,ip=10.0.2.7,ip6=fd00::7");
+        let all = settings(
+            "private:host-loopback,mtu=1500,mac=02:00:00:00:00:07,ip=10.0.2.7,ip6=fd00::7",
+        );
         let all = all.expect("valid");
         assert!(all.host_loopback && all.mtu == Some(1500));
         assert_eq!((all.ip, all.ip6), (Some([10, 0, 2, 7].into()), "fd00::7".parse().ok()));
         let loopback = settings("slirp4netns:allow_host_loopback=true").expect("valid");
         assert!(loopback.host_loopback);
         for bad in [
-            "private:mtu=100", "private:mtu=x", "private:ip=10.0.2.2", "private:ip=1.1.1.1",
-            "pasta:--mtu,1500", "slirp4netns:cidr=10.9.0.0/24", "private:mac=x", "web", "host:x", "",
+            "private:mtu=100",
+            "private:mtu=x",
+            "private:ip=10.0.2.2",
+            "private:ip=1.1.1.1",
+            "pasta:--mtu,1500",
+            "slirp4netns:cidr=10.9.0.0/24",
+            "private:mac=x",
+            "web",
+            "host:x",
+            "",
         ] {
             assert!(network(bad).is_err(), "{bad}");
         }
