@@ -14,6 +14,7 @@ mod lifecycle;
 mod limits;
 mod namespaces;
 mod nested;
+mod network;
 mod oci;
 pub mod podman;
 mod process;
