@@ -40,6 +40,10 @@ const JOBS: usize = 5;
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let target = args.destination.as_ref().unwrap_or(&args.image);
     let target: Reference = target.strip_prefix("docker://").unwrap_or(target).parse()?;
+    let target = match args.all_tags || args.destination.is_some() {
+        true => target,
+        false => cx.local_image(&cx.engine(None, None)?, &target.familiar())?.parse()?,
+    };
     if target.digest().is_some() {
         return Err(Error::usage("cannot push a digest reference"));
     }
@@ -51,7 +55,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     if !args.all_tags {
         let image = match &args.destination {
             None => engine.named(&target)?,
-            Some(_) => engine.store().resolve(&args.image)?,
+            Some(_) => engine.store().resolve(&cx.local_image(&engine, &args.image)?)?,
         };
         send(args, cx, &engine, &options, (&target, &image))?;
         return Ok(ExitCode::SUCCESS);
