@@ -57,7 +57,16 @@ pub struct Containers {
 pub struct Remains {
     /// Where it lies now.
     pub path: PathBuf,
+    /// The ID of a container that never came to be.
+    pub unmade: Option<String>,
     _lock: OwnedFd,
+}
+
+impl Remains {
+    /// What it was; `None` where it never came to be, or is no more than half there.
+    pub fn record(&self) -> Option<Record> {
+        serde_json::from_slice(&std::fs::read(self.path.join("record.json")).ok()?).ok()
+    }
 }
 
 /// What a container is at this moment.
@@ -275,7 +284,7 @@ impl Containers {
             return Err(Error::Busy { name: record.name.clone() });
         };
         let path = self.detach_locked(&record.id, &record.name, &path)?;
-        Ok(Remains { path, _lock: directory.lock })
+        Ok(Remains { path, unmade: None, _lock: directory.lock })
     }
 
     /// The same for the one who holds the lock.
@@ -345,7 +354,7 @@ impl Containers {
                 }
                 let name = record.map(|record| record.name);
                 let path = self.detach_locked(&id, name.as_deref().unwrap_or(&id), &path)?;
-                swept.push(Remains { path, _lock: lock });
+                swept.push(Remains { path, unmade: name.is_none().then_some(id), _lock: lock });
             }
         }
         Ok(swept)
@@ -359,7 +368,7 @@ impl Containers {
         let paths = names.filter(|name| is_id(name)).map(|name| self.tmp.join(name));
         let take = |path: PathBuf| {
             let lock = lock(&path).ok().flatten()?;
-            is_at(&lock, &path).then_some(Remains { path, _lock: lock })
+            is_at(&lock, &path).then_some(Remains { path, unmade: None, _lock: lock })
         };
         paths.filter_map(take).collect()
     }

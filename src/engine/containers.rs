@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::{Engine, Error};
-use crate::container::{self, Record, Status};
+use crate::container::{self, Record, Remains, Status};
 use crate::oci::ChainId;
 use crate::sys;
 use crate::userns::{self, IdMaps};
@@ -35,9 +35,7 @@ impl Engine {
     /// left behind is cleared away on the way.
     pub fn containers(&self) -> Result<Vec<(Record, Status)>, Error> {
         let (records, abandoned) = self.containers.survey()?;
-        for remains in self.containers.sweep_these(abandoned).unwrap_or_default() {
-            let _ = self.remove_tree(&remains.path);
-        }
+        self.clear(self.containers.sweep_these(abandoned).unwrap_or_default());
         let status = |record: Record| {
             let status = record.status();
             (record, status)
@@ -72,6 +70,9 @@ impl Engine {
         if let Some(group) = &record.in_force.group {
             let _ = group.remove(); // that of a killed coracle; gone with a reboot
         }
+        if removal.volumes || record.remove {
+            self.remove_anonymous(&record)?;
+        }
         self.remove_tree(&remains.path)?;
         Ok(Removed::Container { id: record.id })
     }
@@ -87,7 +88,17 @@ impl Engine {
 
     /// Clears away what killed commands left; what cannot be is left for the next time.
     pub(super) fn sweep_containers(&self) {
-        for remains in self.containers.sweep().unwrap_or_default() {
+        self.clear(self.containers.sweep().unwrap_or_default());
+    }
+
+    /// Deletes what killed commands left, and the volumes that were theirs alone.
+    fn clear(&self, remains: Vec<Remains>) {
+        for remains in remains {
+            let _ = match (&remains.unmade, remains.record()) {
+                (Some(id), _) => self.remove_volumes_for(id),
+                (None, Some(record)) if record.remove => self.remove_anonymous(&record),
+                (None, _) => Ok(()),
+            };
             let _ = self.remove_tree(&remains.path);
         }
     }

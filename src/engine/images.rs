@@ -214,10 +214,15 @@ impl Engine {
         let users: Vec<User> = self
             .containers()?
             .into_iter()
-            .map(|(record, status)| User {
-                container: record.id,
-                image: record.image_id,
-                running: status.is_up(),
+            .flat_map(|(record, status)| {
+                let mounts = record.config.mounts.iter().filter(|mount| mount.kind == "image");
+                let mounted = mounts.filter_map(|mount| mount.source.parse().ok());
+                let images: Vec<Digest> = mounted.chain([record.image_id.clone()]).collect();
+                images.into_iter().map(move |image| User {
+                    container: record.id.clone(),
+                    image,
+                    running: status.is_up(),
+                })
             })
             .collect();
         let removed = remove(self.store(), query, force, &users)?;

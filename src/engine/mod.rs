@@ -13,20 +13,24 @@ pub mod oci;
 pub mod probe;
 pub mod pull;
 
+mod chown;
 mod containers;
 mod driver;
 mod error;
 mod exec;
 mod explain;
 mod host;
+mod host_mounts;
 mod life;
 mod limits;
+mod mounts;
 mod of_host;
 mod processes;
 mod record;
 mod run;
 mod share;
 mod usage;
+mod volumes;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -36,9 +40,12 @@ use crate::owners::Owners;
 use crate::snapshot::Driver;
 use crate::store::Store;
 use crate::userns::IdMaps;
+use crate::volume::Volumes;
 
 // What the command line needs of the folders below, which it does not import itself.
-pub use crate::{bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns};
+pub use crate::{
+    bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns, volume,
+};
 
 pub use containers::{Removal, Removed};
 pub use error::Error;
@@ -47,6 +54,7 @@ pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, Pr
 pub use limits::OutOfMemory;
 pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
 pub use usage::Usage;
+pub use volumes::{VolumePrune, VolumeRequest};
 
 /// What an engine works with, as the command line and the configuration have it.
 #[derive(Clone, Debug)]
@@ -91,6 +99,7 @@ pub struct Engine {
     options: Options,
     store: Store,
     containers: Containers,
+    volumes: Volumes,
 }
 
 impl Engine {
@@ -98,7 +107,8 @@ impl Engine {
     pub fn open(options: Options) -> Result<Self, Error> {
         let store = Store::open(&options.root)?;
         let containers = Containers::new(&options.root);
-        Ok(Self { options, store, containers })
+        let volumes = Volumes::new(&options.root);
+        Ok(Self { options, store, containers, volumes })
     }
 
     /// The store.

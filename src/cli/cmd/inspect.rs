@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use super::super::format::Format;
 use super::super::{Context, Error, complete};
 use super::ps::state;
+use super::volume;
 use crate::engine::bundle::signal;
 use crate::engine::container::{Record, State, Status};
 use crate::engine::images::{self, Details};
 use crate::engine::{self, Engine, container, reference, store};
 
-/// Show all there is to know of containers and images
+/// Show all there is to know of containers, images and volumes
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Print with a Go template, or as json
@@ -31,6 +32,7 @@ pub(crate) struct Args {
 enum Kind {
     Container,
     Image,
+    Volume,
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
@@ -41,23 +43,30 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         found.push(look_up(&engine, args.kind, name)?);
         Ok(())
     });
-    match &args.format {
-        None | Some(Format::Usual) => {
-            let text = serde_json::to_string_pretty(&found).map_err(std::io::Error::from);
-            cx.out.line(text.map_err(Error::Output)?)?;
-        }
-        Some(Format::Json) => cx.out.line(Value::Array(found))?,
-        Some(Format::Template(template) | Format::Table(template)) => {
-            for value in &found {
-                cx.out.line(template.render(value)?)?;
-            }
-        }
-    }
+    print(cx, found, args.format.as_ref())?;
     looked_up.map(|()| ExitCode::SUCCESS)
 }
 
+/// Prints what was found as one array, or each as the format has it.
+pub(super) fn print(
+    cx: &mut Context,
+    found: Vec<Value>,
+    format: Option<&Format>,
+) -> Result<(), Error> {
+    match format {
+        None | Some(Format::Usual) => {
+            let text = serde_json::to_string_pretty(&found).map_err(std::io::Error::from);
+            cx.out.line(text.map_err(Error::Output)?)
+        }
+        Some(Format::Json) => cx.out.line(Value::Array(found)),
+        Some(Format::Template(template) | Format::Table(template)) => {
+            found.iter().try_for_each(|value| cx.out.line(template.render(value)?))
+        }
+    }
+}
+
 fn look_up(engine: &Engine, kind: Option<Kind>, name: &str) -> Result<Value, Error> {
-    if kind != Some(Kind::Image) {
+    if kind.is_none_or(|kind| kind == Kind::Container) {
         match engine.container(name) {
             Ok((record, status)) => return Ok(of_container(&record, status)),
             Err(engine::Error::Container(container::Error::NoSuchContainer { .. }))
@@ -65,9 +74,18 @@ fn look_up(engine: &Engine, kind: Option<Kind>, name: &str) -> Result<Value, Err
             Err(error) => return Err(error.into()),
         }
     }
-    match engine.image(name) {
-        Ok(details) => Ok(of_image(&details)),
-        Err(engine::Error::Image(images::Error::Store(store::Error::NoSuchImage { .. })))
+    if kind.is_none_or(|kind| kind == Kind::Image) {
+        match engine.image(name) {
+            Ok(details) => return Ok(of_image(&details)),
+            Err(engine::Error::Image(images::Error::Store(store::Error::NoSuchImage {
+                ..
+            }))) if kind.is_none() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match engine.volume(name) {
+        Ok(volume) => Ok(volume::described(&volume)),
+        Err(engine::Error::Volume(engine::volume::Error::NoSuchVolume { .. }))
             if kind.is_none() =>
         {
             Err(Error::NoSuchObject(name.to_owned()))
@@ -166,14 +184,19 @@ fn of_container(record: &Record, status: Status) -> Value {
 }
 
 fn mount(mount: &container::MountPoint) -> Value {
-    json!({
+    let mut value = json!({
         "Type": mount.kind,
         "Source": mount.source,
         "Destination": mount.target,
-        "Mode": if mount.writable { "rw" } else { "ro" },
+        "Mode": mount.mode,
         "RW": mount.writable,
-        "Propagation": "rprivate",
-    })
+        "Propagation": mount.propagation,
+    });
+    if mount.kind == "volume" {
+        value["Name"] = mount.name.as_str().into();
+        value["Driver"] = volume::DRIVER.into();
+    }
+    value
 }
 
 fn of_image(details: &Details) -> Value {

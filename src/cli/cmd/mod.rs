@@ -35,6 +35,7 @@ mod top;
 mod unpause;
 mod update;
 mod version;
+mod volume;
 mod wait;
 
 use std::process::ExitCode;
@@ -42,6 +43,11 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
 use super::{Context, Error};
+use volume::{
+    create as volume_create, exists as volume_exists, inspect as volume_inspect,
+    list as volume_list, prune as volume_prune, remove as volume_remove,
+};
+
 use crate::engine::container::{self, Record, Status};
 use crate::engine::{self, Engine};
 
@@ -125,6 +131,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     group!("container", CONTAINER),
     group!("healthcheck", HEALTHCHECK),
     group!("image", IMAGE),
+    group!("volume", VOLUME),
     entry!(runtime, "runtime"),
     entry!(hello, "hello", hidden true),
     group!("generate", GENERATE),
@@ -163,6 +170,15 @@ const IMAGE: &[Entry] = &[
     entry!(pull, "pull"),
     entry!(rmi, "rm", alias "remove"),
     entry!(tag, "tag"),
+];
+
+const VOLUME: &[Entry] = &[
+    entry!(volume_create, "create"),
+    entry!(volume_exists, "exists"),
+    entry!(volume_inspect, "inspect"),
+    entry!(volume_list, "ls", alias "list"),
+    entry!(volume_prune, "prune"),
+    entry!(volume_remove, "rm", alias "remove"),
 ];
 
 /// A flag's value, as Go reads it.
@@ -220,6 +236,7 @@ impl Entry {
             Action::Group(entries) => {
                 let what = match self.name {
                     "image" => "images",
+                    "volume" => "volumes",
                     "generate" => "files for other programs",
                     "healthcheck" => "health checks",
                     _ => "containers",

@@ -13,7 +13,7 @@ impl Engine {
     pub fn create(&self, request: &RunRequest, found: Found) -> Result<String, Error> {
         self.make(request, found, |prepared, directory| {
             Self::make_root(&prepared, directory)?;
-            directory.keep(&self.creation(request))?;
+            directory.keep(&self.creation(request, &prepared))?;
             directory.write(&record(request, &prepared, directory))?;
             request.write_cidfile(&directory.id)?;
             Ok(directory.id.clone())

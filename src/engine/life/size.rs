@@ -24,7 +24,8 @@ impl Engine {
         Ok((all.saturating_sub(image), all.max(image)))
     }
 
-    fn tree_size(&self, path: &Path) -> Result<u64, Error> {
+    /// The bytes in a tree that containers wrote.
+    pub(in crate::engine) fn tree_size(&self, path: &Path) -> Result<u64, Error> {
         let ids = self.ids((0, 0))?;
         let failed = |source| Error::Io { action: "measure", path: path.to_owned(), source };
         if !matches!(ids.mode, userns::Mode::Range { .. }) {
