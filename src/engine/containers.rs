@@ -66,6 +66,7 @@ impl Engine {
                 None => return Ok(Removed::Container { id: record.id }),
             }
         }
+        self.forget_mount(&record);
         let remains = self.containers.detach(&record)?;
         if let Some(group) = &record.in_force.group {
             let _ = group.remove(); // that of a killed coracle; gone with a reboot

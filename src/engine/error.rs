@@ -87,6 +87,18 @@ pub enum Error {
         /// The path on the host.
         path: PathBuf,
     },
+    /// `unshare` for root.
+    #[error("there is nothing to unshare for root: its ids are the containers' ids")]
+    NothingToUnshare,
+    /// What takes the power to mount.
+    #[error(
+        "cannot run command \"coracle {command}\" in rootless mode, must execute `coracle unshare` \
+         first"
+    )]
+    NotUnshared {
+        /// The command.
+        command: &'static str,
+    },
     /// `idmap` without root.
     #[error(
         "cannot map the ids of {}: the kernel keeps idmapped mounts from users (EPERM)",
@@ -248,6 +260,9 @@ impl Diagnose for Error {
                 "an administrator can share it: mount --make-rshared {}",
                 point.display()
             ))),
+            Self::NotUnshared { command } => Some(Hint::new(format!(
+                "coracle unshare coracle {command}, or within a shell of it"
+            ))),
             Self::VolumeReplaced { .. } => Some(Hint::new("try again")),
             Self::OverlayOfFile { .. } => Some(Hint::new("bind it with ro or rw")),
             Self::Seccomp(error) => error.hint(),
@@ -270,7 +285,8 @@ impl Diagnose for Error {
             Self::NoHealthCheck { .. } => {
                 Some(Hint::new("run it with --health-cmd, from an image that has none"))
             }
-            Self::Reported { .. }
+            Self::NothingToUnshare
+            | Self::Reported { .. }
             | Self::Log { .. }
             | Self::NoLog { .. }
             | Self::CannotKill { .. }

@@ -37,6 +37,13 @@ pub(super) fn check_propagation(binds: &[BindRequest], warn: &Warn) -> Result<()
     Ok(())
 }
 
+/// Whether something is mounted at `path`, in the namespace of this process.
+pub(super) fn is_mount_point(path: &Path) -> bool {
+    let Ok(path) = path.canonicalize() else { return false };
+    let text = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    mount_of(&text, &path).is_some_and(|(point, ..)| point == path)
+}
+
 /// The mount point above `path`, and whether its mount is shared, or another's slave.
 fn mount_of(mountinfo: &[u8], path: &Path) -> Option<(PathBuf, bool, bool)> {
     let lines = mountinfo.split(|byte| *byte == b'\n');

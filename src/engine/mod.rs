@@ -23,12 +23,14 @@ mod host;
 mod host_mounts;
 mod life;
 mod limits;
+mod mounted;
 mod mounts;
 mod of_host;
 mod processes;
 mod record;
 mod run;
 mod share;
+mod unshare;
 mod usage;
 mod volumes;
 
@@ -52,6 +54,7 @@ pub use error::Error;
 pub use exec::{ExecRequest, Execution};
 pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell};
 pub use limits::OutOfMemory;
+pub use mounted::Mounted;
 pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
 pub use usage::Usage;
 pub use volumes::{VolumePrune, VolumeRequest};
@@ -67,6 +70,8 @@ pub struct Options {
     pub userns: userns::Request,
     /// Where newuidmap is looked for: the PATH variable.
     pub path: OsString,
+    /// Whose the store's files are, as `unshare` has told the processes in it.
+    pub unshared: Option<Owners>,
     /// Takes what the user should know and is no failure.
     pub warn: Warn,
 }
@@ -129,7 +134,7 @@ impl Engine {
 
     /// How unpacked files carry their owners in this mode.
     pub fn owners(&self) -> Result<Owners, Error> {
-        Ok(owners(&self.ids((0, 0))?))
+        Ok(self.owners_of(&self.ids((0, 0))?))
     }
 
     /// Enters the user namespace in which the store's files have their real owners. Before any
@@ -139,7 +144,22 @@ impl Engine {
         if matches!(ids.mode, userns::Mode::Range { .. }) {
             userns::enter_in_place(&ids)?;
         }
-        Ok(owners(&ids))
+        Ok(self.owners_of(&ids))
+    }
+
+    /// How files carry their owners that a namespace with these ids sees.
+    fn owners_of(&self, ids: &IdMaps) -> Owners {
+        match (ids.range_start(), self.options.unshared) {
+            // Root of what `unshare` made is root over the ids of that range, and of no other: the
+            // variable alone, handed on into some other namespace, means nothing.
+            (Some(0), Some(Owners::Range { first }))
+                if userns::own_range_start() == Some(first) =>
+            {
+                Owners::Range { first }
+            }
+            (Some(first), _) => Owners::Range { first },
+            (None, _) => Owners::Recorded,
+        }
     }
 }
 
@@ -157,8 +177,4 @@ pub fn in_background(work: impl FnOnce()) -> Result<(), Error> {
         what: "stay with the container".to_owned(),
         why: error.to_string(),
     })
-}
-
-fn owners(ids: &IdMaps) -> Owners {
-    ids.range_start().map_or(Owners::Recorded, |first| Owners::Range { first })
 }

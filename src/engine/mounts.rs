@@ -214,7 +214,7 @@ impl Engine {
         cx: &Setting<'_>,
     ) -> Result<String, Error> {
         let image = self.store.resolve(&asked.image)?;
-        let layers = self.store.layers(&image, super::owners(cx.ids))?;
+        let layers = self.store.layers(&image, self.owners_of(cx.ids))?;
         settled.layers.extend(image.layers.iter().map(|layer| layer.chain.clone()));
         settled.points.push(MountPoint {
             kind: "image".to_owned(),
@@ -305,7 +305,9 @@ impl Engine {
             return Ok(());
         }
         let target = bundle::absolute("mount target", target)?;
-        if !held.is_half_full() && !snapshot::has_directory(layers, &target)? {
+        // Who owns the layers' files knows; who may not look inside asks there.
+        let has_files = || snapshot::has_directory(layers, &target).unwrap_or(true);
+        if !held.is_half_full() && !has_files() {
             return Ok(());
         }
         let what = format!("fill the volume {}", held.volume.name);
@@ -315,9 +317,11 @@ impl Engine {
             };
             // What the image has is copied as it is, from one descriptor to another: no link in it
             // is followed (CVE-2018-15664, CVE-2022-23648).
-            snapshot::copy_directory(layers, &target, &filling.draft, false)
-                .map_err(|error| error.to_string())?;
-            filling.finish().map_err(|error| error.to_string())
+            let copied = snapshot::copy_directory(layers, &target, &filling.draft, false);
+            match copied.map_err(|error| error.to_string())? {
+                true => filling.finish().map_err(|error| error.to_string()),
+                false => Ok(()),
+            }
         })
     }
 
@@ -361,7 +365,7 @@ impl Engine {
         for source in settled.given_away() {
             let what = format!("give {} to the container's user", source.display());
             self.as_files_owner(ids, &what, || {
-                let recorded = super::owners(ids) == Owners::Recorded;
+                let recorded = self.owners_of(ids) == Owners::Recorded;
                 // With the user's one id and no other, all is the user's already.
                 if recorded && !ids.emulated {
                     return Ok(());

@@ -9,7 +9,7 @@ use super::mounts::{Occasion, Setting, Settled};
 use super::of_host::{host_devices, host_files, security_modules};
 use super::pull::Policy;
 use super::record::record;
-use super::{Engine, Error, HealthRequest, Removal, Tell, owners};
+use super::{Engine, Error, HealthRequest, Removal, Tell};
 use crate::bundle::{
     self, BindRequest, Circumstances, ContainerSpec, EtcFiles, SeccompChoice, SecurityModules,
 };
@@ -318,7 +318,7 @@ impl Engine {
         let asked = shared.ids.unwrap_or(self.options.userns);
         let ids = userns::choose(asked, (0, 0), &facts)?;
         clock.lap("ids");
-        let layers = self.store.layers(&image, owners(&ids))?;
+        let layers = self.store.layers(&image, self.owners_of(&ids))?;
         let config = self.store.config(&image)?;
         let driver = self.driver();
         let root = match driver {
@@ -392,7 +392,7 @@ impl Engine {
     }
 
     /// An overlay's lower directories, the topmost first.
-    fn lowers(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    pub(super) fn lowers(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
         let skeleton = snapshot::skeleton(self.store.root())?;
         Ok(snapshot::lowers(layers)?.into_iter().chain([skeleton]).collect())
     }

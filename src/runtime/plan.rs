@@ -172,7 +172,7 @@ fn c_path(path: &Path) -> Result<CString, NulError> {
     CString::new(path.as_os_str().as_bytes())
 }
 
-fn root_step(root: &RootMount, volatile: bool) -> Result<RootStep, NulError> {
+pub(super) fn root_step(root: &RootMount, volatile: bool) -> Result<RootStep, NulError> {
     let (layers, mount_point) = match root {
         RootMount::Overlay { lowers, upper, work } => {
             let lowers = lowers.iter().map(|path| c_path(path)).collect::<Result<_, _>>()?;

@@ -17,7 +17,7 @@ use rustix::mount::{
 use super::plan::{Layers, MountOption, MountStep, RootStep, Source};
 use super::stage::{At, Failure, Stage};
 use super::target::Target;
-use crate::mount::{AccessTime, Attributes, Propagation};
+use crate::mount::{AccessTime, Attributes, Propagation, RootMount};
 use crate::sys;
 use crate::union::Entrance;
 
@@ -73,6 +73,15 @@ pub(crate) fn mount_overlay(
     };
     let step = RootStep { layers, mount_point: name(point)? };
     mount_root(&step, None).map(drop).map_err(|failure| failure.errno)
+}
+
+/// Mounts a root over `point`, in this process's own namespace.
+pub(crate) fn mount_at(root: &RootMount, point: &Path, read_only: bool) -> Result<(), Errno> {
+    let mut step = super::plan::root_step(root, false).map_err(|_| Errno::INVAL)?;
+    step.mount_point =
+        CString::new(point.as_os_str().as_encoded_bytes()).map_err(|_| Errno::INVAL)?;
+    let mount = mount_root(&step, None).map_err(|failure| failure.errno)?;
+    if read_only { seal_root(mount.as_fd()) } else { Ok(()) }
 }
 
 fn overlay(

@@ -46,7 +46,7 @@ use scratch::Draft;
 /// The format this code reads and writes.
 const VERSION: u32 = 1;
 
-const DIRECTORIES: [&str; 11] = [
+const DIRECTORIES: [&str; 12] = [
     "blobs",
     "blobs/sha256",
     "partial",
@@ -56,6 +56,7 @@ const DIRECTORIES: [&str; 11] = [
     "containers",
     "names",
     "volumes",
+    "mounts",
     "tmp",
     "locks",
 ];

@@ -9,6 +9,8 @@ mod generate;
 mod generate_systemd;
 mod healthcheck;
 mod hello;
+mod image_mount;
+mod image_unmount;
 mod images;
 mod info;
 mod inspect;
@@ -17,6 +19,7 @@ mod kill;
 mod lifecycle;
 mod limits;
 mod logs;
+mod mount;
 mod pause;
 mod ps;
 mod pull;
@@ -32,7 +35,9 @@ mod stats;
 mod stop;
 mod tag;
 mod top;
+mod unmount;
 mod unpause;
+mod unshare;
 mod update;
 mod version;
 mod volume;
@@ -120,6 +125,9 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(logs, "logs"),
     entry!(rename, "rename"),
     entry!(rm, "rm"),
+    entry!(mount, "mount"),
+    entry!(unmount, "unmount", alias "umount"),
+    entry!(unshare, "unshare"),
     entry!(images, "images"),
     entry!(rmi, "rmi"),
     entry!(tag, "tag"),
@@ -151,6 +159,8 @@ const CONTAINER: &[Entry] = &[
     entry!(stats, "stats"),
     entry!(update, "update"),
     entry!(logs, "logs"),
+    entry!(mount, "mount"),
+    entry!(unmount, "unmount", alias "umount"),
     entry!(ps, "ls", alias "list", alias "ps"),
     entry!(rename, "rename"),
     entry!(restart, "restart"),
@@ -167,6 +177,8 @@ const HEALTHCHECK: &[Entry] = &[entry!(healthcheck, "run")];
 const IMAGE: &[Entry] = &[
     entry!(inspect, "inspect"),
     entry!(images, "ls", alias "list"),
+    entry!(image_mount, "mount"),
+    entry!(image_unmount, "unmount", alias "umount"),
     entry!(pull, "pull"),
     entry!(rmi, "rm", alias "remove"),
     entry!(tag, "tag"),
