@@ -12,6 +12,7 @@ pub mod info;
 pub mod oci;
 pub mod probe;
 pub mod pull;
+pub mod push;
 
 mod containers;
 mod driver;

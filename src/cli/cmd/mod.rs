@@ -16,10 +16,13 @@ mod isolation;
 mod kill;
 mod lifecycle;
 mod limits;
+mod login;
+mod logout;
 mod logs;
 mod pause;
 mod ps;
 mod pull;
+mod push;
 mod registry;
 mod rename;
 mod restart;
@@ -27,6 +30,7 @@ mod rm;
 mod rmi;
 mod run;
 mod runtime;
+mod search;
 mod start;
 mod stats;
 mod stop;
@@ -98,6 +102,10 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(run, "run"),
     entry!(exec, "exec"),
     entry!(pull, "pull"),
+    entry!(push, "push"),
+    entry!(login, "login"),
+    entry!(logout, "logout"),
+    entry!(search, "search"),
     entry!(ps, "ps"),
     entry!(create, "create"),
     entry!(start, "start"),
@@ -161,6 +169,8 @@ const IMAGE: &[Entry] = &[
     entry!(inspect, "inspect"),
     entry!(images, "ls", alias "list"),
     entry!(pull, "pull"),
+    entry!(push, "push"),
+    entry!(search, "search"),
     entry!(rmi, "rm", alias "remove"),
     entry!(tag, "tag"),
 ];
