@@ -60,6 +60,13 @@ pub struct Remains {
     _lock: OwnedFd,
 }
 
+impl Remains {
+    /// What it was; `None` where it never came to be, or is no more than half there.
+    pub fn record(&self) -> Option<Record> {
+        serde_json::from_slice(&std::fs::read(self.path.join("record.json")).ok()?).ok()
+    }
+}
+
 /// What a container is at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -381,7 +388,8 @@ fn make_directory(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn new_id() -> Result<String, Errno> {
+/// 64 random hexadecimal digits: an ID.
+pub fn new_id() -> Result<String, Errno> {
     use std::fmt::Write;
     let mut bytes = [0; 32];
     fill_random(&mut bytes)?;

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod doctor;
+pub mod events;
 pub mod hello;
 pub mod images;
 pub mod info;
@@ -14,6 +15,7 @@ pub mod probe;
 pub mod pull;
 
 mod containers;
+mod disk;
 mod driver;
 mod error;
 mod exec;
@@ -23,6 +25,7 @@ mod life;
 mod limits;
 mod of_host;
 mod processes;
+mod prune;
 mod record;
 mod run;
 mod share;
@@ -41,10 +44,12 @@ use crate::userns::IdMaps;
 pub use crate::{bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns};
 
 pub use containers::{Removal, Removed};
+pub use disk::{ContainerUse, DiskUse, ImageUse};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
 pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell};
 pub use limits::OutOfMemory;
+pub use prune::{Fits, Pruned};
 pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
 pub use usage::Usage;
 

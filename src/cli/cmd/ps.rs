@@ -228,7 +228,7 @@ pub(super) fn state(status: Status) -> &'static str {
     }
 }
 
-fn row(
+pub(super) fn row(
     record: &Record,
     status: Status,
     full: bool,
