@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::events::Event;
 use super::{Engine, Error};
-use crate::container::{self, Record, Remains, Status};
+use crate::container::{self, Record, Remains, Status, Survey};
 use crate::oci::ChainId;
 use crate::sys;
 use crate::userns::{self, IdMaps};
@@ -35,8 +35,12 @@ impl Engine {
     /// All containers, the newest first, with what each is at this moment. What killed commands
     /// left behind is cleared away on the way.
     pub fn containers(&self) -> Result<Vec<(Record, Status)>, Error> {
-        let (records, abandoned) = self.containers.survey()?;
+        let Survey { records, abandoned, unreadable } = self.containers.survey()?;
         self.clear(self.containers.sweep_these(abandoned).unwrap_or_default());
+        for (id, error) in unreadable {
+            let id = id.get(..12).unwrap_or(&id);
+            self.options.warn.tell(&format!("container {id} is left out: {error}"));
+        }
         let status = |record: Record| {
             let status = record.status();
             (record, status)
@@ -56,6 +60,12 @@ impl Engine {
         let mut record = match self.containers.find(query) {
             Err(container::Error::NoSuchContainer { .. }) if removal.force => {
                 return Ok(Removed::Nothing);
+            }
+            // It can be of no use to anybody, and has to go somehow.
+            Err(container::Error::Damaged { .. }) if removal.force => {
+                let remains = self.containers.detach_unreadable(query)?;
+                self.remove_tree(&remains.path)?;
+                return Ok(Removed::Container { id: query.to_owned() });
             }
             other => other?,
         };

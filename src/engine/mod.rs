@@ -15,6 +15,7 @@ pub mod probe;
 pub mod pull;
 
 mod containers;
+mod described;
 mod disk;
 mod driver;
 mod error;
@@ -44,6 +45,7 @@ use crate::userns::IdMaps;
 pub use crate::{bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns};
 
 pub use containers::{Removal, Removed};
+pub use described::Described;
 pub use disk::{ContainerUse, DiskUse, ImageUse};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
