@@ -29,5 +29,5 @@ pub use request::{
     Sharing, TmpfsRequest, Ulimit,
 };
 pub use spec::{Builder, ContainerSpec, Hook, Hooks, Process};
-pub use specify::{Circumstances, specify};
+pub use specify::{Circumstances, hidden_paths, specify};
 pub use user::User;

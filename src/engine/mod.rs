@@ -6,6 +6,7 @@
 //! ```
 
 pub mod doctor;
+pub mod events;
 pub mod hello;
 pub mod images;
 pub mod info;
@@ -15,6 +16,8 @@ pub mod pull;
 pub mod push;
 
 mod containers;
+mod described;
+mod disk;
 mod driver;
 mod error;
 mod exec;
@@ -24,6 +27,7 @@ mod life;
 mod limits;
 mod of_host;
 mod processes;
+mod prune;
 mod record;
 mod run;
 mod share;
@@ -42,10 +46,13 @@ use crate::userns::IdMaps;
 pub use crate::{bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns};
 
 pub use containers::{Removal, Removed};
+pub use described::Described;
+pub use disk::{ContainerUse, DiskUse, ImageUse};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
 pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell};
 pub use limits::OutOfMemory;
+pub use prune::{Fits, Pruned};
 pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
 pub use usage::Usage;
 

@@ -2,13 +2,16 @@
 
 mod attach;
 mod completion;
+mod container_prune;
 mod create;
 mod doctor;
+mod events;
 mod exec;
 mod generate;
 mod generate_systemd;
 mod healthcheck;
 mod hello;
+mod image_prune;
 mod images;
 mod info;
 mod inspect;
@@ -20,6 +23,7 @@ mod login;
 mod logout;
 mod logs;
 mod pause;
+mod prune;
 mod ps;
 mod pull;
 mod push;
@@ -34,6 +38,8 @@ mod search;
 mod start;
 mod stats;
 mod stop;
+mod system_df;
+mod system_prune;
 mod tag;
 mod top;
 mod unpause;
@@ -127,12 +133,14 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(tag, "tag"),
     entry!(inspect, "inspect"),
     entry!(info, "info"),
+    entry!(events, "events"),
     entry!(doctor, "doctor"),
     entry!(version, "version"),
     entry!(completion, "completion"),
     group!("container", CONTAINER),
     group!("healthcheck", HEALTHCHECK),
     group!("image", IMAGE),
+    group!("system", SYSTEM),
     entry!(runtime, "runtime"),
     entry!(hello, "hello", hidden true),
     group!("generate", GENERATE),
@@ -153,6 +161,7 @@ const CONTAINER: &[Entry] = &[
     entry!(update, "update"),
     entry!(logs, "logs"),
     entry!(ps, "ls", alias "list", alias "ps"),
+    entry!(container_prune, "prune"),
     entry!(rename, "rename"),
     entry!(restart, "restart"),
     entry!(rm, "rm", alias "remove"),
@@ -168,11 +177,19 @@ const HEALTHCHECK: &[Entry] = &[entry!(healthcheck, "run")];
 const IMAGE: &[Entry] = &[
     entry!(inspect, "inspect"),
     entry!(images, "ls", alias "list"),
+    entry!(image_prune, "prune"),
     entry!(pull, "pull"),
     entry!(push, "push"),
     entry!(search, "search"),
     entry!(rmi, "rm", alias "remove"),
     entry!(tag, "tag"),
+];
+
+const SYSTEM: &[Entry] = &[
+    entry!(system_df, "df"),
+    entry!(events, "events"),
+    entry!(info, "info"),
+    entry!(system_prune, "prune"),
 ];
 
 /// A flag's value, as Go reads it.
@@ -232,6 +249,7 @@ impl Entry {
                     "image" => "images",
                     "generate" => "files for other programs",
                     "healthcheck" => "health checks",
+                    "system" => "all of it together",
                     _ => "containers",
                 };
                 command

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::monitor::monitor_of;
 use crate::container::{self, Name, Record, State, Status};
+use crate::engine::events::Event;
 use crate::engine::{Engine, Error};
 use crate::{runtime, sys};
 
@@ -26,10 +27,11 @@ impl Engine {
         let grace = u64::try_from(grace).ok().map(Duration::from_secs);
         let signal = signal.unwrap_or(record.config.stop_signal);
         match record.status() {
-            Status::Created | Status::Stopped(_) => {}
+            Status::Created | Status::Stopped(_) => return Ok(record),
             Status::Restarting(_) => self.stop_restarts(&record)?,
             Status::Running | Status::Paused => self.stop_running(&record, signal, grace)?,
         }
+        self.emit(&[Event::of_container("stop", &record)]);
         Ok(record)
     }
 
@@ -69,12 +71,14 @@ impl Engine {
             group.thaw()?;
         }
         let catches = !runtime::is_default(pid, signal);
+        self.emit(&[killed(record, signal)]);
         if catches {
             let _ = sys::process::kill_held(&pidfd, signal);
             let deadline = grace.map(|grace| Instant::now() + grace);
             if matches!(waiter.wait(deadline), Ok(Some(_)) | Err(_)) {
                 return Ok(());
             }
+            self.emit(&[killed(record, libc::SIGKILL)]);
         } else if signal != libc::SIGKILL {
             // The kernel keeps it from a first process that does not catch it
             // (pid_namespaces(7)): there is nothing to wait for.
@@ -134,6 +138,7 @@ impl Engine {
         if ending {
             self.containers.ask_to_stop(&record, None)?;
         }
+        self.emit(&[killed(&record, signal)]);
         sys::process::kill_held(&pidfd, signal).map_err(|_| stopped())?;
         if signal == libc::SIGKILL {
             let waiter = self.containers.waiter(&record);
@@ -162,7 +167,11 @@ impl Engine {
         if record.name == name.as_str() {
             return Err(Error::SameName);
         }
-        Ok(self.containers.rename(&record, name)?)
+        self.containers.rename(&record, name)?;
+        let renamed =
+            Event::of_container("rename", &record).with("oldName", format!("/{}", record.name));
+        self.emit(&[renamed.with("name", name.as_str())]);
+        Ok(())
     }
 
     /// Ends whatever runs of a container, at once.
@@ -175,6 +184,10 @@ impl Engine {
             }
         }
     }
+}
+
+fn killed(record: &Record, signal: i32) -> Event {
+    Event::of_container("kill", record).with("signal", signal.to_string())
 }
 
 /// The first process of a container that runs.
