@@ -30,5 +30,5 @@ pub use request::{
     VolumesFrom,
 };
 pub use spec::{Builder, ContainerSpec, Hook, Hooks, Process};
-pub use specify::{Circumstances, absolute, specify};
+pub use specify::{Circumstances, absolute, hidden_paths, specify};
 pub use user::User;

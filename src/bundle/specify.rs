@@ -352,7 +352,8 @@ impl Strict {
     }
 }
 
-fn hidden_paths(request: &Request) -> (Vec<PathBuf>, Vec<PathBuf>) {
+/// What the container may not see, and what it may read only.
+pub fn hidden_paths(request: &Request) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let security = &request.security;
     let all_open = request.privileged || security.unmask_all;
     let keep = |paths: Vec<PathBuf>| -> Vec<PathBuf> {

@@ -19,6 +19,7 @@ mod creation;
 mod directory;
 mod error;
 mod health;
+mod list;
 mod log;
 mod name;
 mod record;
@@ -38,6 +39,7 @@ pub use creation::Creation;
 pub use directory::Directory;
 pub use error::Error;
 pub use health::{Check, Health, HealthStatus};
+pub use list::Survey;
 pub use log::{Entry, Log, LogConfig, LogDriver, Reader, Stream, UnknownLogDriver};
 pub use name::{InvalidName, Name};
 pub use record::{Config, Instance, Keeper, MountPoint, OLDEST, Record, State, VERSION};
@@ -205,51 +207,6 @@ impl Containers {
         }
     }
 
-    /// All records, the newest first. A directory without a record is a container in the making or
-    /// the rest of one, and no container.
-    pub fn list(&self) -> Result<Vec<Record>, Error> {
-        let mut records = Vec::new();
-        for id in self.ids()? {
-            records.extend(self.read(&id)?);
-        }
-        records.sort_by(|one, other| other.created.cmp(&one.created));
-        Ok(records)
-    }
-
-    /// The names of all directories.
-    fn ids(&self) -> Result<Vec<String>, Error> {
-        let entries = match std::fs::read_dir(&self.records) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.tried("list", &self.records)?,
-        };
-        let name = |entry: std::io::Result<std::fs::DirEntry>| {
-            entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
-        };
-        entries.map(name).collect::<Result<_, _>>().tried("list", &self.records)
-    }
-
-    fn read(&self, id: &str) -> Result<Option<Record>, Error> {
-        let path = self.records.join(id).join("record.json");
-        let bytes = match std::fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            // A stray file among the directories is none of ours.
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(None),
-            other => other.tried("read", &path)?,
-        };
-        let version = |value: serde_json::Value| value.get("version")?.as_u64();
-        match serde_json::from_slice::<Record>(&bytes) {
-            Ok(record) if (OLDEST..=VERSION).contains(&record.version) => Ok(Some(record)),
-            Ok(record) => Err(Error::Newer { id: id.to_owned(), version: record.version }),
-            Err(source) => match serde_json::from_slice(&bytes).ok().and_then(version) {
-                Some(newer) if newer > u64::from(VERSION) => Err(Error::Newer {
-                    id: id.to_owned(),
-                    version: u32::try_from(newer).unwrap_or(u32::MAX),
-                }),
-                _ => Err(Error::Damaged { path, source }),
-            },
-        }
-    }
-
     /// The container that a name, an ID or the beginning of one ID names.
     pub fn find(&self, query: &str) -> Result<Record, Error> {
         let missing = || Error::NoSuchContainer { query: query.to_owned() };
@@ -324,19 +281,6 @@ impl Containers {
         self.sweep_these(ids)
     }
 
-    /// All records, the newest first, and what a sweep would look at.
-    pub fn survey(&self) -> Result<(Vec<Record>, Vec<String>), Error> {
-        let (mut records, mut abandoned) = (Vec::new(), Vec::new());
-        for id in self.ids()? {
-            match self.read(&id)? {
-                Some(record) if !record.is_abandoned() => records.push(record),
-                _ => abandoned.push(id),
-            }
-        }
-        records.sort_by(|one, other| other.created.cmp(&one.created));
-        Ok((records, abandoned))
-    }
-
     /// Sweeps these, if they are what they seemed to be, and what killed removals left.
     pub fn sweep_these(&self, ids: Vec<String>) -> Result<Vec<Remains>, Error> {
         let mut swept = self.rests();
@@ -390,7 +334,8 @@ fn make_directory(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn new_id() -> Result<String, Errno> {
+/// 64 random hexadecimal digits: an ID.
+pub fn new_id() -> Result<String, Errno> {
     use std::fmt::Write;
     let mut bytes = [0; 32];
     fill_random(&mut bytes)?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{images, pull};
+use super::{images, pull, push};
 use crate::container::LogDriver;
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::Platform;
@@ -15,6 +15,9 @@ pub enum Error {
     /// The image could not be pulled.
     #[error(transparent)]
     Pull(#[from] pull::Error),
+    /// The image could not be pushed.
+    #[error(transparent)]
+    Push(#[from] push::Error),
     /// A pull in a child failed, and has said why.
     #[error("the image could not be pulled")]
     PullReported {
@@ -238,6 +241,7 @@ impl Diagnose for Error {
     fn hint(&self) -> Option<Hint> {
         match self {
             Self::Pull(error) => error.hint(),
+            Self::Push(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),
             Self::Bundle(error) => error.hint(),

@@ -6,15 +6,19 @@
 //! ```
 
 pub mod doctor;
+pub mod events;
 pub mod hello;
 pub mod images;
 pub mod info;
 pub mod oci;
 pub mod probe;
 pub mod pull;
+pub mod push;
 
 mod chown;
 mod containers;
+mod described;
+mod disk;
 mod driver;
 mod error;
 mod exec;
@@ -27,6 +31,7 @@ mod mounted;
 mod mounts;
 mod of_host;
 mod processes;
+mod prune;
 mod record;
 mod run;
 mod share;
@@ -50,14 +55,17 @@ pub use crate::{
 };
 
 pub use containers::{Removal, Removed};
+pub use described::Described;
+pub use disk::{ContainerUse, DiskUse, ImageUse};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
 pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell};
 pub use limits::OutOfMemory;
 pub use mounted::Mounted;
+pub use prune::{Fits, Pruned};
 pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
 pub use usage::Usage;
-pub use volumes::{VolumePrune, VolumeRequest};
+pub use volumes::VolumeRequest;
 
 /// What an engine works with, as the command line and the configuration have it.
 #[derive(Clone, Debug)]

@@ -275,6 +275,9 @@ impl Engine {
                 volume.labels.insert(ANONYMOUS.to_owned(), String::new());
             }
             let (held, made) = self.volumes.create(&volume)?;
+            if made {
+                self.emit(&[super::volumes::told("create", name)]);
+            }
             let data = held.volume.data();
             // Decided when another of this name was there, or none.
             let is_planned = |point: &MountPoint| Path::new(&point.source) == data;

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::events::Event;
 use super::limits::{self, GroupName, Limited, OutOfMemory};
 use super::mounts::{Occasion, Setting, Settled};
 use super::of_host::{host_devices, host_files, security_modules};
@@ -470,6 +471,9 @@ impl Engine {
         clock.lap("written down");
         let running = starting.finish().map_err(|error| explain(error, &image))?;
         clock.lap("set up");
+        // Its program runs by now: it need not wait for who tells of it.
+        self.emit(&begun(&record, manner.known.is_none(), !request.detach));
+        clock.lap("event");
         Ok(Launched { running, record, limited, clock })
     }
 
@@ -524,6 +528,7 @@ impl Engine {
         } else {
             directory.end(code, out_of_memory.is_some())?;
         }
+        self.emit(&ended(&record, code, out_of_memory.is_some(), request.remove));
         clock.lap("end");
         let (id, phases) = (directory.id.clone(), clock.phases);
         Ok(Outcome { id, code: Some(code), out_of_memory, phases })
@@ -550,6 +555,39 @@ impl RunRequest {
             source,
         })
     }
+}
+
+/// The events of a container's start; of one that is new it is told here that it was made.
+fn begun(record: &Record, is_new: bool, attached: bool) -> Vec<Event> {
+    let mut events = Vec::with_capacity(3);
+    if is_new {
+        events.push(Event::of_container("create", record));
+        if attached {
+            events.push(Event::of_container("attach", record));
+        }
+    }
+    events.push(Event::of_container("start", record));
+    events
+}
+
+/// The events of a container's end.
+pub(super) fn ended(record: &Record, code: u8, oom: bool, removed: bool) -> Vec<Event> {
+    let mut events = Vec::with_capacity(3);
+    if oom {
+        events.push(Event::of_container("oom", record));
+    }
+    let mut die = Event::of_container("die", record).with("exitCode", code.to_string());
+    if let State::Running { started, .. } = &record.state
+        && let Ok(started) = started.parse::<jiff::Timestamp>()
+    {
+        let ran_s = jiff::Timestamp::now().duration_since(started).as_secs();
+        die = die.with("execDuration", ran_s.to_string());
+    }
+    events.push(die);
+    if removed {
+        events.push(Event::of_container("destroy", record));
+    }
+    events
 }
 
 /// The exit code of a run. A SIGKILL that a user's `stop` had to send in place of another signal

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::events::{Event, Kind};
+use super::prune::{Fits, Pruned};
 use super::{Engine, Error};
 use crate::container::Record;
 use crate::volume::{self, Name, Options, Volume};
@@ -15,15 +17,6 @@ pub struct VolumeRequest {
     pub labels: BTreeMap<String, String>,
     /// `--opt`
     pub options: BTreeMap<String, String>,
-}
-
-/// What a collection of volumes removed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VolumePrune {
-    /// Their names.
-    pub names: Vec<String>,
-    /// The bytes that their files held.
-    pub bytes: u64,
 }
 
 impl Engine {
@@ -47,7 +40,11 @@ impl Engine {
         volume.labels.clone_from(&request.labels);
         let options = Options::parse(request.options.clone());
         volume.options = options.map_err(volume::Error::from)?;
-        Ok(self.volumes.create(&volume)?.0.volume)
+        let (held, made) = self.volumes.create(&volume)?;
+        if made {
+            self.emit(&[told("create", held.volume.name.as_str())]);
+        }
+        Ok(held.volume)
     }
 
     /// The IDs of the containers that have the volume, running or not.
@@ -72,7 +69,10 @@ impl Engine {
     pub fn volume_size(&self, volume: &Volume) -> Result<u64, Error> {
         match &volume.options.device {
             Some(_) => Ok(0),
-            None => self.tree_size(&volume.data()),
+            None => {
+                let sizes = self.tree_sizes(&[volume.data()])?;
+                Ok(sizes.first().copied().unwrap_or_default())
+            }
         }
     }
 
@@ -85,34 +85,31 @@ impl Engine {
         }
     }
 
-    /// Removes volumes that no container has and that are `right`: all of them, or those alone that
-    /// nobody named.
-    pub fn prune_volumes(
-        &self,
-        all: bool,
-        right: impl Fn(&Volume) -> bool,
-    ) -> Result<VolumePrune, Error> {
+    /// Removes volumes that no container has: those that nobody named, or `all`.
+    pub fn prune_volumes(&self, all: bool, fits: Fits<'_>) -> Result<Pruned, Error> {
         self.sweep_containers();
-        let mut pruned = VolumePrune::default();
+        let mut pruned = Pruned::default();
         let used = self.volumes_in_use()?;
         for volume in self.volumes()? {
-            let is_old = all || volume.anonymous.is_some();
-            if !is_old || used.contains_key(volume.name.as_str()) || !right(&volume) {
+            let name = volume.name.as_str();
+            let may_go = all || volume.anonymous.is_some();
+            if !may_go || used.contains_key(name) || !fits(&volume.created, &volume.labels) {
                 continue;
             }
-            let bytes = self.volume_size(&volume)?;
-            match self.remove_unused(volume.name.as_str(), |_| true) {
+            let size = self.volume_size(&volume).unwrap_or_default();
+            match self.remove_unused(name, |_| true) {
                 Ok(_) => {
-                    pruned.bytes = pruned.bytes.saturating_add(bytes);
-                    pruned.names.push(volume.name.to_string());
+                    pruned.reclaimed = pruned.reclaimed.saturating_add(size);
+                    pruned.lines.push(name.to_owned());
                 }
                 // Another command was faster, or has come to use it.
                 Err(Error::Volume(
                     volume::Error::NoSuchVolume { .. } | volume::Error::InUse { .. },
                 )) => {}
-                Err(error) => return Err(error),
+                Err(error) => pruned.failures.push(error),
             }
         }
+        self.emit(&[Event::of_prune(Kind::Volume, pruned.reclaimed)]);
         Ok(pruned)
     }
 
@@ -155,8 +152,15 @@ impl Engine {
             return Ok(false);
         }
         let remains = self.volumes.detach(taken)?;
-        self.remove_tree(&remains.path).map(|()| true)
+        self.remove_tree(&remains.path)?;
+        self.emit(&[told("destroy", name)]);
+        Ok(true)
     }
+}
+
+/// What happened to a volume.
+pub(super) fn told(action: &str, name: &str) -> Event {
+    Event::new(Kind::Volume, action, name).with("driver", "local")
 }
 
 fn uses(record: &Record, name: &str) -> bool {

@@ -46,7 +46,7 @@ use scratch::Draft;
 /// The format this code reads and writes.
 const VERSION: u32 = 1;
 
-const DIRECTORIES: [&str; 12] = [
+const DIRECTORIES: [&str; 13] = [
     "blobs",
     "blobs/sha256",
     "partial",
@@ -57,6 +57,7 @@ const DIRECTORIES: [&str; 12] = [
     "names",
     "volumes",
     "mounts",
+    "events",
     "tmp",
     "locks",
 ];

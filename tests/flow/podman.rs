@@ -238,7 +238,7 @@ fn the_same_volumes() {
         &["-v", &format!("{name}2:/data:ro")],
         &["-v", "/data", "--tmpfs", "/fresh"],
         &["--read-only"],
-        &["--mount", &format!("type=volume,src={name}3,dst=/data,readonly")],
+        &["--mount", &format!("type=volume,src={name}3,dst=/data,ro")],
         &["--mount", "type=tmpfs,dst=/data,tmpfs-mode=0700"],
     ] {
         let ours = run_image(&reference, flags, &["sh", "-c", look]).output();

@@ -89,7 +89,8 @@ fn a_named_volume_outlives_its_containers() {
     assert_eq!(p.ok(&["volume", "create", "data"]), "data", "there already, as docker has it");
     assert_eq!(p.ok(&["volume", "create", "--label", "a=b", "-l", "c", "other"]), "other");
     assert_eq!(p.ok(&["volume", "create"]).len(), 64);
-    assert_eq!(p.volumes()[1..], ["data", "other"]);
+    let all = p.volumes();
+    assert!(all.len() == 3 && all.contains(&"data".into()) && all.contains(&"other".into()));
     // docker's shape.
     let told: Value = serde_json::from_str(&p.ok(&["volume", "inspect", "other"])).unwrap();
     assert_eq!(told[0]["Labels"], serde_json::json!({"a": "b", "c": ""}));
@@ -361,7 +362,7 @@ fn unshare_is_root_over_all_files_and_may_mount() {
     let coracle = crate::support::binary().display().to_string();
     let inside =
         |script: &str| p.coracle(&["unshare", "sh", "-ec", &script.replace("coracle", &coracle)]);
-    assert_eq!(inside("id -u; echo $CORACLE_UNSHARED | cut -c1-3").ok().lines().count(), 2);
+    assert_eq!(inside("id -u; echo $CORACLE_UNSHARED").ok().lines().count(), 2);
     let text = inside("m=$(coracle mount one); cat $m/file; echo more >>$m/file; coracle mount; coracle umount one; ls -A $m 2>&1").output();
     has(&text.stdout, &["text\n", "/mounted/merged\n"]);
     assert_eq!(p.ok(&["start", "-a", "one"]), "", "{text}");
@@ -374,7 +375,7 @@ fn unshare_is_root_over_all_files_and_may_mount() {
     crate::support::until("the file", || {
         p.coracle(&["exec", "two", "cat", "/file"]).output().stdout == "live\n"
     });
-    let script = "m=$(coracle mount two); cat $m/file; touch $m/x 2>/dev/null || echo refused";
+    let script = "m=$(coracle mount two); cat $m/file; (echo >$m/x) 2>/dev/null || echo refused";
     assert_eq!(inside(script).ok(), "live\nrefused");
     if pass() == "range" {
         // Files of subordinate ids are root's own in there, and coracle finds its images.

@@ -2,14 +2,17 @@
 
 mod attach;
 mod completion;
+mod container_prune;
 mod create;
 mod doctor;
+mod events;
 mod exec;
 mod generate;
 mod generate_systemd;
 mod healthcheck;
 mod hello;
 mod image_mount;
+mod image_prune;
 mod image_unmount;
 mod images;
 mod info;
@@ -18,11 +21,15 @@ mod isolation;
 mod kill;
 mod lifecycle;
 mod limits;
+mod login;
+mod logout;
 mod logs;
 mod mount;
 mod pause;
+mod prune;
 mod ps;
 mod pull;
+mod push;
 mod registry;
 mod rename;
 mod restart;
@@ -30,9 +37,12 @@ mod rm;
 mod rmi;
 mod run;
 mod runtime;
+mod search;
 mod start;
 mod stats;
 mod stop;
+mod system_df;
+mod system_prune;
 mod tag;
 mod top;
 mod unmount;
@@ -109,6 +119,10 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(run, "run"),
     entry!(exec, "exec"),
     entry!(pull, "pull"),
+    entry!(push, "push"),
+    entry!(login, "login"),
+    entry!(logout, "logout"),
+    entry!(search, "search"),
     entry!(ps, "ps"),
     entry!(create, "create"),
     entry!(start, "start"),
@@ -133,6 +147,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(tag, "tag"),
     entry!(inspect, "inspect"),
     entry!(info, "info"),
+    entry!(events, "events"),
     entry!(doctor, "doctor"),
     entry!(version, "version"),
     entry!(completion, "completion"),
@@ -140,6 +155,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     group!("healthcheck", HEALTHCHECK),
     group!("image", IMAGE),
     group!("volume", VOLUME),
+    group!("system", SYSTEM),
     entry!(runtime, "runtime"),
     entry!(hello, "hello", hidden true),
     group!("generate", GENERATE),
@@ -162,6 +178,7 @@ const CONTAINER: &[Entry] = &[
     entry!(mount, "mount"),
     entry!(unmount, "unmount", alias "umount"),
     entry!(ps, "ls", alias "list", alias "ps"),
+    entry!(container_prune, "prune"),
     entry!(rename, "rename"),
     entry!(restart, "restart"),
     entry!(rm, "rm", alias "remove"),
@@ -179,7 +196,10 @@ const IMAGE: &[Entry] = &[
     entry!(images, "ls", alias "list"),
     entry!(image_mount, "mount"),
     entry!(image_unmount, "unmount", alias "umount"),
+    entry!(image_prune, "prune"),
     entry!(pull, "pull"),
+    entry!(push, "push"),
+    entry!(search, "search"),
     entry!(rmi, "rm", alias "remove"),
     entry!(tag, "tag"),
 ];
@@ -191,6 +211,13 @@ const VOLUME: &[Entry] = &[
     entry!(volume_list, "ls", alias "list"),
     entry!(volume_prune, "prune"),
     entry!(volume_remove, "rm", alias "remove"),
+];
+
+const SYSTEM: &[Entry] = &[
+    entry!(system_df, "df"),
+    entry!(events, "events"),
+    entry!(info, "info"),
+    entry!(system_prune, "prune"),
 ];
 
 /// A flag's value, as Go reads it.
@@ -251,6 +278,7 @@ impl Entry {
                     "volume" => "volumes",
                     "generate" => "files for other programs",
                     "healthcheck" => "health checks",
+                    "system" => "all of it together",
                     _ => "containers",
                 };
                 command

@@ -100,6 +100,13 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let now = jiff::Timestamp::now();
     let shown = select(&engine, &args.filter, |status| every || super::is_up(status))?;
     let shown = shown.into_iter().take(limit.unwrap_or(usize::MAX));
+    if args.quiet && args.format.is_none() {
+        for (record, _) in shown {
+            let length = if args.no_trunc { record.id.len() } else { 12 };
+            cx.out.line(record.id.get(..length).unwrap_or(&record.id))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut items = Vec::new();
     for (record, status) in shown {
         let health = super::health(&engine, &record, status);
@@ -109,14 +116,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         }
         items.push(row);
     }
-    if args.quiet && args.format.is_none() {
-        for item in &items {
-            cx.out.line(item["ID"].as_str().unwrap_or_default())?;
-        }
-    } else {
-        let listing = if args.size { WITH_SIZE } else { LISTING };
-        listing.print_with(&mut cx.out, args.format.as_ref(), &items, !args.noheading)?;
-    }
+    let listing = if args.size { WITH_SIZE } else { LISTING };
+    listing.print_with(&mut cx.out, args.format.as_ref(), &items, !args.noheading)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -231,7 +232,7 @@ pub(super) fn state(status: Status) -> &'static str {
     }
 }
 
-fn row(
+pub(super) fn row(
     record: &Record,
     status: Status,
     full: bool,

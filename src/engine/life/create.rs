@@ -3,6 +3,7 @@
 use super::monitor::Charge;
 use super::{Tell, socket};
 use crate::container::Directory;
+use crate::engine::events::Event;
 use crate::engine::record::record;
 use crate::engine::run::{Found, Outcome, Prepared, RunRequest};
 use crate::engine::{Engine, Error};
@@ -14,8 +15,10 @@ impl Engine {
         self.make(request, found, |prepared, directory| {
             Self::make_root(&prepared, directory)?;
             directory.keep(&self.creation(request, &prepared))?;
-            directory.write(&record(request, &prepared, directory))?;
+            let record = record(request, &prepared, directory);
+            directory.write(&record)?;
             request.write_cidfile(&directory.id)?;
+            self.emit(&[Event::of_container("create", &record)]);
             Ok(directory.id.clone())
         })
     }
