@@ -24,6 +24,7 @@ mod registries;
 mod terminal;
 mod unpack;
 mod users;
+mod volumes;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
