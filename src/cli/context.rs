@@ -7,8 +7,8 @@ use super::config::Config;
 use super::environment::Environment;
 use super::out::Out;
 use super::report::Report;
-use crate::engine::snapshot::Driver;
 use crate::engine::registry::Registries;
+use crate::engine::snapshot::Driver;
 use crate::engine::store::full_name;
 use crate::engine::{self, Engine, Options, Warn, reference, userns};
 

@@ -21,8 +21,10 @@ fn a_login_is_checked_kept_used_and_forgotten() {
         let (home, host) = (Home::new(), address(kind));
         let file = home.path().join(".docker/config.json");
         home.write(".docker/config.json", r#"{"psFormat":"table"}"#);
-        let error =
-            home.coracle(["login", "-u", &user, "--password-stdin", &host]).stdin("wrong\n").fails(1);
+        let error = home
+            .coracle(["login", "-u", &user, "--password-stdin", &host])
+            .stdin("wrong\n")
+            .fails(1);
         has(&error, &["unauthorized", &host]);
         assert!(!fs::read_to_string(&file).unwrap().contains("auths"), "a wrong login was kept");
         let input = format!("{password}\n");
@@ -57,7 +59,10 @@ fn a_part_of_a_registry_has_a_login_of_its_own() {
     home.coracle(["login", &authfile, "-u", &user, "-p", &password, &part]).ok();
     let name = format!("{host}/private/busybox:latest");
     home.coracle(["pull", "-q", &authfile, &name]).ok();
-    has(&home.coracle(["pull", "-q", &authfile, &format!("{host}/busybox:latest")]).fails(1), &["401"]);
+    has(
+        &home.coracle(["pull", "-q", &authfile, &format!("{host}/busybox:latest")]).fails(1),
+        &["401"],
+    );
     home.coracle(["logout", &authfile, "--all"]).ok();
     home.coracle(["pull", "-q", &authfile, "--policy=always", &name]).fails(1);
 }

@@ -89,8 +89,11 @@ fn all_tags_go_and_come() {
     has(&pushed, &["1: digest: sha256:", "2: digest: sha256:"]);
     home.coracle(["push", "-a", &format!("{repository}:1")]).fails(125);
     let listed = home.coracle(["search", "--list-tags", &repository]).ok();
-    let names: Vec<String> =
-        listed.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>().join(":")).collect();
+    let names: Vec<String> = listed
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(":"))
+        .collect();
     assert_eq!(names, [format!("{repository}:1"), format!("{repository}:2")]);
     let other = Home::new();
     has(&other.coracle(["pull", "-a", &repository]).ok(), &[&format!("{repository}:2")]);
@@ -137,6 +140,8 @@ fn what_is_not_here_or_has_no_name_is_refused() {
     has(&error, &["An image does not exist locally with the tag: r.example/none:1"]);
     home.coracle(["push", &format!("r.example/a@{}", digest(b"x"))]).fails(125);
     home.coracle(["push", "r.example/UPPER"]).fails(1);
+    // Not a repository of the hub called oci.
+    has(&home.coracle(["push", "app", "oci:directory"]).fails(125), &["registries only"]);
 }
 
 #[test]
@@ -181,7 +186,9 @@ fn others_read_what_was_pushed_and_are_read() {
 #[test]
 fn a_blob_too_large_for_one_request_goes_in_chunks() {
     let registry = Registry::with(|request, reply| {
-        if request.method == "PUT" && request.path.contains("/uploads/") && request.body.len() > 17 << 20
+        if request.method == "PUT"
+            && request.path.contains("/uploads/")
+            && request.body.len() > 17 << 20
         {
             return Reply::new(413, "");
         }

@@ -53,10 +53,11 @@ fn what_breaks_off_at_a_mirror_goes_on_at_the_registry() {
     image = Image::with_config(image.config, vec![layer])
         .lie("/layers/0/mediaType", "application/vnd.oci.image.layer.v1.tar".into());
     let name = registry.push("app", "1", &image);
-    let mirror = Registry::with(|request, reply| match request.is_blob() && reply.body.len() > 100_000 {
-        true => Reply { cut_after: Some(500_000), ..reply },
-        false => reply,
-    });
+    let mirror =
+        Registry::with(|request, reply| match request.is_blob() && reply.body.len() > 100_000 {
+            true => Reply { cut_after: Some(500_000), ..reply },
+            false => reply,
+        });
     mirror.push("copy/app", "1", &image);
     let home = home(&mirrored(&registry, &[&mirror]));
     coracle(&home, &["pull", "-q", &name]).ok();
@@ -85,7 +86,8 @@ fn who_cannot_resume_is_asked_for_the_whole() {
 fn a_blocked_registry_is_not_asked() {
     let registry = Registry::new();
     let name = registry.push("app", "1", &image("x\n"));
-    let home = home(&format!("[[registry]]\nlocation = \"{}\"\nblocked = true\n", registry.address));
+    let home =
+        home(&format!("[[registry]]\nlocation = \"{}\"\nblocked = true\n", registry.address));
     has(&coracle(&home, &["pull", &name]).fails(1), &["blocked"]);
     has(&coracle(&home, &["search", &format!("{}/x", registry.address)]).fails(1), &["blocked"]);
     assert!(registry.log().is_empty());
@@ -128,24 +130,29 @@ fn a_short_name_stands_for_another() {
 
 #[test]
 fn a_search_has_dockers_columns() {
-    let registry = Registry::with(|request, reply| match request.path.starts_with("/v1/search?q=app") {
-        true => Reply::new(
-            200,
-            r#"{"results":[{"name":"team/app","description":"\u001b[2JAn app\n","star_count":7,"is_official":true},
+    let registry = Registry::with(|request, reply| {
+        match request.path.starts_with("/v1/search?q=app") {
+            true => Reply::new(
+                200,
+                r#"{"results":[{"name":"team/app","description":"\u001b[2JAn app\n","star_count":7,"is_official":true},
             {"name":"../x","description":null,"star_count":1,"is_official":false},
             {"name":"lone","description":null,"star_count":1,"is_official":false}]}"#,
-        ),
-        false => reply,
+            ),
+            false => reply,
+        }
     });
     let term = format!("{}/app", registry.address);
     let home = Home::new();
     let found = home.coracle(["search", &term]).ok();
-    let lines: Vec<Vec<&str>> =
-        found.lines().map(|line| line.split("   ").map(str::trim).filter(|it| !it.is_empty()).collect()).collect();
+    let lines: Vec<Vec<&str>> = found
+        .lines()
+        .map(|line| line.split("   ").map(str::trim).filter(|it| !it.is_empty()).collect())
+        .collect();
     assert_eq!(lines[0], ["NAME", "DESCRIPTION", "STARS", "OFFICIAL"]);
     assert_eq!(lines[1], [&format!("{}/team/app", registry.address), "[2JAn app", "7", "[OK]"]);
     assert_eq!(lines.len(), 3, "{found}");
-    let official = ["search", "-f", "is-official=true", "--format", "{{.Name}}:{{.StarCount}}", &term];
+    let official =
+        ["search", "-f", "is-official=true", "--format", "{{.Name}}:{{.StarCount}}", &term];
     assert_eq!(home.coracle(official).ok(), format!("{}/team/app:7", registry.address));
     home.coracle(["search", "-f", "colour=red", &term]).fails(125);
     home.coracle(["search", "--limit", "0", &term]).fails(125);
@@ -153,8 +160,8 @@ fn a_search_has_dockers_columns() {
 
 #[test]
 fn a_list_comes_in_pages() {
-    let registry = Registry::with(|request, reply| {
-        match request.path.strip_prefix("/v2/app/tags/list") {
+    let registry =
+        Registry::with(|request, reply| match request.path.strip_prefix("/v2/app/tags/list") {
             Some("") => Reply::new(200, r#"{"tags":["1","2","\u001b"]}"#)
                 .header("Link", "</v2/app/tags/list?last=2>; rel=\"next\""),
             Some("?last=2") => Reply::new(200, r#"{"tags":["3"]}"#)
@@ -162,8 +169,7 @@ fn a_list_comes_in_pages() {
             Some(_) => Reply::new(200, r#"{"tags":[]}"#)
                 .header("Link", "</v2/app/tags/list?last=3>; rel=\"next\""),
             None => reply,
-        }
-    });
+        });
     for tag in ["1", "2", "3"] {
         registry.push("app", tag, &image("x\n"));
     }
@@ -191,7 +197,9 @@ fn tokens_that_expire_are_fetched_again() {
             let realm = format!("http://{}/token", own.get().unwrap());
             return Reply::new(401, "").header(
                 "WWW-Authenticate",
-                format!("Bearer realm=\"{realm}\",service=\"s\",scope=\"repository:secret:pull,push\""),
+                format!(
+                    "Bearer realm=\"{realm}\",service=\"s\",scope=\"repository:secret:pull,push\""
+                ),
             );
         }
         blobs.fetch_add(1, Ordering::SeqCst);
@@ -208,7 +216,9 @@ fn tokens_that_expire_are_fetched_again() {
 
 #[test]
 fn a_wait_that_is_asked_for_is_kept_or_told() {
-    for (header, works) in [("0", true), ("Wed, 01 Jan 2020 00:00:00 GMT", true), ("31536000", false)] {
+    for (header, works) in
+        [("0", true), ("Wed, 01 Jan 2020 00:00:00 GMT", true), ("31536000", false)]
+    {
         let asked = AtomicUsize::new(0);
         let registry = Registry::with(move |request, reply| {
             let first = request.is_blob() && asked.fetch_add(1, Ordering::SeqCst) == 0;

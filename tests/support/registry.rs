@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read as _, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -203,7 +203,8 @@ fn receive(request: &Request, content: &Content) -> Option<Reply> {
         uploads.push(Vec::new());
         let number = uploads.len() - 1;
         return Some(
-            Reply::new(202, "").header("Location", format!("/v2/{name}/blobs/uploads/{number}?s=1")),
+            Reply::new(202, "")
+                .header("Location", format!("/v2/{name}/blobs/uploads/{number}?s=1")),
         );
     }
     let upload = uploads.get_mut(number.parse::<usize>().ok()?)?;
