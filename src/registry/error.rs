@@ -229,6 +229,8 @@ pub enum Cause {
     PlainHttp,
     /// A proxy, without its password.
     Proxy(String),
+    /// It takes questions and does not answer.
+    Stall,
     /// Something else.
     Other,
 }
@@ -250,7 +252,7 @@ impl Diagnose for Error {
                 Cause::Proxy(proxy) => Some(Hint::new(format!(
                     "the way leads through the proxy {proxy}; NO_PROXY={registry} goes around it"
                 ))),
-                Cause::Other => None,
+                Cause::Stall | Cause::Other => None,
             },
             Self::Denied { login: false, registry, .. }
             | Self::PushDenied { login: false, registry, .. }
