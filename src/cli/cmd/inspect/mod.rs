@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
     let mut found = Vec::new();
     // One that is missing does not hide the others.
-    let looked_up = cx.each(&args.names, |_, name| {
+    let looked_up = cx.each(&args.names, |cx, name| {
         found.push(look_up(cx, &engine, args, name)?);
         Ok(())
     });
