@@ -7,9 +7,9 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 
+use super::directory::{is_at, lock};
 use super::error::Tried;
 use super::{Containers, Error, Name, OLDEST, Record, Remains, VERSION};
-use super::directory::{is_at, lock};
 
 /// What there is, readable or not.
 #[derive(Debug, Default)]

@@ -47,7 +47,8 @@ pub struct ContainerUse {
 impl Engine {
     /// Measures everything. Files of other ids are looked at by who is root over these.
     pub fn disk_use(&self) -> Result<DiskUse, Error> {
-        let (records, statuses): (Vec<Record>, Vec<Status>) = self.containers()?.into_iter().unzip();
+        let (records, statuses): (Vec<Record>, Vec<Status>) =
+            self.containers()?.into_iter().unzip();
         let written = self.written(&records)?;
         let containers: Vec<ContainerUse> = records
             .into_iter()

@@ -227,7 +227,8 @@ impl Engine {
         owners: Owners,
     ) -> Result<Vec<Removed>, super::Error> {
         let containers = self.containers()?.into_iter();
-        let users: Vec<User> = containers.map(|(record, status)| User::of(record, status)).collect();
+        let users: Vec<User> =
+            containers.map(|(record, status)| User::of(record, status)).collect();
         let image = self.store().resolve(query)?;
         let removed = remove(self.store(), query, force, &users)?;
         self.emit(&told(&image.id, &removed));

@@ -49,7 +49,9 @@ pub use described::Described;
 pub use disk::{ContainerUse, DiskUse, ImageUse};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
-pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell};
+pub use life::{
+    Attend, Begun, Condition, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell,
+};
 pub use limits::OutOfMemory;
 pub use prune::{Fits, Pruned};
 pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};

@@ -53,14 +53,10 @@ impl Engine {
 
     /// Removes images that no container was made from: those without a tag, or `all`. `owners` as
     /// [`Engine::enter_owners`] gave them.
-    pub fn prune_images(
-        &self,
-        all: bool,
-        fits: Fits<'_>,
-        owners: Owners,
-    ) -> Result<Pruned, Error> {
+    pub fn prune_images(&self, all: bool, fits: Fits<'_>, owners: Owners) -> Result<Pruned, Error> {
         let containers = self.containers()?.into_iter();
-        let users: Vec<User> = containers.map(|(record, status)| User::of(record, status)).collect();
+        let users: Vec<User> =
+            containers.map(|(record, status)| User::of(record, status)).collect();
         let mut pruned = Pruned::default();
         for listed in self.images()? {
             let id = &listed.image.id;

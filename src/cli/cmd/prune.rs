@@ -103,9 +103,12 @@ impl PruneArgs {
             text.push_str(&format!("  - {}\n", (kind.warning)(extent)));
         }
         if !self.filter.is_empty() {
-            let filters = self.filter.iter().map(|filter| format!("{}={}", filter.key, filter.value));
+            let filters =
+                self.filter.iter().map(|filter| format!("{}={}", filter.key, filter.value));
             let filters = filters.collect::<Vec<_>>().join(", ");
-            text.push_str(&format!("\n  Items to be pruned will be filtered with:\n  - {filters}\n"));
+            text.push_str(&format!(
+                "\n  Items to be pruned will be filtered with:\n  - {filters}\n"
+            ));
         }
         text + "\n"
     }
@@ -169,9 +172,8 @@ mod tests {
     #[test]
     fn filters_are_dockers() {
         let labels = BTreeMap::from([("tier".to_owned(), "front".to_owned())]);
-        let fits = |texts: &[&str]| {
-            fitting(texts).expect("filters").fits("2026-11-28T10:00:00Z", &labels)
-        };
+        let fits =
+            |texts: &[&str]| fitting(texts).expect("filters").fits("2026-11-28T10:00:00Z", &labels);
         for right in
             [&[][..], &["until=1h"], &["until=2026-11-28T11:00:00Z"], &["label=tier", "label!=x"]]
         {

@@ -390,7 +390,9 @@ fn root(described: &Described) -> Value {
     };
     let upper = directory.join("upper");
     match upper.exists() {
-        true => graph_driver(&record.config.driver, layers, &upper, &directory.join("work"), &merged),
+        true => {
+            graph_driver(&record.config.driver, layers, &upper, &directory.join("work"), &merged)
+        }
         false => json!({
             "Name": record.config.driver,
             "Data": {"MergedDir": directory.join("rootfs")},

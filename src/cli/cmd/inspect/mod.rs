@@ -96,7 +96,13 @@ fn set(names: &[String]) -> Value {
 }
 
 /// Where the files of a root lie: `lowers` with the lowest first.
-fn graph_driver(driver: &str, lowers: &[PathBuf], upper: &Path, work: &Path, merged: &str) -> Value {
+fn graph_driver(
+    driver: &str,
+    lowers: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+    merged: &str,
+) -> Value {
     let lowers: Vec<String> = lowers.iter().rev().map(|it| it.display().to_string()).collect();
     json!({
         "Name": driver,
