@@ -219,7 +219,10 @@ fn podman_says_the_same() {
     let image = podman(&["images", "-q"]).ok();
     let image = image.lines().next().unwrap();
     podman(&[&["run", "-d"], &flags[..12], &[image], &command].concat()).ok();
-    podman(&["wait", "same"]).ok();
+    // "stopped" first, until its conmon has cleared up.
+    until("its end", || {
+        podman(&["inspect", "--format", "{{.State.Status}}", "same"]).ok() == "exited"
+    });
     let ours = parse(&b.ok(&["inspect", "same"]));
     let theirs = parse(&podman(&["inspect", "--type", "container", "same"]).ok());
     podman(&["rm", "-fa"]).ok();
