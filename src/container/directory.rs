@@ -157,7 +157,17 @@ impl Containers {
     pub fn ask_to_stop(&self, record: &Record, signal: Option<i32>) -> Result<(), Error> {
         let path = self.records.join(&record.id).join(STOP);
         let text = signal.map(|signal| signal.to_string()).unwrap_or_default();
-        std::fs::write(&path, text).tried("write", path)
+        match std::fs::write(&path, text) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(Error::NoSuchContainer { query: record.name.clone() })
+            }
+            other => other.tried("write", path),
+        }
+    }
+
+    /// Whether a user has asked for its end, and nobody has started it since.
+    pub fn is_to_stop(&self, record: &Record) -> bool {
+        self.records.join(&record.id).join(STOP).symlink_metadata().is_ok()
     }
 
     /// Gives a container another name.

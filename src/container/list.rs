@@ -97,7 +97,7 @@ impl Containers {
                 }
             }
         }
-        Ok(Remains { path, _lock: lock })
+        Ok(Remains { path, unmade: None, _lock: lock })
     }
 }
 

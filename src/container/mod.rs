@@ -59,6 +59,8 @@ pub struct Containers {
 pub struct Remains {
     /// Where it lies now.
     pub path: PathBuf,
+    /// The ID of a container that never came to be.
+    pub unmade: Option<String>,
     _lock: OwnedFd,
 }
 
@@ -241,7 +243,7 @@ impl Containers {
             return Err(Error::Busy { name: record.name.clone() });
         };
         let path = self.detach_locked(&record.id, &record.name, &path)?;
-        Ok(Remains { path, _lock: directory.lock })
+        Ok(Remains { path, unmade: None, _lock: directory.lock })
     }
 
     /// The same for the one who holds the lock.
@@ -298,7 +300,7 @@ impl Containers {
                 }
                 let name = record.map(|record| record.name);
                 let path = self.detach_locked(&id, name.as_deref().unwrap_or(&id), &path)?;
-                swept.push(Remains { path, _lock: lock });
+                swept.push(Remains { path, unmade: name.is_none().then_some(id), _lock: lock });
             }
         }
         Ok(swept)
@@ -312,7 +314,7 @@ impl Containers {
         let paths = names.filter(|name| is_id(name)).map(|name| self.tmp.join(name));
         let take = |path: PathBuf| {
             let lock = lock(&path).ok().flatten()?;
-            is_at(&lock, &path).then_some(Remains { path, _lock: lock })
+            is_at(&lock, &path).then_some(Remains { path, unmade: None, _lock: lock })
         };
         paths.filter_map(take).collect()
     }

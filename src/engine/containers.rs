@@ -77,15 +77,19 @@ impl Engine {
                 None => return Ok(Removed::Container { id: record.id }),
             }
         }
-        self.remove_stopped(&record)?;
+        self.forget_mount(&record);
+        self.remove_stopped(&record, removal.volumes)?;
         Ok(Removed::Container { id: record.id })
     }
 
-    /// Removes a container that does not run.
-    pub(super) fn remove_stopped(&self, record: &Record) -> Result<(), Error> {
+    /// Removes a container that does not run; with `volumes`, its anonymous ones too.
+    pub(super) fn remove_stopped(&self, record: &Record, volumes: bool) -> Result<(), Error> {
         let remains = self.containers.detach(record)?;
         if let Some(group) = &record.in_force.group {
             let _ = group.remove(); // that of a killed coracle; gone with a reboot
+        }
+        if volumes || record.remove {
+            self.remove_anonymous(record)?;
         }
         self.remove_tree(&remains.path)?;
         self.emit(&[Event::of_container("destroy", record)]);
@@ -106,10 +110,16 @@ impl Engine {
         self.clear(self.containers.sweep().unwrap_or_default());
     }
 
-    /// Deletes what killed commands left, and tells of those that were containers.
+    /// Deletes what killed commands left, with the volumes that were theirs alone, and tells of those
+    /// that were containers.
     fn clear(&self, remains: Vec<Remains>) {
         for remains in remains {
             let record = remains.record();
+            let _ = match (&remains.unmade, &record) {
+                (Some(id), _) => self.remove_volumes_for(id),
+                (None, Some(record)) if record.remove => self.remove_anonymous(record),
+                (None, _) => Ok(()),
+            };
             if self.remove_tree(&remains.path).is_ok()
                 && let Some(record) = record
             {

@@ -44,8 +44,13 @@ pub struct User {
 }
 
 impl User {
-    pub(super) fn of(record: Record, status: Status) -> Self {
-        Self { container: record.id, image: record.image_id, running: status.is_up() }
+    /// What a container needs: the image that it was made from, and those that it mounts.
+    pub(super) fn of(record: &Record, status: Status) -> Vec<Self> {
+        let mounts = record.config.mounts.iter().filter(|mount| mount.kind == "image");
+        let mounted = mounts.filter_map(|mount| mount.source.parse().ok());
+        let images = mounted.chain([record.image_id.clone()]);
+        let user = |image| Self { container: record.id.clone(), image, running: status.is_up() };
+        images.map(user).collect()
     }
 }
 
@@ -228,7 +233,7 @@ impl Engine {
     ) -> Result<Vec<Removed>, super::Error> {
         let containers = self.containers()?.into_iter();
         let users: Vec<User> =
-            containers.map(|(record, status)| User::of(record, status)).collect();
+            containers.flat_map(|(record, status)| User::of(&record, status)).collect();
         let image = self.store().resolve(query)?;
         let removed = remove(self.store(), query, force, &users)?;
         self.emit(&told(&image.id, &removed));

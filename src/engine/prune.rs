@@ -34,7 +34,7 @@ impl Engine {
         let sizes = self.written(&records)?;
         let mut pruned = Pruned::default();
         for (record, size) in records.into_iter().zip(sizes) {
-            match self.remove_stopped(&record) {
+            match self.remove_stopped(&record, false) {
                 Ok(()) => {
                     pruned.reclaimed += size;
                     pruned.lines.push(record.id);
@@ -56,7 +56,7 @@ impl Engine {
     pub fn prune_images(&self, all: bool, fits: Fits<'_>, owners: Owners) -> Result<Pruned, Error> {
         let containers = self.containers()?.into_iter();
         let users: Vec<User> =
-            containers.map(|(record, status)| User::of(record, status)).collect();
+            containers.flat_map(|(record, status)| User::of(&record, status)).collect();
         let mut pruned = Pruned::default();
         for listed in self.images()? {
             let id = &listed.image.id;

@@ -21,6 +21,7 @@ mod pull;
 mod terminal;
 mod unpack;
 mod users;
+mod volumes;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};

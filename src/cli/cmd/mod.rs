@@ -11,7 +11,9 @@ mod generate;
 mod generate_systemd;
 mod healthcheck;
 mod hello;
+mod image_mount;
 mod image_prune;
+mod image_unmount;
 mod images;
 mod info;
 mod inspect;
@@ -19,11 +21,15 @@ mod isolation;
 mod kill;
 mod lifecycle;
 mod limits;
+mod login;
+mod logout;
 mod logs;
+mod mount;
 mod pause;
 mod prune;
 mod ps;
 mod pull;
+mod push;
 mod registry;
 mod rename;
 mod restart;
@@ -31,6 +37,7 @@ mod rm;
 mod rmi;
 mod run;
 mod runtime;
+mod search;
 mod start;
 mod stats;
 mod stop;
@@ -38,9 +45,12 @@ mod system_df;
 mod system_prune;
 mod tag;
 mod top;
+mod unmount;
 mod unpause;
+mod unshare;
 mod update;
 mod version;
+mod volume;
 mod wait;
 
 use std::process::ExitCode;
@@ -48,6 +58,11 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
 use super::{Context, Error};
+use volume::{
+    create as volume_create, exists as volume_exists, inspect as volume_inspect,
+    list as volume_list, prune as volume_prune, remove as volume_remove,
+};
+
 use crate::engine::container::{self, Record, Status};
 use crate::engine::{self, Engine};
 
@@ -104,6 +119,10 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(run, "run"),
     entry!(exec, "exec"),
     entry!(pull, "pull"),
+    entry!(push, "push"),
+    entry!(login, "login"),
+    entry!(logout, "logout"),
+    entry!(search, "search"),
     entry!(ps, "ps"),
     entry!(create, "create"),
     entry!(start, "start"),
@@ -120,6 +139,9 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(logs, "logs"),
     entry!(rename, "rename"),
     entry!(rm, "rm"),
+    entry!(mount, "mount"),
+    entry!(unmount, "unmount", alias "umount"),
+    entry!(unshare, "unshare"),
     entry!(images, "images"),
     entry!(rmi, "rmi"),
     entry!(tag, "tag"),
@@ -132,6 +154,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     group!("container", CONTAINER),
     group!("healthcheck", HEALTHCHECK),
     group!("image", IMAGE),
+    group!("volume", VOLUME),
     group!("system", SYSTEM),
     entry!(runtime, "runtime"),
     entry!(hello, "hello", hidden true),
@@ -152,6 +175,8 @@ const CONTAINER: &[Entry] = &[
     entry!(stats, "stats"),
     entry!(update, "update"),
     entry!(logs, "logs"),
+    entry!(mount, "mount"),
+    entry!(unmount, "unmount", alias "umount"),
     entry!(ps, "ls", alias "list", alias "ps"),
     entry!(container_prune, "prune"),
     entry!(rename, "rename"),
@@ -169,10 +194,23 @@ const HEALTHCHECK: &[Entry] = &[entry!(healthcheck, "run")];
 const IMAGE: &[Entry] = &[
     entry!(inspect, "inspect"),
     entry!(images, "ls", alias "list"),
+    entry!(image_mount, "mount"),
+    entry!(image_unmount, "unmount", alias "umount"),
     entry!(image_prune, "prune"),
     entry!(pull, "pull"),
+    entry!(push, "push"),
+    entry!(search, "search"),
     entry!(rmi, "rm", alias "remove"),
     entry!(tag, "tag"),
+];
+
+const VOLUME: &[Entry] = &[
+    entry!(volume_create, "create"),
+    entry!(volume_exists, "exists"),
+    entry!(volume_inspect, "inspect"),
+    entry!(volume_list, "ls", alias "list"),
+    entry!(volume_prune, "prune"),
+    entry!(volume_remove, "rm", alias "remove"),
 ];
 
 const SYSTEM: &[Entry] = &[
@@ -237,6 +275,7 @@ impl Entry {
             Action::Group(entries) => {
                 let what = match self.name {
                     "image" => "images",
+                    "volume" => "volumes",
                     "generate" => "files for other programs",
                     "healthcheck" => "health checks",
                     "system" => "all of it together",

@@ -60,9 +60,26 @@ pub(super) const IMAGES: Kind = Kind {
     },
 };
 
+pub(super) const VOLUMES: Kind = Kind {
+    heading: "Deleted Volumes:",
+    warning: |_| "all anonymous volumes not used by at least one container",
+    prune: |engine, extent, fitting| {
+        let fits = |created: &str, labels: &_| fitting.fits(created, labels);
+        Ok(engine.prune_volumes(extent.all, &fits)?)
+    },
+};
+
+/// `system prune --all` is about images: it takes no volume with a name.
+pub(super) const UNNAMED_VOLUMES: Kind = Kind {
+    prune: |engine, _, fitting| (VOLUMES.prune)(engine, Extent { all: false }, fitting),
+    ..VOLUMES
+};
+
 /// What `system prune` clears away, in this order: containers first, which keep the rest in use, and
 /// images last. A new kind of thing is added here.
 pub(super) const KINDS: &[Kind] = &[CONTAINERS, IMAGES];
+/// The same with `--volumes`.
+pub(super) const KINDS_AND_VOLUMES: &[Kind] = &[CONTAINERS, UNNAMED_VOLUMES, IMAGES];
 
 impl PruneArgs {
     /// Asks, clears away these kinds, and says what went.

@@ -183,7 +183,10 @@ impl Looked {
             "exited" => matches!(status, Status::Stopped(code) if code.to_string() == value),
             "label" => filter::label_holds(value, &config.labels),
             "network" => config.network == value,
-            "volume" => config.mounts.iter().any(|it| it.source == value || it.target == value),
+            "volume" => config
+                .mounts
+                .iter()
+                .any(|it| [&it.name, &it.source, &it.target].iter().any(|text| *text == value)),
             "restart-policy" => config.restart.name() == value,
             "health" => super::health(engine, record, status).unwrap_or("none") == value,
             "before" => made(value).is_some_and(|(_, time)| record.created < *time),
@@ -244,7 +247,12 @@ pub(super) fn row(
     };
     let labels: Vec<String> =
         record.config.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let mounts: Vec<&str> = record.config.mounts.iter().map(|mount| &*mount.source).collect();
+    let shown = record.config.mounts.iter().map(|mount| match mount.name.as_str() {
+        "" => mount.source.clone(),
+        name if full || name.len() <= 15 => name.to_owned(),
+        name => format!("{}…", name.get(..14).unwrap_or(name)),
+    });
+    let mounts: Vec<String> = shown.filter(|mount| !mount.is_empty()).collect();
     let (code, pid) = match (status, &record.state) {
         (Status::Running | Status::Paused, State::Running { process, .. }) => (0, process.pid),
         (Status::Stopped(code), _) => (code, 0),

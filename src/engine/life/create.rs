@@ -14,7 +14,7 @@ impl Engine {
     pub fn create(&self, request: &RunRequest, found: Found) -> Result<String, Error> {
         self.make(request, found, |prepared, directory| {
             Self::make_root(&prepared, directory)?;
-            directory.keep(&self.creation(request))?;
+            directory.keep(&self.creation(request, &prepared))?;
             let record = record(request, &prepared, directory);
             directory.write(&record)?;
             request.write_cidfile(&directory.id)?;

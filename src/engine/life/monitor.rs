@@ -130,7 +130,7 @@ impl Engine {
             source: errno.into(),
         })?;
         if known.is_none() {
-            directory.keep(&self.creation(request))?;
+            directory.keep(&self.creation(request, &prepared))?;
         }
         super::unit::write_pid(&directory.path, PID_FILE)?;
         let signals = Signals::hold()?;
@@ -269,6 +269,7 @@ impl Monitor<'_> {
         self.record = self.directory.end(code, oom)?;
         if self.request.remove {
             let path = self.engine.containers.detach_own(self.directory)?;
+            self.engine.remove_anonymous(&self.record)?;
             self.engine.remove_tree(&path)?;
         }
         self.engine.emit(&told);

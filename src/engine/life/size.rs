@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use crate::container::Record;
-use crate::engine::containers::as_owner;
 use crate::engine::{Engine, Error};
 use crate::{sys, userns};
 
@@ -53,7 +52,7 @@ impl Engine {
         };
         let measure = || paths.iter().map(|path| sys::tree_size(path)).collect();
         let ids = self.ids((0, 0))?;
-        if paths.is_empty() || !matches!(ids.mode, userns::Mode::Range { .. }) {
+        if paths.is_empty() || ids.mode == userns::Mode::Direct {
             let sizes: std::io::Result<Vec<u64>> = measure();
             return sizes.map_err(failed);
         }
@@ -64,7 +63,7 @@ impl Engine {
             let pipe = rustix::pipe::pipe_with(flags);
             let (reader, writer) = pipe.map_err(|errno| failed(errno.into()))?;
             let mut writer = File::from(writer);
-            as_owner(&ids, "measure what containers have written", || {
+            self.as_files_owner(&ids, "measure what containers have written", || {
                 for path in paths {
                     let size = sys::tree_size(path).map_err(|error| error.to_string())?;
                     let sent = writer.write_all(&size.to_ne_bytes());

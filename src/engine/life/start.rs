@@ -6,6 +6,7 @@ use super::monitor::{Charge, monitor_of};
 use super::{Tell, socket};
 use crate::container::{self, Creation, Directory, Record, Restart, State, Status};
 use crate::engine::events::Event;
+use crate::engine::mounts::Occasion;
 use crate::engine::pull::Policy;
 use crate::engine::run::{Clock, Prepared, RunRequest};
 use crate::engine::{Engine, Error, HealthRequest, Options};
@@ -201,7 +202,8 @@ impl Engine {
         };
         let store = Store::open(&options.root)?;
         let containers = container::Containers::new(&options.root);
-        Ok(Self { options, store, containers })
+        let volumes = crate::volume::Volumes::new(&options.root);
+        Ok(Self { options, store, containers, volumes })
     }
 
     /// Decides anew what a container is to be, from the image that it was made from.
@@ -214,7 +216,10 @@ impl Engine {
         let hold = self.store.hold()?;
         // By its ID, as its name may be another's now.
         let image = self.store.resolve(&record.image_id.to_string())?;
-        self.specify(request, image, hold, &directory.id, &directory.path, Clock::start())
+        let (id, path) = (&directory.id, &directory.path);
+        let mut prepared = self.specify(request, image, hold, id, path, Clock::start())?;
+        self.make_volumes(&mut prepared, id, Occasion::Starting)?;
+        Ok(prepared)
     }
 }
 

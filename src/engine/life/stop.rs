@@ -35,18 +35,37 @@ impl Engine {
         Ok(record)
     }
 
+    /// Until it stays ended: a policy may not have seen the word in time.
     fn stop_running(
         &self,
         record: &Record,
         signal: i32,
         grace: Option<Duration>,
     ) -> Result<(), Error> {
+        let mut record = record.clone();
+        loop {
+            match self.end_run(&record, signal, grace) {
+                // One that is removed when it ends is gone.
+                Err(Error::Container(container::Error::NoSuchContainer { .. })) => return Ok(()),
+                other => other?,
+            }
+            self.settle(&record)?;
+            let is_up = |now: &Record| matches!(now.status(), Status::Running | Status::Paused);
+            match self.containers.reread(&record)?.filter(is_up) {
+                // A user that has started it meanwhile took the word back.
+                Some(now) if self.containers.is_to_stop(&now) => record = now,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn end_run(&self, record: &Record, signal: i32, grace: Option<Duration>) -> Result<(), Error> {
         let waiter = self.containers.waiter(record)?;
+        // Before the signal: no policy may start it again.
+        self.containers.ask_to_stop(record, None)?;
         let Some((pidfd, pid)) = hold(record) else {
             return ended(&waiter.wait(Some(Instant::now() + PATIENCE)), record);
         };
-        // Before the signal: no policy may start it again.
-        self.containers.ask_to_stop(record, None)?;
         // What is paused takes no signal, SIGKILL neither.
         if let Some(group) = record.in_force.group.as_ref().filter(|group| group.is_frozen()) {
             group.thaw()?;
@@ -57,7 +76,7 @@ impl Engine {
             let _ = sys::process::kill_held(&pidfd, signal);
             let deadline = grace.map(|grace| Instant::now() + grace);
             if matches!(waiter.wait(deadline), Ok(Some(_)) | Err(_)) {
-                return self.settle(record);
+                return Ok(());
             }
             self.emit(&[killed(record, libc::SIGKILL)]);
         } else if signal != libc::SIGKILL {
@@ -66,8 +85,7 @@ impl Engine {
             self.containers.ask_to_stop(record, Some(signal))?;
         }
         let _ = sys::process::kill_held(&pidfd, libc::SIGKILL);
-        ended(&waiter.wait(Some(Instant::now() + PATIENCE)), record)?;
-        self.settle(record)
+        ended(&waiter.wait(Some(Instant::now() + PATIENCE)), record)
     }
 
     /// Ends the monitor of a container that is between two runs.

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use super::super::ps::state;
+use super::super::volume;
 use super::{graph_driver, or_null, set};
 use crate::engine::bundle::{self, HostAddress, Request, SeccompChoice, Sharing, signal};
 use crate::engine::cgroup::{Device, Resources, Throttle, ThrottleKind};
@@ -152,7 +153,12 @@ fn config_of(described: &Described, request: &Request) -> Value {
 
 fn host_config(record: &Record, request: &Request) -> Value {
     let config = &record.config;
-    let binds: Vec<String> = request.binds.iter().map(bind).collect();
+    let mut binds: Vec<String> = request.binds.iter().map(bind).collect();
+    let named = request.volumes.iter().filter(|volume| !volume.anonymous);
+    binds.extend(named.filter_map(|volume| {
+        let mode = if volume.mode.is_empty() { String::new() } else { format!(":{}", volume.mode) };
+        Some(format!("{}:{}{mode}", volume.name.as_ref()?, volume.target.display()))
+    }));
     let hosts: Vec<String> = request.add_hosts.iter().map(host).collect();
     let (masked, read_only) = bundle::hidden_paths(request);
     let mut value = json!({
@@ -401,14 +407,19 @@ fn root(described: &Described) -> Value {
 }
 
 fn mount(mount: &MountPoint) -> Value {
-    json!({
+    let mut value = json!({
         "Type": mount.kind,
         "Source": mount.source,
         "Destination": mount.target,
-        "Mode": if mount.writable { "rw" } else { "ro" },
+        "Mode": mount.mode,
         "RW": mount.writable,
-        "Propagation": "rprivate",
-    })
+        "Propagation": mount.propagation,
+    });
+    if mount.kind == "volume" {
+        value["Name"] = mount.name.as_str().into();
+        value["Driver"] = volume::DRIVER.into();
+    }
+    value
 }
 
 fn network(record: &Record, status: Status) -> Value {

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 
 use super::super::format::Format;
 use super::super::{Context, Error, complete};
+use super::volume;
 use crate::engine::{self, Engine, container as records, images, store};
 
-/// Show all there is to know of containers and images
+/// Show all there is to know of containers, images and volumes
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Print with a Go template, or as json
@@ -35,6 +36,7 @@ pub(crate) struct Args {
 enum Kind {
     Container,
     Image,
+    Volume,
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
@@ -45,24 +47,31 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         found.push(look_up(&engine, args, name)?);
         Ok(())
     });
-    match &args.format {
+    print(cx, found, args.format.as_ref())?;
+    looked_up.map(|()| ExitCode::SUCCESS)
+}
+
+/// Prints what was found as one array, or each as the format has it.
+pub(super) fn print(
+    cx: &mut Context,
+    found: Vec<Value>,
+    format: Option<&Format>,
+) -> Result<(), Error> {
+    match format {
         None | Some(Format::Usual) => {
             let text = serde_json::to_string_pretty(&found).map_err(std::io::Error::from);
-            cx.out.line(text.map_err(Error::Output)?)?;
+            cx.out.line(text.map_err(Error::Output)?)
         }
-        Some(Format::Json) => cx.out.line(Value::Array(found))?,
+        Some(Format::Json) => cx.out.line(Value::Array(found)),
         Some(Format::Template(template) | Format::Table(template)) => {
-            for value in &found {
-                cx.out.line(template.render(value)?)?;
-            }
+            found.iter().try_for_each(|value| cx.out.line(template.render(value)?))
         }
     }
-    looked_up.map(|()| ExitCode::SUCCESS)
 }
 
 fn look_up(engine: &Engine, args: &Args, name: &str) -> Result<Value, Error> {
     let kind = args.kind;
-    if kind != Some(Kind::Image) {
+    if kind.is_none_or(|kind| kind == Kind::Container) {
         match engine.describe(name, args.size) {
             Ok(described) => return Ok(container::json(&described)),
             Err(engine::Error::Container(records::Error::NoSuchContainer { .. }))
@@ -70,12 +79,21 @@ fn look_up(engine: &Engine, args: &Args, name: &str) -> Result<Value, Error> {
             Err(error) => return Err(error.into()),
         }
     }
-    match engine.image(name) {
-        Ok(details) => {
-            let trees = engine.layer_trees(&details);
-            Ok(image::json(&details, &trees, &engine.driver().to_string()))
+    if kind.is_none_or(|kind| kind == Kind::Image) {
+        match engine.image(name) {
+            Ok(details) => {
+                let trees = engine.layer_trees(&details);
+                return Ok(image::json(&details, &trees, &engine.driver().to_string()));
+            }
+            Err(engine::Error::Image(images::Error::Store(store::Error::NoSuchImage {
+                ..
+            }))) if kind.is_none() => {}
+            Err(error) => return Err(error.into()),
         }
-        Err(engine::Error::Image(images::Error::Store(store::Error::NoSuchImage { .. })))
+    }
+    match engine.volume(name) {
+        Ok(volume) => Ok(volume::described(&volume)),
+        Err(engine::Error::Volume(engine::volume::Error::NoSuchVolume { .. }))
             if kind.is_none() =>
         {
             Err(Error::NoSuchObject(name.to_owned()))
