@@ -56,7 +56,7 @@ pub use crate::{
 
 pub use containers::{Removal, Removed};
 pub use described::Described;
-pub use disk::{ContainerUse, DiskUse, ImageUse};
+pub use disk::{ContainerUse, DiskUse, ImageUse, VolumeUse};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
 pub use life::{

@@ -89,6 +89,14 @@ fn the_system_is_cleared_and_measured() {
     let verbose = b.ok(&["system", "df", "-v"]);
     has(&verbose, &["Images space usage:", "SHARED SIZE   UNIQUE SIZE   CONTAINERS"]);
     has(&verbose, &["Containers space usage:", "LOCAL VOLUMES"]);
+    has(&verbose, &["Local Volumes space usage:", "VOLUME NAME   LINKS   SIZE"]);
+    // A volume counts as used as long as a container has it.
+    let volume = ["create", "--name", "owner", "-v", "kept:/kept", &b.image, "true"];
+    b.ok(&volume);
+    let volumes = || rows("{{.Type}} {{.TotalCount}} {{.Active}} {{.Reclaimable}}");
+    has(&volumes(), &["Local Volumes 1 1 0B"]);
+    b.ok(&["rm", "owner"]);
+    has(&volumes(), &["Local Volumes 1 0 0B"]);
     let json: serde_json::Value =
         serde_json::from_str(&b.ok(&["system", "df", "-v", "--format", "json"])).unwrap();
     assert_eq!(
