@@ -23,19 +23,20 @@ pub struct Survey {
 }
 
 impl Containers {
-    /// All records that can be read, the newest first. A directory without a record is a container in
-    /// the making or the rest of one, and no container.
+    /// All records, the newest first. A directory without a record is a container in the making or the
+    /// rest of one, and no container. Who asks wants to know what is in use: where one cannot be read,
+    /// nobody does.
     pub fn list(&self) -> Result<Vec<Record>, Error> {
         let mut records = Vec::new();
         let mut reader = Reader::open(self)?;
         for id in self.ids()? {
-            records.extend(reader.read(&id).ok().flatten());
+            records.extend(reader.read(&id)?);
         }
         sort(&mut records);
         Ok(records)
     }
 
-    /// The same, and what else there is.
+    /// What there is, readable or not: for lists.
     pub fn survey(&self) -> Result<Survey, Error> {
         let mut survey = Survey::default();
         let mut reader = Reader::open(self)?;

@@ -174,10 +174,12 @@ impl Containers {
             self.link_name(name, id)?;
             return Ok(name.clone());
         }
+        let mut tries = 0;
         loop {
             let mut seed = [0; 8];
             fill_random(&mut seed).tried("read random bytes for", &self.names)?;
-            let name = Name::generate(u64::from_ne_bytes(seed));
+            let name = Name::generate(u64::from_ne_bytes(seed), tries);
+            tries += 1;
             match self.link_name(&name, id) {
                 Err(Error::NameTaken { .. }) => {}
                 other => return other.map(|()| name),

@@ -231,6 +231,7 @@ impl Engine {
         force: bool,
         owners: Owners,
     ) -> Result<Vec<Removed>, super::Error> {
+        let layers = self.layers_in_use()?;
         let containers = self.containers()?.into_iter();
         let users: Vec<User> =
             containers.flat_map(|(record, status)| User::of(&record, status)).collect();
@@ -238,7 +239,7 @@ impl Engine {
         let removed = remove(self.store(), query, force, &users)?;
         self.emit(&told(&image.id, &removed));
         if removed.iter().any(|removed| matches!(removed, Removed::Deleted(_))) {
-            self.store().collect(&self.layers_in_use()?, owners)?;
+            self.store().collect(&layers, owners)?;
         }
         Ok(removed)
     }

@@ -56,10 +56,12 @@ pub use crate::{
 
 pub use containers::{Removal, Removed};
 pub use described::Described;
-pub use disk::{ContainerUse, DiskUse, ImageUse};
+pub use disk::{ContainerUse, DiskUse, ImageUse, VolumeUse};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
-pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell};
+pub use life::{
+    Attend, Begun, Condition, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell,
+};
 pub use limits::OutOfMemory;
 pub use mounted::Mounted;
 pub use prune::{Fits, Pruned};
