@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("supervisor", &[]),
     ("union", &[]),
     ("runtime", &["bundle", "userns", "supervisor", "union", "cgroup", "network"]),
+    ("volume", &[]),
     ("container", &["bundle", "cgroup", "network"]),
     // joined
     (
@@ -42,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "union",
             "runtime",
             "network",
+            "volume",
             "container",
         ],
     ),

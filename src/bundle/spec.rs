@@ -28,9 +28,6 @@ pub struct ContainerSpec {
     pub root_propagation: Option<Propagation>,
     /// Which namespaces are new, the caller's, or another container's.
     pub namespaces: Namespaces,
-    /// The image's volumes that nothing is mounted on: made where they are missing, and writable
-    /// when the root is not.
-    pub volumes: Vec<PathBuf>,
     /// What its private network is like, where it has one.
     pub network: Option<network::Settings>,
     /// What is mounted below the root, in order.
@@ -184,7 +181,6 @@ impl ContainerSpec {
                 root,
                 root_read_only: false,
                 root_propagation: None,
-                volumes: Vec::new(),
                 network: None,
                 mounts: defaults::mounts(&namespaces, false, Some(defaults::SHM_SIZE)),
                 namespaces,

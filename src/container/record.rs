@@ -1,7 +1,6 @@
 //! One record a container: what it is made of, and how far it came.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{LogConfig, Restart};
 use crate::bundle::{Process, SeccompChoice};
 use crate::cgroup::{InForce, Resources};
-use crate::network::{Expose, Mac, PortRequest, Published};
+use crate::network::{self, Expose, PortRequest, Published};
 use crate::oci::{ChainId, Digest, Healthcheck};
 
 /// The version of the record's format that this binary writes.
@@ -70,12 +69,9 @@ pub struct Config {
     pub hostname: String,
     /// `host`, `private`, `none` or `container:ID`.
     pub network: String,
-    /// Its address in a private network.
+    /// What its private network is like, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<Ipv4Addr>,
-    /// Its hardware address there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mac: Option<Mac>,
+    pub private: Option<network::Settings>,
     /// Ports that the host is to have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub publish: Vec<PortRequest>,
@@ -90,7 +86,7 @@ pub struct Config {
     pub read_only: bool,
     /// A pid 1 of coracle's own.
     pub init: bool,
-    /// Binds and file systems asked for: source (empty for tmpfs), target, writable.
+    /// Volumes, binds and file systems.
     pub mounts: Vec<MountPoint>,
     /// Labels of image and command line.
     pub labels: BTreeMap<String, String>,
@@ -126,17 +122,25 @@ pub struct Keeper {
     pub monitor: bool,
 }
 
-/// A mount that the user asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A mount that the user or the image asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MountPoint {
-    /// `bind` or `tmpfs`.
+    /// `bind`, `volume`, `image`, `tmpfs` or another file system.
     pub kind: String,
-    /// The path on the host, empty for tmpfs.
+    /// The volume's name; empty for all else.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The path on the host, an image's ID, empty for a file system.
     pub source: String,
     /// The path in the container.
     pub target: String,
+    /// Its options as they were typed.
+    pub mode: String,
     /// Whether the container may write.
     pub writable: bool,
+    /// How mount events pass: `rprivate` and its kin; empty where there are none.
+    pub propagation: String,
 }
 
 /// How far a container came, as it was written down.

@@ -17,15 +17,16 @@ pub struct Addresses {
     pub gateway6: Ipv6Addr,
 }
 
-/// 10.0.2.0/24
-pub(super) const PREFIX: u8 = 24;
-/// fd00::/64
-pub(super) const PREFIX6: u8 = 64;
 const NETWORK: [u8; 3] = [10, 0, 2];
 /// The host's resolvers, in order, have these last numbers.
 const RESOLVERS: std::ops::Range<u8> = 3..6;
 
 impl Addresses {
+    /// 10.0.2.0/24
+    pub const PREFIX: u8 = 24;
+    /// fd00::/64
+    pub const PREFIX6: u8 = 64;
+
     /// Those that the settings ask for, and the usual ones in place of what they leave open.
     pub fn new(settings: &Settings) -> Self {
         Self {

@@ -12,7 +12,6 @@ use rustix::net::{
     SocketType,
 };
 
-use super::addresses::{PREFIX, PREFIX6};
 use super::{Addresses, Error, Settings};
 use crate::sys;
 
@@ -174,7 +173,7 @@ fn family(ip: IpAddr) -> u8 {
 }
 
 fn address(ip: IpAddr) -> Message {
-    let prefix = if ip.is_ipv6() { PREFIX6 } else { PREFIX };
+    let prefix = if ip.is_ipv6() { Addresses::PREFIX6 } else { Addresses::PREFIX };
     // `struct ifaddrmsg`: family, prefix, flags, scope, index.
     let message = Message::new(NEW_ADDRESS, &[family(ip), prefix, 0, 0, 0, 0, 0, 0], 4);
     match ip {
@@ -190,7 +189,7 @@ fn address(ip: IpAddr) -> Message {
 }
 
 fn broadcast(ip: Ipv4Addr) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(ip) | (u32::MAX >> PREFIX))
+    Ipv4Addr::from(u32::from(ip) | (u32::MAX >> Addresses::PREFIX))
 }
 
 fn route(gateway: IpAddr) -> Message {

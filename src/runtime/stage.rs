@@ -27,8 +27,6 @@ pub enum Stage {
     MountTarget,
     /// Making a link below the root.
     Link,
-    /// Keeping an image volume writable.
-    Volume,
     /// Making the private network's device.
     Network,
     /// Setting a kernel parameter; the item is its place.
@@ -82,7 +80,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 35] = [
+    const ALL: [Self; 34] = [
         Self::Group,
         Self::IdMap,
         Self::OomScore,
@@ -92,7 +90,6 @@ impl Stage {
         Self::Mount,
         Self::MountTarget,
         Self::Link,
-        Self::Volume,
         Self::Network,
         Self::Sysctl,
         Self::Mask,

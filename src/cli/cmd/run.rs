@@ -17,7 +17,7 @@ use super::lifecycle::Lifecycle;
 use super::limits;
 use super::networking::Networking;
 use super::registry::{self, RegistryArgs};
-use crate::engine::bundle::{self, BindRequest, HostAddress, TmpfsRequest, signal};
+use crate::engine::bundle::{self, HostAddress, TmpfsRequest, VolumesFrom, signal};
 use crate::engine::container::{LogConfig, Name, Restart};
 use crate::engine::pull::Policy;
 use crate::engine::runtime::DetachKeys;
@@ -75,12 +75,17 @@ pub(super) struct Shape {
     /// Set the variables in a file, one a line
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
-    /// Show a file or directory of the host in the container: HOST-PATH:PATH[:ro]
-    #[arg(short, long, value_name = "HOST-PATH:PATH[:OPTIONS]", value_parser = volume)]
-    volume: Vec<BindRequest>,
-    /// Mount: type=bind,source=PATH,target=PATH[,readonly] or type=tmpfs,target=PATH
-    #[arg(long, value_name = "FIELDS", value_parser = parse::mount)]
+    /// Mount a volume, or a file or directory of the host: NAME:PATH, HOST-PATH:PATH[:ro], PATH
+    #[arg(short, long, value_name = "[SOURCE:]PATH[:OPTIONS]", value_parser = volume,
+        add = complete::volume_sources())]
+    volume: Vec<MountRequest>,
+    /// Mount: type=bind|volume|tmpfs|image,source=SOURCE,target=PATH[,readonly]
+    #[arg(long, value_name = "FIELDS", value_parser = mount)]
     mount: Vec<MountRequest>,
+    /// Mount the volumes and host paths of another container
+    #[arg(long, value_name = "CONTAINER[:ro]", value_parser = parse::volumes_from,
+        add = complete::container_names())]
+    volumes_from: Vec<VolumesFrom>,
     /// Mount a temporary file system: PATH[:size=64m,mode=1777]
     #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = parse::tmpfs)]
     tmpfs: Vec<TmpfsRequest>,
@@ -289,6 +294,8 @@ impl Shape {
         request: &RunRequest,
     ) -> Result<(Engine, Found), Error> {
         let engine = cx.engine(self.storage_driver, self.isolation.ids())?;
+        let image = cx.local_image(&engine, &request.image)?;
+        let request = &RunRequest { image, ..request.clone() };
         let found = engine.find(request, &|| fetch(self, cx, &engine, request))?;
         warn_of_foreign(request, &found);
         Ok((engine, found))
@@ -296,14 +303,6 @@ impl Shape {
 }
 
 fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle::Request, Error> {
-    let mut binds = args.volume.clone();
-    let mut tmpfs = args.tmpfs.clone();
-    for mount in &args.mount {
-        match mount {
-            MountRequest::Bind(bind) => binds.push(bind.clone()),
-            MountRequest::Tmpfs(one) => tmpfs.push(one.clone()),
-        }
-    }
     let entrypoint = args.entrypoint.as_ref();
     let mut request = bundle::Request {
         command: command.to_vec(),
@@ -314,8 +313,8 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
         hostname: args.hostname.clone(),
         interactive: args.interactive,
         tty: args.tty,
-        binds,
-        tmpfs,
+        tmpfs: args.tmpfs.clone(),
+        volumes_from: args.volumes_from.clone(),
         read_only: args.read_only,
         shm_size: args.shm_size,
         init: args.init,
@@ -329,6 +328,15 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
         read_only_tmpfs: args.read_only_tmpfs.unwrap_or(false),
         ..bundle::Request::default()
     };
+    for mount in args.volume.iter().chain(&args.mount).cloned() {
+        match mount {
+            MountRequest::Bind(bind) => request.binds.push(bind),
+            MountRequest::Volume(volume) => request.volumes.push(volume),
+            MountRequest::Image(image) => request.images.push(image),
+            MountRequest::Tmpfs(tmpfs) => request.tmpfs.push(tmpfs),
+            MountRequest::FileSystem(other) => request.file_systems.push(other),
+        }
+    }
     args.isolation.apply(&mut request)?;
     args.networking.apply(&mut request, cx)?;
     Ok(request)
@@ -388,8 +396,12 @@ fn in_file(path: &Path, error: &Invalid) -> Error {
     Error::usage(format!("{}: {error}", path.display()))
 }
 
-fn volume(text: &str) -> Result<BindRequest, Invalid> {
+fn volume(text: &str) -> Result<MountRequest, Invalid> {
     parse::volume(text, &std::env::current_dir().unwrap_or_default())
+}
+
+fn mount(text: &str) -> Result<MountRequest, Invalid> {
+    parse::mount(text, &std::env::current_dir().unwrap_or_default())
 }
 
 pub(super) fn directory(text: &str) -> Result<PathBuf, String> {
@@ -469,7 +481,7 @@ mod tests {
         for line in [
             &["--nope", "i"][..],
             &[],
-            &["-v", "data:/x", "i"],
+            &["-v", "data:x", "i"],
             &["--network", "web", "i"],
             &["-p", "80:x", "i"],
             &["-w", "relative", "i"],
