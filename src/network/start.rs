@@ -4,6 +4,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
+use rustix::event::Timespec;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
@@ -112,9 +113,9 @@ fn serve(options: &Options, socket: &OwnedFd, container: &OwnedFd) -> Result<(),
     let mut server = Loop::new(Parts { link, policy, ports, descriptors })?;
     server.end_with(container)?;
     // What of the launching coracle is of no use here is given back.
-    let trimmer = sys::trim::Trimmer::new();
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let _ = sys::trim::Trimmer::new().trim_and_poll(&mut [], Some(&at_once));
     confine::confine()?;
-    trimmer.trim();
     server.serve()
 }
 

@@ -91,6 +91,8 @@ pub(super) struct Connection {
     /// The next byte of the container's.
     received: u32,
     pending: Ring,
+    /// Whether something is pending, or was when the window was told last.
+    held: bool,
     /// The end of the window that was told last.
     edge: u32,
     /// Whether windows are scaled.
@@ -178,6 +180,7 @@ impl Connection {
             state,
             received: 0,
             pending: Ring::default(),
+            held: false,
             edge: 0,
             scaled: false,
             guest_ended: false,
@@ -256,7 +259,7 @@ impl Connection {
         self.scale = segment.window_scale.unwrap_or(0);
         self.window = segment.window_len.into();
         self.received = number(segment.seq_number).wrapping_add(1);
-        self.edge = self.received;
+        self.edge = self.received.wrapping_add(u16::MAX.into()); // as `introduce` tells
     }
 
     /// What the socket has become.
@@ -416,7 +419,9 @@ impl Connection {
                 }
             }
         }
-        Ok(written + self.pending.push(&bytes[written..], turn.budget))
+        let kept = self.pending.push(&bytes[written..], turn.budget);
+        self.held |= !self.pending.is_empty();
+        Ok(written + kept)
     }
 
     /// Whatever happens now happens on both sides.
@@ -530,7 +535,11 @@ impl Connection {
         // A window that opens, or that has grown a good deal, is news.
         let grown = self.received.wrapping_add(self.space()).wrapping_sub(self.edge).cast_signed();
         let closed = self.edge == self.received;
-        if grown > 0 && (closed || grown.cast_unsigned() >= WINDOW / 4) && !self.guest_ended {
+        if self.held
+            && grown > 0
+            && (closed || grown.cast_unsigned() >= WINDOW / 4)
+            && !self.guest_ended
+        {
             self.owes = true;
         }
         Ok(())
@@ -628,6 +637,7 @@ impl Connection {
         let window = self.edge.wrapping_sub(self.received) >> if self.scaled { SCALE } else { 0 };
         repr.window_len = u16::try_from(window).unwrap_or(u16::MAX);
         self.owes = false;
+        self.held = !self.pending.is_empty();
         let offset = sequence.wrapping_sub(self.first) as usize;
         let payload =
             if count == 0 { [&[][..], &[][..]] } else { self.unacknowledged.slices(offset, count) };
