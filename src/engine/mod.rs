@@ -24,6 +24,7 @@ mod limits;
 mod of_host;
 mod processes;
 mod record;
+mod rootfs;
 mod run;
 mod share;
 mod usage;
@@ -45,7 +46,7 @@ pub use error::Error;
 pub use exec::{ExecRequest, Execution};
 pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell};
 pub use limits::OutOfMemory;
-pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
+pub use run::{Fetch, Found, Outcome, Phase, Prepared, Preserved, RunRequest, Streams};
 pub use usage::Usage;
 
 /// What an engine works with, as the command line and the configuration have it.
@@ -114,18 +115,24 @@ impl Engine {
     /// The ids of a container whose program runs as `user`, and why these.
     pub fn ids(&self, user: (u32, u32)) -> Result<IdMaps, Error> {
         let facts = userns::gather(std::path::Path::new("/"), &self.options.path);
-        Ok(userns::choose(self.options.userns, user, &facts)?)
+        Ok(userns::choose(&self.options.userns, user, &facts)?)
+    }
+
+    /// The ids that the store's layers are unpacked with, whatever a container has.
+    pub fn store_ids(&self) -> Result<IdMaps, Error> {
+        let facts = userns::gather(std::path::Path::new("/"), &self.options.path);
+        Ok(userns::choose_for_store(&self.options.userns, &facts)?)
     }
 
     /// How unpacked files carry their owners in this mode.
     pub fn owners(&self) -> Result<Owners, Error> {
-        Ok(owners(&self.ids((0, 0))?))
+        Ok(owners(&self.store_ids()?))
     }
 
     /// Enters the user namespace in which the store's files have their real owners. Before any
     /// thread is started; with one id, or as root, there is nothing to enter.
     pub fn enter_owners(&self) -> Result<Owners, Error> {
-        let ids = self.ids((0, 0))?;
+        let ids = self.store_ids()?;
         if matches!(ids.mode, userns::Mode::Range { .. }) {
             userns::enter_in_place(&ids)?;
         }

@@ -9,7 +9,7 @@ use super::hooks::ChildHooks;
 use super::program::ProgramPlan;
 use super::seccomp::Profile;
 use super::target::Target;
-use crate::bundle::{ContainerSpec, Namespace, NsKind};
+use crate::bundle::{Clocks, ContainerSpec, Namespace, NsKind};
 use crate::mount::{Attributes, Detached, Kind, Mount, Propagation, RootMount};
 use crate::userns::IdMaps;
 
@@ -19,6 +19,8 @@ use crate::userns::IdMaps;
 pub(super) struct Plan {
     pub(super) root: RootStep,
     pub(super) mounts: Vec<MountStep>,
+    /// Files, and what is written to their end.
+    pub(super) added: Vec<(Target, Vec<u8>)>,
     pub(super) links: Vec<(Target, CString)>,
     pub(super) volumes: Vec<Target>,
     pub(super) masked: Vec<Target>,
@@ -33,6 +35,8 @@ pub(super) struct Plan {
     pub(super) hostname: Option<Vec<u8>>,
     pub(super) domainname: Option<Vec<u8>>,
     pub(super) loopback: bool,
+    /// The text of `/proc/PID/timens_offsets`, for a time namespace of its own.
+    pub(super) clocks: Option<String>,
     /// Files below the root, and what is written there.
     pub(super) sysctls: Vec<(Target, Vec<u8>)>,
     pub(super) hooks: ChildHooks,
@@ -120,6 +124,11 @@ impl Plan {
                 .iter()
                 .map(|mount| mount_step(mount, ids))
                 .collect::<Result<_, _>>()?,
+            added: spec
+                .added
+                .iter()
+                .map(|added| Ok((Target::new(&added.path)?, added.text.clone().into_bytes())))
+                .collect::<Result<_, NulError>>()?,
             links: spec
                 .links
                 .iter()
@@ -136,11 +145,21 @@ impl Plan {
             hostname: spec.hostname.clone().map(String::into_bytes),
             domainname: spec.domainname.clone().map(String::into_bytes),
             loopback: spec.namespaces[NsKind::Network] == Namespace::New,
+            clocks: spec.clocks.as_ref().map(clocks),
             sysctls: spec.sysctls.iter().map(sysctl).collect::<Result<_, _>>()?,
             hooks: ChildHooks::new(&spec.hooks)?,
             program: ProgramPlan::new(&spec.process, &spec.seccomp, spec.init, ids, profile)?,
         })
     }
+}
+
+/// The lines of `/proc/PID/timens_offsets` (time_namespaces(7)).
+fn clocks(clocks: &Clocks) -> String {
+    [("monotonic", clocks.monotonic), ("boottime", clocks.boottime)]
+        .into_iter()
+        .filter_map(|(name, ahead)| Some((name, ahead?)))
+        .map(|(name, (seconds, nanoseconds))| format!("{name} {seconds} {nanoseconds}\n"))
+        .collect()
 }
 
 /// `net.ipv4.ip_forward` is `/proc/sys/net/ipv4/ip_forward`; a slash stands for a dot of a name

@@ -118,7 +118,7 @@ fn of_container(record: &Record, status: Status) -> Value {
             "StartedAt": started,
             "FinishedAt": finished,
         },
-        "Image": record.image_id,
+        "Image": record.known_image().map(ToString::to_string).unwrap_or_default(),
         "Name": format!("/{}", record.name),
         "RestartCount": record.restarts,
         "Driver": config.driver,

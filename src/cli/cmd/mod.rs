@@ -9,6 +9,7 @@ mod generate;
 mod generate_systemd;
 mod healthcheck;
 mod hello;
+mod identity;
 mod images;
 mod info;
 mod inspect;
@@ -34,6 +35,7 @@ mod tag;
 mod top;
 mod unpause;
 mod update;
+mod variables;
 mod version;
 mod wait;
 

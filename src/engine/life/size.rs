@@ -19,13 +19,16 @@ impl Engine {
             let written = self.tree_size(&upper)?;
             return Ok((written, written.saturating_add(image)));
         }
+        if !rootfs.exists() {
+            return Ok((0, 0)); // a directory of the user's own
+        }
         // A copy holds the image's files too.
         let all = self.tree_size(&rootfs)?;
         Ok((all.saturating_sub(image), all.max(image)))
     }
 
     fn tree_size(&self, path: &Path) -> Result<u64, Error> {
-        let ids = self.ids((0, 0))?;
+        let ids = self.store_ids()?;
         let failed = |source| Error::Io { action: "measure", path: path.to_owned(), source };
         if !matches!(ids.mode, userns::Mode::Range { .. }) {
             return sys::tree_size(path).map_err(failed);
