@@ -30,10 +30,11 @@ pub use labels::{LabelRequest, Labels, SecurityModules};
 pub use mount_options::WORDS as MOUNT_OPTIONS;
 pub use namespace::{Joined, Namespace, Namespaces, NsKind};
 pub use request::{
-    BindRequest, DeviceRequest, HostAddress, ImageVolumes, Request, Resource, SeccompChoice,
-    SecurityOptions, Sharing, Systemd, TmpfsRequest, Ulimit,
+    BindRequest, DeviceRequest, FileSystemRequest, HostAddress, ImageRequest, ImageVolumes,
+    Request, Resource, SeccompChoice, SecurityOptions, Sharing, Strict, Systemd, TmpfsRequest,
+    Ulimit, VolumeRequest, VolumesFrom,
 };
 pub use spec::{Builder, Clocks, ContainerSpec, Hook, Hooks, Process};
-pub use specify::{Circumstances, specify};
+pub use specify::{Circumstances, absolute, hidden_paths, specify};
 pub use tuning::{Scheduler, Tuning, personality};
 pub use user::{HostAccount, User};

@@ -100,7 +100,6 @@ fn of_container(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
         Stage::Clocks => "set the clocks of a time namespace".into(),
         Stage::Group => "go into the control group of the container".into(),
         Stage::Link => "make the links of /dev".into(),
-        Stage::Volume => format!("keep the volume {} writable", path(&spec.volumes)),
         Stage::Mask => format!("hide {}", path(&spec.masked_paths)),
         Stage::ReadOnly => match path(&spec.read_only_paths) {
             path if path.is_empty() => "make the root read-only".into(),
@@ -135,6 +134,10 @@ fn mount(mount: &Mount) -> String {
     let target = mount.target.display();
     match &mount.kind {
         Kind::Bind { source, .. } => format!("mount {} on {target}", source.display()),
+        Kind::Beneath { directory, path } => {
+            format!("mount {} below {} on {target}", path.display(), directory.display())
+        }
+        Kind::Overlay { .. } => format!("mount an overlay on {target}"),
         Kind::Tmpfs { .. } => format!("mount a tmpfs on {target}"),
         Kind::Proc => format!("mount proc on {target}"),
         Kind::Sysfs => format!("mount sysfs on {target}"),
@@ -176,6 +179,11 @@ fn hint(
         ),
         (Stage::Clocks, Errno::INVAL | Errno::NOSYS) => {
             Some("time namespaces take Linux 5.6 and CONFIG_TIME_NS".into())
+        }
+        (Stage::Mount, Errno::XDEV) => {
+            let mount = spec?.mounts.get(item)?;
+            matches!(mount.kind, Kind::Beneath { .. })
+                .then(|| "a link on that path leads out of the volume".into())
         }
         (Stage::OomScore, Errno::ACCESS) => {
             Some("without root the score can only be raised above the caller's own".into())

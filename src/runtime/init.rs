@@ -156,9 +156,6 @@ fn build_root(plan: &Plan, union: Option<&union::Entrance>) -> Result<OwnedFd, F
     for (item, (target, text)) in plan.added.iter().enumerate() {
         rootfs::add_lines(root.as_fd(), target, text).at_item(Stage::Added, item)?;
     }
-    for (item, target) in plan.volumes.iter().enumerate() {
-        rootfs::make_volume(root.as_fd(), target, plan.seal_root).at_item(Stage::Volume, item)?;
-    }
     for (item, step) in plan.mounts.iter().enumerate() {
         rootfs::mount(root.as_fd(), step, item)?;
     }

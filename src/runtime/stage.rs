@@ -31,8 +31,6 @@ pub enum Stage {
     MountTarget,
     /// Making a link below the root.
     Link,
-    /// Keeping an image volume writable.
-    Volume,
     /// Setting a kernel parameter; the item is its place.
     Sysctl,
     /// Hiding a path.
@@ -86,7 +84,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 37] = [
+    const ALL: [Self; 36] = [
         Self::Group,
         Self::IdMap,
         Self::Clocks,
@@ -98,7 +96,6 @@ impl Stage {
         Self::Mount,
         Self::MountTarget,
         Self::Link,
-        Self::Volume,
         Self::Sysctl,
         Self::Mask,
         Self::ReadOnly,

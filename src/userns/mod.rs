@@ -18,7 +18,9 @@ mod refusal;
 
 pub use enter::{ChildMaps, ParentMaps, enter_in_place, prepare};
 pub use error::Error;
-pub use facts::{Facts, Helpers, HelpersMissing, SubordinateRange, caller, gather};
+pub use facts::{
+    Facts, Helpers, HelpersMissing, SubordinateRange, caller, gather, own_range_start,
+};
 pub use joined::{maps_of, request_of};
 pub use lines::{InvalidLine, Line};
 pub use maps::{Extent, IdMaps, InvalidRequest, Mode, Request, choose, choose_for_store, given};

@@ -14,6 +14,7 @@ use crate::engine::oci::{Exec, Runtime};
 
 /// Run another program in a container
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(super) struct ExecArgs {
     /// Send the terminal to who listens on this socket
     #[arg(long, value_name = "SOCKET")]
