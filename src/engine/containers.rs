@@ -135,7 +135,7 @@ impl Engine {
         let Err(source) = sys::remove_tree(path) else { return Ok(()) };
         let failed = || Error::Io { action: "remove", path: path.to_owned(), source };
         // Files of other ids can be removed only by who is root over these ids.
-        let ids = self.ids((0, 0))?;
+        let ids = self.store_ids()?;
         if !matches!(ids.mode, userns::Mode::Range { .. }) {
             return Err(failed());
         }

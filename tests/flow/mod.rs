@@ -7,6 +7,7 @@ mod crash;
 mod exec;
 mod explain;
 mod files;
+mod given;
 mod hello;
 mod ids;
 mod isolation;
