@@ -98,6 +98,11 @@ impl Repository {
         self.runtime.block_on(self.has(&format!("manifests/{digest}")))
     }
 
+    /// Whether a blob is there.
+    pub fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        self.runtime.block_on(self.has(&format!("blobs/{digest}")))
+    }
+
     /// Brings a document there under a name: a tag or its digest.
     pub fn put_manifest(&self, name: &str, media_type: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = format!("manifests/{name}");
