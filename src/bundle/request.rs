@@ -141,6 +141,7 @@ pub struct DeviceRequest {
 
 /// A file or directory of the host in the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools)] // each an option of its own
 pub struct BindRequest {
     /// Absolute path on the host.
     #[serde(with = "super::text::path")]

@@ -88,10 +88,12 @@ impl Engine {
         if let Some(group) = &record.in_force.group {
             let _ = group.remove(); // that of a killed coracle; gone with a reboot
         }
-        if volumes || record.remove {
-            self.remove_anonymous(record)?;
-        }
+        let removed = match volumes || record.remove {
+            true => self.remove_anonymous(record),
+            false => Ok(()),
+        };
         self.remove_tree(&remains.path)?;
+        removed?;
         self.emit(&[Event::of_container("destroy", record)]);
         Ok(())
     }

@@ -523,8 +523,9 @@ impl Engine {
         if request.remove {
             directory.tell_exit(code)?;
             let path = self.containers.detach_own(directory)?;
-            self.remove_anonymous(&record)?;
+            let removed = self.remove_anonymous(&record);
             self.remove_tree(&path)?;
+            removed?;
         } else {
             directory.end(code, out_of_memory.is_some())?;
         }

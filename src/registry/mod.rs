@@ -32,6 +32,7 @@ mod registries;
 mod remote;
 mod repository;
 mod route;
+mod short_name;
 mod source;
 mod tls;
 mod tokens;

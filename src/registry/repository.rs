@@ -288,7 +288,7 @@ fn chunks_may_help(error: &Error) -> bool {
 fn may_pass(error: &Error) -> bool {
     matches!(
         error,
-        Error::Unreachable { cause: Cause::Other, .. }
+        Error::Unreachable { cause: Cause::Other | Cause::Stall, .. }
             | Error::Status { status: 404 | 416 | 500.., .. }
             | Error::TooMany { .. }
     )

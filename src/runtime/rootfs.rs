@@ -170,15 +170,14 @@ pub(super) fn mount(root: BorrowedFd<'_>, step: &MountStep, item: usize) -> Resu
             set_attributes(source.as_fd(), step.attributes, Some(*propagation), *recursive)
         }
         // File systems made here got theirs from fsmount; the host's tree has yet to.
-        Source::Proc | Source::Sysfs => {
+        // A part of a volume has what the user mounted in that with it.
+        Source::Proc | Source::Sysfs | Source::Beneath { .. } => {
             set_attributes(source.as_fd(), step.attributes, Some(Propagation::Private), true)
         }
-        Source::Beneath { .. } => {
-            set_attributes(source.as_fd(), step.attributes, Some(Propagation::Private), true)
-        }
-        Source::Overlay { .. } => set_attributes(source.as_fd(), step.attributes, None, false),
         // A copy of another's mount: what it adds, and nothing that this one cannot undo.
-        Source::Detached(_) => set_attributes(source.as_fd(), step.attributes, None, false),
+        Source::Detached(_) | Source::Overlay { .. } => {
+            set_attributes(source.as_fd(), step.attributes, None, false)
+        }
         Source::FileSystem { .. } if step.attributes.no_symfollow => {
             set_attributes(source.as_fd(), step.attributes, None, false)
         }

@@ -291,6 +291,8 @@ impl Shape {
         request: &RunRequest,
     ) -> Result<(Engine, Found), Error> {
         let engine = cx.engine(self.storage_driver, self.isolation.ids())?;
+        let image = cx.local_image(&engine, &request.image)?;
+        let request = &RunRequest { image, ..request.clone() };
         let found = engine.find(request, &|| fetch(self, cx, &engine, request))?;
         warn_of_foreign(request, &found);
         Ok((engine, found))

@@ -269,7 +269,8 @@ impl Monitor<'_> {
         self.record = self.directory.end(code, oom)?;
         if self.request.remove {
             let path = self.engine.containers.detach_own(self.directory)?;
-            self.engine.remove_anonymous(&self.record)?;
+            // One that could not be removed is left to `volume prune`: who is attached must be told.
+            let _ = self.engine.remove_anonymous(&self.record);
             self.engine.remove_tree(&path)?;
         }
         self.engine.emit(&told);
