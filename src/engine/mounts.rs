@@ -282,7 +282,8 @@ impl Engine {
             }
             let data = held.volume.data();
             // Decided when another of this name was there, or none.
-            let is_planned = |point: &MountPoint| Path::new(&point.source) == data;
+            let planned = data.display().to_string();
+            let is_planned = |point: &MountPoint| point.source == planned;
             if !settled.points.iter().filter(|it| it.name == name).all(is_planned) {
                 return Err(Error::VolumeReplaced { name: name.to_owned() });
             }

@@ -407,7 +407,15 @@ fn make_parents(root: BorrowedFd<'_>, target: &Target) -> Result<(), Errno> {
 }
 
 fn beneath(root: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat2(root, path, HANDLE | flags, Mode::empty(), BENEATH)
+    // A `..` is refused while anything is mounted or renamed on the whole machine (openat2(2),
+    // EAGAIN): that passes.
+    let mut tries = 0;
+    loop {
+        match rustix::fs::openat2(root, path, HANDLE | flags, Mode::empty(), BENEATH) {
+            Err(Errno::AGAIN) if tries < 1000 => tries += 1,
+            other => return other,
+        }
+    }
 }
 
 /// Opens a file of the container's procfs and makes sure that it is one: an image could have put a
