@@ -235,13 +235,12 @@ impl Repository {
                 Err(error) if failures < MOST_FAILURES && may_pass(&error) => {
                     failures += 1;
                     tokio::time::sleep(FIRST_WAIT * 2_u32.pow(failures - 1)).await;
-                    done = match self.status(&mut upload).await {
-                        Ok(done) => done.min(size),
+                    done = if let Ok(done) = self.status(&mut upload).await {
+                        done.min(size)
+                    } else {
                         // It has forgotten all about it.
-                        Err(_) => {
-                            upload = self.start().await?;
-                            0
-                        }
+                        upload = self.start().await?;
+                        0
                     };
                 }
                 Err(error) => return Err(error),
