@@ -21,6 +21,9 @@ pub enum Error {
     /// `--tty` without a terminal.
     #[error("the input device is not a TTY")]
     NotATerminal,
+    /// An archive that would go to a terminal.
+    #[error("cowardly refusing to save to a terminal. Use the -o flag or redirect")]
+    ToTerminal,
     /// `start -a` with more than one.
     #[error("you cannot start and attach multiple containers at once")]
     AttachSeveral,
@@ -91,6 +94,7 @@ impl Diagnose for Error {
             | Self::File { .. }
             | Self::Output(_)
             | Self::NoSuchObject(_)
+            | Self::ToTerminal
             | Self::AttachSeveral
             | Self::Told => None,
         }

@@ -6,7 +6,7 @@ use super::{images, pull};
 use crate::container::LogDriver;
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::Platform;
-use crate::{bundle, cgroup, container, runtime, snapshot, store, userns};
+use crate::{bundle, cgroup, container, layer, runtime, snapshot, store, userns};
 
 /// Why the engine could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The files of a container or a layer.
+    #[error(transparent)]
+    Layer(#[from] layer::Error),
     /// The root file system.
     #[error(transparent)]
     Snapshot(#[from] snapshot::Error),
@@ -162,6 +165,12 @@ pub enum Error {
         /// The second.
         other: String,
     },
+    /// What a copy was refused for, on either side: docker's words.
+    #[error("{why}")]
+    InContainer {
+        /// Why.
+        why: String,
+    },
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -179,6 +188,7 @@ impl Diagnose for Error {
         match self {
             Self::Pull(error) => error.hint(),
             Self::Store(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
@@ -222,6 +232,7 @@ impl Diagnose for Error {
             | Self::NotRunning { .. }
             | Self::Paused { .. }
             | Self::NotPaused { .. }
+            | Self::InContainer { .. }
             | Self::Io { .. } => None,
         }
     }

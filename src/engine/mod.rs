@@ -14,6 +14,7 @@ pub mod probe;
 pub mod pull;
 
 mod containers;
+mod content;
 mod driver;
 mod error;
 mod exec;
@@ -40,7 +41,11 @@ use crate::userns::IdMaps;
 // What the command line needs of the folders below, which it does not import itself.
 pub use crate::{bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns};
 
+pub use crate::layer::Difference;
 pub use containers::{Removal, Removed};
+pub use content::{
+    CommitRequest, CopyOptions, Format, InContainer, Instruction, Line, Outside, UnknownFormat,
+};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
 pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell};

@@ -21,6 +21,7 @@ mod copy_up;
 mod describe;
 mod detach;
 mod emulate;
+mod errand;
 mod error;
 mod hooks;
 mod init;
@@ -41,6 +42,7 @@ mod terminal;
 
 pub use attach::{Attached, Leaving, attend};
 pub use detach::{DetachKeys, InvalidDetachKeys};
+pub use errand::{errand_before, errand_in};
 pub use error::{Error, ExecRefusal};
 pub use hooks::{HookState, run_all as run_hooks};
 pub use kept::Kept;

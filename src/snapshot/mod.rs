@@ -4,8 +4,10 @@
 //! Driver::Overlay   containers/ID/upper, work    the layers themselves are the lowers
 //! Driver::Fuse      the same                     the same
 //! Driver::Copy      containers/ID/rootfs         the layers merged into one tree
+//!                   containers/ID/copied         when that was finished
 //! ```
 
+mod changes;
 mod copy;
 mod overlay;
 mod read;
@@ -19,6 +21,7 @@ use std::str::FromStr;
 use crate::diagnose::{Diagnose, Hint};
 use crate::mount::RootMount;
 
+pub use changes::{Written, differences_of_image, whole_root, written};
 pub use read::read_file;
 pub use skeleton::skeleton;
 

@@ -27,6 +27,7 @@ mod unit;
 
 pub use health::{HealthRequest, InvalidHealth};
 pub use logs::{LogRequest, Logs};
+pub(super) use start::request;
 pub use start::{Attend, Begun};
 pub use top::Process as ProcessLine;
 
