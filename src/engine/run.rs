@@ -620,7 +620,7 @@ fn check_source(bind: &BindRequest) -> Result<(), Error> {
     })
 }
 
-fn write_files(directory: &Path, etc: &EtcFiles) -> Result<(), Error> {
+pub(super) fn write_files(directory: &Path, etc: &EtcFiles) -> Result<(), Error> {
     let files =
         [("hosts", &etc.hosts), ("hostname", &etc.hostname), ("resolv.conf", &etc.resolv_conf)];
     for (name, text) in files {

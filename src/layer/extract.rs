@@ -141,7 +141,7 @@ impl Extraction {
         let (parent, last) = name.split().ok_or_else(refused)?;
         let last = c_string(last);
         match self.try_open(&parent) {
-            Err(Errno::NOENT) => {}
+            Err(Errno::NOENT) if !parent.is_root() => {}
             opened => return Ok((opened.at("open the directory of", name)?, last)),
         }
         let (above, inner) = self.parent(&parent)?;

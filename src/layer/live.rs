@@ -130,7 +130,7 @@ impl<W: Write> Live<W> {
     }
 }
 
-/// Whether what is in a directory are no files, but words of the kernel.
+/// Whether a file or directory is none, but words of the kernel.
 pub fn is_pseudo(directory: &OwnedFd) -> bool {
     fstatfs(directory).is_ok_and(|it| PSEUDO.contains(&it.f_type))
 }

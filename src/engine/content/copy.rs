@@ -198,6 +198,8 @@ impl Engine {
         let mut request = crate::engine::life::request(record, &creation);
         request.container = alone(request.container);
         let mut prepared = self.prepare_again(&request, record, directory)?;
+        // A container that was never started has none.
+        crate::engine::run::write_files(&directory.path, &prepared.etc)?;
         let spec = &mut prepared.spec;
         (spec.hooks, spec.seccomp) = (Hooks::default(), SeccompChoice::Unconfined);
         spec.process.cwd = PathBuf::from("/");

@@ -28,7 +28,9 @@ pub(super) enum Failed {
     Refused(#[from] Refusal),
     #[error("Could not find the file {path} in container {container}")]
     Missing { path: String, container: String },
-    #[error("cannot copy {path}: it is no file but the kernel's word; run cat in the container")]
+    #[error(
+        "cannot copy {path}: what is there are no files but the kernel's words; read them in the container"
+    )]
     Pseudo { path: String },
     #[error("container rootfs is marked read-only")]
     RootReadOnly,
@@ -91,7 +93,9 @@ impl Inside<'_> {
         if what.asserts_directory && !located.is_directory() {
             return Err(Refusal::NotADirectory { path: self.path.to_owned() }.into());
         }
-        if is_pseudo(&located.parent) && self.path.trim_matches('/') != "" {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let own = rustix::fs::openat(&located.parent, &located.last, flags, Mode::empty());
+        if is_pseudo(&own.map_err(|errno| self.look(errno))?) {
             return Err(Failed::Pseudo { path: self.path.to_owned() });
         }
         let what = What { is_directory: located.is_directory(), ..what };

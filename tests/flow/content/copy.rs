@@ -140,7 +140,8 @@ fn archives_go_in_and_out_with_their_owners() {
         shell.args(["-o", "pipefail", "-ec", script]);
         home.run(shell)
     };
-    let list = shell(&format!("{coracle} cp from:/t/deep - | tar --numeric-owner -tv")).ok();
+    let list =
+        shell(&format!("{coracle} cp from:/t/deep - | /usr/bin/tar --numeric-owner -tv")).ok();
     has(&list, &["drwxr-xr-x 33/42", "1000/1000", " deep/er/same", "prw-r--r-- 0/0"]);
     let stat = |container: &str, path: &str| {
         home.coracle([
