@@ -41,7 +41,11 @@ pub fn write_layer<W: Write>(now: &Source, differences: &Differences, to: W) -> 
             continue;
         }
         writer.enter(&directory)?;
-        writer.one(&name, &c_string(last))?;
+        let written = writer.one(&name, &c_string(last))?;
+        // A socket, or nothing by now, is in the place of what the image has there.
+        if !written && change == Change::Changed {
+            writer.encoder.hide(&directory, last).map_err(Error::Write)?;
+        }
         if differences.is_emptied(&name) {
             writer.encoder.hide_below(&name).map_err(Error::Write)?;
         }
@@ -102,7 +106,8 @@ impl<'a, W: Write> Writer<'a, W> {
         Ok(())
     }
 
-    fn one(&mut self, name: &Name, last: &CString) -> Result<(), Error> {
+    /// `false` where there is nothing to write.
+    fn one(&mut self, name: &Name, last: &CString) -> Result<bool, Error> {
         let way = std::mem::take(&mut self.way);
         let is_there =
             way.last().map_or(1, |(at, _)| at.parts().count() + 1) == name.parts().count();
@@ -110,7 +115,7 @@ impl<'a, W: Write> Writer<'a, W> {
         let found = here.find(last).at("look at", name);
         let done = match found {
             Ok(Some(found)) if is_there => self.found(here, last, &found, name),
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(false),
             Err(error) => Err(error),
         };
         self.way = way;
@@ -123,16 +128,16 @@ impl<'a, W: Write> Writer<'a, W> {
         last: &CString,
         found: &Found,
         name: &Name,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let stat = match found {
             Found::Other(other) => Some(&other.stat),
             Found::Directory(_) => None,
         };
         match self.now.describe(parent, last, found, name.clone()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             thing => match thing.at("read", name)? {
-                Some(thing) => self.put(thing, stat),
-                None => Ok(()),
+                Some(thing) => self.put(thing, stat).map(|()| true),
+                None => Ok(false),
             },
         }
     }

@@ -30,6 +30,8 @@ pub fn errand_in(pid: Pid, pidfd: &OwnedFd, work: impl FnOnce() -> u8) -> Result
         // Where root is none of the container's ids, the joiner has root's powers all the same.
         let _ = rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT);
         let _ = rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT);
+        // A change of ids may have taken that back.
+        let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
         rustix::process::umask(Mode::empty());
         work()
     });

@@ -24,6 +24,7 @@ use crate::mount::RootMount;
 use crate::owners::Line;
 
 use super::overlay::resemble;
+use super::read::find_directory;
 use super::{At, Error};
 
 pub(super) fn prepare(
@@ -63,6 +64,29 @@ pub(super) fn prepare(
 
 /// An empty file beside a copy, made when it was finished: what the container does comes later.
 pub(super) const COPIED: &str = "copied";
+/// Copies the directory at `path` in a stack of `layers` into the empty directory `to`, with its own
+/// attributes; `false` where there is none. Links on the way lead nowhere outside of the stack, and
+/// those below it are copied as they are (CVE-2022-23648).
+///
+/// With `share`, the files are those of the layers: they must not be written to.
+pub fn copy_directory(
+    layers: &[PathBuf],
+    path: &Path,
+    to: &Path,
+    share: bool,
+) -> Result<bool, Error> {
+    let Some(from) = find_directory(layers, path)? else { return Ok(false) };
+    let root = File::open(to).at("open", to)?;
+    let lines = vec![BTreeMap::new(); layers.len()]; // a volume has no such file beside it
+    Copier { base: to, root: &root, share, seen: HashMap::new(), lines, owners: Vec::new() }
+        .directory(&from, &root, Path::new(""))
+        .map(|()| true)
+}
+
+/// Whether there is a directory at `path` in a stack of `layers`.
+pub fn has_directory(layers: &[PathBuf], path: &Path) -> Result<bool, Error> {
+    find_directory(layers, path).map(|found| found.is_some())
+}
 
 struct Copier<'a> {
     base: &'a Path,

@@ -22,6 +22,8 @@ use crate::diagnose::{Diagnose, Hint};
 use crate::mount::RootMount;
 
 pub use changes::{Written, differences_of_image, whole_root, written};
+pub use copy::{copy_directory, has_directory};
+pub use overlay::throw_away;
 pub use read::read_file;
 pub use skeleton::skeleton;
 

@@ -22,6 +22,7 @@ mod pull;
 mod terminal;
 mod unpack;
 mod users;
+mod volumes;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};

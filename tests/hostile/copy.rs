@@ -31,19 +31,20 @@ fn links_do_not_lead_out() {
     crate::support::until("the container", || {
         home.coracle(["exec", "evil", "test", "-e", "/w/ready"]).output().code() == 0
     });
-    home.write("f", "from outside");
+    home.write(".cache/f", "from outside");
     for link in ["evil", "magic", "up"] {
         let to = format!("evil:/w/{link}/planted");
-        let error = home.coracle(["cp", "f", &to]).fails(1);
+        let error = home.coracle(["cp", ".cache/f", &to]).fails(1);
         has(&error, &["error:"]);
         let from = format!("evil:/w/{link}/secret");
-        home.coracle(["cp", &from, "stolen"]).fails(1);
-        assert!(!home.path().join("stolen").exists(), "{link}");
+        home.coracle(["cp", &from, ".cache/stolen"]).fails(1);
+        assert!(!home.path().join(".cache/stolen").exists(), "{link}");
     }
     for round in 0..rounds() {
-        let output = home.coracle(["cp", "f", "evil:/w/swap/deep/planted"]).timeout_s(60).output();
+        let output =
+            home.coracle(["cp", ".cache/f", "evil:/w/swap/deep/planted"]).timeout_s(60).output();
         victim.unharmed(&output);
-        let out = format!("out-{round}");
+        let out = format!(".cache/out-{round}");
         let output = home.coracle(["cp", "evil:/w/swap/.", &out]).timeout_s(60).output();
         victim.unharmed(&output);
         let stolen = fs::read_to_string(home.path().join(&out).join("secret")).unwrap_or_default();
@@ -63,16 +64,15 @@ fn what_comes_out_is_harmless() {
          mkdir /w/dir; touch /w/dir/x"
     );
     let image = busybox();
-    home.coracle(["run", "--network", "none", "--name", "c", &image, "sh", "-ec", &script]).ok();
+    home.coracle(["run", "--network", "none", "--name", "cc", &image, "sh", "-ec", &script]).ok();
     // A link of the host's where the container has a directory: nothing is written through it.
-    fs::create_dir(home.path().join("out")).unwrap();
-    fs::create_dir(home.path().join("out/w")).unwrap();
-    std::os::unix::fs::symlink(&canary, home.path().join("out/w/dir")).unwrap();
-    let output = home.coracle(["cp", "c:/w", "out"]).output();
+    fs::create_dir_all(home.path().join(".cache/out/w")).unwrap();
+    std::os::unix::fs::symlink(&canary, home.path().join(".cache/out/w/dir")).unwrap();
+    let output = home.coracle(["cp", "cc:/w", ".cache/out"]).output();
     victim.unharmed(&output);
     has(&output.fails(1), &["cannot overwrite non-directory with directory"]);
-    home.coracle(["cp", "c:/w", "clean"]).ok();
+    home.coracle(["cp", "cc:/w", ".cache/clean"]).ok();
     use std::os::unix::fs::PermissionsExt;
-    let mode = home.path().join("clean/setuid").metadata().unwrap().permissions().mode();
+    let mode = home.path().join(".cache/clean/setuid").metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o755, "nobody else is to get the user's rights");
 }

@@ -12,6 +12,7 @@ use super::config::{self, Instruction, New};
 use super::pause::Pause;
 use super::subject::Subject;
 use crate::container::Status;
+use crate::engine::events::Event;
 use crate::engine::pull::{self, Policy};
 use crate::engine::{Engine, Error};
 use crate::layer;
@@ -115,6 +116,7 @@ impl Engine {
             },
             &(),
         )?;
+        self.emit(&[Event::of_container("commit", &subject.record)]);
         Ok(pulled.id)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use crate::engine::events::Event;
 use crate::engine::{Engine, Error};
 use crate::layer::{self, Difference, Name};
 use crate::snapshot;
@@ -29,7 +30,7 @@ impl Engine {
         };
         let _hold = self.store.hold()?;
         let ids = self.ids((0, 0))?;
-        let owners = super::super::owners(&ids);
+        let owners = self.owners_of(&ids);
         let layers = self.store.layers(&image, owners)?;
         self.become_owner(&ids)?;
         let differences = snapshot::differences_of_image(&layers, owners)??;
@@ -42,6 +43,8 @@ impl Engine {
         let subject = self.subject(query)?;
         subject.write_back();
         let root = subject.root()?;
-        layer::write_all(&root, to).map(drop).map_err(Error::from)
+        layer::write_all(&root, to)?;
+        self.emit(&[Event::of_container("export", &subject.record)]);
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::geteuid;
 
 use crate::container::{Creation, Record, State};
-use crate::engine::{Engine, Error, owners};
+use crate::engine::{Engine, Error};
 use crate::layer::{Name, Source};
 use crate::owners::Owners;
 use crate::snapshot::{self, Driver, Written};
@@ -43,7 +43,7 @@ impl Engine {
         };
         let hold = engine.store.hold()?;
         let ids = engine.ids((0, 0))?;
-        let owners = owners(&ids);
+        let owners = engine.owners_of(&ids);
         let layer = |chain| engine.store.layer_path(owners, chain).join("fs");
         let layers = record.layers.iter().map(layer).collect();
         let driver = record.config.driver.parse().unwrap_or(Driver::Overlay);

@@ -27,13 +27,13 @@ fn names_and_slashes_are_dockers() {
     let (home, image) = home_with_tree();
     home.write("src/a", "a");
     home.write("src/sub/b", "b");
-    let c = start(&home, "c", &[], &image);
+    let c = start(&home, "cc", &[], &image);
     let cp = |from: &str, to: &str| home.coracle(["cp", from, to]);
     let sh = |script: &str| home.coracle(["exec", c, "sh", "-ec", script]).ok();
     let fresh = || sh("rm -rf /w; mkdir -p /w/dir; echo old >/w/file; ln -s dir /w/link");
     let into = |from: &str, to: &str| {
         fresh();
-        cp(from, &format!("c:/w/{to}")).ok();
+        cp(from, &format!("cc:/w/{to}")).ok();
         list(&home, c)
     };
     let base = ". ./dir ./file ./link ";
@@ -49,24 +49,24 @@ fn names_and_slashes_are_dockers() {
     assert_eq!(into("src/.", "dir"), ". ./dir ./dir/a ./dir/sub ./dir/sub/b ./file ./link ");
     assert_eq!(into("src", "new"), format!("{base}./new ./new/a ./new/sub ./new/sub/b "));
     assert_eq!(into("src/.", "new/"), format!("{base}./new ./new/a ./new/sub ./new/sub/b "));
-    has(&cp("src", "c:/w/file").fails(1), &["cannot copy directory"]);
-    has(&cp("src/a", "c:/w/none/").fails(1), &["no such directory"]);
-    has(&cp("src/a/", "c:/w").fails(1), &["not a directory"]);
-    has(&cp("src/none", "c:/w").fails(1), &["lstat", "no such file or directory"]);
-    has(&cp("src/a", "c:/none/x").fails(1), &["Could not find the file /none/x in container c"]);
-    has(&cp("c:/none", ".").fails(1), &["Could not find the file /none in container c"]);
-    has(&cp("c:/w", "c:/x").fails(125), &["copying between containers is not supported"]);
+    has(&cp("src", "cc:/w/file").fails(1), &["cannot copy directory"]);
+    has(&cp("src/a", "cc:/w/none/").fails(1), &["no such directory"]);
+    has(&cp("src/a/", "cc:/w").fails(1), &["not a directory"]);
+    has(&cp("src/none", "cc:/w").fails(1), &["lstat", "no such file or directory"]);
+    has(&cp("src/a", "cc:/none/x").fails(1), &["Could not find the file /none/x in container cc"]);
+    has(&cp("cc:/none", ".").fails(1), &["Could not find the file /none in container cc"]);
+    has(&cp("cc:/w", "cc:/x").fails(125), &["copying between containers is not supported"]);
     has(&cp("src", "dst").fails(125), &["must specify at least one container source"]);
-    has(&cp("src/a", "c:/dev/null").fails(1), &["cannot copy to device"]);
+    has(&cp("src/a", "cc:/dev/null").fails(1), &["cannot copy to device"]);
     // Out again.
     fresh();
     sh("mkdir /w/dir/in; echo x >/w/dir/in/x; chmod 750 /w/dir/in; chown 33:42 /w/dir/in/x");
     fs::create_dir(home.path().join("out")).unwrap();
-    cp("c:/w/dir", "out").ok();
-    cp("c:/w/dir/.", "flat").ok();
-    cp("c:/w/file", "out/renamed").ok();
-    cp("c:w/link", "out").ok();
-    home.coracle(["cp", "-L", "c:/w/link", "out/followed"]).ok();
+    cp("cc:/w/dir", "out").ok();
+    cp("cc:/w/dir/.", "flat").ok();
+    cp("cc:/w/file", "out/renamed").ok();
+    cp("cc:w/link", "out").ok();
+    home.coracle(["cp", "-L", "cc:/w/link", "out/followed"]).ok();
     let read = |path: &str| fs::read_to_string(home.path().join(path)).unwrap();
     assert_eq!((read("out/dir/in/x"), read("flat/in/x")), ("x\n".into(), "x\n".into()));
     assert_eq!(read("out/renamed"), "old\n");
@@ -119,7 +119,7 @@ fn what_is_read_only_stays_so() {
     let (home, image) = home_with_tree();
     home.write("f", "word");
     let bound = format!("{}:/bound:ro", home.path().display());
-    let c = start(&home, "ro", &["--read-only", "-v", &bound], &image);
+    let c = start(&home, "ro", &["--read-only", "--tmpfs", "/tmp", "-v", &bound], &image);
     has(&home.coracle(["cp", "f", "ro:/t"]).fails(1), &["container rootfs is marked read-only"]);
     has(&home.coracle(["cp", "f", "ro:/bound"]).fails(1), &["mounted volume is marked read-only"]);
     home.coracle(["cp", "f", "ro:/tmp"]).ok();

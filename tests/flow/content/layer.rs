@@ -89,14 +89,14 @@ fn an_archive_holds_the_whole_root() {
     let (home, image) = home_with_tree();
     let script = "cd /t; head -c 3000000 /dev/zero | tr '\\0' z >big; truncate -s 50M sparse; \
         printf end >>sparse; chown 33:42 big; mkdir -m 000 closed; touch kept/g; chmod 000 kept/g";
-    run(&home, &["--name", "c"], &image, script);
+    run(&home, &["--name", "cc"], &image, script);
     let archive = home.path().join("root.tar");
-    home.coracle(["export", "-o", archive.to_str().unwrap(), "c"]).ok();
+    home.coracle(["export", "-o", archive.to_str().unwrap(), "cc"]).ok();
     let size = archive.metadata().unwrap().len();
     assert!(size < 40 << 20, "holes are none: {size}");
     // The same again, byte for byte, through a pipe.
     let twice = format!(
-        "{} export c | /usr/bin/cmp - root.tar && {} export -o - c | /usr/bin/cmp - root.tar",
+        "{} export cc | /usr/bin/cmp - root.tar && {} export -o - cc | /usr/bin/cmp - root.tar",
         crate::support::binary().display(),
         crate::support::binary().display()
     );
