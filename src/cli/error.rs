@@ -22,6 +22,9 @@ pub enum Error {
     /// `--tty` without a terminal.
     #[error("the input device is not a TTY")]
     NotATerminal,
+    /// An archive that would go to a terminal.
+    #[error("cowardly refusing to save to a terminal. Use the -o flag or redirect")]
+    ToTerminal,
     /// `start -a` with more than one.
     #[error("you cannot start and attach multiple containers at once")]
     AttachSeveral,
@@ -101,6 +104,7 @@ impl Diagnose for Error {
             | Self::Execute { .. }
             | Self::Output(_)
             | Self::NoSuchObject(_)
+            | Self::ToTerminal
             | Self::AttachSeveral
             | Self::Told => None,
         }

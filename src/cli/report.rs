@@ -58,6 +58,11 @@ impl Report {
         self.line("note", "1;33", text);
     }
 
+    /// Says that something was done, where that is no result.
+    pub fn say_done(self, text: &str) {
+        let _ = writeln!(std::io::stderr(), "{}", escape(text));
+    }
+
     fn line(self, word: &str, colour: &str, text: &str) {
         let text = escape(text);
         // With stderr gone there is nobody to tell.

@@ -7,7 +7,7 @@ use crate::container::LogDriver;
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::Platform;
 use crate::snapshot::Driver;
-use crate::{bundle, cgroup, container, runtime, snapshot, store, userns, volume};
+use crate::{bundle, cgroup, container, layer, runtime, snapshot, store, userns, volume};
 
 /// Why the engine could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The files of a container or a layer.
+    #[error(transparent)]
+    Layer(#[from] layer::Error),
     /// The root file system.
     #[error(transparent)]
     Snapshot(#[from] snapshot::Error),
@@ -270,6 +273,12 @@ pub enum Error {
         /// Why no more.
         reason: String,
     },
+    /// What a copy was refused for, on either side: docker's words.
+    #[error("{why}")]
+    InContainer {
+        /// Why.
+        why: String,
+    },
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -288,6 +297,7 @@ impl Diagnose for Error {
             Self::Pull(error) => error.hint(),
             Self::Push(error) => error.hint(),
             Self::Store(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
@@ -363,6 +373,7 @@ impl Diagnose for Error {
             | Self::NotRunning { .. }
             | Self::Paused { .. }
             | Self::NotPaused { .. }
+            | Self::InContainer { .. }
             | Self::Io { .. } => None,
         }
     }

@@ -17,6 +17,7 @@ pub mod push;
 
 mod chown;
 mod containers;
+mod content;
 mod described;
 mod disk;
 mod driver;
@@ -55,7 +56,11 @@ pub use crate::{
     bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns, volume,
 };
 
+pub use crate::layer::Difference;
 pub use containers::{Removal, Removed};
+pub use content::{
+    CommitRequest, CopyOptions, Format, InContainer, Instruction, Line, Outside, UnknownFormat,
+};
 pub use described::Described;
 pub use disk::{ContainerUse, DiskUse, ImageUse, VolumeUse};
 pub use error::Error;

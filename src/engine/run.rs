@@ -24,6 +24,7 @@ use crate::container::{
 };
 use crate::mount::RootMount;
 use crate::oci::{Digest, Healthcheck, ImageConfig, Platform};
+use crate::owners::Owners;
 use crate::runtime::seccomp::Profile;
 use crate::runtime::{
     self, Attachment, Attendance, DetachKeys, ExecRefusal, Exit, HookState, Launch, Parting,
@@ -309,19 +310,44 @@ impl Engine {
             Err(store::Error::NoSuchImage { .. }) => None,
             other => Some(other?),
         };
-        let fits = |image: &Image| {
+        let suits = |image: &Image| {
             let wanted = request.platform.as_ref();
             wanted.is_none_or(|platform| platform.accepts(&image.platform))
-                && self.store.layers(image, owners).is_ok()
         };
+        let fits = |image: &Image| suits(image) && self.store.layers(image, owners).is_ok();
         let image = match (request.policy, here) {
             (Policy::Missing | Policy::Never, Some(image)) if fits(&image) => image,
+            (Policy::Missing | Policy::Never, Some(image))
+                if suits(&image) && self.unpack_again(&image, owners).is_ok() =>
+            {
+                image
+            }
             (Policy::Never, _) => {
                 return Err(store::Error::NoSuchImage { query: request.image.clone() }.into());
             }
             _ => self.fetch(fetch)?,
         };
         Ok((image, hold))
+    }
+
+    /// Unpacks an image that was unpacked for other owners, where all of its blobs were kept: one
+    /// that was made here has no other source.
+    fn unpack_again(&self, image: &Image, owners: Owners) -> Result<(), Error> {
+        let kept = |layer: &store::Layer| self.store.has_blob(&layer.digest, layer.shipped);
+        if !image.layers.iter().all(kept) {
+            return Err(store::Error::NoSuchImage { query: image.id.to_string() }.into());
+        }
+        let ids = self.ids((0, 0))?;
+        let again =
+            || super::pull::again(&self.store, image, owners).map_err(|error| error.to_string());
+        match ids.mode {
+            userns::Mode::Range { .. } => {
+                super::containers::as_owner(&ids, "unpack the image", again)
+            }
+            userns::Mode::Single | userns::Mode::Direct => {
+                super::containers::in_child("unpack the image", again)
+            }
+        }
     }
 
     fn fetch(&self, fetch: Fetch<'_>) -> Result<Image, Error> {
@@ -806,7 +832,7 @@ fn check_source(bind: &BindRequest) -> Result<(), Error> {
     })
 }
 
-fn write_files(directory: &Path, etc: &EtcFiles) -> Result<(), Error> {
+pub(super) fn write_files(directory: &Path, etc: &EtcFiles) -> Result<(), Error> {
     let texts =
         [("hosts", &etc.hosts), ("hostname", &etc.hostname), ("resolv.conf", &etc.resolv_conf)];
     let texts = texts.map(|(name, text)| (name, text.as_bytes()));

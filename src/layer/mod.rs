@@ -9,6 +9,10 @@
 //!             directories last
 //! stack       finished layers seen on top of each other
 //!
+//! source      trees to entries, with the owners recorded in and beside them
+//! difference  what a container has changed, whatever its storage driver
+//! compose     differences, or a whole root, to a tar stream; encode: its headers
+//!
 //! LAYER/fs/          the tree: an overlayfs lower layer
 //!     NAME           char 0:0, or an empty file with user.overlay.whiteout: a whiteout
 //!     DIR/           user.overlay.opaque=y: an opaque directory
@@ -17,15 +21,21 @@
 
 mod archive;
 mod changes;
+mod compose;
+mod difference;
 mod directories;
 mod dress;
+mod encode;
 mod entry;
 mod error;
+mod extract;
 mod hide;
+mod live;
 mod name;
 mod pax;
 mod record;
 mod settle;
+mod source;
 mod sparse;
 pub mod stack;
 mod tree;
@@ -37,9 +47,14 @@ use std::io::BufRead;
 
 use crate::oci::{Algorithm, DiffId};
 
+pub use compose::{write_all, write_layer};
+pub use difference::{Change as Difference, Comparison, Differences, compare};
 pub use dress::copy_xattrs;
 pub use error::Error;
+pub use extract::{Extraction, Scope};
+pub use live::{is_pseudo, write_tree};
 pub use name::Name;
+pub use source::{Source, read_lines};
 pub use tree::Tree;
 pub use xattr::{OPAQUE, RECORDED};
 

@@ -22,13 +22,15 @@ use crate::union;
 use crate::userns::ChildMaps;
 
 /// What the child holds of its parent.
-pub(super) struct Ends {
+pub(super) struct Ends<'a> {
     /// The child's own end of the maps: writes them, or waits until they are written.
     pub(super) maps: Option<ChildMaps>,
     /// The ways into its control group.
     pub(super) group: Entrances,
     /// Where the two sides meet for hooks.
     pub(super) meeting: Option<OwnedFd>,
+    /// What is done in the program's place.
+    pub(super) errand: Option<Box<dyn FnOnce() -> u8 + 'a>>,
     /// Where the root's server waits, where it has one.
     pub(super) union: Option<union::Entrance>,
     /// The rest.
@@ -36,7 +38,7 @@ pub(super) struct Ends {
 }
 
 /// Becomes the container's program, or tells why not and ends.
-pub(super) fn become_program(plan: &Plan, mut ends: Ends) -> ! {
+pub(super) fn become_program(plan: &Plan, mut ends: Ends<'_>) -> ! {
     let Err(failure) = steps(plan, &mut ends);
     if let Some(report) = ends.streams.report {
         failure.send(report);
@@ -78,7 +80,7 @@ fn join_steps(
     plan.become_program(streams, terminal, (&[], &[]))
 }
 
-fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
+fn steps(plan: &Plan, ends: &mut Ends<'_>) -> Result<Infallible, Failure> {
     sys::process::reset_signals();
     enter(&ends.group, plan.own_cgroups).at(Stage::Group)?; // first: all that follows is counted
     if let Some(maps) = &mut ends.maps {
@@ -121,6 +123,13 @@ fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
     set_names(plan).at(Stage::Hostname)?;
     if plan.loopback {
         sys::network::loopback_up().at(Stage::Loopback)?;
+    }
+    if let Some(errand) = ends.errand.take() {
+        // It is there: what follows is told by the errand's own means.
+        if let Some(report) = ends.streams.report.take() {
+            Failure::READY.send(report);
+        }
+        sys::fork::exit(errand());
     }
     let start = (plan.hooks.start_container.as_slice(), states.created.as_slice());
     plan.program.become_program(&mut ends.streams, terminal, start)

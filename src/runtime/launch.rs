@@ -147,6 +147,15 @@ struct ParentEnds {
 /// Starts a container's first process. It works its way to the program while the caller goes on,
 /// until `Starting::finish`.
 pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
+    start_with(launch, None)
+}
+
+/// The same up to the program, in whose place the child does an errand: as root of the container's
+/// namespaces, in its root, with all that is mounted there.
+pub(super) fn start_with<'a>(
+    launch: &Launch<'a>,
+    errand: Option<Box<dyn FnOnce() -> u8 + '_>>,
+) -> Result<Starting<'a>, Error> {
     let spec = launch.spec;
     let mut plan = Plan::new(spec, launch.ids, launch.profile, launch.volatile)?;
     plan.no_pivot = launch.no_pivot;
@@ -170,11 +179,11 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
             drop((parent, parent_maps));
             streams.entrance = supervision.map(Meeting::entrance);
             let union = served.take().map(|(meeting, _)| meeting.entrance());
-            init::become_program(&plan, Ends { maps, group, meeting, union, streams })
+            init::become_program(&plan, Ends { maps, group, meeting, errand, union, streams })
         }
         Side::Parent(child) => {
             // First: a supervisor must not hold the child's ends.
-            drop((streams, meeting, maps, group));
+            drop((streams, meeting, maps, group, errand));
             let (process, state) = (&spec.process, launch.state);
             let mut starting = Starting {
                 child,

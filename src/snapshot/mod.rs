@@ -5,8 +5,10 @@
 //! Driver::Fuse      the same                     the same
 //! Driver::Copy      containers/ID/rootfs         the layers merged into one tree, its files given to
 //!                                                other ids where the container has others
+//!                   containers/ID/copied         when that was finished
 //! ```
 
+mod changes;
 mod copy;
 mod overlay;
 mod read;
@@ -21,6 +23,7 @@ use std::str::FromStr;
 use crate::diagnose::{Diagnose, Hint};
 use crate::mount::RootMount;
 
+pub use changes::{Written, differences_of_image, whole_root, written};
 pub use copy::{copy_directory, has_directory};
 pub use overlay::throw_away;
 pub use read::read_file;

@@ -3,6 +3,7 @@
 mod archives;
 mod background;
 mod commands;
+mod content;
 mod crash;
 mod exec;
 mod explain;

@@ -1,12 +1,16 @@
 //! The commands: one file each, its arguments and what it does with them.
 
 mod attach;
+mod commit;
 mod completion;
 mod container_prune;
+mod cp;
 mod create;
+mod diff;
 mod doctor;
 mod events;
 mod exec;
+mod export;
 mod generate;
 mod generate_systemd;
 mod healthcheck;
@@ -139,6 +143,10 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(wait, "wait"),
     entry!(attach, "attach"),
     entry!(logs, "logs"),
+    entry!(cp, "cp"),
+    entry!(diff, "diff"),
+    entry!(export, "export"),
+    entry!(commit, "commit"),
     entry!(rename, "rename"),
     entry!(rm, "rm"),
     entry!(mount, "mount"),
@@ -168,8 +176,12 @@ const GENERATE: &[Entry] =
 
 const CONTAINER: &[Entry] = &[
     entry!(attach, "attach"),
+    entry!(commit, "commit"),
+    entry!(cp, "cp"),
     entry!(create, "create"),
+    entry!(diff, "diff"),
     entry!(exec, "exec"),
+    entry!(export, "export"),
     entry!(inspect, "inspect"),
     entry!(kill, "kill"),
     entry!(pause, "pause"),
@@ -194,6 +206,7 @@ const CONTAINER: &[Entry] = &[
 const HEALTHCHECK: &[Entry] = &[entry!(healthcheck, "run")];
 
 const IMAGE: &[Entry] = &[
+    entry!(diff, "diff"),
     entry!(inspect, "inspect"),
     entry!(images, "ls", alias "list"),
     entry!(image_mount, "mount"),

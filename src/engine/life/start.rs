@@ -179,7 +179,10 @@ impl Engine {
     }
 
     /// Holds a container that does not run; `None` when it does.
-    fn take_stopped(&self, query: &str) -> Result<Option<(Record, Directory)>, Error> {
+    pub(in crate::engine) fn take_stopped(
+        &self,
+        query: &str,
+    ) -> Result<Option<(Record, Directory)>, Error> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let record = self.containers.find(query)?;
@@ -208,17 +211,36 @@ impl Engine {
 
     /// An engine with the ids and the driver that a container was made with. What is written by
     /// overlay and fuse looks the same, so that one can be asked for in place of the other.
-    fn as_made(&self, record: &Record, creation: &Creation) -> Result<Self, Error> {
+    pub(in crate::engine) fn as_made(
+        &self,
+        record: &Record,
+        creation: &Creation,
+    ) -> Result<Self, Error> {
         let made: Option<Driver> = record.config.driver.parse().ok();
         let driver = match (self.options.driver, made) {
             (Some(asked), Some(made)) if asked.has_upper() && made.has_upper() => Some(asked),
             (asked, made) => made.or(asked),
         };
-        let options = Options {
-            userns: creation.userns.parse().unwrap_or_else(|_| self.options.userns.clone()),
-            driver,
-            ..self.options.clone()
+        let userns = creation.userns.parse().unwrap_or_else(|_| self.options.userns.clone());
+        self.with(Options { userns, driver, ..self.options.clone() })
+    }
+
+    /// The same for a container that keeps nothing to be started from again: while it runs, its ids
+    /// tell.
+    pub(in crate::engine) fn as_it_runs(&self, record: &Record) -> Result<Self, Error> {
+        let userns = match &record.state {
+            _ if record.config.emulated => crate::userns::Request::Single,
+            State::Running { process, .. } if process.is_running() => {
+                let pid = rustix::process::Pid::from_raw(process.pid);
+                let own = || Ok(self.options.userns.clone());
+                pid.map_or_else(own, crate::userns::request_of)?
+            }
+            _ => self.options.userns.clone(),
         };
+        self.with(Options { userns, ..self.options.clone() })
+    }
+
+    fn with(&self, options: Options) -> Result<Self, Error> {
         let store = Store::open(&options.root)?;
         let containers = container::Containers::new(&options.root);
         let volumes = crate::volume::Volumes::new(&options.root);
@@ -226,7 +248,7 @@ impl Engine {
     }
 
     /// Decides anew what a container is to be, from the image that it was made from.
-    pub(super) fn prepare_again(
+    pub(in crate::engine) fn prepare_again(
         &self,
         request: &RunRequest,
         record: &Record,
@@ -246,7 +268,7 @@ impl Engine {
 }
 
 /// What would make the same container again.
-fn request(record: &Record, creation: &Creation) -> RunRequest {
+pub(in crate::engine) fn request(record: &Record, creation: &Creation) -> RunRequest {
     let config = &record.config;
     RunRequest {
         image: record.image.clone(),

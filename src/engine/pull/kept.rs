@@ -27,6 +27,28 @@ impl ImageSource for Kept<'_> {
     }
 }
 
+/// Where nothing is asked for.
+pub(super) struct Nowhere;
+
+impl ImageSource for Nowhere {
+    fn manifest(&self, _platform: &Platform) -> Result<Resolved, Error> {
+        Err(nothing())
+    }
+
+    fn config(&self, _descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        Err(nothing())
+    }
+
+    fn blob(&self, _descriptor: &Descriptor, _from: u64) -> Result<BlobStream, Error> {
+        Err(nothing())
+    }
+}
+
+fn nothing() -> Error {
+    let source = io::ErrorKind::NotFound.into();
+    Error::Io { what: "an image that is here alone".to_owned(), source }
+}
+
 fn unreadable(digest: &Digest, source: io::Error) -> Error {
     Error::Io { what: format!("the kept blob {digest}"), source }
 }

@@ -28,7 +28,7 @@ use crate::store::{Image, Store};
 
 pub use error::{Error, Which};
 
-use kept::Kept;
+use kept::{Kept, Nowhere};
 use work::Work;
 
 /// When to ask the registry (`--pull`).
@@ -254,6 +254,22 @@ fn may_stay(request: &Request, image: &Image) -> bool {
             Err(_) => true,
         },
     }
+}
+
+/// Unpacks an image that is here for other owners, from the blobs that were kept.
+pub fn again(store: &Store, image: &Image, owners: Owners) -> Result<(), Error> {
+    let _hold = store.hold()?;
+    let request = Request {
+        source: &Nowhere,
+        image: image.id.to_string(),
+        name: None,
+        repository: None,
+        platform: None,
+        policy: Policy::Never,
+        owners,
+        jobs: 3,
+    };
+    from_kept(store, &request, &(), image).map(drop)
 }
 
 /// Unpacks an image once more, from the blobs that were kept.
