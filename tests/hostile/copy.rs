@@ -26,8 +26,9 @@ fn links_do_not_lead_out() {
          while :; do mv -T /w/swap /w/kept 2>/dev/null; mv -T /w/spare /w/swap 2>/dev/null; \
          mv -T /w/swap /w/spare 2>/dev/null; mv -T /w/kept /w/swap 2>/dev/null; done"
     );
-    let first = ["run", "-d", "--network", "none", "--name", "evil", &image, "sh", "-c", &script];
-    home.coracle(first).ok();
+    // A failed test leaves no container behind that keeps a processor busy.
+    let first = ["run", "-d", "--timeout", "300", "--network", "none", "--name", "evil"];
+    home.coracle(first.into_iter().chain([image.as_str(), "sh", "-c", &script])).ok();
     crate::support::until("the container", || {
         home.coracle(["exec", "evil", "test", "-e", "/w/ready"]).output().code() == 0
     });
