@@ -207,6 +207,15 @@ impl Containers {
         Ok(records)
     }
 
+    /// Every record, or why it cannot be read.
+    pub fn records_found(&self) -> Result<Vec<Result<Record, (String, Error)>>, Error> {
+        let read = |id: String| match self.read(&id) {
+            Ok(record) => record.map(Ok),
+            Err(error) => Some(Err((id, error))),
+        };
+        Ok(self.ids()?.into_iter().filter_map(read).collect())
+    }
+
     /// The names of all directories.
     fn ids(&self) -> Result<Vec<String>, Error> {
         let entries = match std::fs::read_dir(&self.records) {

@@ -4,6 +4,7 @@ use std::fs::File;
 
 use super::Engine;
 use super::pull::{self, Progress, Pulled, Request};
+use super::save;
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::{Digest, ImageConfig};
 use crate::owners::Owners;
@@ -148,6 +149,32 @@ pub fn tag(store: &Store, query: &str, name: &Reference) -> Result<(), Error> {
     Ok(store.tag(&full_name(name), &image.id)?)
 }
 
+/// Takes names away and leaves the image: those that are given, or all. One that the image does not
+/// have is an error, and then none is taken.
+pub fn untag(store: &Store, query: &str, names: &[Reference]) -> Result<(), Error> {
+    let image = store.resolve(query)?;
+    let has = store.names(&image.id)?;
+    let mut gone: Vec<String> = names.iter().map(full_name).collect();
+    if let Some(name) =
+        gone.iter().find(|name| !has.tags.contains(name) && !has.digests.contains(name))
+    {
+        return Err(store::Error::NoSuchImage { query: familiar(name) }.into());
+    }
+    if gone.is_empty() {
+        gone = has.tags.into_iter().chain(has.digests).collect();
+    }
+    for name in &gone {
+        store.untag(name)?;
+    }
+    Ok(())
+}
+
+/// The manifest of an image, as it was shipped: the index, where it was chosen from one.
+pub fn raw(store: &Store, query: &str) -> Result<Vec<u8>, Error> {
+    let image = store.resolve(query)?;
+    Ok(store.document(image.digest())?)
+}
+
 /// Takes away a name, and with the last one the image; by its ID, the image with all its names.
 ///
 /// `users` are all containers. Layers stay until [`Store::collect`].
@@ -203,12 +230,33 @@ impl Engine {
         Ok(tag(self.store(), query, name)?)
     }
 
-    /// Takes away a name, and with the last one the image and what only it needed. `owners` as
-    /// [`Engine::enter_owners`] gave them: the files may be those of subordinate ids.
+    /// Takes names away and leaves the image.
+    pub fn untag(&self, query: &str, names: &[Reference]) -> Result<(), super::Error> {
+        Ok(untag(self.store(), query, names)?)
+    }
+
+    /// The manifest or index of an image, as it was shipped.
+    pub fn raw(&self, query: &str) -> Result<Vec<u8>, super::Error> {
+        Ok(raw(self.store(), query)?)
+    }
+
+    /// Writes images to an archive or directory.
+    pub fn save(
+        &self,
+        queries: &[String],
+        form: save::Form,
+        sink: &mut dyn save::Sink,
+    ) -> Result<(), super::Error> {
+        Ok(save::save(self.store(), queries, form, sink)?)
+    }
+
+    /// Takes away a name, and with the last one the image and, with `prune`, what only it needed.
+    /// `owners` as [`Engine::enter_owners`] gave them: the files may be those of subordinate ids.
     pub fn remove_image(
         &self,
         query: &str,
         force: bool,
+        prune: bool,
         owners: Owners,
     ) -> Result<Vec<Removed>, super::Error> {
         let users: Vec<User> = self
@@ -221,7 +269,7 @@ impl Engine {
             })
             .collect();
         let removed = remove(self.store(), query, force, &users)?;
-        if removed.iter().any(|removed| matches!(removed, Removed::Deleted(_))) {
+        if prune && removed.iter().any(|removed| matches!(removed, Removed::Deleted(_))) {
             self.store().collect(&self.layers_in_use()?, owners)?;
         }
         Ok(removed)

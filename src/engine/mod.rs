@@ -5,6 +5,7 @@
 //! run     store ─► snapshot ─► bundle ─► runtime, with a record in container/
 //! ```
 
+pub mod check;
 pub mod doctor;
 pub mod hello;
 pub mod images;
@@ -12,15 +13,19 @@ pub mod info;
 pub mod oci;
 pub mod probe;
 pub mod pull;
+pub mod save;
 
 mod containers;
 mod driver;
 mod error;
 mod exec;
 mod explain;
+mod history;
 mod host;
 mod life;
 mod limits;
+mod load;
+mod made;
 mod of_host;
 mod processes;
 mod record;
@@ -43,8 +48,10 @@ pub use crate::{bundle, cgroup, container, reference, registry, runtime, snapsho
 pub use containers::{Removal, Removed};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
+pub use history::Step;
 pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell};
 pub use limits::OutOfMemory;
+pub use load::{Import, Intake, Loaded};
 pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
 pub use usage::Usage;
 

@@ -8,6 +8,7 @@
 //! settle      with the layers below: links into them, directories without entry, modes of
 //!             directories last
 //! stack       finished layers seen on top of each other
+//! compare     a finished layer against one made anew of the same archive
 //!
 //! LAYER/fs/          the tree: an overlayfs lower layer
 //!     NAME           char 0:0, or an empty file with user.overlay.whiteout: a whiteout
@@ -17,6 +18,7 @@
 
 mod archive;
 mod changes;
+mod compare;
 mod directories;
 mod dress;
 mod entry;
@@ -37,6 +39,7 @@ use std::io::BufRead;
 
 use crate::oci::{Algorithm, DiffId};
 
+pub use compare::difference;
 pub use dress::copy_xattrs;
 pub use error::Error;
 pub use name::Name;
@@ -74,6 +77,8 @@ pub struct Applied {
     pub bytes: u64,
     /// Number of entries.
     pub entries: u64,
+    /// Bytes of the whole tar stream.
+    pub archive: u64,
 }
 
 /// Writes the changes of a layer into an empty `tree`, which must be settled afterwards.
@@ -95,7 +100,8 @@ pub fn apply(
     }
     let entries = changes.count();
     // It reads the tail too: a digest covers every byte.
-    Ok(Applied { diff_id: changes.finish()?, bytes: tree.bytes, entries })
+    let (diff_id, archive) = changes.finish()?;
+    Ok(Applied { diff_id, bytes: tree.bytes, entries, archive })
 }
 
 #[cfg(test)]

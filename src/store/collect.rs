@@ -43,6 +43,16 @@ impl Store {
             blobs.extend(image.layers.iter().map(|layer| layer.digest.hex().to_owned()));
             chains.extend(image.layers.iter().map(|layer| layer.chain.0.hex().to_owned()));
         }
+        // What a container uses has no image any more, perhaps; a new pull of that image finds the
+        // layer here and does not fetch its blob again. So the blob stays with the layer.
+        for directory in self.layer_directories()? {
+            for layer in entries(&directory)?.iter().filter(|path| names(&chains, path)) {
+                let record =
+                    super::names::read_json::<super::LayerRecord>(&layer.join("layer.json"));
+                let blob = record.ok().flatten().and_then(|record| record.blob);
+                blobs.extend(blob.map(|blob| blob.digest.hex().to_owned()));
+            }
+        }
         let mut freed = 0;
         let mut trees = vec![Owners::Recorded, owners];
         trees.dedup();
@@ -77,7 +87,7 @@ impl Store {
     }
 
     /// Removes a layer: out of sight at once, so that no half of it is ever seen.
-    fn discard(&self, layer: &Path) -> Result<u64, Error> {
+    pub(super) fn discard(&self, layer: &Path) -> Result<u64, Error> {
         let record = super::names::read_json::<super::LayerRecord>(&layer.join("layer.json"));
         let freed = record.ok().flatten().map_or(0, |record| record.unpacked);
         let name = format!("gone-{}", layer.file_name().unwrap_or_default().display());

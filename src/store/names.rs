@@ -18,8 +18,8 @@ use super::{Store, sync_directory};
 /// `tags/ENCODED`: a reference in full form and the image it names.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Tag {
-    reference: String,
-    image: Digest,
+    pub(super) reference: String,
+    pub(super) image: Digest,
 }
 
 impl Store {
@@ -135,7 +135,7 @@ impl Store {
         self.path("images").join(format!("{}.json", id.hex()))
     }
 
-    fn ids(&self) -> Result<Vec<Digest>, Error> {
+    pub(super) fn ids(&self) -> Result<Vec<Digest>, Error> {
         let directory = self.path("images");
         let mut ids = Vec::new();
         for entry in fs::read_dir(&directory).at("read", &directory)? {

@@ -2,6 +2,7 @@
 
 mod archives;
 mod background;
+mod check;
 mod commands;
 mod crash;
 mod exec;
@@ -18,6 +19,7 @@ mod oci;
 pub mod podman;
 mod process;
 mod pull;
+mod saved;
 mod terminal;
 mod unpack;
 mod users;

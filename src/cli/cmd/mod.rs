@@ -9,13 +9,18 @@ mod generate;
 mod generate_systemd;
 mod healthcheck;
 mod hello;
+mod history;
+mod image_exists;
+mod image_tree;
 mod images;
+mod import;
 mod info;
 mod inspect;
 mod isolation;
 mod kill;
 mod lifecycle;
 mod limits;
+mod load;
 mod logs;
 mod pause;
 mod ps;
@@ -27,12 +32,15 @@ mod rm;
 mod rmi;
 mod run;
 mod runtime;
+mod save;
 mod start;
 mod stats;
 mod stop;
+mod system_check;
 mod tag;
 mod top;
 mod unpause;
+mod untag;
 mod update;
 mod version;
 mod wait;
@@ -117,6 +125,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(images, "images"),
     entry!(rmi, "rmi"),
     entry!(tag, "tag"),
+    entry!(untag, "untag"),
+    entry!(save, "save"),
+    entry!(load, "load"),
+    entry!(import, "import"),
+    entry!(history, "history"),
     entry!(inspect, "inspect"),
     entry!(info, "info"),
     entry!(doctor, "doctor"),
@@ -125,6 +138,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     group!("container", CONTAINER),
     group!("healthcheck", HEALTHCHECK),
     group!("image", IMAGE),
+    group!("system", SYSTEM),
     entry!(runtime, "runtime"),
     entry!(hello, "hello", hidden true),
     group!("generate", GENERATE),
@@ -157,12 +171,21 @@ const CONTAINER: &[Entry] = &[
 
 const HEALTHCHECK: &[Entry] = &[entry!(healthcheck, "run")];
 
+const SYSTEM: &[Entry] = &[entry!(system_check, "check")];
+
 const IMAGE: &[Entry] = &[
+    entry!(image_exists, "exists"),
+    entry!(history, "history"),
+    entry!(import, "import"),
     entry!(inspect, "inspect"),
+    entry!(load, "load"),
     entry!(images, "ls", alias "list"),
     entry!(pull, "pull"),
     entry!(rmi, "rm", alias "remove"),
+    entry!(save, "save"),
     entry!(tag, "tag"),
+    entry!(image_tree, "tree"),
+    entry!(untag, "untag"),
 ];
 
 /// A flag's value, as Go reads it.
@@ -220,6 +243,7 @@ impl Entry {
             Action::Group(entries) => {
                 let what = match self.name {
                     "image" => "images",
+                    "system" => "the store",
                     "generate" => "files for other programs",
                     "healthcheck" => "health checks",
                     _ => "containers",

@@ -29,6 +29,10 @@ pub(crate) struct RegistryArgs {
     /// Read logins from this file only
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
+    /// Refuse an image whose layers unpack to more than this; 0 for no limit [default: 4g, or 256
+    /// times what is shipped]
+    #[arg(long, value_name = "SIZE", value_parser = super::super::parse::size)]
+    max_unpacked_size: Option<u64>,
     /// Log in with these, for this command; other programs can read them meanwhile
     #[arg(long, value_name = "USER[:PASSWORD]")]
     creds: Option<String>,
@@ -87,6 +91,7 @@ pub(super) fn fetch(
             policy,
             owners,
             jobs: cx.config.pull_jobs.unwrap_or(3).clamp(1, 16),
+            most_unpacked: args.max_unpacked_size.map(limit),
         };
         Ok(engine.pull(&request, &shown)?)
     };
@@ -168,6 +173,11 @@ pub(super) fn usual_options(environment: &Environment) -> Options {
         no_proxy: proxy("no"),
         path: environment.get("PATH").unwrap_or_default(),
     }
+}
+
+/// `--max-unpacked-size`: 0 stands for no limit.
+pub(super) fn limit(size: u64) -> u64 {
+    if size == 0 { u64::MAX } else { size }
 }
 
 fn login(creds: &str) -> Result<Login, Error> {

@@ -154,6 +154,7 @@ fn request(source: &Memory) -> Request<'_> {
         policy: Policy::Always,
         owners: Owners::Recorded,
         jobs: 3,
+        most_unpacked: None,
     }
 }
 
