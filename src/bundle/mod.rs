@@ -25,9 +25,10 @@ pub use labels::{LabelRequest, Labels, SecurityModules};
 pub use mount_options::WORDS as MOUNT_OPTIONS;
 pub use namespace::{Joined, Namespace, Namespaces, NsKind};
 pub use request::{
-    BindRequest, DeviceRequest, HostAddress, Request, Resource, SeccompChoice, SecurityOptions,
-    Sharing, TmpfsRequest, Ulimit,
+    BindRequest, DeviceRequest, FileSystemRequest, HostAddress, ImageRequest, Request, Resource,
+    SeccompChoice, SecurityOptions, Sharing, Strict, TmpfsRequest, Ulimit, VolumeRequest,
+    VolumesFrom,
 };
 pub use spec::{Builder, ContainerSpec, Hook, Hooks, Process};
-pub use specify::{Circumstances, specify};
+pub use specify::{Circumstances, absolute, hidden_paths, specify};
 pub use user::User;

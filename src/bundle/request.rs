@@ -50,8 +50,16 @@ pub struct Request {
     pub cgroup: Sharing,
     /// `--userns container:NAME`
     pub user_of: Option<String>,
-    /// `--volume` and `--mount`, in order.
+    /// `--volume` and `--mount` of host paths, in order.
     pub binds: Vec<BindRequest>,
+    /// `--volume` and `--mount` of volumes, in order; once the container is made, the image's too.
+    pub volumes: Vec<VolumeRequest>,
+    /// `--mount type=image`, in order.
+    pub images: Vec<ImageRequest>,
+    /// `--mount` of other file systems, in order.
+    pub file_systems: Vec<FileSystemRequest>,
+    /// `--volumes-from`; empty once the container is made.
+    pub volumes_from: Vec<VolumesFrom>,
     /// `--tmpfs` and `--mount type=tmpfs`, in order.
     pub tmpfs: Vec<TmpfsRequest>,
     /// `--read-only`: the root, not the mounts below it.
@@ -147,6 +155,100 @@ pub struct BindRequest {
     pub propagation: Propagation,
     /// `--volume` makes a missing source directory, `--mount` refuses (as docker does).
     pub create_source: bool,
+    /// `nosuid`, `nodev`, `noexec`
+    #[serde(default)]
+    pub strict: Strict,
+    /// `bind-recursive=writable`: what is mounted below may be written to though it may not.
+    #[serde(default)]
+    pub writable_below: bool,
+    /// `O`: what the container writes lies over it, and is gone when it ends.
+    #[serde(default)]
+    pub overlay: bool,
+    /// `U`: its files are given to the container's user.
+    #[serde(default)]
+    pub chown: bool,
+    /// `idmap`: its files have the ids in the container that they have on the host.
+    #[serde(default)]
+    pub id_mapped: bool,
+    /// The options as they were typed, for `inspect`.
+    #[serde(default)]
+    pub mode: String,
+}
+
+/// What is forbidden on a mount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_field_names)] // mount(8)'s words
+pub struct Strict {
+    /// `nosuid`
+    pub no_suid: bool,
+    /// `nodev`
+    pub no_dev: bool,
+    /// `noexec`
+    pub no_exec: bool,
+}
+
+/// A volume in the container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(clippy::struct_excessive_bools)] // each a fact of its own
+pub struct VolumeRequest {
+    /// Its name; a new one of the container's own where there is none.
+    pub name: Option<String>,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// Without writing.
+    pub read_only: bool,
+    /// `nosuid`, `nodev`, `noexec`
+    pub strict: Strict,
+    /// `nocopy`: an empty one stays empty, whatever the image has there.
+    pub no_copy: bool,
+    /// `volume-subpath`: a file or directory in it, in place of all of it.
+    pub subpath: Option<PathBuf>,
+    /// `U`: its files are given to the container's user.
+    pub chown: bool,
+    /// `volume-label`: its labels, where it is made.
+    pub labels: BTreeMap<String, String>,
+    /// `volume-opt`: its options, where it is made.
+    pub options: BTreeMap<String, String>,
+    /// Whether its name was made up: it goes with the container, if that is asked for.
+    pub anonymous: bool,
+    /// The options as they were typed, for `inspect`.
+    pub mode: String,
+}
+
+/// The files of an image in the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRequest {
+    /// The image, as typed; its ID once the container is made.
+    pub image: String,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// What the container writes lies over it, and is gone when it ends; else it may not.
+    pub writable: bool,
+    /// `image-subpath`: a directory in it, in place of all of it.
+    pub subpath: Option<PathBuf>,
+}
+
+/// Another file system in the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSystemRequest {
+    /// Its name, as the kernel has it.
+    pub name: String,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// Its own options.
+    pub options: Vec<String>,
+    /// Without writing.
+    pub read_only: bool,
+}
+
+/// Whose volumes and host paths the container has besides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumesFrom {
+    /// The container, by name or ID.
+    pub container: String,
+    /// Whether they may be written to; as they may there, where nothing is said.
+    pub writable: Option<bool>,
 }
 
 /// A temporary file system in the container.
@@ -167,6 +269,15 @@ pub struct TmpfsRequest {
     pub suid: bool,
     /// `dev` lifts the default `nodev`.
     pub dev: bool,
+    /// `uid=`, `gid=`, `nr_inodes=` and their kin: tmpfs's own.
+    #[serde(default)]
+    pub options: Vec<String>,
+    /// `tmpcopyup`: it begins with a copy of what it covers.
+    #[serde(default)]
+    pub copy_up: bool,
+    /// The options as they were typed, for `inspect`.
+    #[serde(default)]
+    pub typed: String,
 }
 
 /// A resource limit (getrlimit(2)); `u64::MAX` is unlimited.

@@ -27,9 +27,6 @@ pub struct ContainerSpec {
     pub root_propagation: Option<Propagation>,
     /// Which namespaces are new, the caller's, or another container's.
     pub namespaces: Namespaces,
-    /// The image's volumes that nothing is mounted on: made where they are missing, and writable
-    /// when the root is not.
-    pub volumes: Vec<PathBuf>,
     /// What is mounted below the root, in order.
     pub mounts: Vec<Mount>,
     /// Symbolic links made below the root: path and target.
@@ -181,7 +178,6 @@ impl ContainerSpec {
                 root,
                 root_read_only: false,
                 root_propagation: None,
-                volumes: Vec::new(),
                 mounts: defaults::mounts(&namespaces, false, Some(defaults::SHM_SIZE)),
                 namespaces,
                 links: defaults::links(),

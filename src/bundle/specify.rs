@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use super::capabilities::{Capabilities, CapabilitySet};
 use super::{
     ContainerSpec, Error, EtcFiles, HostFiles, Labels, Namespace, Namespaces, NsKind, Process,
-    Request, SeccompChoice, SecurityModules, Sharing, User, defaults, signal,
+    Request, SeccompChoice, SecurityModules, Sharing, Strict, TmpfsRequest, User, defaults, signal,
 };
 use crate::mount::{Attributes, Detached, Kind, Mount, Propagation, RootMount};
 use crate::oci::ImageConfig;
@@ -37,6 +37,8 @@ pub struct Circumstances<'a> {
     pub namespaces: Namespaces,
     /// /dev/shm of the container whose ipc namespace is joined.
     pub shm: Option<Detached>,
+    /// Volumes, images and throw-away overlays, as the store has them.
+    pub stored: Vec<Mount>,
     /// The host's AppArmor and SELinux; looked for only where the request asks for a label.
     pub modules: &'a SecurityModules,
 }
@@ -50,13 +52,11 @@ pub fn specify(
     let etc = EtcFiles::new(request, &hostname, cx.host)?;
     let process = process(request, &cx, &hostname)?;
     let mounts = mounts(request, &cx)?;
-    let volumes = volumes(cx.config, &mounts)?;
     let stop_signal = stop_signal(request, cx.config)?;
     let (masked_paths, read_only_paths) = hidden_paths(request);
     check_sysctls(request, &cx.namespaces)?;
     let spec = ContainerSpec::builder(cx.root, process).with(|spec| {
         spec.mounts = mounts;
-        spec.volumes = volumes;
         spec.masked_paths = masked_paths;
         spec.read_only_paths = read_only_paths;
         spec.hostname = (cx.namespaces[NsKind::Uts] == Namespace::New).then_some(hostname);
@@ -263,27 +263,30 @@ fn mounts(request: &Request, cx: &Circumstances<'_>) -> Result<Vec<Mount>, Error
             recursive_attributes: None,
         }));
     }
-    let asked = asked_mounts(request)?;
+    let asked = asked_mounts(request, &cx.stored)?;
     let targets: HashSet<&Path> = asked.iter().map(|mount| mount.target.as_path()).collect();
     mounts.retain(|mount| !targets.contains(mount.target.as_path()));
     mounts.extend(asked);
     Ok(mounts)
 }
 
-fn asked_mounts(request: &Request) -> Result<Vec<Mount>, Error> {
-    let binds = request.binds.iter().map(|bind| Mount {
+fn asked_mounts(request: &Request, stored: &[Mount]) -> Result<Vec<Mount>, Error> {
+    let binds = request.binds.iter().filter(|bind| !bind.overlay).map(|bind| Mount {
         target: bind.target.clone(),
         kind: Kind::Bind {
             source: bind.source.clone(),
             recursive: bind.recursive,
             propagation: bind.propagation,
         },
-        attributes: Attributes { read_only: bind.read_only, ..Attributes::default() },
+        attributes: Attributes {
+            here_only: bind.writable_below,
+            ..bind.strict.attributes(bind.read_only)
+        },
         recursive_attributes: None,
     });
     let tmpfs = request.tmpfs.iter().map(|tmpfs| Mount {
         target: tmpfs.target.clone(),
-        kind: Kind::Tmpfs { size: tmpfs.size, mode: tmpfs.mode },
+        kind: tmpfs.kind(),
         attributes: Attributes {
             read_only: tmpfs.read_only,
             no_suid: !tmpfs.suid,
@@ -293,7 +296,24 @@ fn asked_mounts(request: &Request) -> Result<Vec<Mount>, Error> {
         },
         recursive_attributes: None,
     });
-    let mut asked: Vec<Mount> = binds.chain(tmpfs).collect();
+    let others = request.file_systems.iter().map(|other| Mount {
+        target: other.target.clone(),
+        kind: Kind::FileSystem {
+            name: other.name.clone(),
+            source: None,
+            options: other.options.clone(),
+            copy_up: false,
+        },
+        attributes: Attributes {
+            read_only: other.read_only,
+            no_suid: true,
+            no_exec: other.name == "devpts",
+            ..Attributes::default()
+        },
+        recursive_attributes: None,
+    });
+    let mut asked: Vec<Mount> =
+        binds.chain(tmpfs).chain(others).chain(stored.iter().cloned()).collect();
     let mut seen = HashSet::new();
     for mount in &mut asked {
         mount.target = absolute("mount target", &mount.target)?;
@@ -312,20 +332,28 @@ fn asked_mounts(request: &Request) -> Result<Vec<Mount>, Error> {
     Ok(asked)
 }
 
-/// The image's volumes that no mount covers.
-fn volumes(config: &ImageConfig, mounts: &[Mount]) -> Result<Vec<PathBuf>, Error> {
-    let mut volumes = Vec::new();
-    for path in &config.volumes {
-        let path = absolute("image volume", Path::new(path))?;
-        let covered = mounts.iter().any(|mount| mount.target == path);
-        if !covered && path != Path::new("/") {
-            volumes.push(path);
+impl TmpfsRequest {
+    fn kind(&self) -> Kind {
+        if self.options.is_empty() && !self.copy_up {
+            return Kind::Tmpfs { size: self.size, mode: self.mode };
         }
+        let mut options = vec![format!("mode={:o}", self.mode)];
+        options.extend(self.size.map(|size| format!("size={size}")));
+        options.extend(self.options.iter().cloned());
+        Kind::FileSystem { name: "tmpfs".into(), source: None, options, copy_up: self.copy_up }
     }
-    Ok(volumes)
 }
 
-fn hidden_paths(request: &Request) -> (Vec<PathBuf>, Vec<PathBuf>) {
+impl Strict {
+    /// As the kernel has it.
+    pub fn attributes(self, read_only: bool) -> Attributes {
+        let Self { no_suid, no_dev, no_exec } = self;
+        Attributes { read_only, no_suid, no_dev, no_exec, ..Attributes::default() }
+    }
+}
+
+/// What the container may not see, and what it may read only.
+pub fn hidden_paths(request: &Request) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let security = &request.security;
     let all_open = request.privileged || security.unmask_all;
     let keep = |paths: Vec<PathBuf>| -> Vec<PathBuf> {
@@ -339,7 +367,7 @@ fn hidden_paths(request: &Request) -> (Vec<PathBuf>, Vec<PathBuf>) {
 }
 
 /// `path` without `.`, `..` and doubled slashes; a relative one is refused.
-fn absolute(what: &'static str, path: &Path) -> Result<PathBuf, Error> {
+pub fn absolute(what: &'static str, path: &Path) -> Result<PathBuf, Error> {
     if !path.is_absolute() || path.as_os_str().as_bytes().contains(&0) {
         return Err(Error::NotAbsolute { what, path: path.to_owned() });
     }
@@ -382,6 +410,7 @@ mod tests {
             devices: &[],
             namespaces: Namespaces::default(),
             shm: None,
+            stored: Vec::new(),
             modules: &SecurityModules::default(),
         };
         specify(request, cx).map(|(spec, _)| spec)
@@ -395,6 +424,12 @@ mod tests {
             recursive: true,
             propagation: Propagation::Private,
             create_source: false,
+            strict: Strict::default(),
+            writable_below: false,
+            overlay: false,
+            chown: false,
+            id_mapped: false,
+            mode: String::new(),
         }
     }
 

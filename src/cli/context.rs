@@ -10,6 +10,9 @@ use super::report::Report;
 use crate::engine::snapshot::Driver;
 use crate::engine::{self, Engine, Options, Warn, userns};
 
+/// Tells a coracle in `coracle unshare` whose the store's files are.
+pub const UNSHARED: &str = "CORACLE_UNSHARED";
+
 /// Options that stand before the command.
 #[derive(Clone, Debug, Default)]
 pub struct Globals {
@@ -92,7 +95,8 @@ impl Context {
         let path = self.environment.get("PATH").unwrap_or_default();
         let report = self.report;
         let warn = Warn::new(move |text| report.note(text));
-        Ok(Engine::open(Options { root: self.root()?, driver, userns, path, warn })?)
+        let unshared = self.environment.text(UNSHARED).and_then(|text| text.parse().ok());
+        Ok(Engine::open(Options { root: self.root()?, driver, userns, path, unshared, warn })?)
     }
 
     /// Tells of the engine's failures in another process than this one, as `command` does.

@@ -19,6 +19,7 @@ pub mod list;
 pub mod out;
 pub mod parse;
 pub mod progress;
+pub mod prompt;
 pub mod report;
 pub mod table;
 

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{images, pull, save};
+use super::{images, pull, push, save};
 use crate::container::LogDriver;
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::Platform;
-use crate::{bundle, cgroup, container, runtime, snapshot, store, userns};
+use crate::snapshot::Driver;
+use crate::{bundle, cgroup, container, runtime, snapshot, store, userns, volume};
 
 /// Why the engine could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,9 @@ pub enum Error {
     /// The image could not be pulled.
     #[error(transparent)]
     Pull(#[from] pull::Error),
+    /// The image could not be pushed.
+    #[error(transparent)]
+    Push(#[from] push::Error),
     /// A pull in a child failed, and has said why.
     #[error("the image could not be pulled")]
     PullReported {
@@ -48,6 +52,9 @@ pub enum Error {
     /// The records.
     #[error(transparent)]
     Container(#[from] container::Error),
+    /// The volumes.
+    #[error(transparent)]
+    Volume(#[from] volume::Error),
     /// The ids.
     #[error(transparent)]
     Ids(#[from] userns::Error),
@@ -66,6 +73,62 @@ pub enum Error {
     NoBindSource {
         /// The path.
         path: PathBuf,
+    },
+    /// `O` where no overlay can be mounted.
+    #[error(
+        "cannot lay an overlay over {}: storage driver {driver} mounts none", path.display()
+    )]
+    NoOverlay {
+        /// The directory of the host.
+        path: PathBuf,
+        /// What makes root file systems here.
+        driver: Driver,
+    },
+    /// `O` on what is no directory.
+    #[error("cannot lay an overlay over {}: it is no directory", path.display())]
+    OverlayOfFile {
+        /// The path on the host.
+        path: PathBuf,
+    },
+    /// `unshare` for root.
+    #[error("there is nothing to unshare for root: its ids are the containers' ids")]
+    NothingToUnshare,
+    /// What takes the power to mount.
+    #[error(
+        "cannot run command \"coracle {command}\" in rootless mode, must execute `coracle unshare` \
+         first"
+    )]
+    NotUnshared {
+        /// The command.
+        command: &'static str,
+    },
+    /// `idmap` without root.
+    #[error(
+        "cannot map the ids of {}: the kernel keeps idmapped mounts from users (EPERM)",
+        path.display()
+    )]
+    IdMapped {
+        /// The path on the host.
+        path: PathBuf,
+    },
+    /// Mount events are wanted where the host passes none on.
+    #[error(
+        "path {} is mounted on {} but it is not a shared{} mount",
+        path.display(), point.display(), if *wants_shared { "" } else { " or slave" }
+    )]
+    NotPropagated {
+        /// The path on the host.
+        path: PathBuf,
+        /// The mount point above it.
+        point: PathBuf,
+        /// Whether `shared` was asked for.
+        wants_shared: bool,
+    },
+    /// A volume that became another one while a container was made.
+    #[error("volume {name} was removed and made anew meanwhile")]
+    VolumeReplaced {
+        /// Its name.
+        name: String,
     },
     /// An image that cannot be removed or described.
     #[error(transparent)]
@@ -181,6 +244,7 @@ impl Diagnose for Error {
     fn hint(&self) -> Option<Hint> {
         match self {
             Self::Pull(error) => error.hint(),
+            Self::Push(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
@@ -191,7 +255,23 @@ impl Diagnose for Error {
                 image.architecture
             ))),
             Self::Container(error) => error.hint(),
+            Self::Volume(error) => error.hint(),
             Self::Ids(error) => error.hint(),
+            Self::NoOverlay { .. } => {
+                Some(Hint::new("coracle doctor says why overlayfs is not used here"))
+            }
+            Self::IdMapped { .. } => Some(Hint::new(
+                "--userns host-id gives the container your own ids; U gives it the files",
+            )),
+            Self::NotPropagated { point, .. } => Some(Hint::new(format!(
+                "an administrator can share it: mount --make-rshared {}",
+                point.display()
+            ))),
+            Self::NotUnshared { command } => Some(Hint::new(format!(
+                "coracle unshare coracle {command}, or within a shell of it"
+            ))),
+            Self::VolumeReplaced { .. } => Some(Hint::new("try again")),
+            Self::OverlayOfFile { .. } => Some(Hint::new("bind it with ro or rw")),
             Self::Seccomp(error) => error.hint(),
             Self::NoBindSource { .. } => {
                 Some(Hint::new("make it first, or use --volume, which makes it"))
@@ -213,7 +293,8 @@ impl Diagnose for Error {
             Self::NoHealthCheck { .. } => {
                 Some(Hint::new("run it with --health-cmd, from an image that has none"))
             }
-            Self::Reported { .. }
+            Self::NothingToUnshare
+            | Self::Reported { .. }
             | Self::Log { .. }
             | Self::NoLog { .. }
             | Self::CannotKill { .. }

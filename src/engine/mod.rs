@@ -7,31 +7,42 @@
 
 pub mod check;
 pub mod doctor;
+pub mod events;
 pub mod hello;
 pub mod images;
 pub mod info;
 pub mod oci;
 pub mod probe;
 pub mod pull;
+pub mod push;
 pub mod save;
 
+mod chown;
 mod containers;
+mod described;
+mod disk;
 mod driver;
 mod error;
 mod exec;
 mod explain;
 mod history;
 mod host;
+mod host_mounts;
 mod life;
 mod limits;
 mod load;
 mod made;
+mod mounted;
+mod mounts;
 mod of_host;
 mod processes;
+mod prune;
 mod record;
 mod run;
 mod share;
+mod unshare;
 mod usage;
+mod volumes;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -41,19 +52,27 @@ use crate::owners::Owners;
 use crate::snapshot::Driver;
 use crate::store::Store;
 use crate::userns::IdMaps;
+use crate::volume::Volumes;
 
 // What the command line needs of the folders below, which it does not import itself.
-pub use crate::{bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns};
+pub use crate::{
+    bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns, volume,
+};
 
 pub use containers::{Removal, Removed};
+pub use described::Described;
+pub use disk::{ContainerUse, DiskUse, ImageUse};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
 pub use history::Step;
 pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell};
 pub use limits::OutOfMemory;
 pub use load::{Import, Intake, Loaded};
+pub use mounted::Mounted;
+pub use prune::{Fits, Pruned};
 pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
 pub use usage::Usage;
+pub use volumes::VolumeRequest;
 
 /// What an engine works with, as the command line and the configuration have it.
 #[derive(Clone, Debug)]
@@ -66,6 +85,8 @@ pub struct Options {
     pub userns: userns::Request,
     /// Where newuidmap is looked for: the PATH variable.
     pub path: OsString,
+    /// Whose the store's files are, as `unshare` has told the processes in it.
+    pub unshared: Option<Owners>,
     /// Takes what the user should know and is no failure.
     pub warn: Warn,
 }
@@ -98,6 +119,7 @@ pub struct Engine {
     options: Options,
     store: Store,
     containers: Containers,
+    volumes: Volumes,
 }
 
 impl Engine {
@@ -105,7 +127,8 @@ impl Engine {
     pub fn open(options: Options) -> Result<Self, Error> {
         let store = Store::open(&options.root)?;
         let containers = Containers::new(&options.root);
-        Ok(Self { options, store, containers })
+        let volumes = Volumes::new(&options.root);
+        Ok(Self { options, store, containers, volumes })
     }
 
     /// The store.
@@ -126,7 +149,7 @@ impl Engine {
 
     /// How unpacked files carry their owners in this mode.
     pub fn owners(&self) -> Result<Owners, Error> {
-        Ok(owners(&self.ids((0, 0))?))
+        Ok(self.owners_of(&self.ids((0, 0))?))
     }
 
     /// Enters the user namespace in which the store's files have their real owners. Before any
@@ -136,7 +159,22 @@ impl Engine {
         if matches!(ids.mode, userns::Mode::Range { .. }) {
             userns::enter_in_place(&ids)?;
         }
-        Ok(owners(&ids))
+        Ok(self.owners_of(&ids))
+    }
+
+    /// How files carry their owners that a namespace with these ids sees.
+    fn owners_of(&self, ids: &IdMaps) -> Owners {
+        match (ids.range_start(), self.options.unshared) {
+            // Root of what `unshare` made is root over the ids of that range, and of no other: the
+            // variable alone, handed on into some other namespace, means nothing.
+            (Some(0), Some(Owners::Range { first }))
+                if userns::own_range_start() == Some(first) =>
+            {
+                Owners::Range { first }
+            }
+            (Some(first), _) => Owners::Range { first },
+            (None, _) => Owners::Recorded,
+        }
     }
 }
 
@@ -154,8 +192,4 @@ pub fn in_background(work: impl FnOnce()) -> Result<(), Error> {
         what: "stay with the container".to_owned(),
         why: error.to_string(),
     })
-}
-
-fn owners(ids: &IdMaps) -> Owners {
-    ids.range_start().map_or(Owners::Recorded, |first| Owners::Range { first })
 }

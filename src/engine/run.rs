@@ -4,11 +4,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::events::Event;
 use super::limits::{self, GroupName, Limited, OutOfMemory};
+use super::mounts::{Occasion, Setting, Settled};
 use super::of_host::{host_devices, host_files, security_modules};
 use super::pull::Policy;
 use super::record::record;
-use super::{Engine, Error, HealthRequest, Removal, Tell, owners};
+use super::{Engine, Error, HealthRequest, Removal, Tell};
 use crate::bundle::{
     self, BindRequest, Circumstances, ContainerSpec, EtcFiles, SeccompChoice, SecurityModules,
 };
@@ -116,8 +118,10 @@ pub struct Prepared {
     pub(super) network: String,
     /// How it is found out whether it is well.
     pub(super) health: Option<Healthcheck>,
+    /// Volumes and what else is mounted.
+    pub(super) settled: Settled,
     /// The image's layers, the lowest first.
-    layers: Vec<PathBuf>,
+    pub(super) layers: Vec<PathBuf>,
     /// Keeps them there until the record says that they are in use.
     hold: Lock,
     pub(super) clock: Clock,
@@ -160,7 +164,7 @@ impl Clock {
         std::mem::replace(self, Self::start())
     }
 
-    fn lap(&mut self, name: &'static str) {
+    pub(super) fn lap(&mut self, name: &'static str) {
         let now = Instant::now();
         self.phases.push(Phase { name, took: now - self.last });
         self.last = now;
@@ -219,13 +223,18 @@ impl Engine {
         clock.lap("record");
         let made = self
             .specify(request, image, hold, &directory.id, &directory.path, clock)
-            .and_then(|prepared| work(prepared, &directory));
+            .and_then(|mut prepared| {
+                self.make_volumes(&mut prepared, &directory.id, Occasion::Making)?;
+                prepared.clock.lap("volumes");
+                work(prepared, &directory)
+            });
         made.inspect_err(|_| self.discard(&directory)) // the first error is the one to tell
     }
 
     /// Removes a container that did not come to be.
     pub(super) fn discard(&self, directory: &Directory) {
         if let Ok(path) = self.containers.detach_own(directory) {
+            let _ = self.remove_volumes_for(&directory.id);
             let _ = self.remove_tree(&path);
         }
     }
@@ -310,7 +319,7 @@ impl Engine {
         let asked = shared.ids.unwrap_or(self.options.userns);
         let ids = userns::choose(asked, (0, 0), &facts)?;
         clock.lap("ids");
-        let layers = self.store.layers(&image, owners(&ids))?;
+        let layers = self.store.layers(&image, self.owners_of(&ids))?;
         let config = self.store.config(&image)?;
         let driver = self.driver();
         let root = match driver {
@@ -334,6 +343,9 @@ impl Engine {
         let labels = &request.container.security.labels;
         let modules =
             if labels.is_empty() { SecurityModules::default() } else { security_modules() };
+        let setting = Setting { config: &config, directory, driver, ids: &ids };
+        let mut settled = self.settle_mounts(&request.container, &setting)?;
+        let stored = std::mem::take(&mut settled.mounts);
         let cx = Circumstances {
             id,
             config: &config,
@@ -345,9 +357,10 @@ impl Engine {
             devices: &devices,
             namespaces: shared.namespaces,
             shm: shared.shm,
+            stored,
             modules: &modules,
         };
-        let mut wanted = request.container.clone();
+        let mut wanted = settled.request.clone();
         if let userns::Request::HostId { .. } = self.options.userns {
             // Who asks for the host's id wants to be it, unless told otherwise (podman's keep-id).
             let ids = userns::choose(self.options.userns, (0, 0), &facts)?;
@@ -363,11 +376,24 @@ impl Engine {
         clock.lap("limits");
         let network = shared.network;
         let health = request.health.applied_to(config.healthcheck);
-        Ok(Prepared { image, ids, driver, spec, etc, limits, network, health, layers, hold, clock })
+        Ok(Prepared {
+            image,
+            ids,
+            driver,
+            spec,
+            etc,
+            limits,
+            network,
+            health,
+            settled,
+            layers,
+            hold,
+            clock,
+        })
     }
 
     /// An overlay's lower directories, the topmost first.
-    fn lowers(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    pub(super) fn lowers(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
         let skeleton = snapshot::skeleton(self.store.root())?;
         Ok(snapshot::lowers(layers)?.into_iter().chain([skeleton]).collect())
     }
@@ -389,6 +415,9 @@ impl Engine {
         if manner.known.is_none() {
             Self::make_root(&prepared, directory)?;
         }
+        let user = &prepared.spec.process.user;
+        let (settled, ids) = (&prepared.settled, &prepared.ids);
+        self.make_overlays(settled, &directory.path, ids, (user.uid, user.gid))?;
         write_files(&directory.path, &prepared.etc)?;
         let mut record =
             manner.known.cloned().unwrap_or_else(|| record(request, &prepared, directory));
@@ -442,6 +471,9 @@ impl Engine {
         clock.lap("written down");
         let running = starting.finish().map_err(|error| explain(error, &image))?;
         clock.lap("set up");
+        // Its program runs by now: it need not wait for who tells of it.
+        self.emit(&begun(&record, manner.known.is_none(), !request.detach));
+        clock.lap("event");
         Ok(Launched { running, record, limited, clock })
     }
 
@@ -454,8 +486,11 @@ impl Engine {
     ) -> Result<Outcome, Error> {
         // What is removed at the end needs no log, and cannot be started again.
         let mut tap = None;
+        // Others may take its volumes over.
+        if !request.remove || !prepared.settled.points.is_empty() {
+            directory.keep(&self.creation(request, &prepared))?;
+        }
         if !request.remove {
-            directory.keep(&self.creation(request))?;
             let name = directory.name.as_str();
             let log = Log::open(&request.log, &directory.path, &directory.id, name, &request.image);
             tap = Some(log.map_err(|source| Error::Log { source })?).filter(Log::is_kept);
@@ -463,7 +498,7 @@ impl Engine {
         let signals = Signals::hold()?;
         let attachment = Attachment { tapped: tap.is_some(), ..Attachment::default() };
         let manner = Manner { attachment, ..Manner::default() };
-        let Launched { running, limited, mut clock, .. } =
+        let Launched { running, record, limited, mut clock } =
             self.launch(request, prepared, directory, manner)?;
         let attendance = Attendance {
             sig_proxy: request.sig_proxy,
@@ -488,10 +523,12 @@ impl Engine {
         if request.remove {
             directory.tell_exit(code)?;
             let path = self.containers.detach_own(directory)?;
+            self.remove_anonymous(&record)?;
             self.remove_tree(&path)?;
         } else {
             directory.end(code, out_of_memory.is_some())?;
         }
+        self.emit(&ended(&record, code, out_of_memory.is_some(), request.remove));
         clock.lap("end");
         let (id, phases) = (directory.id.clone(), clock.phases);
         Ok(Outcome { id, code: Some(code), out_of_memory, phases })
@@ -518,6 +555,39 @@ impl RunRequest {
             source,
         })
     }
+}
+
+/// The events of a container's start; of one that is new it is told here that it was made.
+fn begun(record: &Record, is_new: bool, attached: bool) -> Vec<Event> {
+    let mut events = Vec::with_capacity(3);
+    if is_new {
+        events.push(Event::of_container("create", record));
+        if attached {
+            events.push(Event::of_container("attach", record));
+        }
+    }
+    events.push(Event::of_container("start", record));
+    events
+}
+
+/// The events of a container's end.
+pub(super) fn ended(record: &Record, code: u8, oom: bool, removed: bool) -> Vec<Event> {
+    let mut events = Vec::with_capacity(3);
+    if oom {
+        events.push(Event::of_container("oom", record));
+    }
+    let mut die = Event::of_container("die", record).with("exitCode", code.to_string());
+    if let State::Running { started, .. } = &record.state
+        && let Ok(started) = started.parse::<jiff::Timestamp>()
+    {
+        let ran_s = jiff::Timestamp::now().duration_since(started).as_secs();
+        die = die.with("execDuration", ran_s.to_string());
+    }
+    events.push(die);
+    if removed {
+        events.push(Event::of_container("destroy", record));
+    }
+    events
 }
 
 /// The exit code of a run. A SIGKILL that a user's `stop` had to send in place of another signal

@@ -214,11 +214,17 @@ fn is_registry(text: &str) -> bool {
     (is_name || is_v6) && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
-fn is_tag(text: &str) -> bool {
+/// Whether this could be the tag of an image.
+pub fn is_tag(text: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     text.len() <= 128
         && text.bytes().next().is_some_and(word)
         && text.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-')
+}
+
+/// Whether this could be the path of an image in a registry.
+pub fn is_path(text: &str) -> bool {
+    text.len() <= 255 && text.split('/').all(is_component)
 }
 
 /// Lower case and digits, separated by `.`, `_`, `__` or any number of `-`.

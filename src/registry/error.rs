@@ -24,6 +24,14 @@ pub enum Error {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// The same, to be changed.
+    #[error("cannot write the logins to {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A credential helper.
     #[error("the credential helper {name} failed: {message}")]
     Helper {
@@ -79,6 +87,42 @@ pub enum Error {
         said: String,
         /// Whether a login was sent.
         login: bool,
+    },
+    /// The registry takes no such image from this user.
+    #[error(
+        "denied: requested access to the resource is denied: {registry} answered {status} to the push of {image}{said}"
+    )]
+    PushDenied {
+        /// The image.
+        image: String,
+        /// The registry.
+        registry: String,
+        /// Its status.
+        status: u16,
+        /// What it said.
+        said: String,
+        /// Whether there is a login.
+        login: bool,
+    },
+    /// The login is wrong, or there is none.
+    #[error("unauthorized: authentication required: {registry} answered {status}{said}")]
+    LookDenied {
+        /// The registry.
+        registry: String,
+        /// Its status.
+        status: u16,
+        /// What it said.
+        said: String,
+        /// Whether there is a login.
+        login: bool,
+    },
+    /// The configuration forbids to ask.
+    #[error("{image} is blocked: registries.conf has blocked = true for {prefix}")]
+    Blocked {
+        /// The image or registry.
+        image: String,
+        /// The table's prefix.
+        prefix: String,
     },
     /// The repository has no such tag or digest.
     #[error("manifest unknown: {registry} has no {image}{said}")]
@@ -201,10 +245,14 @@ impl Diagnose for Error {
                 Cause::Other => None,
             },
             Self::Denied { login: false, registry, .. }
+            | Self::PushDenied { login: false, registry, .. }
+            | Self::LookDenied { login: false, registry, .. }
             | Self::Unauthorized { login: false, registry, .. } => Some(Hint::new(format!(
-                "no login was sent: give --creds USER:PASSWORD, or put one for {registry} in ~/.docker/config.json"
+                "no login was sent: coracle login {registry}, or give --creds USER:PASSWORD"
             ))),
             Self::Denied { login: true, registry, .. }
+            | Self::PushDenied { login: true, registry, .. }
+            | Self::LookDenied { login: true, registry, .. }
             | Self::Unauthorized { login: true, registry, .. } => {
                 Some(Hint::new(format!("the login for {registry} was sent and did not help")))
             }
@@ -219,6 +267,8 @@ impl Diagnose for Error {
             }
             Self::Io { .. }
             | Self::AuthFile { .. }
+            | Self::Blocked { .. }
+            | Self::Write { .. }
             | Self::Helper { .. }
             | Self::Tls { .. }
             | Self::NotFound { .. }

@@ -95,7 +95,6 @@ fn of_container(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
         }),
         Stage::Group => "go into the control group of the container".into(),
         Stage::Link => "make the links of /dev".into(),
-        Stage::Volume => format!("keep the volume {} writable", path(&spec.volumes)),
         Stage::Mask => format!("hide {}", path(&spec.masked_paths)),
         Stage::ReadOnly => match path(&spec.read_only_paths) {
             path if path.is_empty() => "make the root read-only".into(),
@@ -130,6 +129,10 @@ fn mount(mount: &Mount) -> String {
     let target = mount.target.display();
     match &mount.kind {
         Kind::Bind { source, .. } => format!("mount {} on {target}", source.display()),
+        Kind::Beneath { directory, path } => {
+            format!("mount {} below {} on {target}", path.display(), directory.display())
+        }
+        Kind::Overlay { .. } => format!("mount an overlay on {target}"),
         Kind::Tmpfs { .. } => format!("mount a tmpfs on {target}"),
         Kind::Proc => format!("mount proc on {target}"),
         Kind::Sysfs => format!("mount sysfs on {target}"),
@@ -164,6 +167,11 @@ fn hint(
                 "try --storage-driver fuse or copy; coracle doctor says why overlay is refused"
                     .into()
             })
+        }
+        (Stage::Mount, Errno::XDEV) => {
+            let mount = spec?.mounts.get(item)?;
+            matches!(mount.kind, Kind::Beneath { .. })
+                .then(|| "a link on that path leads out of the volume".into())
         }
         (Stage::OomScore, Errno::ACCESS) => {
             Some("without root the score can only be raised above the caller's own".into())

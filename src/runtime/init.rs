@@ -144,9 +144,6 @@ fn become_root(identity: &Identity) -> Result<(), Errno> {
 
 fn build_root(plan: &Plan, union: Option<&union::Entrance>) -> Result<OwnedFd, Failure> {
     let root = rootfs::mount_root(&plan.root, union)?;
-    for (item, target) in plan.volumes.iter().enumerate() {
-        rootfs::make_volume(root.as_fd(), target, plan.seal_root).at_item(Stage::Volume, item)?;
-    }
     for (item, step) in plan.mounts.iter().enumerate() {
         rootfs::mount(root.as_fd(), step, item)?;
     }

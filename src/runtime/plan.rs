@@ -20,7 +20,6 @@ pub(super) struct Plan {
     pub(super) root: RootStep,
     pub(super) mounts: Vec<MountStep>,
     pub(super) links: Vec<(Target, CString)>,
-    pub(super) volumes: Vec<Target>,
     pub(super) masked: Vec<Target>,
     pub(super) read_only: Vec<Target>,
     pub(super) seal_root: bool,
@@ -87,6 +86,15 @@ pub(super) enum Source {
         /// The device number that the node must have.
         device: Option<u64>,
     },
+    Beneath {
+        directory: CString,
+        path: CString,
+    },
+    Overlay {
+        lowers: Vec<CString>,
+        upper: CString,
+        work: CString,
+    },
     Tmpfs {
         options: Vec<MountOption>,
     },
@@ -125,7 +133,6 @@ impl Plan {
                 .iter()
                 .map(|(path, target)| Ok((Target::new(path)?, c_path(target)?)))
                 .collect::<Result<_, NulError>>()?,
-            volumes: targets(&spec.volumes)?,
             masked: targets(&spec.masked_paths)?,
             read_only: targets(&spec.read_only_paths)?,
             seal_root: spec.root_read_only,
@@ -165,7 +172,7 @@ fn c_path(path: &Path) -> Result<CString, NulError> {
     CString::new(path.as_os_str().as_bytes())
 }
 
-fn root_step(root: &RootMount, volatile: bool) -> Result<RootStep, NulError> {
+pub(super) fn root_step(root: &RootMount, volatile: bool) -> Result<RootStep, NulError> {
     let (layers, mount_point) = match root {
         RootMount::Overlay { lowers, upper, work } => {
             let lowers = lowers.iter().map(|path| c_path(path)).collect::<Result<_, _>>()?;
@@ -200,6 +207,14 @@ fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {
             recursive: *recursive,
             propagation: *propagation,
             device: device_number(source),
+        },
+        Kind::Beneath { directory, path } => {
+            Source::Beneath { directory: c_path(directory)?, path: c_path(path)? }
+        }
+        Kind::Overlay { lowers, upper, work } => Source::Overlay {
+            lowers: lowers.iter().map(|path| c_path(path)).collect::<Result<_, _>>()?,
+            upper: c_path(upper)?,
+            work: c_path(work)?,
         },
         Kind::Tmpfs { size, mode } => {
             let mut options = vec![option("mode", &format!("{mode:o}"))?];

@@ -17,7 +17,7 @@ use rustix::mount::{
 use super::plan::{Layers, MountOption, MountStep, RootStep, Source};
 use super::stage::{At, Failure, Stage};
 use super::target::Target;
-use crate::mount::{AccessTime, Attributes, Propagation};
+use crate::mount::{AccessTime, Attributes, Propagation, RootMount};
 use crate::sys;
 use crate::union::Entrance;
 
@@ -73,6 +73,15 @@ pub(crate) fn mount_overlay(
     };
     let step = RootStep { layers, mount_point: name(point)? };
     mount_root(&step, None).map(drop).map_err(|failure| failure.errno)
+}
+
+/// Mounts a root over `point`, in this process's own namespace.
+pub(crate) fn mount_at(root: &RootMount, point: &Path, read_only: bool) -> Result<(), Errno> {
+    let mut step = super::plan::root_step(root, false).map_err(|_| Errno::INVAL)?;
+    step.mount_point =
+        CString::new(point.as_os_str().as_encoded_bytes()).map_err(|_| Errno::INVAL)?;
+    let mount = mount_root(&step, None).map_err(|failure| failure.errno)?;
+    if read_only { seal_root(mount.as_fd()) } else { Ok(()) }
 }
 
 fn overlay(
@@ -152,6 +161,11 @@ pub(super) fn mount(root: BorrowedFd<'_>, step: &MountStep, item: usize) -> Resu
         other => other.at_item(Stage::MountTarget, item)?,
     };
     let late = match &step.source {
+        Source::Bind { propagation, recursive, .. } if step.attributes.here_only => {
+            let (nothing, own) = (Attributes::default(), step.attributes);
+            set_attributes(source.as_fd(), nothing, Some(*propagation), *recursive)
+                .and_then(|_| set_attributes(source.as_fd(), own, None, false))
+        }
         Source::Bind { propagation, recursive, .. } => {
             set_attributes(source.as_fd(), step.attributes, Some(*propagation), *recursive)
         }
@@ -159,6 +173,10 @@ pub(super) fn mount(root: BorrowedFd<'_>, step: &MountStep, item: usize) -> Resu
         Source::Proc | Source::Sysfs => {
             set_attributes(source.as_fd(), step.attributes, Some(Propagation::Private), true)
         }
+        Source::Beneath { .. } => {
+            set_attributes(source.as_fd(), step.attributes, Some(Propagation::Private), true)
+        }
+        Source::Overlay { .. } => set_attributes(source.as_fd(), step.attributes, None, false),
         // A copy of another's mount: what it adds, and nothing that this one cannot undo.
         Source::Detached(_) => set_attributes(source.as_fd(), step.attributes, None, false),
         Source::FileSystem { .. } if step.attributes.no_symfollow => {
@@ -223,6 +241,29 @@ fn source(step: &MountStep) -> Result<OwnedFd, Errno> {
             match device {
                 Some(device) => check_device(tree, *device),
                 None => Ok(tree),
+            }
+        }
+        Source::Beneath { directory, path } => {
+            let directory =
+                rustix::fs::open(directory.as_c_str(), HANDLE | OFlags::DIRECTORY, Mode::empty())?;
+            // What containers wrote into a volume decides nothing outside of it (CVE-2023-0778).
+            let inside = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+            let part =
+                rustix::fs::openat2(&directory, path.as_c_str(), HANDLE, Mode::empty(), inside)?;
+            let flags = CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_RECURSIVE;
+            rustix::mount::open_tree(&part, c"", flags)
+        }
+        Source::Overlay { lowers, upper, work } => {
+            match overlay(lowers, upper, work, false) {
+                // As for the root: layers by descriptor are new in Linux 6.13.
+                Err(failure) if failure.errno == Errno::INVAL => {
+                    let point = upper.clone();
+                    let step = RootStep { layers: Layers::Union, mount_point: point };
+                    let mount = overlay_by_name(&step, lowers, upper, work, false)
+                        .map_err(|failure| failure.errno)?;
+                    rustix::mount::open_tree(&mount, c"", CLONE | OpenTreeFlags::AT_EMPTY_PATH)
+                }
+                other => other.map_err(|failure| failure.errno),
             }
         }
         // The descriptor stays the parent's; a copy of the mount lies here.
@@ -409,22 +450,6 @@ pub(super) fn link(
         Err(Errno::EXIST) => Ok(()),
         other => other,
     }
-}
-
-/// Makes an image's volume. In a root that is about to become read-only it stays writable: the same
-/// directory, bound over itself as a mount of its own.
-pub(super) fn make_volume(
-    root: BorrowedFd<'_>,
-    target: &Target,
-    is_root_sealed: bool,
-) -> Result<(), Errno> {
-    let directory = make_directory(root, target)?;
-    if !is_root_sealed {
-        return Ok(());
-    }
-    let flags = CLONE | OpenTreeFlags::AT_EMPTY_PATH;
-    let mount = rustix::mount::open_tree(&directory, c"", flags)?;
-    attach(mount.as_fd(), directory.as_fd(), c"")
 }
 
 /// Binds the terminal over /dev/console, as docker does.

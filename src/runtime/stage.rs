@@ -27,8 +27,6 @@ pub enum Stage {
     MountTarget,
     /// Making a link below the root.
     Link,
-    /// Keeping an image volume writable.
-    Volume,
     /// Setting a kernel parameter; the item is its place.
     Sysctl,
     /// Hiding a path.
@@ -80,7 +78,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 34] = [
+    const ALL: [Self; 33] = [
         Self::Group,
         Self::IdMap,
         Self::OomScore,
@@ -90,7 +88,6 @@ impl Stage {
         Self::Mount,
         Self::MountTarget,
         Self::Link,
-        Self::Volume,
         Self::Sysctl,
         Self::Mask,
         Self::ReadOnly,

@@ -19,6 +19,8 @@ use std::str::FromStr;
 use crate::diagnose::{Diagnose, Hint};
 use crate::mount::RootMount;
 
+pub use copy::{copy_directory, has_directory};
+pub use overlay::throw_away;
 pub use read::read_file;
 pub use skeleton::skeleton;
 

@@ -28,11 +28,20 @@ impl Store {
     }
 
     /// Removes layers and blobs that neither an image nor `in_use` needs, and gives how many
-    /// bytes of blobs and layers that were. While anyone holds the store, it does nothing: a
+    /// bytes of blobs and layers that were. `in_use` is asked once nobody else is in the store:
+    /// what a container that starts meanwhile uses is written down by then. While anyone holds the store, it does nothing: a
     /// later collection will. Of layers in another user namespace than that of `owners` it has
     /// no power over the files, so it leaves them.
-    pub fn collect(&self, in_use: &[ChainId], owners: Owners) -> Result<u64, Error> {
+    pub fn collect<E: From<Error>>(
+        &self,
+        in_use: impl FnOnce() -> Result<Vec<ChainId>, E>,
+        owners: Owners,
+    ) -> Result<u64, E> {
         let Some(_alone) = lock(&self.gc_lock(), How::Try)? else { return Ok(0) };
+        Ok(self.collect_alone(&in_use()?, owners)?)
+    }
+
+    fn collect_alone(&self, in_use: &[ChainId], owners: Owners) -> Result<u64, Error> {
         let images = self.images()?;
         let mut blobs = HashSet::new();
         let mut chains: HashSet<String> =
@@ -74,7 +83,8 @@ impl Store {
             fs::remove_file(&partial).at("remove", &partial)?;
         }
         // Chain locks are taken under the shared lock only: now no one has or awaits one.
-        for lock in entries(&self.path("locks"))?.iter().filter(|path| !path.ends_with("gc")) {
+        let is_kept = |path: &&PathBuf| path.ends_with("gc") || path.ends_with("names");
+        for lock in entries(&self.path("locks"))?.iter().filter(|path| !is_kept(path)) {
             fs::remove_file(lock).at("remove", lock)?;
         }
         self.sweep()?;

@@ -48,7 +48,7 @@ use scratch::Draft;
 /// The format this code reads and writes.
 const VERSION: u32 = 1;
 
-const DIRECTORIES: [&str; 10] = [
+const DIRECTORIES: [&str; 13] = [
     "blobs",
     "blobs/sha256",
     "partial",
@@ -57,6 +57,9 @@ const DIRECTORIES: [&str; 10] = [
     "tags",
     "containers",
     "names",
+    "volumes",
+    "mounts",
+    "events",
     "tmp",
     "locks",
 ];

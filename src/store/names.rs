@@ -12,6 +12,7 @@ use crate::reference::Reference;
 
 use super::error::{At, Error};
 use super::image::{Image, Names};
+use super::lock::{How, Lock, lock};
 use super::scratch::Draft;
 use super::{Store, sync_directory};
 
@@ -97,6 +98,15 @@ impl Store {
         }
         tags.sort();
         Ok(tags)
+    }
+
+    /// Keeps names and records as they are until dropped: for who looks at them and then changes
+    /// them. It is the last lock that is taken, and held for a few renames.
+    pub fn hold_names(&self) -> Result<Lock, Error> {
+        match lock(&self.path("locks").join("names"), How::Exclusive)? {
+            Some(lock) => Ok(lock),
+            None => unreachable!("an exclusive lock waits"),
+        }
     }
 
     /// Gives an image a name, in full form, in place of the image that has it.

@@ -189,6 +189,8 @@ impl Store {
             self.place_layer(layer)?;
         }
         self.sync_parents(&layers, &blobs)?;
+        // A removal of the same image is before all of this or after it.
+        let _names = self.hold_names()?;
         record.publish(&self.image_path(&image.id))?;
         for (path, tag) in tags {
             tag.publish(&path)?;

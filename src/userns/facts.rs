@@ -120,6 +120,13 @@ fn is_capable() -> bool {
     rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(wanted))
 }
 
+/// The id that this process's user namespace has outside for its id 1: where its range begins.
+pub fn own_range_start() -> Option<u32> {
+    let text = std::fs::read_to_string("/proc/self/uid_map").ok()?;
+    let own = extents(&text).into_iter().find(|extent| extent.inside == 1)?;
+    Some(own.outside)
+}
+
 /// The lines of `/proc/PID/uid_map`.
 pub(super) fn extents(text: &str) -> Vec<Extent> {
     let extent = |line: &str| {

@@ -17,7 +17,7 @@ mod refusal;
 
 pub use enter::{ChildMaps, ParentMaps, enter_in_place, prepare};
 pub use error::Error;
-pub use facts::{Facts, Helpers, HelpersMissing, SubordinateRange, gather};
+pub use facts::{Facts, Helpers, HelpersMissing, SubordinateRange, gather, own_range_start};
 pub use joined::{maps_of, request_of};
 pub use maps::{Extent, IdMaps, InvalidRequest, Mode, Request, choose, given};
 pub use refusal::{Refusal, explain_refusal};

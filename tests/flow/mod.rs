@@ -23,6 +23,7 @@ mod saved;
 mod terminal;
 mod unpack;
 mod users;
+mod volumes;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};

@@ -2,8 +2,10 @@
 
 mod attach;
 mod completion;
+mod container_prune;
 mod create;
 mod doctor;
+mod events;
 mod exec;
 mod generate;
 mod generate_systemd;
@@ -11,7 +13,10 @@ mod healthcheck;
 mod hello;
 mod history;
 mod image_exists;
+mod image_mount;
+mod image_prune;
 mod image_tree;
+mod image_unmount;
 mod images;
 mod import;
 mod info;
@@ -21,10 +26,15 @@ mod kill;
 mod lifecycle;
 mod limits;
 mod load;
+mod login;
+mod logout;
 mod logs;
+mod mount;
 mod pause;
+mod prune;
 mod ps;
 mod pull;
+mod push;
 mod registry;
 mod rename;
 mod restart;
@@ -33,16 +43,22 @@ mod rmi;
 mod run;
 mod runtime;
 mod save;
+mod search;
 mod start;
 mod stats;
 mod stop;
 mod system_check;
+mod system_df;
+mod system_prune;
 mod tag;
 mod top;
+mod unmount;
 mod unpause;
+mod unshare;
 mod untag;
 mod update;
 mod version;
+mod volume;
 mod wait;
 
 use std::process::ExitCode;
@@ -50,6 +66,11 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
 use super::{Context, Error};
+use volume::{
+    create as volume_create, exists as volume_exists, inspect as volume_inspect,
+    list as volume_list, prune as volume_prune, remove as volume_remove,
+};
+
 use crate::engine::container::{self, Record, Status};
 use crate::engine::{self, Engine};
 
@@ -106,6 +127,10 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(run, "run"),
     entry!(exec, "exec"),
     entry!(pull, "pull"),
+    entry!(push, "push"),
+    entry!(login, "login"),
+    entry!(logout, "logout"),
+    entry!(search, "search"),
     entry!(ps, "ps"),
     entry!(create, "create"),
     entry!(start, "start"),
@@ -122,6 +147,9 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(logs, "logs"),
     entry!(rename, "rename"),
     entry!(rm, "rm"),
+    entry!(mount, "mount"),
+    entry!(unmount, "unmount", alias "umount"),
+    entry!(unshare, "unshare"),
     entry!(images, "images"),
     entry!(rmi, "rmi"),
     entry!(tag, "tag"),
@@ -132,12 +160,14 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(history, "history"),
     entry!(inspect, "inspect"),
     entry!(info, "info"),
+    entry!(events, "events"),
     entry!(doctor, "doctor"),
     entry!(version, "version"),
     entry!(completion, "completion"),
     group!("container", CONTAINER),
     group!("healthcheck", HEALTHCHECK),
     group!("image", IMAGE),
+    group!("volume", VOLUME),
     group!("system", SYSTEM),
     entry!(runtime, "runtime"),
     entry!(hello, "hello", hidden true),
@@ -158,7 +188,10 @@ const CONTAINER: &[Entry] = &[
     entry!(stats, "stats"),
     entry!(update, "update"),
     entry!(logs, "logs"),
+    entry!(mount, "mount"),
+    entry!(unmount, "unmount", alias "umount"),
     entry!(ps, "ls", alias "list", alias "ps"),
+    entry!(container_prune, "prune"),
     entry!(rename, "rename"),
     entry!(restart, "restart"),
     entry!(rm, "rm", alias "remove"),
@@ -171,8 +204,6 @@ const CONTAINER: &[Entry] = &[
 
 const HEALTHCHECK: &[Entry] = &[entry!(healthcheck, "run")];
 
-const SYSTEM: &[Entry] = &[entry!(system_check, "check")];
-
 const IMAGE: &[Entry] = &[
     entry!(image_exists, "exists"),
     entry!(history, "history"),
@@ -180,12 +211,34 @@ const IMAGE: &[Entry] = &[
     entry!(inspect, "inspect"),
     entry!(load, "load"),
     entry!(images, "ls", alias "list"),
+    entry!(image_mount, "mount"),
+    entry!(image_unmount, "unmount", alias "umount"),
+    entry!(image_prune, "prune"),
     entry!(pull, "pull"),
+    entry!(push, "push"),
+    entry!(search, "search"),
     entry!(rmi, "rm", alias "remove"),
     entry!(save, "save"),
     entry!(tag, "tag"),
     entry!(image_tree, "tree"),
     entry!(untag, "untag"),
+];
+
+const VOLUME: &[Entry] = &[
+    entry!(volume_create, "create"),
+    entry!(volume_exists, "exists"),
+    entry!(volume_inspect, "inspect"),
+    entry!(volume_list, "ls", alias "list"),
+    entry!(volume_prune, "prune"),
+    entry!(volume_remove, "rm", alias "remove"),
+];
+
+const SYSTEM: &[Entry] = &[
+    entry!(system_check, "check"),
+    entry!(system_df, "df"),
+    entry!(events, "events"),
+    entry!(info, "info"),
+    entry!(system_prune, "prune"),
 ];
 
 /// A flag's value, as Go reads it.
@@ -243,9 +296,10 @@ impl Entry {
             Action::Group(entries) => {
                 let what = match self.name {
                     "image" => "images",
-                    "system" => "the store",
+                    "volume" => "volumes",
                     "generate" => "files for other programs",
                     "healthcheck" => "health checks",
+                    "system" => "all of it together",
                     _ => "containers",
                 };
                 command

@@ -2,18 +2,22 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::super::environment::Environment;
+use super::super::parse;
 use super::super::progress::Shown;
 use super::super::{Context, Error};
 use crate::engine::Engine;
 use crate::engine::pull::{self, Policy, Pulled};
 use crate::engine::reference::{Reference, Source};
-use crate::engine::registry::{self, DockerArchive, ImageSource, Layout, Login, Options, Remote};
+use crate::engine::registry::{
+    self, DockerArchive, ImageSource, Layout, Login, Options, Registries, Remote, Way,
+};
 use crate::engine::store::full_name;
 use crate::oci::Platform;
 use crate::owners::Owners;
 
+/// What commands that fetch images take.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct RegistryArgs {
     /// Fetch the image for this platform: OS/ARCH[/VARIANT]
@@ -22,20 +26,43 @@ pub(crate) struct RegistryArgs {
     /// Show no progress
     #[arg(short, long)]
     pub(super) quiet: bool,
+    /// Refuse an image whose layers unpack to more than this; 0 for no limit [default: 4g, or 256
+    /// times what is shipped]
+    #[arg(long, value_name = "SIZE", value_parser = super::super::parse::size)]
+    pub(super) max_unpacked_size: Option<u64>,
+    #[command(flatten)]
+    pub(super) access: AccessArgs,
+}
+
+/// What commands that speak to registries take: how, and as whom.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct AccessArgs {
+    /// Log in with these, for this command; other programs can read them meanwhile
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    creds: Option<String>,
+    #[command(flatten)]
+    pub(super) connection: ConnectionArgs,
+}
+
+/// The same without a login.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ConnectionArgs {
     /// Insist on TLS and a known certificate; =false to speak without
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_parser = super::boolean)]
     tls_verify: Option<bool>,
     /// Read logins from this file only
     #[arg(long, value_name = "FILE")]
-    authfile: Option<PathBuf>,
-    /// Refuse an image whose layers unpack to more than this; 0 for no limit [default: 4g, or 256
-    /// times what is shipped]
-    #[arg(long, value_name = "SIZE", value_parser = super::super::parse::size)]
-    max_unpacked_size: Option<u64>,
-    /// Log in with these, for this command; other programs can read them meanwhile
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
+    pub(super) authfile: Option<PathBuf>,
+    /// Trust the authorities (`*.crt`) in this directory, and show its certificate (`*.cert`, `*.key`)
+    #[arg(long, value_name = "DIRECTORY")]
+    cert_dir: Option<PathBuf>,
+    /// Try so many times more when a registry fails [default: 3]
+    #[arg(long, value_name = "COUNT")]
+    retry: Option<u32>,
+    /// Wait so long between two tries, such as 2s; without it a wait that doubles
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    retry_delay: Option<Duration>,
 }
 
 /// The image whose one file is this binary.
@@ -52,18 +79,18 @@ pub(super) struct Wanted {
     /// None for the binary's own image.
     source: Option<Source>,
     options: Options,
-    login: Option<Login>,
+    ways: Vec<Way>,
 }
 
 /// Reads the image's name and looks up the login for its registry.
 pub(super) fn prepare(cx: &Context, args: &RegistryArgs, image: &str) -> Result<Wanted, Error> {
     let source: Option<Source> = (!is_embedded(image)).then(|| image.parse()).transpose()?;
-    let options = options(cx, args)?;
-    let login = match &source {
-        Some(Source::Registry(reference)) => registry::lookup(&options, reference)?,
-        _ => None,
+    let options = options(cx, &args.access)?;
+    let ways = match &source {
+        Some(Source::Registry(reference)) => registry::ways(&options, reference)?,
+        _ => Vec::new(),
     };
-    Ok(Wanted { source, options, login })
+    Ok(Wanted { source, options, ways })
 }
 
 /// Whether a registry has to be asked for `image`.
@@ -106,7 +133,7 @@ pub(super) fn fetch(
             Ok(engine.install_hello(&exe, owners, &shown)?)
         }
         Some(Source::Registry(reference)) => {
-            let source = Remote::new(wanted.options, reference.clone(), wanted.login);
+            let source = Remote::by(wanted.options, reference.clone(), wanted.ways);
             pull(&source, Some(&reference), true)
         }
         Some(Source::OciLayout { directory, tag }) => {
@@ -137,30 +164,42 @@ fn name_in_layout(tag: Option<&str>) -> Option<Reference> {
     tag.filter(|tag| tag.contains([':', '/'])).and_then(|tag| tag.parse().ok())
 }
 
-/// What registries are told, from flags and environment.
-pub(super) fn options(cx: &Context, args: &RegistryArgs) -> Result<Options, Error> {
-    let usual = usual_options(&cx.environment);
+/// What registries are told, from flags, environment and configuration.
+pub(super) fn options(cx: &Context, args: &AccessArgs) -> Result<Options, Error> {
+    let login = args.creds.as_deref().map(login).transpose()?;
+    Ok(Options { login, ..connection(cx, &args.connection)? })
+}
+
+/// The same without a login.
+pub(super) fn connection(cx: &Context, args: &ConnectionArgs) -> Result<Options, Error> {
+    let usual = usual_options(cx)?;
     Ok(Options {
         tls_verify: args.tls_verify,
         auth_files: args.authfile.clone().map_or(usual.auth_files, |file| vec![file]),
-        login: args.creds.as_deref().map(login).transpose()?,
+        certificate_directory: args.cert_dir.clone(),
+        retries: args.retry,
+        retry_delay: args.retry_delay,
         ..usual
     })
 }
 
 /// What registries are told where no flag says otherwise.
-pub(super) fn usual_options(environment: &Environment) -> Options {
+pub(super) fn usual_options(cx: &Context) -> Result<Options, Error> {
+    let environment = &cx.environment;
     // Go's order: the lower-case name first.
     let proxy = |scheme: &str| {
         let name = format!("{scheme}_proxy");
         environment.text(&name).or_else(|| environment.text(&name.to_ascii_uppercase()))
     };
     let paths = environment.get("SSL_CERT_DIR").unwrap_or_default();
-    Options {
+    let registries = Registries::read(&environment.registries_files())?;
+    let (tables, aliases) = (cx.config.registry.clone(), cx.config.aliases.clone());
+    Ok(Options {
         tls_verify: None,
         auth_files: environment.auth_files(),
         login: None,
         certificate_directories: environment.certs_directories(),
+        certificate_directory: None,
         certificate_file: environment
             .get("SSL_CERT_FILE")
             .filter(|file| !file.is_empty())
@@ -171,8 +210,11 @@ pub(super) fn usual_options(environment: &Environment) -> Options {
         https_proxy: proxy("https").or_else(|| proxy("all")),
         http_proxy: proxy("http").or_else(|| proxy("all")),
         no_proxy: proxy("no"),
+        retries: None,
+        retry_delay: None,
+        registries: registries.with(tables, aliases).into(),
         path: environment.get("PATH").unwrap_or_default(),
-    }
+    })
 }
 
 /// `--max-unpacked-size`: 0 stands for no limit.
@@ -180,7 +222,7 @@ pub(super) fn limit(size: u64) -> u64 {
     if size == 0 { u64::MAX } else { size }
 }
 
-fn login(creds: &str) -> Result<Login, Error> {
+pub(super) fn login(creds: &str) -> Result<Login, Error> {
     let (user, password) = creds.split_once(':').unwrap_or((creds, ""));
     if user.is_empty() {
         return Err(Error::usage("--creds: want USER:PASSWORD"));

@@ -16,7 +16,7 @@ use super::isolation::Isolation;
 use super::lifecycle::Lifecycle;
 use super::limits;
 use super::registry::{self, RegistryArgs};
-use crate::engine::bundle::{self, BindRequest, HostAddress, TmpfsRequest, signal};
+use crate::engine::bundle::{self, HostAddress, TmpfsRequest, VolumesFrom, signal};
 use crate::engine::container::{LogConfig, Name, Restart};
 use crate::engine::pull::Policy;
 use crate::engine::runtime::DetachKeys;
@@ -74,12 +74,17 @@ pub(super) struct Shape {
     /// Set the variables in a file, one a line
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
-    /// Show a file or directory of the host in the container: HOST-PATH:PATH[:ro]
-    #[arg(short, long, value_name = "HOST-PATH:PATH[:OPTIONS]", value_parser = volume)]
-    volume: Vec<BindRequest>,
-    /// Mount: type=bind,source=PATH,target=PATH[,readonly] or type=tmpfs,target=PATH
-    #[arg(long, value_name = "FIELDS", value_parser = parse::mount)]
+    /// Mount a volume, or a file or directory of the host: NAME:PATH, HOST-PATH:PATH[:ro], PATH
+    #[arg(short, long, value_name = "[SOURCE:]PATH[:OPTIONS]", value_parser = volume,
+        add = complete::volume_sources())]
+    volume: Vec<MountRequest>,
+    /// Mount: type=bind|volume|tmpfs|image,source=SOURCE,target=PATH[,readonly]
+    #[arg(long, value_name = "FIELDS", value_parser = mount)]
     mount: Vec<MountRequest>,
+    /// Mount the volumes and host paths of another container
+    #[arg(long, value_name = "CONTAINER[:ro]", value_parser = parse::volumes_from,
+        add = complete::container_names())]
+    volumes_from: Vec<VolumesFrom>,
     /// Mount a temporary file system: PATH[:size=64m,mode=1777]
     #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = parse::tmpfs)]
     tmpfs: Vec<TmpfsRequest>,
@@ -301,14 +306,6 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
         ),
         (None, None) => None,
     };
-    let mut binds = args.volume.clone();
-    let mut tmpfs = args.tmpfs.clone();
-    for mount in &args.mount {
-        match mount {
-            MountRequest::Bind(bind) => binds.push(bind.clone()),
-            MountRequest::Tmpfs(one) => tmpfs.push(one.clone()),
-        }
-    }
     let entrypoint = args.entrypoint.as_ref();
     let mut request = bundle::Request {
         command: command.to_vec(),
@@ -320,8 +317,8 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
         interactive: args.interactive,
         tty: args.tty,
         network,
-        binds,
-        tmpfs,
+        tmpfs: args.tmpfs.clone(),
+        volumes_from: args.volumes_from.clone(),
         read_only: args.read_only,
         shm_size: args.shm_size,
         init: args.init,
@@ -335,6 +332,15 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
         read_only_tmpfs: args.read_only_tmpfs.unwrap_or(false),
         ..bundle::Request::default()
     };
+    for mount in args.volume.iter().chain(&args.mount).cloned() {
+        match mount {
+            MountRequest::Bind(bind) => request.binds.push(bind),
+            MountRequest::Volume(volume) => request.volumes.push(volume),
+            MountRequest::Image(image) => request.images.push(image),
+            MountRequest::Tmpfs(tmpfs) => request.tmpfs.push(tmpfs),
+            MountRequest::FileSystem(other) => request.file_systems.push(other),
+        }
+    }
     args.isolation.apply(&mut request)?;
     Ok(request)
 }
@@ -393,8 +399,12 @@ fn in_file(path: &Path, error: &Invalid) -> Error {
     Error::usage(format!("{}: {error}", path.display()))
 }
 
-fn volume(text: &str) -> Result<BindRequest, Invalid> {
+fn volume(text: &str) -> Result<MountRequest, Invalid> {
     parse::volume(text, &std::env::current_dir().unwrap_or_default())
+}
+
+fn mount(text: &str) -> Result<MountRequest, Invalid> {
+    parse::mount(text, &std::env::current_dir().unwrap_or_default())
 }
 
 pub(super) fn directory(text: &str) -> Result<PathBuf, String> {
@@ -473,7 +483,7 @@ mod tests {
         for line in [
             &["--nope", "i"][..],
             &[],
-            &["-v", "data:/x", "i"],
+            &["-v", "data:x", "i"],
             &["--network", "bridge", "i"],
             &["-p", "80:80", "i"],
             &["-w", "relative", "i"],

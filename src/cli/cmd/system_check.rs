@@ -5,16 +5,19 @@ use std::process::ExitCode;
 use super::super::progress::Shown;
 use super::super::report::escape;
 use super::super::{Context, Error};
-use super::registry::{self, RegistryArgs};
+use super::registry::{self, AccessArgs};
 use crate::engine::check::{Check, Checked};
-use crate::engine::registry::{ImageSource, Remote, lookup};
+use crate::engine::registry::{ImageSource, Remote, ways};
 use crate::engine::{self, reference::Reference};
 
 /// Look for damage in the store, and repair it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    registry: RegistryArgs,
+    access: AccessArgs,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
     /// Take away what is damaged, and unpack or pull it again
     #[arg(short, long)]
     repair: bool,
@@ -25,7 +28,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
-    let options = registry::options(cx, &args.registry)?;
+    let options = registry::options(cx, &args.access)?;
     let check = Check { quick: args.quick, owners: engine.enter_owners()? };
     let mut checked = engine.check_store(check)?;
     tell(cx, &checked)?;
@@ -36,7 +39,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
             Ok(Box::new(Remote::new(options.clone(), reference.clone(), login)))
         };
         cx.out.flush()?;
-        let (report, shown) = (cx.report, Shown::new(args.registry.quiet, &cx.environment));
+        let (report, shown) = (cx.report, Shown::new(args.quiet, &cx.environment));
         engine.repair_store(check, &checked, &source, &shown, |image, error| {
             report.note(&format!("{image} could not be brought again"));
             report.say(error);

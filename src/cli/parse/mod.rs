@@ -24,7 +24,7 @@ pub use sharing::{
     user_namespace,
 };
 pub use sizes::{decimal_size, size};
-pub use volumes::{tmpfs, volume};
+pub use volumes::{tmpfs, volume, volumes_from};
 
 /// Why a text was refused: what is wrong with it, then what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

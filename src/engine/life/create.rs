@@ -3,6 +3,7 @@
 use super::monitor::Charge;
 use super::{Tell, socket};
 use crate::container::Directory;
+use crate::engine::events::Event;
 use crate::engine::record::record;
 use crate::engine::run::{Found, Outcome, Prepared, RunRequest};
 use crate::engine::{Engine, Error};
@@ -13,9 +14,11 @@ impl Engine {
     pub fn create(&self, request: &RunRequest, found: Found) -> Result<String, Error> {
         self.make(request, found, |prepared, directory| {
             Self::make_root(&prepared, directory)?;
-            directory.keep(&self.creation(request))?;
-            directory.write(&record(request, &prepared, directory))?;
+            directory.keep(&self.creation(request, &prepared))?;
+            let record = record(request, &prepared, directory);
+            directory.write(&record)?;
             request.write_cidfile(&directory.id)?;
+            self.emit(&[Event::of_container("create", &record)]);
             Ok(directory.id.clone())
         })
     }

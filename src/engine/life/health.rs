@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::container::{Check, Directory, Health, Record};
+use crate::engine::events::Event;
 use crate::engine::{Engine, Error, ExecRequest, run::now};
 use crate::oci::Healthcheck;
 use crate::sys::fork::{self, Child};
@@ -183,7 +185,7 @@ impl Engine {
         let directory = self.containers.directory(&record);
         let made = self.make_check(&record, &check)?;
         let healthy = made.exit_code == 0;
-        self.containers.add_check(&directory, made, retries(&check), true)?;
+        self.add_check(&record, &directory, &check, made, true)?;
         Ok(healthy)
     }
 
@@ -195,7 +197,23 @@ impl Engine {
         directory: &Directory,
     ) -> Result<(), Error> {
         let made = self.make_check(record, check)?;
-        Ok(self.containers.add_check(&directory.path, made, retries(check), counts)?)
+        self.add_check(record, &directory.path, check, made, counts)
+    }
+
+    fn add_check(
+        &self,
+        record: &Record,
+        directory: &Path,
+        check: &Healthcheck,
+        made: Check,
+        counts: bool,
+    ) -> Result<(), Error> {
+        let changed = self.containers.add_check(directory, made, retries(check), counts)?;
+        if let Some(status) = changed {
+            let action = format!("health_status: {}", status.name());
+            self.emit(&[Event::of_container(action, record)]);
+        }
+        Ok(())
     }
 
     fn make_check(&self, record: &Record, check: &Healthcheck) -> Result<Check, Error> {

@@ -12,8 +12,9 @@ use super::server::{Program, Server};
 use super::{Tell, socket};
 use crate::cgroup::InForce;
 use crate::container::{Directory, Keeper, Log, Record, Restart, State};
+use crate::engine::events::Event;
 use crate::engine::limits::Limited;
-use crate::engine::run::{Launched, Manner, Prepared, RunRequest, exit_code};
+use crate::engine::run::{Launched, Manner, Prepared, RunRequest, ended, exit_code};
 use crate::engine::{Engine, Error};
 use crate::runtime::{Attachment, Exit, Signals};
 use crate::sys;
@@ -129,7 +130,7 @@ impl Engine {
             source: errno.into(),
         })?;
         if known.is_none() {
-            directory.keep(&self.creation(request))?;
+            directory.keep(&self.creation(request, &prepared))?;
         }
         super::unit::write_pid(&directory.path, PID_FILE)?;
         let signals = Signals::hold()?;
@@ -197,7 +198,7 @@ impl Monitor<'_> {
             drop(program);
             let oom = self.limited.take().and_then(Limited::end).is_some();
             next = if self.wants_restart(code) {
-                self.restart(code, ran)?
+                self.restart(code, oom, ran)?
             } else {
                 self.finish(code, oom)?;
                 None
@@ -264,17 +265,33 @@ impl Monitor<'_> {
     }
 
     fn finish(&mut self, code: u8, oom: bool) -> Result<(), Error> {
+        let told = self.told(code, oom, self.request.remove);
         self.record = self.directory.end(code, oom)?;
         if self.request.remove {
             let path = self.engine.containers.detach_own(self.directory)?;
+            self.engine.remove_anonymous(&self.record)?;
             self.engine.remove_tree(&path)?;
         }
+        self.engine.emit(&told);
         self.server.tell_end(code);
         Ok(())
     }
 
+    /// The events of a run's end; nothing where there was no run.
+    fn told(&self, code: u8, oom: bool, removed: bool) -> Vec<Event> {
+        // It may have another name by now.
+        let now = self.engine.containers.reread(&self.record).ok().flatten();
+        match now.as_ref().unwrap_or(&self.record) {
+            record if matches!(record.state, State::Running { .. }) => {
+                ended(record, code, oom, removed)
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Waits as long as it is due, and starts the container again.
-    fn restart(&mut self, code: u8, ran: Duration) -> Result<Option<Program>, Error> {
+    fn restart(&mut self, code: u8, oom: bool, ran: Duration) -> Result<Option<Program>, Error> {
+        let told = self.told(code, oom, false);
         let pause = Restart::pause(self.pause, ran);
         self.pause = Some(pause);
         self.record = self.directory.edit(|record| {
@@ -284,6 +301,7 @@ impl Monitor<'_> {
             }
             record.restarts += 1;
         })?;
+        self.engine.emit(&told);
         self.directory.tell_exit(code)?;
         self.server.tell_end(code);
         let until = Instant::now() + pause;

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use super::monitor::{Charge, monitor_of};
 use super::{Tell, socket};
 use crate::container::{self, Creation, Directory, Record, Restart, State, Status};
+use crate::engine::events::Event;
+use crate::engine::mounts::Occasion;
 use crate::engine::pull::Policy;
 use crate::engine::run::{Clock, Prepared, RunRequest};
 use crate::engine::{Engine, Error, HealthRequest, Options};
@@ -55,14 +57,13 @@ impl Engine {
         if record.restarts > 0 {
             directory.edit(|record| record.restarts = 0)?;
         }
-        let known = Record { restarts: 0, ..record };
+        let record = Record { restarts: 0, ..record };
         let stdin_once = creation.stdin_once;
-        let known = Some(&known);
         let charge = Charge {
             request: &request,
             prepared,
             directory: &directory,
-            known,
+            known: Some(&record),
             first: None,
             stdin_once,
         };
@@ -75,8 +76,23 @@ impl Engine {
         engine.entrust(Charge { first: Some((theirs, (true, true))), ..charge }, tell)?;
         // The lock is the monitor's from here on.
         drop(directory);
-        let ending = runtime::attend(&ours, &signals, &attended(&request, attend))?;
+        let ending =
+            self.attend(&record, || runtime::attend(&ours, &signals, &attended(&request, attend)))?;
         Ok(Begun::Ended(self.code_of(ending, query)))
+    }
+
+    /// Stops a container, as `stop` does, and starts it again.
+    pub fn restart(
+        &self,
+        query: &str,
+        grace_s: Option<i64>,
+        signal: Option<i32>,
+        tell: Tell<'_>,
+    ) -> Result<(), Error> {
+        let record = self.stop(query, grace_s, signal)?;
+        self.start(&record.id, None, tell)?;
+        self.emit(&[Event::of_container("restart", &record)]);
+        Ok(())
     }
 
     /// The IDs of the containers that do not run and that their policies want to.
@@ -112,8 +128,23 @@ impl Engine {
             source: errno.into(),
         })?;
         let request = request(&record, &creation);
-        let ending = runtime::attend(&socket, &signals, &attended(&request, attend))?;
+        let ending = self
+            .attend(&record, || runtime::attend(&socket, &signals, &attended(&request, attend)))?;
         Ok(self.code_of(ending, &record.id))
+    }
+
+    /// Tells that someone is attached, and where it has left, that too.
+    fn attend(
+        &self,
+        record: &Record,
+        attend: impl FnOnce() -> Result<Leaving, runtime::Error>,
+    ) -> Result<Leaving, Error> {
+        self.emit(&[Event::of_container("attach", record)]);
+        let ending = attend()?;
+        if matches!(ending, Leaving::Detached) {
+            self.emit(&[Event::of_container("detach", record)]);
+        }
+        Ok(ending)
     }
 
     fn code_of(&self, ending: Leaving, query: &str) -> u8 {
@@ -171,7 +202,8 @@ impl Engine {
         };
         let store = Store::open(&options.root)?;
         let containers = container::Containers::new(&options.root);
-        Ok(Self { options, store, containers })
+        let volumes = crate::volume::Volumes::new(&options.root);
+        Ok(Self { options, store, containers, volumes })
     }
 
     /// Decides anew what a container is to be, from the image that it was made from.
@@ -184,7 +216,10 @@ impl Engine {
         let hold = self.store.hold()?;
         // By its ID, as its name may be another's now.
         let image = self.store.resolve(&record.image_id.to_string())?;
-        self.specify(request, image, hold, &directory.id, &directory.path, Clock::start())
+        let (id, path) = (&directory.id, &directory.path);
+        let mut prepared = self.specify(request, image, hold, id, path, Clock::start())?;
+        self.make_volumes(&mut prepared, id, Occasion::Starting)?;
+        Ok(prepared)
     }
 }
 

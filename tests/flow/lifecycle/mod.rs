@@ -2,6 +2,7 @@
 
 mod attach;
 mod ends;
+mod events;
 mod health;
 mod kills;
 mod list;
