@@ -19,8 +19,8 @@ use super::stack::open;
 
 /// The first place where two trees differ, and in what; `None` where they are the same.
 ///
-/// Kind, owner, mode, size, content, link text, attributes and, but for directories, the time of
-/// the last change are compared.
+/// Kind, owner, mode, size, content, link text and attributes are compared, and the times of links
+/// and of files that are not empty.
 pub fn difference(one: &Path, other: &Path) -> io::Result<Option<(Name, &'static str)>> {
     let root = |path: &Path| -> io::Result<(OwnedFd, Stat)> {
         let path = CString::new(path.as_os_str().as_encoded_bytes())?;
@@ -113,9 +113,10 @@ fn of_stat(one: &Stat, other: &Stat) -> Option<&'static str> {
         () if one.st_mode != other.st_mode => Some("its mode"),
         () if (one.st_uid, one.st_gid) != (other.st_uid, other.st_gid) => Some("its owner"),
         () if one.st_rdev != other.st_rdev => Some("its device"),
-        () if kind == FileType::Directory => None,
+        // A whiteout has the time at which it was made: a device, or an empty file.
+        () if matches!(kind, FileType::Directory | FileType::CharacterDevice) => None,
         () if one.st_size != other.st_size => Some("its size"),
-        () if one.st_mtime != other.st_mtime => Some("its time"),
+        () if one.st_size > 0 && one.st_mtime != other.st_mtime => Some("its time"),
         () => None,
     }
 }

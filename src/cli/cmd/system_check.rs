@@ -34,9 +34,9 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     tell(cx, &checked)?;
     if args.repair && !checked.faults.is_empty() {
         let source = |reference: &Reference| -> Result<Box<dyn ImageSource>, engine::Error> {
-            let login =
-                lookup(&options, reference).map_err(|error| engine::Error::Pull(error.into()))?;
-            Ok(Box::new(Remote::new(options.clone(), reference.clone(), login)))
+            let ways =
+                ways(&options, reference).map_err(|error| engine::Error::Pull(error.into()))?;
+            Ok(Box::new(Remote::by(options.clone(), reference.clone(), ways)))
         };
         cx.out.flush()?;
         let (report, shown) = (cx.report, Shown::new(args.quiet, &cx.environment));
