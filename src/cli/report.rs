@@ -109,6 +109,7 @@ pub(super) fn code(error: &Error, command: &str) -> u8 {
 pub(super) fn engine_code(error: &engine::Error, command: &str) -> u8 {
     match error {
         engine::Error::PullReported { code } | engine::Error::Reported { code } => *code,
+        engine::Error::UnmappedUser { .. } if usual(command) == TOOL => NOT_EXECUTABLE,
         // podman's code for what it refuses to users.
         engine::Error::NotUnshared { .. } | engine::Error::NothingToUnshare => TOOL,
         engine::Error::Runtime(error) | engine::Error::Foreign { error, .. } => match error {

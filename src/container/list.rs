@@ -23,19 +23,20 @@ pub struct Survey {
 }
 
 impl Containers {
-    /// All records that can be read, the newest first. A directory without a record is a container in
-    /// the making or the rest of one, and no container.
+    /// All records, the newest first. A directory without a record is a container in the making or the
+    /// rest of one, and no container. Who asks wants to know what is in use: where one cannot be read,
+    /// nobody does.
     pub fn list(&self) -> Result<Vec<Record>, Error> {
         let mut records = Vec::new();
         let mut reader = Reader::open(self)?;
         for id in self.ids()? {
-            records.extend(reader.read(&id).ok().flatten());
+            records.extend(reader.read(&id)?);
         }
         sort(&mut records);
         Ok(records)
     }
 
-    /// The same, and what else there is.
+    /// What there is, readable or not: for lists.
     pub fn survey(&self) -> Result<Survey, Error> {
         let mut survey = Survey::default();
         let mut reader = Reader::open(self)?;
@@ -48,15 +49,6 @@ impl Containers {
         }
         sort(&mut survey.records);
         Ok(survey)
-    }
-
-    /// Every record, or why it cannot be read.
-    pub fn records_found(&self) -> Result<Vec<Result<Record, (String, Error)>>, Error> {
-        let read = |id: String| match self.read(&id) {
-            Ok(record) => record.map(Ok),
-            Err(error) => Some(Err((id, error))),
-        };
-        Ok(self.ids()?.into_iter().filter_map(read).collect())
     }
 
     /// The names of all directories.
@@ -81,15 +73,14 @@ impl Containers {
         let missing = || Error::NoSuchContainer { query: query.to_owned() };
         let named = query.parse::<Name>().ok();
         let named = named.and_then(|name| std::fs::read_link(self.names.join(name.as_str())).ok());
-        let id = match named {
-            Some(id) => id.to_string_lossy().into_owned(),
-            None => {
-                let mut ids = self.ids()?.into_iter().filter(|id| id.starts_with(query));
-                match (ids.next(), ids.next()) {
-                    (Some(id), None) => id,
-                    (Some(_), Some(_)) => return Err(Error::Ambiguous { query: query.to_owned() }),
-                    (None, _) => return Err(missing()),
-                }
+        let id = if let Some(id) = named {
+            id.to_string_lossy().into_owned()
+        } else {
+            let mut ids = self.ids()?.into_iter().filter(|id| id.starts_with(query));
+            match (ids.next(), ids.next()) {
+                (Some(id), None) => id,
+                (Some(_), Some(_)) => return Err(Error::Ambiguous { query: query.to_owned() }),
+                (None, _) => return Err(missing()),
             }
         };
         let path = self.records.join(&id);

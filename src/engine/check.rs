@@ -183,19 +183,15 @@ impl Engine {
         let mut fault = |path: PathBuf, why: String| {
             done.faults.push(Fault { path, why, images: Vec::new(), cause: Cause::Container });
         };
-        for found in self.containers.records_found()? {
-            match found {
-                Err((id, error)) => fault(Path::new("containers").join(id), error.to_string()),
-                Ok(record) => {
-                    for chain in &record.layers {
-                        if !store.has_layer(chain)? {
-                            let path = Path::new("containers").join(&record.id);
-                            fault(
-                                path,
-                                format!("container {} lacks its layer {chain}", record.name),
-                            );
-                        }
-                    }
+        let survey = self.containers.survey()?;
+        for (id, error) in survey.unreadable {
+            fault(Path::new("containers").join(id), error.to_string());
+        }
+        for record in survey.records {
+            for chain in &record.layers {
+                if !store.has_layer(chain)? {
+                    let path = Path::new("containers").join(&record.id);
+                    fault(path, format!("container {} lacks its layer {chain}", record.name));
                 }
             }
         }
@@ -203,8 +199,8 @@ impl Engine {
     }
 
     fn layers_of_running(&self) -> Result<Vec<ChainId>, Error> {
-        let found = self.containers.records_found()?.into_iter().flatten();
-        let running = found.filter(|record| record.status().is_up());
+        let running =
+            self.containers.survey()?.records.into_iter().filter(|record| record.status().is_up());
         Ok(running.flat_map(|record| record.layers).collect())
     }
 }
@@ -397,7 +393,7 @@ impl Work<'_> {
             Ok(None)
         };
         let outcome = match again() {
-            Ok(None) => self.differs(here, &place),
+            Ok(None) => Self::differs(here, &place),
             Ok(why) => Ok(why),
             Err(error) => Ok(Some(format!("its blob cannot be unpacked: {error}"))),
         };
@@ -406,7 +402,7 @@ impl Work<'_> {
         removed.map(|()| found)
     }
 
-    fn differs(&self, here: &Path, again: &Path) -> std::io::Result<Option<String>> {
+    fn differs(here: &Path, again: &Path) -> std::io::Result<Option<String>> {
         if let Some((name, what)) = layer::difference(&here.join("fs"), &again.join("fs"))? {
             return Ok(Some(format!("{name}: {what}")));
         }

@@ -88,10 +88,12 @@ impl Engine {
         if let Some(group) = &record.in_force.group {
             let _ = group.remove(); // that of a killed coracle; gone with a reboot
         }
-        if volumes || record.remove {
-            self.remove_anonymous(record)?;
-        }
+        let removed = match volumes || record.remove {
+            true => self.remove_anonymous(record),
+            false => Ok(()),
+        };
         self.remove_tree(&remains.path)?;
+        removed?;
         self.emit(&[Event::of_container("destroy", record)]);
         Ok(())
     }
@@ -133,7 +135,7 @@ impl Engine {
         let Err(source) = sys::remove_tree(path) else { return Ok(()) };
         let failed = || Error::Io { action: "remove", path: path.to_owned(), source };
         // Files of other ids can be removed only by who is root over these ids.
-        let ids = self.ids((0, 0))?;
+        let ids = self.store_ids()?;
         if !matches!(ids.mode, userns::Mode::Range { .. }) {
             return Err(failed());
         }

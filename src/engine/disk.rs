@@ -1,6 +1,7 @@
 //! `system df`: what takes which part of the disk, and what of it nothing needs.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 
 use super::images::Listed;
 use super::{Engine, Error};
@@ -18,6 +19,8 @@ pub struct DiskUse {
     pub layers_unused: u64,
     /// The containers, the newest first.
     pub containers: Vec<ContainerUse>,
+    /// The volumes, by name.
+    pub volumes: Vec<VolumeUse>,
 }
 
 /// An image on the disk.
@@ -30,6 +33,17 @@ pub struct ImageUse {
     /// Bytes of layers that go with it.
     pub unique: u64,
     /// How many containers were made from it.
+    pub containers: usize,
+}
+
+/// A volume on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeUse {
+    /// Its name.
+    pub name: String,
+    /// The bytes that its files hold; 0 for one that is a directory of the host.
+    pub size: u64,
+    /// How many containers have it.
     pub containers: usize,
 }
 
@@ -75,7 +89,25 @@ impl Engine {
                 ImageUse { listed: listed.clone(), shared, unique, containers }
             })
             .collect();
-        Ok(DiskUse { images, layers, layers_unused, containers })
+        let volumes = self.volume_uses()?;
+        Ok(DiskUse { images, layers, layers_unused, containers, volumes })
+    }
+
+    fn volume_uses(&self) -> Result<Vec<VolumeUse>, Error> {
+        let volumes = self.volumes()?;
+        let used = self.volumes_in_use()?;
+        let own = volumes.iter().filter(|volume| volume.options.device.is_none());
+        let paths: Vec<PathBuf> = own.map(|volume| volume.data()).collect();
+        let mut sizes = self.tree_sizes(&paths)?.into_iter();
+        let measured = volumes.into_iter().map(|volume| {
+            let name = volume.name.as_str().to_owned();
+            let size = match volume.options.device {
+                Some(_) => 0,
+                None => sizes.next().unwrap_or_default(),
+            };
+            VolumeUse { containers: used.get(&name).map_or(0, Vec::len), name, size }
+        });
+        Ok(measured.collect())
     }
 }
 

@@ -228,6 +228,51 @@ pub enum Error {
         /// The second.
         other: String,
     },
+    /// Descriptors for a container that lives on.
+    #[error(
+        "--preserve-fds: a container with a monitor (--detach, --restart, health checks) keeps no \
+         descriptor of this command"
+    )]
+    NothingPreserved,
+    /// The host's own root as a container's.
+    #[error("--rootfs /: the host's root cannot be mounted over itself")]
+    HostAsRoot,
+    /// A directory with the store in it as a container's root.
+    #[error("--rootfs {}:O: the store lies in it ({})", path.display(), store.display())]
+    StoreInRoot {
+        /// The directory.
+        path: PathBuf,
+        /// The store.
+        store: PathBuf,
+    },
+    /// A time zone that the host does not know.
+    #[error("--tz {name}: {why}")]
+    NoTimeZone {
+        /// As typed.
+        name: String,
+        /// What is missing.
+        why: String,
+    },
+    /// An account that the host has not.
+    #[error("--hostuser {name}: the host's /etc/passwd has no such user")]
+    NoHostUser {
+        /// As typed.
+        name: String,
+    },
+    /// A user outside the container's ids.
+    #[error(
+        "user {uid}:{gid} is outside the ids of the container, which has {count} of them ({reason})"
+    )]
+    UnmappedUser {
+        /// The user.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+        /// How many user ids there are.
+        count: u64,
+        /// Why no more.
+        reason: String,
+    },
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -293,7 +338,22 @@ impl Diagnose for Error {
             Self::NoHealthCheck { .. } => {
                 Some(Hint::new("run it with --health-cmd, from an image that has none"))
             }
-            Self::NothingToUnshare
+            Self::HostAsRoot => Some(Hint::new(
+                "--rootfs /:O, whose changes lie apart and go with the container, and a store on \
+                 another file system (--root)",
+            )),
+            Self::StoreInRoot { .. } => Some(Hint::new(
+                "keep a store on another file system: coracle --root DIRECTORY run …",
+            )),
+            Self::NoTimeZone { .. } => Some(Hint::new(
+                "a program whose image has the time zones reads the variable: -e TZ=Europe/Vienna",
+            )),
+            Self::UnmappedUser { .. } => {
+                Some(Hint::new("--userns auto has every id: those of a range, or emulated ones"))
+            }
+            Self::NoHostUser { .. }
+            | Self::NothingPreserved
+            | Self::NothingToUnshare
             | Self::Reported { .. }
             | Self::Log { .. }
             | Self::NoLog { .. }

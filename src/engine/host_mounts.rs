@@ -73,16 +73,12 @@ fn unescaped(field: &[u8]) -> PathBuf {
             let digits = OsStr::from_bytes(digits).to_str()?;
             u8::from_str_radix(digits, 8).ok()
         });
-        match (first, code) {
-            (b'\\', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[3..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
+        let (byte, left) = match code.filter(|_| *first == b'\\') {
+            Some(byte) => (byte, &tail[3..]),
+            None => (*first, tail),
+        };
+        bytes.push(byte);
+        rest = left;
     }
     PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }

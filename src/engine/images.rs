@@ -282,6 +282,8 @@ impl Engine {
         prune: bool,
         owners: Owners,
     ) -> Result<Vec<Removed>, super::Error> {
+        // Who has a record that cannot be read keeps everything: nothing is removed then.
+        self.layers_in_use()?;
         let containers = self.containers()?.into_iter();
         let users: Vec<User> =
             containers.flat_map(|(record, status)| User::of(&record, status)).collect();

@@ -67,13 +67,11 @@ impl Engine {
 
     /// The bytes that a volume's files hold; 0 for one that is a directory of the host.
     pub fn volume_size(&self, volume: &Volume) -> Result<u64, Error> {
-        match &volume.options.device {
-            Some(_) => Ok(0),
-            None => {
-                let sizes = self.tree_sizes(&[volume.data()])?;
-                Ok(sizes.first().copied().unwrap_or_default())
-            }
+        if volume.options.device.is_some() {
+            return Ok(0);
         }
+        let sizes = self.tree_sizes(&[volume.data()])?;
+        Ok(sizes.first().copied().unwrap_or_default())
     }
 
     /// Removes a volume with its files. `false` where there was none, which `force` takes for done.

@@ -197,6 +197,8 @@ mod tests {
 
     use super::*;
 
+    type Harm = fn(&Path) -> io::Result<()>;
+
     #[test]
     fn every_kind_of_damage_is_found() {
         let home = tempfile::tempdir().expect("a directory");
@@ -214,7 +216,7 @@ mod tests {
             let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
             rustix::fs::utimensat(CWD, tree.join("l"), &times, AtFlags::SYMLINK_NOFOLLOW)
                 .expect("a time");
-            fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0))
+            fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0o000))
                 .expect("a mode");
             tree
         };
@@ -224,7 +226,6 @@ mod tests {
             found.map(|(name, what)| format!("{name}: {what}"))
         };
         assert_eq!(what(&make("same")), None);
-        type Harm = fn(&Path) -> io::Result<()>;
         let harms: [(&str, Harm); 6] = [
             ("d/f: its size", |tree| fs::write(tree.join("d/f"), "")),
             ("d/f: it is missing", |tree| fs::remove_file(tree.join("d/f"))),

@@ -180,6 +180,13 @@ impl FromStr for Reference {
     }
 }
 
+/// Whether a name says nothing of its registry.
+pub fn is_short(text: &str) -> bool {
+    let name = text.split('@').next().unwrap_or(text);
+    let first = name.split_once('/').map_or("", |(first, _)| first);
+    split_registry(name).0 == DEFAULT_REGISTRY && !matches!(first, "docker.io" | "index.docker.io")
+}
+
 /// The first component is a registry if it could not be a path: it has a dot, a colon or upper
 /// case, or is `localhost`.
 fn split_registry(name: &str) -> (&str, &str) {
@@ -299,6 +306,14 @@ mod tests {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }
         assert!(matches!("App".parse::<Reference>(), Err(Error::Uppercase(_))));
+    }
+
+    #[test]
+    fn a_short_name_has_no_registry() {
+        assert!(is_short("debian") && is_short("debian:12") && is_short("team/app:1"));
+        for text in ["docker.io/debian", "index.docker.io/debian", "localhost/a", "r.example/a:1"] {
+            assert!(!is_short(text), "{text}");
+        }
     }
 
     #[test]

@@ -116,6 +116,14 @@ pub enum Error {
         /// Whether there is a login.
         login: bool,
     },
+    /// A name without a registry, which several could have.
+    #[error("cannot tell which image {name} is: it may be {}", candidates.join(" or "))]
+    ShortName {
+        /// The name.
+        name: String,
+        /// What it may stand for.
+        candidates: Vec<String>,
+    },
     /// The configuration forbids to ask.
     #[error("{image} is blocked: registries.conf has blocked = true for {prefix}")]
     Blocked {
@@ -221,6 +229,8 @@ pub enum Cause {
     PlainHttp,
     /// A proxy, without its password.
     Proxy(String),
+    /// It takes questions and does not answer.
+    Stall,
     /// Something else.
     Other,
 }
@@ -242,7 +252,7 @@ impl Diagnose for Error {
                 Cause::Proxy(proxy) => Some(Hint::new(format!(
                     "the way leads through the proxy {proxy}; NO_PROXY={registry} goes around it"
                 ))),
-                Cause::Other => None,
+                Cause::Stall | Cause::Other => None,
             },
             Self::Denied { login: false, registry, .. }
             | Self::PushDenied { login: false, registry, .. }
@@ -256,6 +266,10 @@ impl Diagnose for Error {
             | Self::Unauthorized { login: true, registry, .. } => {
                 Some(Hint::new(format!("the login for {registry} was sent and did not help")))
             }
+            Self::ShortName { candidates, .. } => Some(Hint::new(format!(
+                "name it in full, such as {}, or set short-name-mode in registries.conf",
+                candidates.first().map_or("", String::as_str)
+            ))),
             Self::NoPlatform { offered, .. } => {
                 let mut names: Vec<String> = offered.iter().map(ToString::to_string).collect();
                 names.sort();

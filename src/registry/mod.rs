@@ -36,6 +36,7 @@ mod remote;
 mod repository;
 mod route;
 mod saved;
+mod short_name;
 mod source;
 mod tls;
 mod tokens;

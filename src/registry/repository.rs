@@ -98,6 +98,11 @@ impl Repository {
         self.runtime.block_on(self.has(&format!("manifests/{digest}")))
     }
 
+    /// Whether a blob is there.
+    pub fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        self.runtime.block_on(self.has(&format!("blobs/{digest}")))
+    }
+
     /// Brings a document there under a name: a tag or its digest.
     pub fn put_manifest(&self, name: &str, media_type: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = format!("manifests/{name}");
@@ -288,7 +293,7 @@ fn chunks_may_help(error: &Error) -> bool {
 fn may_pass(error: &Error) -> bool {
     matches!(
         error,
-        Error::Unreachable { cause: Cause::Other, .. }
+        Error::Unreachable { cause: Cause::Other | Cause::Stall, .. }
             | Error::Status { status: 404 | 416 | 500.., .. }
             | Error::TooMany { .. }
     )

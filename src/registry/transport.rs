@@ -192,6 +192,11 @@ impl Transport {
             let again = match &result {
                 Ok(response) => self.wait_for(response, wait),
                 Err(Error::Unreachable { cause: Cause::Other, .. }) => Some(self.pause(wait)),
+                // Nobody is to wait for a dead registry longer than this twice.
+                Err(Error::Unreachable { cause: Cause::Stall, .. }) => {
+                    left = left.min(1);
+                    Some(self.pause(wait))
+                }
                 Err(Error::Status { status: 500.., .. }) => Some(self.pause(wait)),
                 Err(_) => None,
             };
@@ -394,4 +399,67 @@ fn random() -> f64 {
     let mut bytes = [0; 2];
     let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
     f64::from(u16::from_ne_bytes(bytes)) / f64::from(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transport(registry: &str, insecure: bool) -> Transport {
+        let endpoint = Endpoint { insecure, ..Endpoint::registry(registry) };
+        let purpose = (Purpose::Pull, "app".to_owned());
+        Transport::new(&Options::default(), &endpoint, purpose, Vec::new(), None).expect("it")
+    }
+
+    fn url(text: &str) -> Url {
+        Url::parse(text).expect(text)
+    }
+
+    #[test]
+    fn the_login_stays_with_host_port_and_scheme() {
+        let transport = transport("r.example:5000", false);
+        assert!(transport.is_ours(&url("https://r.example:5000/v2/")));
+        for other in [
+            "http://r.example:5000/",
+            "https://r.example/",
+            "https://r.example:5001/",
+            "https://r.example.evil.test:5000/",
+            "https://s.example:5000/",
+        ] {
+            assert!(!transport.is_ours(&url(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_keeps_tls_and_leaves_this_machine_alone() {
+        let from = url("https://r.example/v2/app/blobs/x");
+        let strict = transport("r.example", false);
+        assert!(strict.next(&from, "https://cdn.test/x").is_ok());
+        assert!(strict.next(&from, "/v2/other").is_ok());
+        for bad in [
+            "http://cdn.test/x",
+            "file:///etc/passwd",
+            "https://127.0.0.1/x",
+            "https://localhost/x",
+            "https://[::ffff:169.254.169.254]/latest",
+            "https://169.254.169.254/latest",
+        ] {
+            assert!(strict.next(&from, bad).is_err(), "{bad}");
+        }
+        // Who gave up TLS for a registry did not do so for this machine's sake.
+        let loose = transport("r.example", true);
+        assert!(loose.next(&from, "http://cdn.test/x").is_ok());
+        assert!(loose.next(&from, "http://169.254.169.254/latest").is_err());
+    }
+
+    #[test]
+    fn waits_differ_and_a_flag_sets_them() {
+        let transport = transport("r.example", false);
+        let wait = Duration::from_secs(1);
+        let pauses: Vec<Duration> = (0..20).map(|_| transport.pause(wait)).collect();
+        assert!(pauses.iter().all(|pause| *pause >= wait / 2 && *pause <= wait));
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]), "no jitter");
+        let fixed = Transport { delay: Some(Duration::ZERO), ..transport };
+        assert_eq!(fixed.pause(wait), Duration::ZERO);
+    }
 }

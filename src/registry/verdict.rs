@@ -56,7 +56,7 @@ impl Transport {
         Error::Unreachable {
             registry: self.registry(),
             why: format!("it took the question and gave no answer for {} seconds", time.as_secs()),
-            cause: Cause::Other,
+            cause: Cause::Stall,
         }
     }
 

@@ -38,7 +38,9 @@ mod stage;
 mod supervise;
 mod target;
 mod terminal;
+mod tuning;
 
+pub use crate::sys::process::is_open;
 pub use attach::{Attached, Leaving, attend};
 pub use detach::{DetachKeys, InvalidDetachKeys};
 pub use error::{Error, ExecRefusal};

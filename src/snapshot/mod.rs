@@ -3,12 +3,14 @@
 //! ```text
 //! Driver::Overlay   containers/ID/upper, work    the layers themselves are the lowers
 //! Driver::Fuse      the same                     the same
-//! Driver::Copy      containers/ID/rootfs         the layers merged into one tree
+//! Driver::Copy      containers/ID/rootfs         the layers merged into one tree, its files given to
+//!                                                other ids where the container has others
 //! ```
 
 mod copy;
 mod overlay;
 mod read;
+mod shift;
 mod skeleton;
 
 use std::fmt;
@@ -22,6 +24,7 @@ use crate::mount::RootMount;
 pub use copy::{copy_directory, has_directory};
 pub use overlay::throw_away;
 pub use read::read_file;
+pub use shift::{Shift, shift};
 pub use skeleton::skeleton;
 
 /// How layers become a root file system.

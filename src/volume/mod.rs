@@ -191,11 +191,11 @@ impl Volumes {
                 other => other.tried("make", &path).map(|()| true),
             }
         });
-        if !matches!(written, Ok(true)) {
-            let _ = crate::sys::remove_tree(&draft);
-        } else {
+        if matches!(written, Ok(true)) {
             let synced = std::fs::File::open(&self.volumes).and_then(|names| names.sync_all());
             synced.tried("write out", &self.volumes)?;
+        } else {
+            let _ = crate::sys::remove_tree(&draft);
         }
         written
     }

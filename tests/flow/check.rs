@@ -76,10 +76,11 @@ fn blobs_are_named_and_fetched_again() {
     store.heals(&["its content does not match its name"]);
 }
 
+type Harm = fn(&Path);
+
 #[test]
 fn trees_are_compared_with_their_blobs_and_unpacked_again() {
     let store = Store::new();
-    type Harm = fn(&Path);
     let harms: [(&str, &str, Harm); 6] = [
         ("b", "b: its size", |tree| fs::write(tree.join("b"), "").unwrap()),
         ("d/a", "d/a: it is missing", |tree| fs::remove_file(tree.join("d/a")).unwrap()),

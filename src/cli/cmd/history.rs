@@ -51,7 +51,8 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
-    let steps = cx.engine(None, None)?.history(&args.image)?;
+    let engine = cx.engine(None, None)?;
+    let steps = engine.history(&cx.local_image(&engine, &args.image)?)?;
     let now = jiff::Timestamp::now();
     let items: Vec<Value> = steps.iter().map(|step| row(args, step, now)).collect();
     if args.quiet && args.format.is_none() {

@@ -14,7 +14,8 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
-    match cx.engine(None, None)?.store().resolve(&args.image) {
+    let engine = cx.engine(None, None)?;
+    match engine.store().resolve(&cx.local_image(&engine, &args.image)?) {
         Ok(_) => Ok(ExitCode::SUCCESS),
         Err(store::Error::NoSuchImage { .. }) => Ok(ExitCode::FAILURE),
         Err(error) => Err(error.into()),

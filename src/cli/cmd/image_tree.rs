@@ -19,7 +19,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
-    let image = engine.store().resolve(&args.image)?;
+    let image = engine.store().resolve(&cx.local_image(&engine, &args.image)?)?;
     let listed = engine.images()?;
     let names = |listed: &Listed| {
         let tags: Vec<String> =

@@ -144,10 +144,9 @@ fn tree(
     let mut items = Vec::new();
     for Listed { image, names } in listed {
         let mut shown: Vec<String> = names.tags.iter().map(|it| reference::familiar(it)).collect();
-        if let Some(wanted) = &args.repository {
-            if !names.tags.iter().any(|tag| named(wanted, tag)) {
-                continue;
-            }
+        let wanted = args.repository.as_ref();
+        if wanted.is_some_and(|wanted| !names.tags.iter().any(|tag| named(wanted, tag))) {
+            continue;
         }
         if shown.is_empty() {
             shown.push("<untagged>".to_owned());

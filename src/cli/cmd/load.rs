@@ -50,8 +50,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         if loaded.names.is_empty() {
             return cx.out.line(format_args!("Loaded image ID: {}", loaded.id));
         }
-        let names = loaded.names.iter();
-        names.map(|name| cx.out.line(format_args!("Loaded image: {}", name.familiar()))).collect()
+        let mut names = loaded.names.iter();
+        names.try_for_each(|name| cx.out.line(format_args!("Loaded image: {}", name.familiar())))
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use super::super::progress::Shown;
 use super::super::{Context, Error, complete};
 use super::registry::{self, AccessArgs};
+use crate::diagnose::Hint;
 use crate::engine::Engine;
 use crate::engine::push;
-use crate::engine::reference::{self, Reference};
+use crate::engine::reference::{self, Reference, Source};
 use crate::engine::registry::{Options, Repository, way_to_push};
 use crate::engine::store::Image;
 
@@ -39,7 +40,15 @@ const JOBS: usize = 5;
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let target = args.destination.as_ref().unwrap_or(&args.image);
-    let target: Reference = target.strip_prefix("docker://").unwrap_or(target).parse()?;
+    let Source::Registry(target) = target.parse()? else {
+        let message = format!("cannot push to {target}: images are pushed to registries only");
+        let hint = Some(Hint::new("coracle save writes files and directories"));
+        return Err(Error::Usage { message, hint });
+    };
+    let target = match args.all_tags || args.destination.is_some() {
+        true => target,
+        false => cx.local_image(&cx.engine(None, None)?, &target.familiar())?.parse()?,
+    };
     if target.digest().is_some() {
         return Err(Error::usage("cannot push a digest reference"));
     }
@@ -51,7 +60,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     if !args.all_tags {
         let image = match &args.destination {
             None => engine.named(&target)?,
-            Some(_) => engine.store().resolve(&args.image)?,
+            Some(_) => engine.store().resolve(&cx.local_image(&engine, &args.image)?)?,
         };
         send(args, cx, &engine, &options, (&target, &image))?;
         return Ok(ExitCode::SUCCESS);

@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::engine::pull::{self, Policy, Pulled};
 use crate::engine::reference::{Reference, Source};
 use crate::engine::registry::{
-    self, DockerArchive, ImageSource, Layout, Login, Options, Registries, Remote, Way,
+    self, DockerArchive, ImageSource, Layout, Login, Options, Remote, Way,
 };
 use crate::engine::store::full_name;
 use crate::oci::Platform;
@@ -79,7 +79,8 @@ pub(super) struct Wanted {
     /// None for the binary's own image.
     source: Option<Source>,
     options: Options,
-    ways: Vec<Way>,
+    /// What its name may stand for, and the ways there, in the order in which they are tried.
+    ways: Vec<(Reference, Vec<Way>)>,
 }
 
 /// Reads the image's name and looks up the login for its registry.
@@ -87,7 +88,14 @@ pub(super) fn prepare(cx: &Context, args: &RegistryArgs, image: &str) -> Result<
     let source: Option<Source> = (!is_embedded(image)).then(|| image.parse()).transpose()?;
     let options = options(cx, &args.access)?;
     let ways = match &source {
-        Some(Source::Registry(reference)) => registry::ways(&options, reference)?,
+        Some(Source::Registry(_)) => {
+            let name = image.strip_prefix("docker://").unwrap_or(image);
+            let names = options.registries.to_ask(name)?;
+            let with_ways = |name| Ok((registry::ways(&options, &name)?, name));
+            let ways: Result<Vec<(Vec<Way>, Reference)>, Error> =
+                names.into_iter().map(with_ways).collect();
+            ways?.into_iter().map(|(ways, name)| (name, ways)).collect()
+        }
         _ => Vec::new(),
     };
     Ok(Wanted { source, options, ways })
@@ -133,8 +141,15 @@ pub(super) fn fetch(
             Ok(engine.install_hello(&exe, owners, &shown)?)
         }
         Some(Source::Registry(reference)) => {
-            let source = Remote::by(wanted.options, reference.clone(), wanted.ways);
-            pull(&source, Some(&reference), true)
+            let mut failure = None;
+            for (name, ways) in wanted.ways {
+                let source = Remote::by(wanted.options.clone(), name.clone(), ways);
+                match pull(&source, Some(&name), true) {
+                    Err(error) => failure = Some(error),
+                    pulled => return pulled,
+                }
+            }
+            Err(failure.unwrap_or_else(|| Error::usage(format!("no way to {reference}"))))
         }
         Some(Source::OciLayout { directory, tag }) => {
             let name = name_in_layout(tag.as_deref());
@@ -192,8 +207,6 @@ pub(super) fn usual_options(cx: &Context) -> Result<Options, Error> {
         environment.text(&name).or_else(|| environment.text(&name.to_ascii_uppercase()))
     };
     let paths = environment.get("SSL_CERT_DIR").unwrap_or_default();
-    let registries = Registries::read(&environment.registries_files())?;
-    let (tables, aliases) = (cx.config.registry.clone(), cx.config.aliases.clone());
     Ok(Options {
         tls_verify: None,
         auth_files: environment.auth_files(),
@@ -212,7 +225,7 @@ pub(super) fn usual_options(cx: &Context) -> Result<Options, Error> {
         no_proxy: proxy("no"),
         retries: None,
         retry_delay: None,
-        registries: registries.with(tables, aliases).into(),
+        registries: cx.registries()?.into(),
         path: environment.get("PATH").unwrap_or_default(),
     })
 }

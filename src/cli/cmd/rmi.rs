@@ -7,6 +7,7 @@ use crate::engine::{self, images, store};
 
 /// Remove images
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Remove it though stopped containers were made from it, or it has other names
     #[arg(short, long)]
@@ -35,7 +36,12 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     // By their IDs: with every name.
     let force = args.force || args.all;
     cx.each(&queries, |cx, query| {
-        let removed = match engine.remove_image(query, force, !args.no_prune, owners) {
+        let removed = match engine.remove_image(
+            &cx.local_image(&engine, query)?,
+            force,
+            !args.no_prune,
+            owners,
+        ) {
             Err(error) if (args.force || args.ignore) && is_missing(&error) => return Ok(()),
             removed => removed?,
         };

@@ -53,6 +53,8 @@ impl Name {
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let form = args.format.form();
     let engine = cx.engine(None, None)?;
+    let images = args.images.iter().map(|image| cx.local_image(&engine, image));
+    let images: Vec<String> = images.collect::<Result<_, _>>()?;
     match &args.output {
         None if form.is_directory() => {
             return Err(Error::usage("a directory needs a name: --output DIRECTORY"));
@@ -60,27 +62,27 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         None if io::stdout().is_terminal() => return Err(Error::ToTerminal),
         None => {
             let mut sink = save::Tar::new(BufWriter::with_capacity(1 << 20, io::stdout().lock()));
-            engine.save(&args.images, form, &mut sink)?;
+            engine.save(&images, form, &mut sink)?;
         }
         Some(path) if form.is_directory() => {
             let existed = path.exists();
             let mut sink = save::Directory::new(path).map_err(crate::engine::Error::from)?;
-            if let Err(error) = engine.save(&args.images, form, &mut sink) {
+            if let Err(error) = engine.save(&images, form, &mut sink) {
                 clear(path, existed);
                 return Err(error.into());
             }
         }
-        Some(path) => to_file(&engine, args, path)?,
+        Some(path) => to_file(&engine, &images, form, path)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// A file appears under its name when it is whole; a pipe or a device is written to as it is.
-fn to_file(engine: &Engine, args: &Args, path: &Path) -> Result<(), Error> {
+fn to_file(engine: &Engine, images: &[String], form: Form, path: &Path) -> Result<(), Error> {
     let error = |source| Error::File { action: "write", path: path.to_owned(), source };
     let write = |file: &File| {
         let mut sink = save::Tar::new(BufWriter::with_capacity(1 << 20, file));
-        engine.save(&args.images, args.format.form(), &mut sink)
+        engine.save(images, form, &mut sink)
     };
     if path.metadata().is_ok_and(|there| !there.is_file()) {
         let file = File::options().write(true).open(path).map_err(error)?;

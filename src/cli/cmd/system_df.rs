@@ -8,7 +8,7 @@ use super::super::format::Format;
 use super::super::list::Listing;
 use super::super::{Context, Error, human};
 use super::{images, ps};
-use crate::engine::{ContainerUse, DiskUse, ImageUse};
+use crate::engine::{ContainerUse, DiskUse, ImageUse, VolumeUse};
 
 const SUMMARY: Listing = Listing {
     columns: "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
@@ -47,10 +47,15 @@ const CONTAINERS: Listing = Listing {
     ],
 };
 
+const VOLUMES: Listing = Listing {
+    columns: "{{.Name}}\t{{.Links}}\t{{.Size}}",
+    headings: &[("Name", "VOLUME NAME"), ("Links", "LINKS"), ("Size", "SIZE")],
+};
+
 /// Show how much of the disk is in use, and how much of that nothing needs
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Show each image and container
+    /// Show each image, container and volume
     #[arg(short, long)]
     verbose: bool,
     /// Print with a Go template, `table TEMPLATE`, or json
@@ -67,15 +72,18 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let now = jiff::Timestamp::now();
     let images: Vec<Value> = found.images.iter().flat_map(|image| image_rows(image, now)).collect();
     let containers: Vec<Value> = found.containers.iter().map(|it| container_row(it, now)).collect();
+    let volumes: Vec<Value> = found.volumes.iter().map(volume_row).collect();
     match &args.format {
         None | Some(Format::Usual) => {
             cx.out.line("Images space usage:\n")?;
             IMAGES.print(&mut cx.out, None, &images)?;
             cx.out.line("\nContainers space usage:\n")?;
             CONTAINERS.print(&mut cx.out, None, &containers)?;
+            cx.out.line("\nLocal Volumes space usage:\n")?;
+            VOLUMES.print(&mut cx.out, None, &volumes)?;
         }
         Some(format) => {
-            let all = json!({"Images": images, "Containers": containers});
+            let all = json!({"Images": images, "Containers": containers, "Volumes": volumes});
             match format {
                 Format::Template(template) | Format::Table(template) => {
                     cx.out.line(template.render(&all)?)?;
@@ -96,9 +104,14 @@ fn summary(found: &DiskUse) -> Vec<Value> {
     };
     let all = written(&mut found.containers.iter());
     let idle = written(&mut found.containers.iter().filter(|it| !it.status.is_up()));
+    let had = found.volumes.iter().filter(|volume| volume.containers > 0);
+    let kept = found.volumes.iter().map(|volume| volume.size).sum();
+    let unused = found.volumes.iter().filter(|volume| volume.containers == 0);
+    let unused = unused.map(|volume| volume.size).sum();
     vec![
         row("Images", found.images.len(), used, found.layers, found.layers_unused),
         row("Containers", found.containers.len(), up.count(), all, idle),
+        row("Local Volumes", found.volumes.len(), had.count(), kept, unused),
     ]
 }
 
@@ -129,8 +142,17 @@ fn image_rows(image: &ImageUse, now: jiff::Timestamp) -> Vec<Value> {
 fn container_row(container: &ContainerUse, now: jiff::Timestamp) -> Value {
     let mut row = ps::row(&container.record, container.status, false, now, None);
     row["Size"] = human::size(container.written).into();
-    row["LocalVolumes"] = "0".into();
+    let volumes = container.record.config.mounts.iter().filter(|mount| !mount.name.is_empty());
+    row["LocalVolumes"] = volumes.count().to_string().into();
     row
+}
+
+fn volume_row(volume: &VolumeUse) -> Value {
+    json!({
+        "Name": volume.name,
+        "Links": volume.containers.to_string(),
+        "Size": human::size(volume.size),
+    })
 }
 
 #[cfg(test)]

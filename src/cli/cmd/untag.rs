@@ -17,6 +17,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
-    cx.engine(None, None)?.untag(&args.image, &args.names)?;
+    let engine = cx.engine(None, None)?;
+    engine.untag(&cx.local_image(&engine, &args.image)?, &args.names)?;
     Ok(ExitCode::SUCCESS)
 }

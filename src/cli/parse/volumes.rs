@@ -36,6 +36,7 @@ pub fn volume(text: &str, here: &Path) -> Result<MountRequest, Invalid> {
 
 /// What the options of a `--volume` say.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each a word of its own
 struct Words {
     typed: String,
     read_only: bool,

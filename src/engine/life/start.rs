@@ -8,7 +8,7 @@ use crate::container::{self, Creation, Directory, Record, Restart, State, Status
 use crate::engine::events::Event;
 use crate::engine::mounts::Occasion;
 use crate::engine::pull::Policy;
-use crate::engine::run::{Clock, Prepared, RunRequest};
+use crate::engine::run::{Clock, Prepared, Preserved, RunRequest, Streams};
 use crate::engine::{Engine, Error, HealthRequest, Options};
 use crate::runtime::{self, Attached, DetachKeys, Leaving, Signals};
 use crate::snapshot::Driver;
@@ -51,6 +51,7 @@ impl Engine {
             };
         };
         let creation = self.containers.creation(&record)?;
+        self.start_required(&creation.requires, tell)?;
         let engine = self.as_made(&record, &creation)?;
         let request = request(&record, &creation);
         let prepared = engine.prepare_again(&request, &record, &directory)?;
@@ -79,6 +80,24 @@ impl Engine {
         let ending =
             self.attend(&record, || runtime::attend(&ours, &signals, &attended(&request, attend)))?;
         Ok(Begun::Ended(self.code_of(ending, query)))
+    }
+
+    /// Starts the containers that another one requires, those that they require first.
+    pub(in crate::engine) fn start_required(
+        &self,
+        required: &[String],
+        tell: Tell<'_>,
+    ) -> Result<(), Error> {
+        for query in required {
+            // One that runs, or that is being started by who requires it in its turn, is not waited
+            // for: that ends a circle.
+            let record = self.containers.find(query)?;
+            let free = !record.status().is_up() && self.containers.take(&record)?.is_some();
+            if free {
+                self.start(&record.id, None, tell)?;
+            }
+        }
+        Ok(())
     }
 
     /// Stops a container, as `stop` does, and starts it again.
@@ -196,7 +215,7 @@ impl Engine {
             (asked, made) => made.or(asked),
         };
         let options = Options {
-            userns: creation.userns.parse().unwrap_or(self.options.userns),
+            userns: creation.userns.parse().unwrap_or_else(|_| self.options.userns.clone()),
             driver,
             ..self.options.clone()
         };
@@ -214,8 +233,11 @@ impl Engine {
         directory: &Directory,
     ) -> Result<Prepared, Error> {
         let hold = self.store.hold()?;
-        // By its ID, as its name may be another's now.
-        let image = self.store.resolve(&record.image_id.to_string())?;
+        let image = match &request.rootfs {
+            // By its ID, as its name may be another's now.
+            None => self.store.resolve(&record.image_id.to_string())?,
+            Some(_) => crate::engine::rootfs::no_image(),
+        };
         let (id, path) = (&directory.id, &directory.path);
         let mut prepared = self.specify(request, image, hold, id, path, Clock::start())?;
         self.make_volumes(&mut prepared, id, Occasion::Starting)?;
@@ -235,6 +257,12 @@ fn request(record: &Record, creation: &Creation) -> RunRequest {
         sig_proxy: true,
         timeout: creation.timeout_s.map(Duration::from_secs),
         cidfile: None,
+        pid_file: creation.pid_file.clone(),
+        keeper_pid_file: creation.keeper_pid_file.clone(),
+        requires: creation.requires.clone(),
+        rootfs: creation.rootfs.clone(),
+        attach: Streams::ALL,
+        preserved: Preserved::default(),
         detach: true,
         replace: false,
         detach_keys: DetachKeys::default(),

@@ -1,4 +1,4 @@
-//! `stop`, `kill`, `wait`, `rename`: what is done to a container from outside, whoever keeps it.
+//! `stop`, `kill`, `rename`: what is done to a container from outside, whoever keeps it.
 
 use std::time::{Duration, Instant};
 
@@ -148,17 +148,6 @@ impl Engine {
             self.settle(&record)?;
         }
         Ok(())
-    }
-
-    /// Waits for the end of a container's present run; the exit code. Of one that does not run it
-    /// is the last one's.
-    pub fn wait(&self, query: &str) -> Result<u8, Error> {
-        let record = self.containers.find(query)?;
-        if !matches!(record.status(), Status::Running | Status::Paused) {
-            return Ok(record.code());
-        }
-        let code = self.containers.waiter(&record)?.wait(None)?;
-        Ok(code.unwrap_or_default())
     }
 
     /// Gives a container another name.

@@ -56,8 +56,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     }
     let mut found = Vec::new();
     // One that is missing does not hide the others.
-    let looked_up = cx.each(&args.names, |_, name| {
-        found.push(look_up(&engine, args, name)?);
+    let looked_up = cx.each(&args.names, |cx, name| {
+        found.push(look_up(cx, &engine, args, name)?);
         Ok(())
     });
     print(cx, found, args.format.as_ref())?;
@@ -82,7 +82,7 @@ pub(super) fn print(
     }
 }
 
-fn look_up(engine: &Engine, args: &Args, name: &str) -> Result<Value, Error> {
+fn look_up(cx: &Context, engine: &Engine, args: &Args, name: &str) -> Result<Value, Error> {
     let kind = args.kind;
     if kind.is_none_or(|kind| kind == Kind::Container) {
         match engine.describe(name, args.size) {
@@ -93,7 +93,7 @@ fn look_up(engine: &Engine, args: &Args, name: &str) -> Result<Value, Error> {
         }
     }
     if kind.is_none_or(|kind| kind == Kind::Image) {
-        match engine.image(name) {
+        match engine.image(&cx.local_image(engine, name)?) {
             Ok(details) => {
                 let trees = engine.layer_trees(&details);
                 return Ok(image::json(&details, &trees, &engine.driver().to_string()));
