@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{images, pull, push};
+use super::{images, pull, push, save};
 use crate::container::LogDriver;
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::Platform;
@@ -136,6 +136,9 @@ pub enum Error {
     /// An image that cannot be removed or described.
     #[error(transparent)]
     Image(#[from] images::Error),
+    /// An image that cannot be saved.
+    #[error(transparent)]
+    Save(#[from] save::Error),
     /// A child that was to do a part of the work failed.
     #[error("cannot {what}: {why}")]
     Child {
@@ -335,6 +338,7 @@ impl Diagnose for Error {
                 Some(Hint::new("coracle doctor tells what a control group takes on this host"))
             }
             Self::Image(error) => error.hint(),
+            Self::Save(error) => error.hint(),
             Self::NoLog { driver: LogDriver::Journald } => {
                 Some(Hint::new("journalctl CONTAINER_NAME=<name>"))
             }

@@ -5,6 +5,7 @@
 //! run     store ─► snapshot ─► bundle ─► runtime, with a record in container/
 //! ```
 
+pub mod check;
 pub mod doctor;
 pub mod events;
 pub mod hello;
@@ -14,6 +15,7 @@ pub mod oci;
 pub mod probe;
 pub mod pull;
 pub mod push;
+pub mod save;
 
 mod chown;
 mod containers;
@@ -24,10 +26,13 @@ mod driver;
 mod error;
 mod exec;
 mod explain;
+mod history;
 mod host;
 mod host_mounts;
 mod life;
 mod limits;
+mod load;
+mod made;
 mod mounted;
 mod mounts;
 mod of_host;
@@ -65,10 +70,12 @@ pub use described::Described;
 pub use disk::{ContainerUse, DiskUse, ImageUse, VolumeUse};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
+pub use history::Step;
 pub use life::{
     Attend, Begun, Condition, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell,
 };
 pub use limits::OutOfMemory;
+pub use load::{Import, Intake, Loaded};
 pub use mounted::Mounted;
 pub use prune::{Fits, Pruned};
 pub use run::{Fetch, Found, Outcome, Phase, Prepared, Preserved, RunRequest, Streams};

@@ -338,8 +338,11 @@ impl Engine {
             return Err(store::Error::NoSuchImage { query: image.id.to_string() }.into());
         }
         let ids = self.ids((0, 0))?;
-        let again =
-            || super::pull::again(&self.store, image, owners).map_err(|error| error.to_string());
+        let again = || {
+            super::pull::restore(&self.store, image, owners, &())
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
         match ids.mode {
             userns::Mode::Range { .. } => {
                 super::containers::as_owner(&ids, "unpack the image", again)

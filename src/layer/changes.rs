@@ -80,8 +80,8 @@ impl<R: BufRead> Changes<R> {
     }
 
     /// Reads the tail too: a digest covers every byte.
-    pub(super) fn finish(self) -> Result<DiffId, Error> {
-        self.archive.finish().map(DiffId)
+    pub(super) fn finish(self) -> Result<(DiffId, u64), Error> {
+        self.archive.finish().map(|(digest, bytes)| (DiffId(digest), bytes))
     }
 
     fn entry(&mut self) -> Result<Option<Entry>, Error> {

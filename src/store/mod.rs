@@ -19,6 +19,7 @@
 //! needs no repair: what has no name is rubbish.
 
 mod blob;
+mod check;
 mod collect;
 mod error;
 mod image;
@@ -33,11 +34,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub use blob::Partial;
+pub use check::{NameFound, RecordFound};
 pub use error::Error;
 pub use image::{Image, Layer, Names};
 pub use lock::Lock;
 pub use names::full_name;
-pub use publish::{FinishedLayer, LayerRecord, Publication};
+pub use publish::{FinishedLayer, LayerRecord, Publication, Shipped};
 pub use scratch::Scratch;
 
 use error::At;

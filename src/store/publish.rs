@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, openat, syncfs};
 use serde::{Deserialize, Serialize};
 
-use crate::oci::{ChainId, DiffId};
+use crate::oci::{ChainId, DiffId, Digest};
 use crate::owners::Owners;
 use crate::sys;
 
 use super::blob::Partial;
 use super::error::{At, Error};
-use super::image::Image;
+use super::image::{Image, Layer};
 use super::lock::{How, Lock, lock};
 use super::names::read_json;
 use super::scratch::{Draft, Scratch};
@@ -27,6 +27,23 @@ pub struct LayerRecord {
     pub unpacked: u64,
     /// Number of entries.
     pub entries: u64,
+    /// The bytes of its tar archive; 0 where an earlier coracle did not note them.
+    #[serde(default)]
+    pub archive: u64,
+    /// The blob it was unpacked from, which is kept as long as the layer is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<Shipped>,
+}
+
+/// A blob as it was shipped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shipped {
+    /// Its digest.
+    pub digest: Digest,
+    /// What it is.
+    pub media_type: String,
+    /// Its size in bytes.
+    pub size: u64,
 }
 
 /// A layer that lies unpacked in a [`Scratch`].
@@ -76,6 +93,49 @@ impl Store {
             Err(Error::Damaged { .. }) => Ok(None),
             record => record,
         }
+    }
+
+    /// The blob that a layer of an image can be had from: the one that its manifest names, or
+    /// the one that the layer was unpacked from when another image brought it first, in another
+    /// compression. `None` where neither is here.
+    pub fn shipped(&self, layer: &Layer) -> Result<Option<Shipped>, Error> {
+        let own = Shipped {
+            digest: layer.digest.clone(),
+            media_type: layer.media_type.clone(),
+            size: layer.shipped,
+        };
+        if self.has_blob(&own.digest, own.size) {
+            return Ok(Some(own));
+        }
+        for directory in self.layer_directories()? {
+            let path = directory.join(layer.chain.0.hex()).join("layer.json");
+            let Ok(record) = read_json::<LayerRecord>(&path) else { continue };
+            let blob = record.and_then(|record| record.blob);
+            if let Some(blob) = blob.filter(|blob| self.has_blob(&blob.digest, blob.size)) {
+                return Ok(Some(blob));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The bytes of a layer's tar archive, where they were noted.
+    pub fn archive_size(&self, layer: &Layer) -> Result<Option<u64>, Error> {
+        for directory in self.layer_directories()? {
+            let path = directory.join(layer.chain.0.hex()).join("layer.json");
+            if let Ok(Some(record)) = read_json::<LayerRecord>(&path)
+                && record.archive > 0
+            {
+                return Ok(Some(record.archive));
+            }
+        }
+        Ok(None)
+    }
+
+    /// `layers/OWNERS`, each.
+    pub(super) fn layer_directories(&self) -> Result<Vec<PathBuf>, Error> {
+        let directory = self.path("layers");
+        let entries = fs::read_dir(&directory).at("read", &directory)?;
+        entries.map(|entry| Ok(entry.at("read", &directory)?.path())).collect()
     }
 
     /// The trees of the image's layers, the lowest first; an error names one that is missing.
@@ -129,6 +189,8 @@ impl Store {
             self.place_layer(layer)?;
         }
         self.sync_parents(&layers, &blobs)?;
+        // A removal of the same image is before all of this or after it.
+        let _names = self.hold_names()?;
         record.publish(&self.image_path(&image.id))?;
         for (path, tag) in tags {
             tag.publish(&path)?;

@@ -2,6 +2,7 @@
 
 mod archives;
 mod background;
+mod check;
 mod commands;
 mod content;
 mod crash;
@@ -23,6 +24,7 @@ mod process;
 mod pull;
 mod push;
 mod registries;
+mod saved;
 mod terminal;
 mod unpack;
 mod users;

@@ -15,17 +15,22 @@ mod generate;
 mod generate_systemd;
 mod healthcheck;
 mod hello;
+mod history;
 mod identity;
+mod image_exists;
 mod image_mount;
 mod image_prune;
+mod image_tree;
 mod image_unmount;
 mod images;
+mod import;
 mod info;
 mod inspect;
 mod isolation;
 mod kill;
 mod lifecycle;
 mod limits;
+mod load;
 mod login;
 mod logout;
 mod logs;
@@ -42,10 +47,12 @@ mod rm;
 mod rmi;
 mod run;
 mod runtime;
+mod save;
 mod search;
 mod start;
 mod stats;
 mod stop;
+mod system_check;
 mod system_df;
 mod system_prune;
 mod tag;
@@ -53,6 +60,7 @@ mod top;
 mod unmount;
 mod unpause;
 mod unshare;
+mod untag;
 mod update;
 mod variables;
 mod version;
@@ -155,6 +163,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(images, "images"),
     entry!(rmi, "rmi"),
     entry!(tag, "tag"),
+    entry!(untag, "untag"),
+    entry!(save, "save"),
+    entry!(load, "load"),
+    entry!(import, "import"),
+    entry!(history, "history"),
     entry!(inspect, "inspect"),
     entry!(info, "info"),
     entry!(events, "events"),
@@ -207,7 +220,11 @@ const HEALTHCHECK: &[Entry] = &[entry!(healthcheck, "run")];
 
 const IMAGE: &[Entry] = &[
     entry!(diff, "diff"),
+    entry!(image_exists, "exists"),
+    entry!(history, "history"),
+    entry!(import, "import"),
     entry!(inspect, "inspect"),
+    entry!(load, "load"),
     entry!(images, "ls", alias "list"),
     entry!(image_mount, "mount"),
     entry!(image_unmount, "unmount", alias "umount"),
@@ -216,7 +233,10 @@ const IMAGE: &[Entry] = &[
     entry!(push, "push"),
     entry!(search, "search"),
     entry!(rmi, "rm", alias "remove"),
+    entry!(save, "save"),
     entry!(tag, "tag"),
+    entry!(image_tree, "tree"),
+    entry!(untag, "untag"),
 ];
 
 const VOLUME: &[Entry] = &[
@@ -229,6 +249,7 @@ const VOLUME: &[Entry] = &[
 ];
 
 const SYSTEM: &[Entry] = &[
+    entry!(system_check, "check"),
     entry!(system_df, "df"),
     entry!(events, "events"),
     entry!(info, "info"),

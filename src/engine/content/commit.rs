@@ -113,6 +113,7 @@ impl Engine {
                 policy: Policy::Always,
                 owners: subject.owners,
                 jobs: 1,
+                most_unpacked: Some(u64::MAX), // it is here
             },
             &(),
         )?;

@@ -27,26 +27,25 @@ impl ImageSource for Kept<'_> {
     }
 }
 
-/// Where nothing is asked for.
+/// A source that has nothing: for what must come from the store.
 pub(super) struct Nowhere;
 
 impl ImageSource for Nowhere {
     fn manifest(&self, _platform: &Platform) -> Result<Resolved, Error> {
-        Err(nothing())
+        Err(nothing("a manifest"))
     }
 
-    fn config(&self, _descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
-        Err(nothing())
+    fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        Err(nothing(&descriptor.digest.to_string()))
     }
 
-    fn blob(&self, _descriptor: &Descriptor, _from: u64) -> Result<BlobStream, Error> {
-        Err(nothing())
+    fn blob(&self, descriptor: &Descriptor, _from: u64) -> Result<BlobStream, Error> {
+        Err(nothing(&descriptor.digest.to_string()))
     }
 }
 
-fn nothing() -> Error {
-    let source = io::ErrorKind::NotFound.into();
-    Error::Io { what: "an image that is here alone".to_owned(), source }
+fn nothing(what: &str) -> Error {
+    Error::Io { what: what.to_owned(), source: io::ErrorKind::NotFound.into() }
 }
 
 fn unreadable(digest: &Digest, source: io::Error) -> Error {
