@@ -18,6 +18,7 @@ mod driver;
 mod error;
 mod exec;
 mod explain;
+mod flat;
 mod host;
 mod life;
 mod limits;

@@ -315,7 +315,7 @@ impl Engine {
         let driver = self.driver();
         let root = match driver {
             Driver::Overlay => RootMount::Overlay {
-                lowers: self.lowers(&layers)?,
+                lowers: self.few_lowers(&image, &ids, &layers)?,
                 upper: directory.join("upper"),
                 work: directory.join("work"),
             },
@@ -366,8 +366,8 @@ impl Engine {
         Ok(Prepared { image, ids, driver, spec, etc, limits, network, health, layers, hold, clock })
     }
 
-    /// An overlay's lower directories, the topmost first.
-    fn lowers(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    /// A union's lower directories, the topmost first.
+    pub(super) fn lowers(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
         let skeleton = snapshot::skeleton(self.store.root())?;
         Ok(snapshot::lowers(layers)?.into_iter().chain([skeleton]).collect())
     }

@@ -31,18 +31,23 @@ pub(super) fn prepare(
     read_only: bool,
 ) -> Result<RootMount, Error> {
     let path = container.join("rootfs");
-    DirBuilder::new().mode(0o700).create(&path).at("make", &path)?;
-    let root = File::open(&path).at("open", &path)?;
-    let from = Directory::root(layers).at("open the layers of", container)?;
-    let mut copier = Copier { base: &path, root: &root, share: read_only, seen: HashMap::new() };
-    match copier.directory(&from, &root, Path::new("")) {
-        Ok(()) => Ok(RootMount::Directory(path)),
-        Err(error) => {
-            // The first error counts; what cannot be removed now goes with the container.
-            let _ = crate::sys::remove_tree(&path);
-            Err(error)
-        }
+    merge(layers, &path, read_only)?;
+    Ok(RootMount::Directory(path))
+}
+
+/// Makes the directory `path`, with all that `layers` show. With `share` its files are those of the
+/// layers, by further names.
+pub(super) fn merge(layers: &[PathBuf], path: &Path, share: bool) -> Result<(), Error> {
+    DirBuilder::new().mode(0o700).create(path).at("make", path)?;
+    let root = File::open(path).at("open", path)?;
+    let from = Directory::root(layers).at("open the layers for", path)?;
+    let mut copier = Copier { base: path, root: &root, share, seen: HashMap::new() };
+    let merged = copier.directory(&from, &root, Path::new(""));
+    if merged.is_err() {
+        // The first error counts; what cannot be removed now goes with the container.
+        let _ = crate::sys::remove_tree(path);
     }
+    merged
 }
 
 struct Copier<'a> {
@@ -92,6 +97,9 @@ impl Copier<'_> {
         path: &Path,
     ) -> io::Result<()> {
         let (source, stat) = (from.place(other.place), &other.stat);
+        if self.share && share(source, name, to)? {
+            return Ok(());
+        }
         if stat.st_nlink > 1 {
             let identity = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.seen.get(&identity) {
@@ -101,7 +109,6 @@ impl Copier<'_> {
             self.seen.insert(identity, path.to_owned());
         }
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile if self.share && share(source, name, to)? => Ok(()),
             FileType::RegularFile => copy_file(source, stat, name, to),
             FileType::Symlink => {
                 let text = readlinkat(source, name, Vec::new())?;

@@ -5,8 +5,11 @@
 //! Driver::Fuse      the same                     the same
 //! Driver::Copy      containers/ID/rootfs         the layers merged into one tree
 //! ```
+//!
+//! More layers than an overlay takes have one lower directory in their place (`flat`), made at the pull.
 
 mod copy;
+mod flat;
 mod overlay;
 mod read;
 mod skeleton;
@@ -19,6 +22,7 @@ use std::str::FromStr;
 use crate::diagnose::{Diagnose, Hint};
 use crate::mount::RootMount;
 
+pub use flat::{MOST_LOWERS, flatten};
 pub use read::read_file;
 pub use skeleton::skeleton;
 
