@@ -10,7 +10,7 @@ use crate::support::{Home, fixtures, image};
 
 /// apt's own source is the directory of packages; what came out is listed without the log, which
 /// has the time in it.
-const SCRIPT: &str = r#"
+const SCRIPT: &str = r"
 rm -f /etc/apt/sources.list.d/*; echo 'deb [trusted=yes] file:/debs ./' >/etc/apt/sources.list
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update
@@ -24,7 +24,7 @@ make install >/dev/null
 find . /usr/local /usr/include -type f ! -name configure.log -print0 | sort -z | xargs -0 sha256sum | sha256sum
 # How many names a merged directory has, overlayfs does not count.
 find . /usr ! -name configure.log \( -type d -printf '%p %m\n' -o -printf '%p %y %m %n %l\n' \) | sort | sha256sum
-"#;
+";
 
 #[test]
 fn a_compiler_and_a_project_on_every_driver() {
