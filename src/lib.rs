@@ -23,6 +23,7 @@ pub mod runtime;
 pub mod supervisor;
 pub mod union;
 pub mod userns;
+pub mod volume;
 
 pub mod cli;
 pub mod engine;

@@ -83,6 +83,8 @@ pub struct Attributes {
     pub no_dir_atime: bool,
     /// `MOUNT_ATTR__ATIME`
     pub access_time: AccessTime,
+    /// Whether the mounts below a recursive bind are left as they are.
+    pub here_only: bool,
 }
 
 /// What is mounted.
@@ -97,6 +99,23 @@ pub enum Kind {
         recursive: bool,
         /// Mount events.
         propagation: Propagation,
+    },
+    /// A file or directory at a path below a directory of the host. The path is resolved when it is
+    /// mounted, and no link on it leads out.
+    Beneath {
+        /// The directory.
+        directory: PathBuf,
+        /// The path below it.
+        path: PathBuf,
+    },
+    /// An overlay of its own, as `RootMount::Overlay`.
+    Overlay {
+        /// Directories, the topmost first.
+        lowers: Vec<PathBuf>,
+        /// What the container writes.
+        upper: PathBuf,
+        /// overlayfs's scratch directory.
+        work: PathBuf,
     },
     /// A temporary file system.
     Tmpfs {

@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("union", &[]),
     ("runtime", &["bundle", "userns", "supervisor", "union", "cgroup"]),
     ("network", &["userns"]),
+    ("volume", &[]),
     ("container", &["bundle", "cgroup"]),
     // joined
     (
@@ -42,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "union",
             "runtime",
             "network",
+            "volume",
             "container",
         ],
     ),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::de::{DeserializeSeed, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Error;
@@ -150,12 +151,49 @@ impl Serialize for CapabilitySet {
 
 impl<'de> Deserialize<'de> for CapabilitySet {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let names = Vec::<String>::deserialize(from)?;
-        names.iter().try_fold(Self::EMPTY, |set, name| {
-            let one = Self::named(name)
-                .ok_or_else(|| serde::de::Error::custom(format!("unknown capability {name:?}")));
-            one.map(|one| set.with(one))
-        })
+        from.deserialize_seq(Names)
+    }
+}
+
+/// Reads names one by one: a list of containers holds thousands of them.
+struct Names;
+
+impl<'de> Visitor<'de> for Names {
+    type Value = CapabilitySet;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("names of capabilities")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<CapabilitySet, A::Error> {
+        let mut set = CapabilitySet::EMPTY;
+        while let Some(one) = names.next_element_seed(OneName)? {
+            set = set.with(one);
+        }
+        Ok(set)
+    }
+}
+
+struct OneName;
+
+impl<'de> DeserializeSeed<'de> for OneName {
+    type Value = CapabilitySet;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<CapabilitySet, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for OneName {
+    type Value = CapabilitySet;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a capability")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<CapabilitySet, E> {
+        CapabilitySet::named(name)
+            .ok_or_else(|| E::custom(format_args!("unknown capability {name:?}")))
     }
 }
 

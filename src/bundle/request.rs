@@ -28,12 +28,41 @@ pub struct Request {
     /// `--env` and `--env-file`, in order, host values filled in.
     #[serde(with = "super::text::pairs")]
     pub env: Vec<(OsString, OsString)>,
+    /// `--http-proxy` and `--env-host`: variables of the host, which the image's go before.
+    #[serde(with = "super::text::pairs")]
+    pub host_env: Vec<(OsString, OsString)>,
+    /// `--env-merge`: made of the variables that are there, `${NAME}` filled in.
+    pub env_merge: Vec<(String, String)>,
+    /// `--unsetenv`: taken out of what image and coracle set.
+    pub unset_env: Vec<String>,
+    /// `--unsetenv-all`
+    pub unset_all_env: bool,
     /// `--workdir`, absolute.
     pub workdir: Option<PathBuf>,
     /// `--user`: name or id, optionally `:group`; resolved in the image's files.
     pub user: Option<String>,
     /// `--hostname`.
     pub hostname: Option<String>,
+    /// `--domainname`
+    pub domainname: Option<String>,
+    /// `--no-hosts`: the image's /etc/hosts stays.
+    pub no_hosts: bool,
+    /// `--no-hostname`: the image's /etc/hostname stays.
+    pub no_hostname: bool,
+    /// `--hosts-file`: what /etc/hosts begins with: `image`, `none` or a file of the host.
+    pub hosts_file: Option<String>,
+    /// `--tz`: the name of a time zone, or `local`.
+    pub timezone: Option<String>,
+    /// `--chrootdirs`: directories in the container that have the files of /etc too.
+    pub chroot_directories: Vec<PathBuf>,
+    /// `--passwd=false`: no lines are added to /etc/passwd and /etc/group.
+    pub no_passwd: bool,
+    /// `--passwd-entry`
+    pub passwd_entry: Option<String>,
+    /// `--group-entry`
+    pub group_entry: Option<String>,
+    /// `--hostuser`
+    pub host_users: Vec<String>,
     /// `--interactive`: keep stdin open.
     pub interactive: bool,
     /// `--tty`: a terminal of its own.
@@ -50,14 +79,28 @@ pub struct Request {
     pub cgroup: Sharing,
     /// `--userns container:NAME`
     pub user_of: Option<String>,
-    /// `--volume` and `--mount`, in order.
+    /// `--volume` and `--mount` of host paths, in order.
     pub binds: Vec<BindRequest>,
+    /// `--volume` and `--mount` of volumes, in order; once the container is made, the image's too.
+    pub volumes: Vec<VolumeRequest>,
+    /// `--mount type=image`, in order.
+    pub images: Vec<ImageRequest>,
+    /// `--mount` of other file systems, in order.
+    pub file_systems: Vec<FileSystemRequest>,
+    /// `--volumes-from`; empty once the container is made.
+    pub volumes_from: Vec<VolumesFrom>,
     /// `--tmpfs` and `--mount type=tmpfs`, in order.
     pub tmpfs: Vec<TmpfsRequest>,
     /// `--read-only`: the root, not the mounts below it.
     pub read_only: bool,
     /// `--shm-size`, in bytes.
     pub shm_size: Option<u64>,
+    /// `--image-volume`
+    pub image_volumes: ImageVolumes,
+    /// `--systemd`
+    pub systemd: Systemd,
+    /// `--shm-size-systemd`, in bytes.
+    pub systemd_size: Option<u64>,
     /// `--init`: a pid 1 that forwards signals and reaps.
     pub init: bool,
     /// `--label`.
@@ -82,10 +125,14 @@ pub struct Request {
     pub sysctls: BTreeMap<String, String>,
     /// `--umask`
     pub umask: Option<u32>,
+    /// `--personality` (personality(2)).
+    pub personality: Option<u32>,
     /// `--oom-score-adj`
     pub oom_score_adj: Option<i32>,
     /// `--group-add`: names or ids.
     pub group_add: Vec<String>,
+    /// `--group-add keep-groups`: the caller's groups stay.
+    pub keep_groups: bool,
     /// `--device`
     pub devices: Vec<DeviceRequest>,
     /// `--read-only-tmpfs`: with `read_only`, temporary file systems on /run, /tmp and /var/tmp.
@@ -100,6 +147,32 @@ pub struct Request {
     pub dns_search: Vec<String>,
     /// `--dns-option`.
     pub dns_options: Vec<String>,
+}
+
+/// What becomes of the directories that an image names as volumes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageVolumes {
+    /// They are made, and stay writable.
+    #[default]
+    Bind,
+    /// Each is a temporary file system with the image's files.
+    Tmpfs,
+    /// Nothing.
+    Ignore,
+}
+
+/// Whether a container is set up for systemd as its first process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Systemd {
+    /// Where the program is one that usually is systemd.
+    #[default]
+    Auto,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
 }
 
 /// Whose namespace of one kind the container has.
@@ -133,6 +206,7 @@ pub struct DeviceRequest {
 
 /// A file or directory of the host in the container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools)] // each an option of its own
 pub struct BindRequest {
     /// Absolute path on the host.
     #[serde(with = "super::text::path")]
@@ -147,6 +221,100 @@ pub struct BindRequest {
     pub propagation: Propagation,
     /// `--volume` makes a missing source directory, `--mount` refuses (as docker does).
     pub create_source: bool,
+    /// `nosuid`, `nodev`, `noexec`
+    #[serde(default)]
+    pub strict: Strict,
+    /// `bind-recursive=writable`: what is mounted below may be written to though it may not.
+    #[serde(default)]
+    pub writable_below: bool,
+    /// `O`: what the container writes lies over it, and is gone when it ends.
+    #[serde(default)]
+    pub overlay: bool,
+    /// `U`: its files are given to the container's user.
+    #[serde(default)]
+    pub chown: bool,
+    /// `idmap`: its files have the ids in the container that they have on the host.
+    #[serde(default)]
+    pub id_mapped: bool,
+    /// The options as they were typed, for `inspect`.
+    #[serde(default)]
+    pub mode: String,
+}
+
+/// What is forbidden on a mount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_field_names)] // mount(8)'s words
+pub struct Strict {
+    /// `nosuid`
+    pub no_suid: bool,
+    /// `nodev`
+    pub no_dev: bool,
+    /// `noexec`
+    pub no_exec: bool,
+}
+
+/// A volume in the container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[allow(clippy::struct_excessive_bools)] // each a fact of its own
+pub struct VolumeRequest {
+    /// Its name; a new one of the container's own where there is none.
+    pub name: Option<String>,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// Without writing.
+    pub read_only: bool,
+    /// `nosuid`, `nodev`, `noexec`
+    pub strict: Strict,
+    /// `nocopy`: an empty one stays empty, whatever the image has there.
+    pub no_copy: bool,
+    /// `volume-subpath`: a file or directory in it, in place of all of it.
+    pub subpath: Option<PathBuf>,
+    /// `U`: its files are given to the container's user.
+    pub chown: bool,
+    /// `volume-label`: its labels, where it is made.
+    pub labels: BTreeMap<String, String>,
+    /// `volume-opt`: its options, where it is made.
+    pub options: BTreeMap<String, String>,
+    /// Whether its name was made up: it goes with the container, if that is asked for.
+    pub anonymous: bool,
+    /// The options as they were typed, for `inspect`.
+    pub mode: String,
+}
+
+/// The files of an image in the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRequest {
+    /// The image, as typed; its ID once the container is made.
+    pub image: String,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// What the container writes lies over it, and is gone when it ends; else it may not.
+    pub writable: bool,
+    /// `image-subpath`: a directory in it, in place of all of it.
+    pub subpath: Option<PathBuf>,
+}
+
+/// Another file system in the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileSystemRequest {
+    /// Its name, as the kernel has it.
+    pub name: String,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// Its own options.
+    pub options: Vec<String>,
+    /// Without writing.
+    pub read_only: bool,
+}
+
+/// Whose volumes and host paths the container has besides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumesFrom {
+    /// The container, by name or ID.
+    pub container: String,
+    /// Whether they may be written to; as they may there, where nothing is said.
+    pub writable: Option<bool>,
 }
 
 /// A temporary file system in the container.
@@ -167,6 +335,15 @@ pub struct TmpfsRequest {
     pub suid: bool,
     /// `dev` lifts the default `nodev`.
     pub dev: bool,
+    /// `uid=`, `gid=`, `nr_inodes=` and their kin: tmpfs's own.
+    #[serde(default)]
+    pub options: Vec<String>,
+    /// `tmpcopyup`: it begins with a copy of what it covers.
+    #[serde(default)]
+    pub copy_up: bool,
+    /// The options as they were typed, for `inspect`.
+    #[serde(default)]
+    pub typed: String,
 }
 
 /// A resource limit (getrlimit(2)); `u64::MAX` is unlimited.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::capabilities::{Capabilities, CapabilitySet};
 use super::{
-    Error, Joined, Labels, Namespace, Namespaces, NsKind, SeccompChoice, Ulimit, User, defaults,
+    Added, Error, Joined, Labels, Namespace, Namespaces, NsKind, SeccompChoice, Tuning, Ulimit,
+    User, defaults,
 };
 use crate::cgroup::{self, Resources};
 use crate::mount::{Mount, Propagation, RootMount};
@@ -27,11 +28,10 @@ pub struct ContainerSpec {
     pub root_propagation: Option<Propagation>,
     /// Which namespaces are new, the caller's, or another container's.
     pub namespaces: Namespaces,
-    /// The image's volumes that nothing is mounted on: made where they are missing, and writable
-    /// when the root is not.
-    pub volumes: Vec<PathBuf>,
     /// What is mounted below the root, in order.
     pub mounts: Vec<Mount>,
+    /// Lines added to files of the root, where they are not there yet; before anything is mounted.
+    pub added: Vec<Added>,
     /// Symbolic links made below the root: path and target.
     pub links: Vec<(PathBuf, PathBuf)>,
     /// Paths hidden from the container.
@@ -42,6 +42,9 @@ pub struct ContainerSpec {
     pub hostname: Option<String>,
     /// The NIS domain name in a new uts namespace.
     pub domainname: Option<String>,
+    /// How far clocks are ahead in a time namespace of its own (time_namespaces(7)); none where it
+    /// has the caller's.
+    pub clocks: Option<Clocks>,
     /// Kernel parameters of the container's namespaces, by sysctl(8)'s names.
     pub sysctls: BTreeMap<String, String>,
     /// The program and its circumstances.
@@ -96,9 +99,24 @@ pub struct Process {
     pub oom_score_adj: Option<i32>,
     /// What AppArmor and SELinux execute the program under.
     pub labels: Labels,
+    /// Whether the caller's supplementary groups stay.
+    #[serde(default)]
+    pub keep_groups: bool,
+    /// Scheduling, processors, personality.
+    #[serde(default)]
+    pub tuning: Tuning,
     /// Whether abstract sockets of the network namespace's other processes are out of reach, where
     /// the kernel can do that: for a container in the host's network.
     pub own_sockets: bool,
+}
+
+/// How far the clocks of a time namespace are ahead of the caller's: seconds and nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clocks {
+    /// `CLOCK_MONOTONIC`
+    pub monotonic: Option<(i64, u32)>,
+    /// `CLOCK_BOOTTIME`
+    pub boottime: Option<(i64, u32)>,
 }
 
 /// A program that is run at a point of a container's life (runtime-spec, config.md, "POSIX-platform
@@ -149,6 +167,8 @@ impl Process {
             umask: None,
             oom_score_adj: None,
             labels: Labels::default(),
+            keep_groups: false,
+            tuning: Tuning::default(),
             own_sockets: false,
         }
     }
@@ -181,10 +201,11 @@ impl ContainerSpec {
                 root,
                 root_read_only: false,
                 root_propagation: None,
-                volumes: Vec::new(),
                 mounts: defaults::mounts(&namespaces, false, Some(defaults::SHM_SIZE)),
                 namespaces,
+                added: Vec::new(),
                 links: defaults::links(),
+                clocks: None,
                 masked_paths: defaults::masked_paths(),
                 read_only_paths: defaults::read_only_paths(),
                 hostname: None,

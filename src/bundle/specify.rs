@@ -1,14 +1,15 @@
 //! Request and image to `ContainerSpec`: decided here, done elsewhere.
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::capabilities::{Capabilities, CapabilitySet};
 use super::{
-    ContainerSpec, Error, EtcFiles, HostFiles, Labels, Namespace, Namespaces, NsKind, Process,
-    Request, SeccompChoice, SecurityModules, Sharing, User, defaults, signal,
+    Accounts, ContainerSpec, Error, EtcFiles, HostFiles, ImageVolumes, Labels, Namespace,
+    Namespaces, NsKind, Process, Request, SeccompChoice, SecurityModules, Sharing, Strict,
+    TmpfsRequest, Tuning, User, defaults, signal, systemd, variables,
 };
 use crate::mount::{Attributes, Detached, Kind, Mount, Propagation, RootMount};
 use crate::oci::ImageConfig;
@@ -31,12 +32,18 @@ pub struct Circumstances<'a> {
     pub files: &'a Path,
     /// The root file system.
     pub root: RootMount,
+    /// Whether what is written there is the container's alone.
+    pub own_root: bool,
     /// Device nodes of the host that the user may open; a privileged container gets them.
     pub devices: &'a [PathBuf],
     /// The namespaces that the request names.
     pub namespaces: Namespaces,
     /// /dev/shm of the container whose ipc namespace is joined.
     pub shm: Option<Detached>,
+    /// The accounts that it has beside its image's.
+    pub accounts: &'a Accounts,
+    /// Volumes, images and throw-away overlays, as the store has them.
+    pub stored: Vec<Mount>,
     /// The host's AppArmor and SELinux; looked for only where the request asks for a label.
     pub modules: &'a SecurityModules,
 }
@@ -48,15 +55,31 @@ pub fn specify(
 ) -> Result<(ContainerSpec, EtcFiles), Error> {
     let hostname = hostname(request, &cx)?;
     let etc = EtcFiles::new(request, &hostname, cx.host)?;
-    let process = process(request, &cx, &hostname)?;
-    let mounts = mounts(request, &cx)?;
-    let volumes = volumes(cx.config, &mounts)?;
-    let stop_signal = stop_signal(request, cx.config)?;
+    let mut process = process(request, &cx, &hostname)?;
+    let systemd = systemd::is_wanted(request.systemd, &process.args);
+    if systemd {
+        systemd::tell(&mut process.env, cx.id);
+    } else if request.systemd_size.is_some() {
+        return Err(Error::NoSystemd);
+    }
+    let added = match cx.own_root {
+        // Somebody's directory: its files are left alone.
+        false => Vec::new(),
+        true => cx.accounts.added(request, &process.user, (cx.passwd, cx.group))?,
+    };
+    let mounts = mounts(request, &cx, systemd)?;
+    let stop_signal = stop_signal(request, cx.config, systemd)?;
     let (masked_paths, read_only_paths) = hidden_paths(request);
     check_sysctls(request, &cx.namespaces)?;
+    if request.domainname.is_some() && cx.namespaces[NsKind::Uts] != Namespace::New {
+        let with = match &request.uts {
+            Sharing::Container(name) => name.clone(),
+            _ => "the host (--uts host)".to_owned(),
+        };
+        return Err(Error::SharedDomainname { with });
+    }
     let spec = ContainerSpec::builder(cx.root, process).with(|spec| {
         spec.mounts = mounts;
-        spec.volumes = volumes;
         spec.masked_paths = masked_paths;
         spec.read_only_paths = read_only_paths;
         spec.hostname = (cx.namespaces[NsKind::Uts] == Namespace::New).then_some(hostname);
@@ -64,7 +87,8 @@ pub fn specify(
         spec.root_read_only = request.read_only;
         spec.sysctls.clone_from(&request.sysctls);
         // Root of a user namespace sets this one by its own call only (setdomainname(2)).
-        spec.domainname = spec.sysctls.remove("kernel.domainname");
+        let domainname = spec.sysctls.remove("kernel.domainname");
+        spec.domainname = request.domainname.clone().or(domainname);
         spec.seccomp = match &request.security.seccomp {
             SeccompChoice::Default if request.privileged => SeccompChoice::Unconfined,
             choice => choice.clone(),
@@ -72,6 +96,7 @@ pub fn specify(
         spec.resources.clone_from(&request.resources);
         spec.cgroups = request.cgroups;
         spec.init = request.init;
+        spec.added = added;
         spec.stop_signal = stop_signal;
         spec.labels = cx.config.labels.clone().into_iter().chain(request.labels.clone()).collect();
         spec.annotations.clone_from(&request.annotations);
@@ -81,7 +106,8 @@ pub fn specify(
 
 fn process(request: &Request, cx: &Circumstances<'_>, hostname: &str) -> Result<Process, Error> {
     let user_text = request.user.as_deref().unwrap_or(&cx.config.user);
-    let mut user = User::resolve(user_text, cx.passwd, cx.group)?;
+    let passwd = cx.accounts.extend(cx.passwd);
+    let mut user = User::resolve(user_text, &passwd, cx.group)?;
     for group in &request.group_add {
         let id = super::user::added_group(group, cx.group)?;
         if !user.groups.contains(&id) {
@@ -91,7 +117,7 @@ fn process(request: &Request, cx: &Circumstances<'_>, hostname: &str) -> Result<
     let set = CapabilitySet::requested(request.privileged, &request.cap_add, &request.cap_drop)?;
     Ok(Process {
         args: arguments(request, cx.config)?,
-        env: environment(request, cx.config, hostname, &user),
+        env: variables::of(request, cx.config, hostname, &user),
         cwd: working_directory(request, cx.config)?,
         capabilities: Capabilities::of_user(set, user.uid),
         user,
@@ -102,6 +128,8 @@ fn process(request: &Request, cx: &Circumstances<'_>, hostname: &str) -> Result<
         umask: request.umask,
         oom_score_adj: request.oom_score_adj,
         labels: Labels::new(&request.security.labels, cx.modules)?,
+        keep_groups: request.keep_groups,
+        tuning: Tuning { personality: request.personality, ..Tuning::default() },
         // CVE-2020-15257: who shares the host's network would reach the host's abstract sockets.
         own_sockets: cx.namespaces[NsKind::Network] == Namespace::Host && !request.privileged,
     })
@@ -161,43 +189,6 @@ fn arguments(request: &Request, config: &ImageConfig) -> Result<Vec<OsString>, E
     if args.is_empty() { Err(Error::NoCommand) } else { Ok(args) }
 }
 
-/// `NAME=value` each: defaults, then the image's, then the user's; the last of a name wins and
-/// stands where the first stood.
-fn environment(
-    request: &Request,
-    config: &ImageConfig,
-    hostname: &str,
-    user: &User,
-) -> Vec<OsString> {
-    let mut pairs: Vec<(OsString, OsString)> = Vec::new();
-    let mut set =
-        |name: &OsStr, value: &OsStr| match pairs.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => value.clone_into(old),
-            None => pairs.push((name.to_owned(), value.to_owned())),
-        };
-    set("PATH".as_ref(), defaults::PATH.as_ref());
-    set("HOSTNAME".as_ref(), hostname.as_ref());
-    if request.tty {
-        set("TERM".as_ref(), "xterm".as_ref());
-    }
-    for line in &config.env {
-        let (name, value) = line.split_once('=').unwrap_or((line, ""));
-        set(name.as_ref(), value.as_ref());
-    }
-    for (name, value) in &request.env {
-        set(name, value);
-    }
-    if !pairs.iter().any(|(name, _)| name == "HOME") {
-        pairs.push(("HOME".into(), user.home.clone().into_os_string()));
-    }
-    let join = |(mut name, value): (OsString, OsString)| {
-        name.push("=");
-        name.push(value);
-        name
-    };
-    pairs.into_iter().map(join).collect()
-}
-
 fn working_directory(request: &Request, config: &ImageConfig) -> Result<PathBuf, Error> {
     let given = request.workdir.clone().unwrap_or_else(|| PathBuf::from(&config.working_dir));
     match given.as_os_str().is_empty() {
@@ -206,9 +197,10 @@ fn working_directory(request: &Request, config: &ImageConfig) -> Result<PathBuf,
     }
 }
 
-fn stop_signal(request: &Request, config: &ImageConfig) -> Result<i32, Error> {
+fn stop_signal(request: &Request, config: &ImageConfig, systemd: bool) -> Result<i32, Error> {
     match (request.stop_signal, &config.stop_signal) {
         (Some(signal), _) => Ok(signal),
+        (None, None) if systemd => Ok(signal::SYSTEMD),
         (None, None) => Ok(signal::TERM),
         (None, Some(text)) => {
             signal::parse(text).ok_or_else(|| Error::InvalidStopSignal { signal: text.clone() })
@@ -217,7 +209,7 @@ fn stop_signal(request: &Request, config: &ImageConfig) -> Result<i32, Error> {
 }
 
 /// Everything below the root: the defaults, then what the user asked for, parents first.
-fn mounts(request: &Request, cx: &Circumstances<'_>) -> Result<Vec<Mount>, Error> {
+fn mounts(request: &Request, cx: &Circumstances<'_>, systemd: bool) -> Result<Vec<Mount>, Error> {
     let shm_size = match (&request.ipc, request.shm_size) {
         (Sharing::None, _) => None,
         (_, size) => Some(size.unwrap_or(defaults::SHM_SIZE)),
@@ -248,11 +240,25 @@ fn mounts(request: &Request, cx: &Circumstances<'_>) -> Result<Vec<Mount>, Error
         mounts.retain(|mount| mount.target != target);
         mounts.push(node(&device.source, &target, !device.write));
     }
-    for name in ["resolv.conf", "hostname", "hosts"] {
-        let mut file = node(&cx.files.join(name), &Path::new("/etc").join(name), false);
-        file.attributes =
-            Attributes { no_suid: true, no_dev: true, no_exec: true, ..Attributes::default() };
-        mounts.push(file);
+    let etc = [
+        ("resolv.conf", true),
+        ("hostname", !request.no_hostname),
+        ("hosts", !request.no_hosts),
+        ("localtime", cx.host.localtime.is_some()),
+    ];
+    let roots = std::iter::once(Path::new("/"))
+        .chain(request.chroot_directories.iter().map(PathBuf::as_path));
+    for root in roots {
+        let root = absolute("directory to chroot(2) to", root)?;
+        for (name, _) in etc.iter().filter(|(_, wanted)| *wanted) {
+            let mut file = node(&cx.files.join(name), &root.join("etc").join(name), false);
+            file.attributes =
+                Attributes { no_suid: true, no_dev: true, no_exec: true, ..Attributes::default() };
+            mounts.push(file);
+        }
+    }
+    if systemd {
+        systemd::add_mounts(&mut mounts, request.systemd_size);
     }
     if request.read_only && request.read_only_tmpfs {
         let attributes = Attributes { no_suid: true, no_dev: true, ..Attributes::default() };
@@ -263,27 +269,53 @@ fn mounts(request: &Request, cx: &Circumstances<'_>) -> Result<Vec<Mount>, Error
             recursive_attributes: None,
         }));
     }
-    let asked = asked_mounts(request)?;
+    if request.image_volumes == ImageVolumes::Tmpfs {
+        for path in &cx.config.volumes {
+            let path = absolute("image volume", Path::new(path))?;
+            if path != Path::new("/") && !mounts.iter().any(|mount| mount.target == path) {
+                mounts.push(temporary(path));
+            }
+        }
+    }
+    let asked = asked_mounts(request, &cx.stored)?;
     let targets: HashSet<&Path> = asked.iter().map(|mount| mount.target.as_path()).collect();
     mounts.retain(|mount| !targets.contains(mount.target.as_path()));
     mounts.extend(asked);
     Ok(mounts)
 }
 
-fn asked_mounts(request: &Request) -> Result<Vec<Mount>, Error> {
-    let binds = request.binds.iter().map(|bind| Mount {
+/// A temporary file system with the files that lie there.
+fn temporary(target: PathBuf) -> Mount {
+    Mount {
+        target,
+        kind: Kind::FileSystem {
+            name: "tmpfs".to_owned(),
+            source: None,
+            options: vec!["mode=0755".to_owned()],
+            copy_up: true,
+        },
+        attributes: Attributes { no_dev: true, ..Attributes::default() },
+        recursive_attributes: None,
+    }
+}
+
+fn asked_mounts(request: &Request, stored: &[Mount]) -> Result<Vec<Mount>, Error> {
+    let binds = request.binds.iter().filter(|bind| !bind.overlay).map(|bind| Mount {
         target: bind.target.clone(),
         kind: Kind::Bind {
             source: bind.source.clone(),
             recursive: bind.recursive,
             propagation: bind.propagation,
         },
-        attributes: Attributes { read_only: bind.read_only, ..Attributes::default() },
+        attributes: Attributes {
+            here_only: bind.writable_below,
+            ..bind.strict.attributes(bind.read_only)
+        },
         recursive_attributes: None,
     });
     let tmpfs = request.tmpfs.iter().map(|tmpfs| Mount {
         target: tmpfs.target.clone(),
-        kind: Kind::Tmpfs { size: tmpfs.size, mode: tmpfs.mode },
+        kind: tmpfs.kind(),
         attributes: Attributes {
             read_only: tmpfs.read_only,
             no_suid: !tmpfs.suid,
@@ -293,7 +325,24 @@ fn asked_mounts(request: &Request) -> Result<Vec<Mount>, Error> {
         },
         recursive_attributes: None,
     });
-    let mut asked: Vec<Mount> = binds.chain(tmpfs).collect();
+    let others = request.file_systems.iter().map(|other| Mount {
+        target: other.target.clone(),
+        kind: Kind::FileSystem {
+            name: other.name.clone(),
+            source: None,
+            options: other.options.clone(),
+            copy_up: false,
+        },
+        attributes: Attributes {
+            read_only: other.read_only,
+            no_suid: true,
+            no_exec: other.name == "devpts",
+            ..Attributes::default()
+        },
+        recursive_attributes: None,
+    });
+    let mut asked: Vec<Mount> =
+        binds.chain(tmpfs).chain(others).chain(stored.iter().cloned()).collect();
     let mut seen = HashSet::new();
     for mount in &mut asked {
         mount.target = absolute("mount target", &mount.target)?;
@@ -312,20 +361,28 @@ fn asked_mounts(request: &Request) -> Result<Vec<Mount>, Error> {
     Ok(asked)
 }
 
-/// The image's volumes that no mount covers.
-fn volumes(config: &ImageConfig, mounts: &[Mount]) -> Result<Vec<PathBuf>, Error> {
-    let mut volumes = Vec::new();
-    for path in &config.volumes {
-        let path = absolute("image volume", Path::new(path))?;
-        let covered = mounts.iter().any(|mount| mount.target == path);
-        if !covered && path != Path::new("/") {
-            volumes.push(path);
+impl TmpfsRequest {
+    fn kind(&self) -> Kind {
+        if self.options.is_empty() && !self.copy_up {
+            return Kind::Tmpfs { size: self.size, mode: self.mode };
         }
+        let mut options = vec![format!("mode={:o}", self.mode)];
+        options.extend(self.size.map(|size| format!("size={size}")));
+        options.extend(self.options.iter().cloned());
+        Kind::FileSystem { name: "tmpfs".into(), source: None, options, copy_up: self.copy_up }
     }
-    Ok(volumes)
 }
 
-fn hidden_paths(request: &Request) -> (Vec<PathBuf>, Vec<PathBuf>) {
+impl Strict {
+    /// As the kernel has it.
+    pub fn attributes(self, read_only: bool) -> Attributes {
+        let Self { no_suid, no_dev, no_exec } = self;
+        Attributes { read_only, no_suid, no_dev, no_exec, ..Attributes::default() }
+    }
+}
+
+/// What the container may not see, and what it may read only.
+pub fn hidden_paths(request: &Request) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let security = &request.security;
     let all_open = request.privileged || security.unmask_all;
     let keep = |paths: Vec<PathBuf>| -> Vec<PathBuf> {
@@ -339,7 +396,7 @@ fn hidden_paths(request: &Request) -> (Vec<PathBuf>, Vec<PathBuf>) {
 }
 
 /// `path` without `.`, `..` and doubled slashes; a relative one is refused.
-fn absolute(what: &'static str, path: &Path) -> Result<PathBuf, Error> {
+pub fn absolute(what: &'static str, path: &Path) -> Result<PathBuf, Error> {
     if !path.is_absolute() || path.as_os_str().as_bytes().contains(&0) {
         return Err(Error::NotAbsolute { what, path: path.to_owned() });
     }
@@ -379,9 +436,12 @@ mod tests {
             host: &HostFiles::default(),
             files: Path::new("/store/containers/0123"),
             root: RootMount::Directory("/rootfs".into()),
+            own_root: true,
             devices: &[],
             namespaces: Namespaces::default(),
             shm: None,
+            accounts: &Accounts::default(),
+            stored: Vec::new(),
             modules: &SecurityModules::default(),
         };
         specify(request, cx).map(|(spec, _)| spec)
@@ -395,6 +455,12 @@ mod tests {
             recursive: true,
             propagation: Propagation::Private,
             create_source: false,
+            strict: Strict::default(),
+            writable_below: false,
+            overlay: false,
+            chown: false,
+            id_mapped: false,
+            mode: String::new(),
         }
     }
 

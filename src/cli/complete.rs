@@ -33,6 +33,18 @@ pub(super) fn container_names() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| matching(typed, containers))
 }
 
+/// Completes names of volumes.
+pub(super) fn volume_names() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| matching(typed, volumes))
+}
+
+/// Completes what a `--volume` begins with.
+pub(super) fn volume_sources() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        matching(typed, |engine| volumes(engine).iter().map(|name| format!("{name}:")).collect())
+    })
+}
+
 /// Completes names of either.
 pub(super) fn object_names() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
@@ -66,4 +78,9 @@ fn images(engine: &Engine) -> Vec<String> {
 fn containers(engine: &Engine) -> Vec<String> {
     let containers = engine.containers().unwrap_or_default();
     containers.into_iter().map(|(record, _)| record.name).collect()
+}
+
+fn volumes(engine: &Engine) -> Vec<String> {
+    let volumes = engine.volumes().unwrap_or_default();
+    volumes.into_iter().map(|volume| volume.name.to_string()).collect()
 }

@@ -6,8 +6,16 @@
 //! userns = "single"                # auto, single, nomap, range, host-id
 //! network = "none"                 # host or none
 //! pull-jobs = 3                    # layers at once
+//!
+//! [[registry]]                     # as in registries.conf, over what is said there
+//! prefix = "registry.example"
+//! mirror = [{ location = "mirror.example:5000" }]
+//!
+//! [aliases]                        # short names
+//! app = "registry.example/team/app"
 //! ```
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +23,7 @@ use serde::Deserialize;
 
 use super::environment::Environment;
 use crate::diagnose::{Diagnose, Hint};
+use crate::engine::registry::Table;
 
 /// What the files set; a flag or a variable of the environment wins over both.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -30,6 +39,10 @@ pub struct Config {
     pub network: Option<String>,
     /// Layers to fetch at once.
     pub pull_jobs: Option<usize>,
+    /// Tables about registries.
+    pub registry: Vec<Table>,
+    /// Short names and what they stand for.
+    pub aliases: BTreeMap<String, String>,
 }
 
 /// Why a file cannot be used.
@@ -57,9 +70,9 @@ impl Diagnose for Error {
     fn hint(&self) -> Option<Hint> {
         match self {
             Self::Read { .. } => None,
-            Self::Invalid { .. } => {
-                Some(Hint::new("keys are root, storage-driver, userns, network and pull-jobs"))
-            }
+            Self::Invalid { .. } => Some(Hint::new(
+                "keys are root, storage-driver, userns, network, pull-jobs, registry and aliases",
+            )),
         }
     }
 }
@@ -79,6 +92,9 @@ impl Config {
             userns: self.userns.or(below.userns),
             network: self.network.or(below.network),
             pull_jobs: self.pull_jobs.or(below.pull_jobs),
+            // The user's tables come later, and so replace the system's.
+            registry: below.registry.into_iter().chain(self.registry).collect(),
+            aliases: below.aliases.into_iter().chain(self.aliases).collect(),
         }
     }
 }

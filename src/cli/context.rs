@@ -7,8 +7,13 @@ use super::config::Config;
 use super::environment::Environment;
 use super::out::Out;
 use super::report::Report;
+use crate::engine::registry::Registries;
 use crate::engine::snapshot::Driver;
-use crate::engine::{self, Engine, Options, Warn, userns};
+use crate::engine::store::full_name;
+use crate::engine::{self, Engine, Options, Warn, reference, userns};
+
+/// Tells a coracle in `coracle unshare` whose the store's files are.
+pub const UNSHARED: &str = "CORACLE_UNSHARED";
 
 /// Options that stand before the command.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +97,26 @@ impl Context {
         let path = self.environment.get("PATH").unwrap_or_default();
         let report = self.report;
         let warn = Warn::new(move |text| report.note(text));
-        Ok(Engine::open(Options { root: self.root()?, driver, userns, path, warn })?)
+        let unshared = self.environment.text(UNSHARED).and_then(|text| text.parse().ok());
+        Ok(Engine::open(Options { root: self.root()?, driver, userns, path, unshared, warn })?)
+    }
+
+    /// What is configured about registries.
+    pub fn registries(&self) -> Result<Registries, Error> {
+        let registries = Registries::read(&self.environment.registries_files())?;
+        Ok(registries.with(self.config.registry.clone(), self.config.aliases.clone()))
+    }
+
+    /// An image of the store as the user calls it: a short name may stand for another. The files
+    /// that say so are read only where the name is not one of the store's.
+    pub fn local_image(&self, engine: &Engine, query: &str) -> Result<String, Error> {
+        if !reference::is_short(query) || engine.store().resolve(query).is_ok() {
+            return Ok(query.to_owned());
+        }
+        let candidates = self.registries()?.candidates(query).unwrap_or_default();
+        let known = candidates.iter().map(full_name);
+        let mut known = known.filter(|name| matches!(engine.store().named(name), Ok(Some(_))));
+        Ok(known.next().unwrap_or_else(|| query.to_owned()))
     }
 
     /// Tells of the engine's failures in another process than this one, as `command` does.

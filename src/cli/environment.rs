@@ -4,9 +4,12 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::engine::registry::Files;
+
 /// Variables of the environment.
 pub struct Environment {
     look_up: fn(&OsStr) -> Option<OsString>,
+    all: fn() -> Vec<(OsString, OsString)>,
 }
 
 impl fmt::Debug for Environment {
@@ -19,17 +22,22 @@ impl fmt::Debug for Environment {
 impl Environment {
     /// This process's.
     pub fn of_process() -> Self {
-        Self { look_up: |name| std::env::var_os(name) }
+        Self { look_up: |name| std::env::var_os(name), all: || std::env::vars_os().collect() }
     }
 
     /// One that a test made up.
     pub fn of(look_up: fn(&OsStr) -> Option<OsString>) -> Self {
-        Self { look_up }
+        Self { look_up, all: Vec::new }
     }
 
     /// A variable.
     pub fn get(&self, name: impl AsRef<OsStr>) -> Option<OsString> {
         (self.look_up)(name.as_ref())
+    }
+
+    /// All variables.
+    pub fn all(&self) -> Vec<(OsString, OsString)> {
+        (self.all)()
     }
 
     /// A variable that holds something readable.
@@ -72,6 +80,32 @@ impl Environment {
             .into_iter()
             .flatten()
             .collect()
+    }
+
+    /// Files about registries (containers-registries.conf(5), docker's `daemon.json`).
+    pub fn registries_files(&self) -> Files {
+        let config = self.config_home();
+        let own = |name: &str| config.as_ref().map(|config| config.join(name));
+        let named = ["CONTAINERS_REGISTRIES_CONF", "REGISTRIES_CONFIG_PATH"];
+        let named = named.iter().find_map(|name| self.get(name).filter(|file| !file.is_empty()));
+        let main = match named {
+            Some(file) => vec![file.into()],
+            None => own("containers/registries.conf")
+                .into_iter()
+                .chain(["/etc/containers/registries.conf".into()])
+                .collect(),
+        };
+        let directories = [PathBuf::from("/etc/containers/registries.conf.d")];
+        let daemon = [PathBuf::from("/etc/docker/daemon.json")];
+        Files {
+            main,
+            directories: directories
+                .into_iter()
+                .chain(own("containers/registries.conf.d"))
+                .collect(),
+            // A daemon without root keeps its file in the user's directory.
+            daemon: own("docker/daemon.json").into_iter().chain(daemon).collect(),
+        }
     }
 
     /// Directories that hold a directory of certificates for each registry

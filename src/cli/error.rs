@@ -1,5 +1,6 @@
 //! Whatever a command may fail with.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
@@ -31,6 +32,14 @@ pub enum Error {
         action: &'static str,
         /// On what.
         path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A program of the host that `unshare` cannot execute.
+    #[error("exec: {program:?}: {source}")]
+    Execute {
+        /// The program.
+        program: OsString,
         /// Why not.
         source: io::Error,
     },
@@ -89,6 +98,7 @@ impl Diagnose for Error {
             Self::Registry(error) => error.hint(),
             Self::Format(format::Error::Syntax(_) | format::Error::Evaluation(_))
             | Self::File { .. }
+            | Self::Execute { .. }
             | Self::Output(_)
             | Self::NoSuchObject(_)
             | Self::AttachSeveral

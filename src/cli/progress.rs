@@ -9,6 +9,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::environment::Environment;
 use super::report::escape;
 use crate::engine::pull::{Event, Progress, State};
+use crate::engine::push;
+use crate::engine::registry::Placed;
 use crate::oci::Digest;
 
 /// Shows a pull on stderr.
@@ -71,6 +73,42 @@ impl Progress for Shown {
     }
 }
 
+impl push::Progress for Shown {
+    fn pushed(&self, event: push::Event) {
+        let push::Event { index, blob, state } = event;
+        let (digest, size) = (&blob.digest, blob.size);
+        match &self.kind {
+            Kind::Quiet => {}
+            Kind::Lines(_) => {
+                if let push::State::Done(placed) = &state {
+                    let _ = writeln!(std::io::stderr(), "{}: {}", digest.short(), there(placed));
+                }
+            }
+            Kind::Bars { all, bars } => {
+                let mut bars = bars.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let bar = bars.entry(index).or_insert_with(|| add(all, digest, size));
+                match state {
+                    push::State::Preparing => bar.set_message("Preparing"),
+                    push::State::Sending { done } => move_bar(bar, size, ("Pushing", done)),
+                    push::State::Done(placed) => {
+                        bar.set_style(style("{prefix} {msg}"));
+                        bar.finish_with_message(there(&placed));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// docker's words for what became of a blob.
+fn there(placed: &Placed) -> String {
+    match placed {
+        Placed::There => "Layer already exists".to_owned(),
+        Placed::Mounted(from) => format!("Mounted from {}", escape(from)),
+        Placed::Sent => "Pushed".to_owned(),
+    }
+}
+
 const RETRYING: &str = "Retrying";
 
 /// docker's word for what is worth a line where lines cannot be taken back.
@@ -103,16 +141,7 @@ fn add(all: &MultiProgress, digest: &Digest, size: u64) -> ProgressBar {
 fn show(bar: &ProgressBar, size: u64, state: &State) {
     match state {
         State::Waiting => bar.set_message("Waiting"),
-        State::Downloading { done } => {
-            if bar.position() == 0 {
-                bar.set_length(size);
-                bar.set_style(style(
-                    "{prefix} {msg:<12} [{bar:30}] {bytes:>10}/{total_bytes:<10} {bytes_per_sec}",
-                ));
-            }
-            bar.set_message("Downloading");
-            bar.set_position(*done);
-        }
+        State::Downloading { done } => move_bar(bar, size, ("Downloading", *done)),
         State::Unpacking => {
             bar.set_position(size);
             bar.set_message("Extracting");
@@ -127,6 +156,17 @@ fn show(bar: &ProgressBar, size: u64, state: &State) {
             bar.finish_with_message(milestone(state).unwrap_or_default());
         }
     }
+}
+
+fn move_bar(bar: &ProgressBar, size: u64, (word, done): (&'static str, u64)) {
+    if bar.position() == 0 {
+        bar.set_length(size);
+        bar.set_style(style(
+            "{prefix} {msg:<12} [{bar:30}] {bytes:>10}/{total_bytes:<10} {bytes_per_sec}",
+        ));
+    }
+    bar.set_message(word);
+    bar.set_position(done);
 }
 
 fn style(template: &str) -> ProgressStyle {

@@ -98,6 +98,8 @@ pub(super) fn code(error: &Error, command: &str) -> u8 {
     match error {
         Error::Usage { .. } | Error::Config(_) => TOOL,
         Error::NotATerminal => FAILED,
+        Error::Execute { source, .. } if source.kind() == std::io::ErrorKind::NotFound => NOT_FOUND,
+        Error::Execute { .. } => NOT_EXECUTABLE,
         Error::Engine(error) => engine_code(error, command),
         _ => usual(command),
     }
@@ -107,6 +109,9 @@ pub(super) fn code(error: &Error, command: &str) -> u8 {
 pub(super) fn engine_code(error: &engine::Error, command: &str) -> u8 {
     match error {
         engine::Error::PullReported { code } | engine::Error::Reported { code } => *code,
+        engine::Error::UnmappedUser { .. } if usual(command) == TOOL => NOT_EXECUTABLE,
+        // podman's code for what it refuses to users.
+        engine::Error::NotUnshared { .. } | engine::Error::NothingToUnshare => TOOL,
         engine::Error::Runtime(error) | engine::Error::Foreign { error, .. } => match error {
             runtime::Error::CommandNotFound { .. } => NOT_FOUND,
             runtime::Error::CommandNotExecutable { .. } => NOT_EXECUTABLE,

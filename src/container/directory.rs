@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::Tried;
-use super::{Check, Containers, Creation, Error, Health, Name, Record};
+use super::{Check, Containers, Creation, Error, Health, HealthStatus, Name, Record};
 use crate::bundle::Request;
 
 /// A container's directory, held for as long as this lives: nobody else starts or removes it.
@@ -136,18 +136,20 @@ impl Containers {
         read(&self.records.join(&record.id), HEALTH)
     }
 
-    /// Adds a health check to those that were made.
+    /// Adds a health check to those that were made; what they come to now, where that has changed.
     pub fn add_check(
         &self,
         directory: &Path,
         check: Check,
         retries: u32,
         counts: bool,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<HealthStatus>, Error> {
         let _lock = edit_lock(directory)?;
         let mut health: Health = read(directory, HEALTH)?.unwrap_or_default();
+        let before = health.status;
         health.add(check, retries, counts);
-        replace(directory, HEALTH, &health)
+        replace(directory, HEALTH, &health)?;
+        Ok(Some(health.status).filter(|now| *now != before))
     }
 
     /// Has the container stay ended: no policy starts it again until a user does.
@@ -155,7 +157,17 @@ impl Containers {
     pub fn ask_to_stop(&self, record: &Record, signal: Option<i32>) -> Result<(), Error> {
         let path = self.records.join(&record.id).join(STOP);
         let text = signal.map(|signal| signal.to_string()).unwrap_or_default();
-        std::fs::write(&path, text).tried("write", path)
+        match std::fs::write(&path, text) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(Error::NoSuchContainer { query: record.name.clone() })
+            }
+            other => other.tried("write", path),
+        }
+    }
+
+    /// Whether a user has asked for its end, and nobody has started it since.
+    pub fn is_to_stop(&self, record: &Record) -> bool {
+        self.records.join(&record.id).join(STOP).symlink_metadata().is_ok()
     }
 
     /// Gives a container another name.

@@ -85,8 +85,9 @@ impl Diagnose for Error {
             Self::NameTaken { name, .. } => Some(Hint::new(format!("coracle rm {name}"))),
             Self::Running { name } => Some(Hint::new(format!("coracle rm -f {name}"))),
             Self::Damaged { path, .. } => {
-                let folder = path.parent().unwrap_or(path).display();
-                Some(Hint::new(format!("the container cannot be used; remove {folder}")))
+                let id = path.parent().and_then(|it| it.file_name()).unwrap_or(path.as_os_str());
+                let short: String = id.to_string_lossy().chars().take(12).collect();
+                Some(Hint::new(format!("the container cannot be used: coracle rm --force {short}")))
             }
             Self::NotKept { name } => {
                 Some(Hint::new(format!("coracle rm {name}, then run it once more")))

@@ -19,6 +19,7 @@ mod creation;
 mod directory;
 mod error;
 mod health;
+mod list;
 mod log;
 mod name;
 mod record;
@@ -34,10 +35,13 @@ use rustix::io::Errno;
 use directory::{is_at, lock};
 use error::Tried;
 
-pub use creation::Creation;
+use crate::oci::Digest;
+
+pub use creation::{Creation, Rootfs};
 pub use directory::Directory;
 pub use error::Error;
-pub use health::{Check, Health, HealthStatus};
+pub use health::{Check, Health, HealthStatus, OnUnhealthy};
+pub use list::Survey;
 pub use log::{Entry, Log, LogConfig, LogDriver, Reader, Stream, UnknownLogDriver};
 pub use name::{InvalidName, Name};
 pub use record::{Config, Instance, Keeper, MountPoint, OLDEST, Record, State, VERSION};
@@ -57,7 +61,16 @@ pub struct Containers {
 pub struct Remains {
     /// Where it lies now.
     pub path: PathBuf,
+    /// The ID of a container that never came to be.
+    pub unmade: Option<String>,
     _lock: OwnedFd,
+}
+
+impl Remains {
+    /// What it was; `None` where it never came to be, or is no more than half there.
+    pub fn record(&self) -> Option<Record> {
+        serde_json::from_slice(&std::fs::read(self.path.join("record.json")).ok()?).ok()
+    }
 }
 
 /// What a container is at this moment.
@@ -83,6 +96,11 @@ impl Status {
 }
 
 impl Record {
+    /// The image's ID; none where a directory stands for it (`--rootfs`).
+    pub fn known_image(&self) -> Option<&Digest> {
+        Some(&self.image_id).filter(|id| **id != Digest::of(b""))
+    }
+
     /// What the container is now, whatever the record says.
     pub fn status(&self) -> Status {
         match &self.state {
@@ -163,10 +181,12 @@ impl Containers {
             self.link_name(name, id)?;
             return Ok(name.clone());
         }
+        let mut tries = 0;
         loop {
             let mut seed = [0; 8];
             fill_random(&mut seed).tried("read random bytes for", &self.names)?;
-            let name = Name::generate(u64::from_ne_bytes(seed));
+            let name = Name::generate(u64::from_ne_bytes(seed), tries);
+            tries += 1;
             match self.link_name(&name, id) {
                 Err(Error::NameTaken { .. }) => {}
                 other => return other.map(|()| name),
@@ -193,51 +213,6 @@ impl Containers {
         match std::fs::read_link(&path) {
             Ok(owner) if owner == Path::new(id) => Ok(()),
             _ => Err(Error::NameTaken { name: name.to_string(), id: owner }),
-        }
-    }
-
-    /// All records, the newest first. A directory without a record is a container in the making or
-    /// the rest of one, and no container.
-    pub fn list(&self) -> Result<Vec<Record>, Error> {
-        let mut records = Vec::new();
-        for id in self.ids()? {
-            records.extend(self.read(&id)?);
-        }
-        records.sort_by(|one, other| other.created.cmp(&one.created));
-        Ok(records)
-    }
-
-    /// The names of all directories.
-    fn ids(&self) -> Result<Vec<String>, Error> {
-        let entries = match std::fs::read_dir(&self.records) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.tried("list", &self.records)?,
-        };
-        let name = |entry: std::io::Result<std::fs::DirEntry>| {
-            entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
-        };
-        entries.map(name).collect::<Result<_, _>>().tried("list", &self.records)
-    }
-
-    fn read(&self, id: &str) -> Result<Option<Record>, Error> {
-        let path = self.records.join(id).join("record.json");
-        let bytes = match std::fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            // A stray file among the directories is none of ours.
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(None),
-            other => other.tried("read", &path)?,
-        };
-        let version = |value: serde_json::Value| value.get("version")?.as_u64();
-        match serde_json::from_slice::<Record>(&bytes) {
-            Ok(record) if (OLDEST..=VERSION).contains(&record.version) => Ok(Some(record)),
-            Ok(record) => Err(Error::Newer { id: id.to_owned(), version: record.version }),
-            Err(source) => match serde_json::from_slice(&bytes).ok().and_then(version) {
-                Some(newer) if newer > u64::from(VERSION) => Err(Error::Newer {
-                    id: id.to_owned(),
-                    version: u32::try_from(newer).unwrap_or(u32::MAX),
-                }),
-                _ => Err(Error::Damaged { path, source }),
-            },
         }
     }
 
@@ -275,7 +250,7 @@ impl Containers {
             return Err(Error::Busy { name: record.name.clone() });
         };
         let path = self.detach_locked(&record.id, &record.name, &path)?;
-        Ok(Remains { path, _lock: directory.lock })
+        Ok(Remains { path, unmade: None, _lock: directory.lock })
     }
 
     /// The same for the one who holds the lock.
@@ -315,19 +290,6 @@ impl Containers {
         self.sweep_these(ids)
     }
 
-    /// All records, the newest first, and what a sweep would look at.
-    pub fn survey(&self) -> Result<(Vec<Record>, Vec<String>), Error> {
-        let (mut records, mut abandoned) = (Vec::new(), Vec::new());
-        for id in self.ids()? {
-            match self.read(&id)? {
-                Some(record) if !record.is_abandoned() => records.push(record),
-                _ => abandoned.push(id),
-            }
-        }
-        records.sort_by(|one, other| other.created.cmp(&one.created));
-        Ok((records, abandoned))
-    }
-
     /// Sweeps these, if they are what they seemed to be, and what killed removals left.
     pub fn sweep_these(&self, ids: Vec<String>) -> Result<Vec<Remains>, Error> {
         let mut swept = self.rests();
@@ -345,7 +307,7 @@ impl Containers {
                 }
                 let name = record.map(|record| record.name);
                 let path = self.detach_locked(&id, name.as_deref().unwrap_or(&id), &path)?;
-                swept.push(Remains { path, _lock: lock });
+                swept.push(Remains { path, unmade: name.is_none().then_some(id), _lock: lock });
             }
         }
         Ok(swept)
@@ -359,7 +321,7 @@ impl Containers {
         let paths = names.filter(|name| is_id(name)).map(|name| self.tmp.join(name));
         let take = |path: PathBuf| {
             let lock = lock(&path).ok().flatten()?;
-            is_at(&lock, &path).then_some(Remains { path, _lock: lock })
+            is_at(&lock, &path).then_some(Remains { path, unmade: None, _lock: lock })
         };
         paths.filter_map(take).collect()
     }
@@ -381,7 +343,8 @@ fn make_directory(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn new_id() -> Result<String, Errno> {
+/// 64 random hexadecimal digits: an ID.
+pub fn new_id() -> Result<String, Errno> {
     use std::fmt::Write;
     let mut bytes = [0; 32];
     fill_random(&mut bytes)?;
@@ -408,7 +371,7 @@ mod tests {
             id: directory.id.clone(),
             name: directory.name.to_string(),
             image: "debian:12".into(),
-            image_id: crate::oci::Digest::of(b"config"),
+            image_id: Digest::of(b"config"),
             layers: Vec::new(),
             created: "2026-11-23T12:00:00Z".into(),
             state,
@@ -440,6 +403,7 @@ mod tests {
             restart: Restart::default(),
             log: LogConfig::default(),
             health: None,
+            on_unhealthy: OnUnhealthy::None,
             stop_timeout_s: None,
         }
     }

@@ -18,16 +18,22 @@ impl Name {
         &self.0
     }
 
-    /// A name for who gave none; `seed` is random.
-    pub fn generate(seed: u64) -> Self {
+    /// A name for who gave none: two words, as docker's are. `seed` is random; who finds the name
+    /// taken asks again, with the number of the try, and gets one with a number behind the words.
+    pub fn generate(seed: u64, tries: u32) -> Self {
         let pick = |words: &[&str], seed: u64| -> String {
             let count = words.len() as u64;
             words[usize::try_from(seed % count).unwrap_or(0)].to_owned()
         };
-        let number = (seed >> 32) % 1000;
         let (manner, boat) = (pick(&MANNERS, seed), pick(&BOATS, seed >> 16));
-        // Two words alone collide too soon among a few hundred containers.
-        Self(format!("{manner}_{boat}{number}"))
+        match tries {
+            0 => Self(format!("{manner}_{boat}")),
+            // One digit first; among thousands of containers more of them.
+            tries => {
+                let number = (seed >> 32) % 10_u64.saturating_pow(tries.min(9));
+                Self(format!("{manner}_{boat}{number}"))
+            }
+        }
     }
 }
 
@@ -80,6 +86,18 @@ mod tests {
         for bad in ["", "x", "-web", ".web", "a/b", "../x", "a b", "é1"] {
             assert!(bad.parse::<Name>().is_err(), "{bad}");
         }
-        assert!(Name::generate(u64::MAX).as_str().parse::<Name>().is_ok());
+    }
+
+    #[test]
+    fn generated_names_are_two_words_and_a_number_where_they_are_taken() {
+        for (tries, digits) in [(0, 0..=0), (1, 1..=1), (2, 1..=2), (40, 1..=9)] {
+            for seed in [0, 1, 0x1234_5678_9abc_def0, u64::MAX] {
+                let name = Name::generate(seed, tries);
+                assert!(name.as_str().parse::<Name>().is_ok());
+                let words = name.as_str().trim_end_matches(|c: char| c.is_ascii_digit());
+                assert_eq!(words.split('_').count(), 2, "{name}");
+                assert!(digits.contains(&(name.as_str().len() - words.len())), "{name}");
+            }
+        }
     }
 }

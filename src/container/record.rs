@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LogConfig, Restart};
+use super::{LogConfig, OnUnhealthy, Restart};
 use crate::bundle::{Process, SeccompChoice};
 use crate::cgroup::{InForce, Resources};
 use crate::oci::{ChainId, Digest, Healthcheck};
@@ -73,7 +73,7 @@ pub struct Config {
     pub read_only: bool,
     /// A pid 1 of coracle's own.
     pub init: bool,
-    /// Binds and file systems asked for: source (empty for tmpfs), target, writable.
+    /// Volumes, binds and file systems.
     pub mounts: Vec<MountPoint>,
     /// Labels of image and command line.
     pub labels: BTreeMap<String, String>,
@@ -95,6 +95,9 @@ pub struct Config {
     /// How it is found out whether it is well: the image's check, and what the flags change of it.
     #[serde(default)]
     pub health: Option<Healthcheck>,
+    /// What happens when it is not.
+    #[serde(default)]
+    pub on_unhealthy: OnUnhealthy,
     /// Seconds between `stop`'s signal and SIGKILL; ten where nothing is said.
     #[serde(default)]
     pub stop_timeout_s: Option<u64>,
@@ -109,17 +112,25 @@ pub struct Keeper {
     pub monitor: bool,
 }
 
-/// A mount that the user asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A mount that the user or the image asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct MountPoint {
-    /// `bind` or `tmpfs`.
+    /// `bind`, `volume`, `image`, `tmpfs` or another file system.
     pub kind: String,
-    /// The path on the host, empty for tmpfs.
+    /// The volume's name; empty for all else.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The path on the host, an image's ID, empty for a file system.
     pub source: String,
     /// The path in the container.
     pub target: String,
+    /// Its options as they were typed.
+    pub mode: String,
     /// Whether the container may write.
     pub writable: bool,
+    /// How mount events pass: `rprivate` and its kin; empty where there are none.
+    pub propagation: String,
 }
 
 /// How far a container came, as it was written down.

@@ -3,8 +3,9 @@
 use std::io::Read;
 use std::path::Path;
 
+use super::events::Event;
 use super::{Engine, Error};
-use crate::container::{self, Record, Status};
+use crate::container::{self, Record, Remains, Status, Survey};
 use crate::oci::ChainId;
 use crate::sys;
 use crate::userns::{self, IdMaps};
@@ -34,9 +35,11 @@ impl Engine {
     /// All containers, the newest first, with what each is at this moment. What killed commands
     /// left behind is cleared away on the way.
     pub fn containers(&self) -> Result<Vec<(Record, Status)>, Error> {
-        let (records, abandoned) = self.containers.survey()?;
-        for remains in self.containers.sweep_these(abandoned).unwrap_or_default() {
-            let _ = self.remove_tree(&remains.path);
+        let Survey { records, abandoned, unreadable } = self.containers.survey()?;
+        self.clear(self.containers.sweep_these(abandoned).unwrap_or_default());
+        for (id, error) in unreadable {
+            let id = id.get(..12).unwrap_or(&id);
+            self.options.warn.tell(&format!("container {id} is left out: {error}"));
         }
         let status = |record: Record| {
             let status = record.status();
@@ -58,6 +61,12 @@ impl Engine {
             Err(container::Error::NoSuchContainer { .. }) if removal.force => {
                 return Ok(Removed::Nothing);
             }
+            // It can be of no use to anybody, and has to go somehow.
+            Err(container::Error::Damaged { .. }) if removal.force => {
+                let remains = self.containers.detach_unreadable(query)?;
+                self.remove_tree(&remains.path)?;
+                return Ok(Removed::Container { id: query.to_owned() });
+            }
             other => other?,
         };
         if removal.force {
@@ -68,12 +77,25 @@ impl Engine {
                 None => return Ok(Removed::Container { id: record.id }),
             }
         }
-        let remains = self.containers.detach(&record)?;
+        self.forget_mount(&record);
+        self.remove_stopped(&record, removal.volumes)?;
+        Ok(Removed::Container { id: record.id })
+    }
+
+    /// Removes a container that does not run; with `volumes`, its anonymous ones too.
+    pub(super) fn remove_stopped(&self, record: &Record, volumes: bool) -> Result<(), Error> {
+        let remains = self.containers.detach(record)?;
         if let Some(group) = &record.in_force.group {
             let _ = group.remove(); // that of a killed coracle; gone with a reboot
         }
+        let removed = match volumes || record.remove {
+            true => self.remove_anonymous(record),
+            false => Ok(()),
+        };
         self.remove_tree(&remains.path)?;
-        Ok(Removed::Container { id: record.id })
+        removed?;
+        self.emit(&[Event::of_container("destroy", record)]);
+        Ok(())
     }
 
     /// The layers that containers use: a collection must leave them.
@@ -87,8 +109,24 @@ impl Engine {
 
     /// Clears away what killed commands left; what cannot be is left for the next time.
     pub(super) fn sweep_containers(&self) {
-        for remains in self.containers.sweep().unwrap_or_default() {
-            let _ = self.remove_tree(&remains.path);
+        self.clear(self.containers.sweep().unwrap_or_default());
+    }
+
+    /// Deletes what killed commands left, with the volumes that were theirs alone, and tells of those
+    /// that were containers.
+    fn clear(&self, remains: Vec<Remains>) {
+        for remains in remains {
+            let record = remains.record();
+            let _ = match (&remains.unmade, &record) {
+                (Some(id), _) => self.remove_volumes_for(id),
+                (None, Some(record)) if record.remove => self.remove_anonymous(record),
+                (None, _) => Ok(()),
+            };
+            if self.remove_tree(&remains.path).is_ok()
+                && let Some(record) = record
+            {
+                self.emit(&[Event::of_container("destroy", &record)]);
+            }
         }
     }
 
@@ -97,7 +135,7 @@ impl Engine {
         let Err(source) = sys::remove_tree(path) else { return Ok(()) };
         let failed = || Error::Io { action: "remove", path: path.to_owned(), source };
         // Files of other ids can be removed only by who is root over these ids.
-        let ids = self.ids((0, 0))?;
+        let ids = self.store_ids()?;
         if !matches!(ids.mode, userns::Mode::Range { .. }) {
             return Err(failed());
         }

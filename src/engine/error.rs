@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{images, pull};
+use super::{images, pull, push};
 use crate::container::LogDriver;
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::Platform;
-use crate::{bundle, cgroup, container, runtime, snapshot, store, userns};
+use crate::snapshot::Driver;
+use crate::{bundle, cgroup, container, runtime, snapshot, store, userns, volume};
 
 /// Why the engine could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +15,9 @@ pub enum Error {
     /// The image could not be pulled.
     #[error(transparent)]
     Pull(#[from] pull::Error),
+    /// The image could not be pushed.
+    #[error(transparent)]
+    Push(#[from] push::Error),
     /// A pull in a child failed, and has said why.
     #[error("the image could not be pulled")]
     PullReported {
@@ -48,6 +52,9 @@ pub enum Error {
     /// The records.
     #[error(transparent)]
     Container(#[from] container::Error),
+    /// The volumes.
+    #[error(transparent)]
+    Volume(#[from] volume::Error),
     /// The ids.
     #[error(transparent)]
     Ids(#[from] userns::Error),
@@ -66,6 +73,62 @@ pub enum Error {
     NoBindSource {
         /// The path.
         path: PathBuf,
+    },
+    /// `O` where no overlay can be mounted.
+    #[error(
+        "cannot lay an overlay over {}: storage driver {driver} mounts none", path.display()
+    )]
+    NoOverlay {
+        /// The directory of the host.
+        path: PathBuf,
+        /// What makes root file systems here.
+        driver: Driver,
+    },
+    /// `O` on what is no directory.
+    #[error("cannot lay an overlay over {}: it is no directory", path.display())]
+    OverlayOfFile {
+        /// The path on the host.
+        path: PathBuf,
+    },
+    /// `unshare` for root.
+    #[error("there is nothing to unshare for root: its ids are the containers' ids")]
+    NothingToUnshare,
+    /// What takes the power to mount.
+    #[error(
+        "cannot run command \"coracle {command}\" in rootless mode, must execute `coracle unshare` \
+         first"
+    )]
+    NotUnshared {
+        /// The command.
+        command: &'static str,
+    },
+    /// `idmap` without root.
+    #[error(
+        "cannot map the ids of {}: the kernel keeps idmapped mounts from users (EPERM)",
+        path.display()
+    )]
+    IdMapped {
+        /// The path on the host.
+        path: PathBuf,
+    },
+    /// Mount events are wanted where the host passes none on.
+    #[error(
+        "path {} is mounted on {} but it is not a shared{} mount",
+        path.display(), point.display(), if *wants_shared { "" } else { " or slave" }
+    )]
+    NotPropagated {
+        /// The path on the host.
+        path: PathBuf,
+        /// The mount point above it.
+        point: PathBuf,
+        /// Whether `shared` was asked for.
+        wants_shared: bool,
+    },
+    /// A volume that became another one while a container was made.
+    #[error("volume {name} was removed and made anew meanwhile")]
+    VolumeReplaced {
+        /// Its name.
+        name: String,
     },
     /// An image that cannot be removed or described.
     #[error(transparent)]
@@ -162,6 +225,51 @@ pub enum Error {
         /// The second.
         other: String,
     },
+    /// Descriptors for a container that lives on.
+    #[error(
+        "--preserve-fds: a container with a monitor (--detach, --restart, health checks) keeps no \
+         descriptor of this command"
+    )]
+    NothingPreserved,
+    /// The host's own root as a container's.
+    #[error("--rootfs /: the host's root cannot be mounted over itself")]
+    HostAsRoot,
+    /// A directory with the store in it as a container's root.
+    #[error("--rootfs {}:O: the store lies in it ({})", path.display(), store.display())]
+    StoreInRoot {
+        /// The directory.
+        path: PathBuf,
+        /// The store.
+        store: PathBuf,
+    },
+    /// A time zone that the host does not know.
+    #[error("--tz {name}: {why}")]
+    NoTimeZone {
+        /// As typed.
+        name: String,
+        /// What is missing.
+        why: String,
+    },
+    /// An account that the host has not.
+    #[error("--hostuser {name}: the host's /etc/passwd has no such user")]
+    NoHostUser {
+        /// As typed.
+        name: String,
+    },
+    /// A user outside the container's ids.
+    #[error(
+        "user {uid}:{gid} is outside the ids of the container, which has {count} of them ({reason})"
+    )]
+    UnmappedUser {
+        /// The user.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+        /// How many user ids there are.
+        count: u64,
+        /// Why no more.
+        reason: String,
+    },
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -178,6 +286,7 @@ impl Diagnose for Error {
     fn hint(&self) -> Option<Hint> {
         match self {
             Self::Pull(error) => error.hint(),
+            Self::Push(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
@@ -188,7 +297,23 @@ impl Diagnose for Error {
                 image.architecture
             ))),
             Self::Container(error) => error.hint(),
+            Self::Volume(error) => error.hint(),
             Self::Ids(error) => error.hint(),
+            Self::NoOverlay { .. } => {
+                Some(Hint::new("coracle doctor says why overlayfs is not used here"))
+            }
+            Self::IdMapped { .. } => Some(Hint::new(
+                "--userns host-id gives the container your own ids; U gives it the files",
+            )),
+            Self::NotPropagated { point, .. } => Some(Hint::new(format!(
+                "an administrator can share it: mount --make-rshared {}",
+                point.display()
+            ))),
+            Self::NotUnshared { command } => Some(Hint::new(format!(
+                "coracle unshare coracle {command}, or within a shell of it"
+            ))),
+            Self::VolumeReplaced { .. } => Some(Hint::new("try again")),
+            Self::OverlayOfFile { .. } => Some(Hint::new("bind it with ro or rw")),
             Self::Seccomp(error) => error.hint(),
             Self::NoBindSource { .. } => {
                 Some(Hint::new("make it first, or use --volume, which makes it"))
@@ -209,7 +334,23 @@ impl Diagnose for Error {
             Self::NoHealthCheck { .. } => {
                 Some(Hint::new("run it with --health-cmd, from an image that has none"))
             }
-            Self::Reported { .. }
+            Self::HostAsRoot => Some(Hint::new(
+                "--rootfs /:O, whose changes lie apart and go with the container, and a store on \
+                 another file system (--root)",
+            )),
+            Self::StoreInRoot { .. } => Some(Hint::new(
+                "keep a store on another file system: coracle --root DIRECTORY run …",
+            )),
+            Self::NoTimeZone { .. } => Some(Hint::new(
+                "a program whose image has the time zones reads the variable: -e TZ=Europe/Vienna",
+            )),
+            Self::UnmappedUser { .. } => {
+                Some(Hint::new("--userns auto has every id: those of a range, or emulated ones"))
+            }
+            Self::NoHostUser { .. }
+            | Self::NothingPreserved
+            | Self::NothingToUnshare
+            | Self::Reported { .. }
             | Self::Log { .. }
             | Self::NoLog { .. }
             | Self::CannotKill { .. }

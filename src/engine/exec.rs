@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::events::Event;
 use super::run::profile;
 use super::share::Held;
 use super::{Engine, Error};
@@ -42,6 +43,8 @@ pub struct ExecRequest {
     pub privileged: bool,
     /// `--detach-keys`
     pub detach_keys: DetachKeys,
+    /// `--preserve-fds`: so many descriptors from 3 up.
+    pub preserved: u32,
 }
 
 /// How an exec ended.
@@ -108,6 +111,7 @@ impl Engine {
             attachment: Attachment {
                 detached: true,
                 silent: request.detach,
+                preserved: request.preserved,
                 ..Attachment::default()
             },
             root: Some(&root),
@@ -116,6 +120,10 @@ impl Engine {
         };
         let starting = held.record.in_force.on_its_processors(|| runtime::join(&join))??;
         let running = starting.finish()?;
+        let told = deadline.is_none().then(|| Told::of(&held.record, request));
+        if let Some(told) = &told {
+            self.emit(&[told.event("exec_create"), told.event("exec_start")]);
+        }
         if request.detach {
             return Ok(Execution::Started);
         }
@@ -126,7 +134,12 @@ impl Engine {
             deadline,
         };
         Ok(match runtime::supervise(running, &signals, &attendance, None)? {
-            Parting::Ended(exit) => Execution::Ended(exit.code()),
+            Parting::Ended(exit) => {
+                if let Some(told) = &told {
+                    self.emit(&[told.died(exit.code())]);
+                }
+                Execution::Ended(exit.code())
+            }
             Parting::Detached(unattended) => Execution::Left(unattended),
         })
     }
@@ -144,6 +157,32 @@ impl Engine {
             upper: directory.join("upper"),
             work: directory.join("work"),
         }
+    }
+}
+
+/// What is told of an exec. Of health checks nothing is: they would bury all the rest.
+struct Told<'a> {
+    record: &'a Record,
+    id: String,
+    command: String,
+}
+
+impl<'a> Told<'a> {
+    fn of(record: &'a Record, request: &ExecRequest) -> Self {
+        let words = request.command.iter().map(|word| word.to_string_lossy());
+        let command = words.collect::<Vec<_>>().join(" ");
+        let id = crate::container::new_id().unwrap_or_default();
+        Self { record, id, command }
+    }
+
+    fn event(&self, word: &str) -> Event {
+        let action = format!("{word}: {}", self.command);
+        Event::of_container(action, self.record).with("execID", &self.id)
+    }
+
+    fn died(&self, code: u8) -> Event {
+        let died = Event::of_container("exec_die", self.record).with("execID", &self.id);
+        died.with("exitCode", code.to_string())
     }
 }
 

@@ -189,6 +189,17 @@ fn parts(mount: &Mount) -> (Cow<'static, str>, String, Vec<String>) {
             });
             ("bind", source.display().to_string())
         }
+        Kind::Beneath { directory, path } => {
+            options.extend(["rbind", "rprivate"].map(str::to_owned));
+            ("bind", directory.join(path).display().to_string())
+        }
+        Kind::Overlay { lowers, upper, work } => {
+            let lowers: Vec<String> = lowers.iter().map(|it| it.display().to_string()).collect();
+            options.push(format!("lowerdir={}", lowers.join(":")));
+            options.push(format!("upperdir={}", upper.display()));
+            options.push(format!("workdir={}", work.display()));
+            ("overlay", "overlay".to_owned())
+        }
         Kind::Tmpfs { size, mode } => {
             options.push(format!("mode={mode:o}"));
             options.extend(size.map(|size| format!("size={size}")));

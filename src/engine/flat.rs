@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use super::containers::as_owner;
-use super::{Engine, Error, owners};
+use super::{Engine, Error};
 use crate::snapshot;
 use crate::store::{FinishedFlat, Image};
 use crate::userns::{IdMaps, Mode};
@@ -30,7 +30,7 @@ impl Engine {
         layers: &[PathBuf],
     ) -> Result<Option<PathBuf>, Error> {
         let Some(top) = image.layers.last() else { return Ok(None) };
-        let (owners, chain) = (owners(ids), &top.chain);
+        let (owners, chain) = (self.owners_of(ids), &top.chain);
         let made = self.store.flat(owners, chain);
         if made.is_some() || layers.len() <= snapshot::MOST_LOWERS {
             return Ok(made);

@@ -3,7 +3,9 @@
 use std::fs::File;
 
 use super::Engine;
+use super::events::{Event, Kind};
 use super::pull::{self, Progress, Pulled, Request};
+use crate::container::{Record, Status};
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::{Digest, ImageConfig};
 use crate::owners::Owners;
@@ -39,6 +41,17 @@ pub struct User {
     pub image: Digest,
     /// Whether it runs.
     pub running: bool,
+}
+
+impl User {
+    /// What a container needs: the image that it was made from, and those that it mounts.
+    pub(super) fn of(record: &Record, status: Status) -> Vec<Self> {
+        let mounts = record.config.mounts.iter().filter(|mount| mount.kind == "image");
+        let mounted = mounts.filter_map(|mount| mount.source.parse().ok());
+        let images = mounted.chain([record.image_id.clone()]);
+        let user = |image| Self { container: record.id.clone(), image, running: status.is_up() };
+        images.map(user).collect()
+    }
 }
 
 /// What was removed, as docker prints it.
@@ -141,11 +154,12 @@ pub fn inspect(store: &Store, query: &str) -> Result<Details, Error> {
     Ok(Details { image, names, config })
 }
 
-/// Gives an image one more name.
-pub fn tag(store: &Store, query: &str, name: &Reference) -> Result<(), Error> {
+/// Gives an image one more name; the image.
+pub fn tag(store: &Store, query: &str, name: &Reference) -> Result<Digest, Error> {
     let _hold = store.hold()?;
     let image = store.resolve(query)?;
-    Ok(store.tag(&full_name(name), &image.id)?)
+    store.tag(&full_name(name), &image.id)?;
+    Ok(image.id)
 }
 
 /// Takes away a name, and with the last one the image; by its ID, the image with all its names.
@@ -175,7 +189,11 @@ pub fn remove(
 impl Engine {
     /// Brings an image into the store, as far as it is not there.
     pub fn pull(&self, request: &Request, progress: &dyn Progress) -> Result<Pulled, super::Error> {
-        Ok(pull::pull(self.store(), request, progress)?)
+        let pulled = pull::pull(self.store(), request, progress)?;
+        let name = pulled.reference.as_deref().map_or_else(|| pulled.id.to_string(), familiar);
+        let told = Event::new(Kind::Image, "pull", &name);
+        self.emit(&[told.with("name", repository(&name))]);
+        Ok(pulled)
     }
 
     /// Makes `hello:latest` of the binary `exe`, unless it is there.
@@ -200,7 +218,9 @@ impl Engine {
 
     /// Gives an image one more name.
     pub fn tag(&self, query: &str, name: &Reference) -> Result<(), super::Error> {
-        Ok(tag(self.store(), query, name)?)
+        let id = tag(self.store(), query, name)?;
+        self.emit(&[Event::of_image("tag", &id, familiar(&full_name(name)))]);
+        Ok(())
     }
 
     /// Takes away a name, and with the last one the image and what only it needed. `owners` as
@@ -211,21 +231,27 @@ impl Engine {
         force: bool,
         owners: Owners,
     ) -> Result<Vec<Removed>, super::Error> {
-        let users: Vec<User> = self
-            .containers()?
-            .into_iter()
-            .map(|(record, status)| User {
-                container: record.id,
-                image: record.image_id,
-                running: status.is_up(),
-            })
-            .collect();
+        let layers = self.layers_in_use()?;
+        let containers = self.containers()?.into_iter();
+        let users: Vec<User> =
+            containers.flat_map(|(record, status)| User::of(&record, status)).collect();
+        let image = self.store().resolve(query)?;
         let removed = remove(self.store(), query, force, &users)?;
+        self.emit(&told(&image.id, &removed));
         if removed.iter().any(|removed| matches!(removed, Removed::Deleted(_))) {
-            self.store().collect(&self.layers_in_use()?, owners)?;
+            self.store().collect(&layers, owners)?;
         }
         Ok(removed)
     }
+}
+
+/// The events of a removal.
+pub(super) fn told(image: &Digest, removed: &[Removed]) -> Vec<Event> {
+    let event = |part: &Removed| match part {
+        Removed::Untagged(_) => Event::of_image("untag", image, image.to_string()),
+        Removed::Deleted(id) => Event::of_image("delete", id, id.to_string()),
+    };
+    removed.iter().map(event).collect()
 }
 
 /// What a removal does.

@@ -6,28 +6,40 @@
 //! ```
 
 pub mod doctor;
+pub mod events;
 pub mod hello;
 pub mod images;
 pub mod info;
 pub mod oci;
 pub mod probe;
 pub mod pull;
+pub mod push;
 
+mod chown;
 mod containers;
+mod described;
+mod disk;
 mod driver;
 mod error;
 mod exec;
 mod explain;
 mod flat;
 mod host;
+mod host_mounts;
 mod life;
 mod limits;
+mod mounted;
+mod mounts;
 mod of_host;
 mod processes;
+mod prune;
 mod record;
+mod rootfs;
 mod run;
 mod share;
+mod unshare;
 mod usage;
+mod volumes;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -37,17 +49,27 @@ use crate::owners::Owners;
 use crate::snapshot::Driver;
 use crate::store::Store;
 use crate::userns::IdMaps;
+use crate::volume::Volumes;
 
 // What the command line needs of the folders below, which it does not import itself.
-pub use crate::{bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns};
+pub use crate::{
+    bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns, volume,
+};
 
 pub use containers::{Removal, Removed};
+pub use described::Described;
+pub use disk::{ContainerUse, DiskUse, ImageUse, VolumeUse};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
-pub use life::{Attend, Begun, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell};
+pub use life::{
+    Attend, Begun, Condition, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell,
+};
 pub use limits::OutOfMemory;
-pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
+pub use mounted::Mounted;
+pub use prune::{Fits, Pruned};
+pub use run::{Fetch, Found, Outcome, Phase, Prepared, Preserved, RunRequest, Streams};
 pub use usage::Usage;
+pub use volumes::VolumeRequest;
 
 /// What an engine works with, as the command line and the configuration have it.
 #[derive(Clone, Debug)]
@@ -60,6 +82,8 @@ pub struct Options {
     pub userns: userns::Request,
     /// Where newuidmap is looked for: the PATH variable.
     pub path: OsString,
+    /// Whose the store's files are, as `unshare` has told the processes in it.
+    pub unshared: Option<Owners>,
     /// Takes what the user should know and is no failure.
     pub warn: Warn,
 }
@@ -92,6 +116,7 @@ pub struct Engine {
     options: Options,
     store: Store,
     containers: Containers,
+    volumes: Volumes,
 }
 
 impl Engine {
@@ -99,7 +124,8 @@ impl Engine {
     pub fn open(options: Options) -> Result<Self, Error> {
         let store = Store::open(&options.root)?;
         let containers = Containers::new(&options.root);
-        Ok(Self { options, store, containers })
+        let volumes = Volumes::new(&options.root);
+        Ok(Self { options, store, containers, volumes })
     }
 
     /// The store.
@@ -115,22 +141,43 @@ impl Engine {
     /// The ids of a container whose program runs as `user`, and why these.
     pub fn ids(&self, user: (u32, u32)) -> Result<IdMaps, Error> {
         let facts = userns::gather(std::path::Path::new("/"), &self.options.path);
-        Ok(userns::choose(self.options.userns, user, &facts)?)
+        Ok(userns::choose(&self.options.userns, user, &facts)?)
+    }
+
+    /// The ids that the store's layers are unpacked with, whatever a container has.
+    pub fn store_ids(&self) -> Result<IdMaps, Error> {
+        let facts = userns::gather(std::path::Path::new("/"), &self.options.path);
+        Ok(userns::choose_for_store(&self.options.userns, &facts)?)
     }
 
     /// How unpacked files carry their owners in this mode.
     pub fn owners(&self) -> Result<Owners, Error> {
-        Ok(owners(&self.ids((0, 0))?))
+        Ok(self.owners_of(&self.store_ids()?))
     }
 
     /// Enters the user namespace in which the store's files have their real owners. Before any
     /// thread is started; with one id, or as root, there is nothing to enter.
     pub fn enter_owners(&self) -> Result<Owners, Error> {
-        let ids = self.ids((0, 0))?;
+        let ids = self.store_ids()?;
         if matches!(ids.mode, userns::Mode::Range { .. }) {
             userns::enter_in_place(&ids)?;
         }
-        Ok(owners(&ids))
+        Ok(self.owners_of(&ids))
+    }
+
+    /// How files carry their owners that a namespace with these ids sees.
+    fn owners_of(&self, ids: &IdMaps) -> Owners {
+        match (ids.range_start(), self.options.unshared) {
+            // Root of what `unshare` made is root over the ids of that range, and of no other: the
+            // variable alone, handed on into some other namespace, means nothing.
+            (Some(0), Some(Owners::Range { first }))
+                if userns::own_range_start() == Some(first) =>
+            {
+                Owners::Range { first }
+            }
+            (Some(first), _) => Owners::Range { first },
+            (None, _) => Owners::Recorded,
+        }
     }
 }
 
@@ -148,8 +195,4 @@ pub fn in_background(work: impl FnOnce()) -> Result<(), Error> {
         what: "stay with the container".to_owned(),
         why: error.to_string(),
     })
-}
-
-fn owners(ids: &IdMaps) -> Owners {
-    ids.range_start().map_or(Owners::Recorded, |first| Owners::Range { first })
 }

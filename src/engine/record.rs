@@ -2,9 +2,8 @@
 
 use super::Engine;
 use super::run::{Prepared, RunRequest, now};
-use crate::bundle;
 use crate::cgroup::InForce;
-use crate::container::{Config, Creation, Directory, MountPoint, Record, State, VERSION};
+use crate::container::{Config, Creation, Directory, Record, State, VERSION};
 
 /// The record of a container that is new.
 pub(super) fn record(request: &RunRequest, prepared: &Prepared, directory: &Directory) -> Record {
@@ -15,7 +14,12 @@ pub(super) fn record(request: &RunRequest, prepared: &Prepared, directory: &Dire
         name: directory.name.to_string(),
         image: request.image.clone(),
         image_id: image.id.clone(),
-        layers: image.layers.iter().map(|layer| layer.chain.clone()).collect(),
+        layers: image
+            .layers
+            .iter()
+            .map(|layer| layer.chain.clone())
+            .chain(prepared.settled.layers.iter().cloned())
+            .collect(),
         created: now(),
         state: State::Created,
         remove: request.remove,
@@ -32,7 +36,7 @@ pub(super) fn record(request: &RunRequest, prepared: &Prepared, directory: &Dire
             privileged: request.container.privileged,
             read_only: spec.root_read_only,
             init: spec.init,
-            mounts: mount_points(&request.container),
+            mounts: prepared.settled.points.clone(),
             labels: spec.labels.clone(),
             annotations: spec.annotations.clone(),
             stop_signal: spec.stop_signal,
@@ -41,6 +45,7 @@ pub(super) fn record(request: &RunRequest, prepared: &Prepared, directory: &Dire
             restart: request.restart,
             log: request.log.clone(),
             health: prepared.health.clone(),
+            on_unhealthy: request.health.on_failure,
             stop_timeout_s: request.stop_timeout_s,
         },
     }
@@ -48,28 +53,16 @@ pub(super) fn record(request: &RunRequest, prepared: &Prepared, directory: &Dire
 
 impl Engine {
     /// What a container that is made now can be started from again.
-    pub(super) fn creation(&self, request: &RunRequest) -> Creation {
+    pub(super) fn creation(&self, request: &RunRequest, prepared: &Prepared) -> Creation {
         Creation {
-            container: request.container.clone(),
+            container: prepared.settled.request.clone(),
             userns: self.options.userns.to_string(),
+            pid_file: request.pid_file.clone(),
+            keeper_pid_file: request.keeper_pid_file.clone(),
+            requires: request.requires.clone(),
+            rootfs: request.rootfs.clone(),
             timeout_s: request.timeout.map(|timeout| timeout.as_secs()),
             stdin_once: request.container.interactive && !request.detach,
         }
     }
-}
-
-fn mount_points(request: &bundle::Request) -> Vec<MountPoint> {
-    let binds = request.binds.iter().map(|bind| MountPoint {
-        kind: "bind".to_owned(),
-        source: bind.source.display().to_string(),
-        target: bind.target.display().to_string(),
-        writable: !bind.read_only,
-    });
-    let tmpfs = request.tmpfs.iter().map(|tmpfs| MountPoint {
-        kind: "tmpfs".to_owned(),
-        source: String::new(),
-        target: tmpfs.target.display().to_string(),
-        writable: !tmpfs.read_only,
-    });
-    binds.chain(tmpfs).collect()
 }

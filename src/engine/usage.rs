@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 
+use super::events::Event;
 use super::{Engine, Error};
 use crate::cgroup::{Group, Resources};
 use crate::container::{Record, Restart, State, Status};
@@ -33,7 +34,11 @@ impl Engine {
     pub fn pause(&self, query: &str) -> Result<(), Error> {
         let record = self.containers.find(query)?;
         match record.status() {
-            Status::Running => group(&record, "pause")?.freeze().map_err(Error::from),
+            Status::Running => {
+                group(&record, "pause")?.freeze()?;
+                self.emit(&[Event::of_container("pause", &record)]);
+                Ok(())
+            }
             Status::Paused => Err(Error::Paused { name: record.name }),
             _ => Err(Error::NotRunning { name: record.name }),
         }
@@ -43,7 +48,11 @@ impl Engine {
     pub fn unpause(&self, query: &str) -> Result<(), Error> {
         let record = self.containers.find(query)?;
         match record.status() {
-            Status::Paused => group(&record, "unpause")?.thaw().map_err(Error::from),
+            Status::Paused => {
+                group(&record, "unpause")?.thaw()?;
+                self.emit(&[Event::of_container("unpause", &record)]);
+                Ok(())
+            }
             _ => Err(Error::NotPaused { name: record.name }),
         }
     }
@@ -70,6 +79,7 @@ impl Engine {
                 record.config.restart = restart;
             }
         })?;
+        self.emit(&[Event::of_container("update", &record)]);
         Ok(())
     }
 

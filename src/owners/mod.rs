@@ -10,6 +10,7 @@ mod record;
 mod side;
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::Serialize;
 
@@ -28,6 +29,25 @@ pub enum Owners {
         /// The host's id of the image's id 0.
         first: u32,
     },
+}
+
+/// A text that names no form of owners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("want single or range-FIRST")]
+pub struct UnknownOwners;
+
+impl FromStr for Owners {
+    type Err = UnknownOwners;
+
+    fn from_str(text: &str) -> Result<Self, UnknownOwners> {
+        match text.strip_prefix("range-") {
+            Some(first) => {
+                first.parse().map(|first| Self::Range { first }).map_err(|_| UnknownOwners)
+            }
+            None if text == "single" => Ok(Self::Recorded),
+            None => Err(UnknownOwners),
+        }
+    }
 }
 
 /// The name of the directory below `layers/`.

@@ -180,6 +180,13 @@ impl FromStr for Reference {
     }
 }
 
+/// Whether a name says nothing of its registry.
+pub fn is_short(text: &str) -> bool {
+    let name = text.split('@').next().unwrap_or(text);
+    let first = name.split_once('/').map_or("", |(first, _)| first);
+    split_registry(name).0 == DEFAULT_REGISTRY && !matches!(first, "docker.io" | "index.docker.io")
+}
+
 /// The first component is a registry if it could not be a path: it has a dot, a colon or upper
 /// case, or is `localhost`.
 fn split_registry(name: &str) -> (&str, &str) {
@@ -214,11 +221,17 @@ fn is_registry(text: &str) -> bool {
     (is_name || is_v6) && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
-fn is_tag(text: &str) -> bool {
+/// Whether this could be the tag of an image.
+pub fn is_tag(text: &str) -> bool {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     text.len() <= 128
         && text.bytes().next().is_some_and(word)
         && text.bytes().all(|byte| word(byte) || byte == b'.' || byte == b'-')
+}
+
+/// Whether this could be the path of an image in a registry.
+pub fn is_path(text: &str) -> bool {
+    text.len() <= 255 && text.split('/').all(is_component)
 }
 
 /// Lower case and digits, separated by `.`, `_`, `__` or any number of `-`.
@@ -293,6 +306,14 @@ mod tests {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }
         assert!(matches!("App".parse::<Reference>(), Err(Error::Uppercase(_))));
+    }
+
+    #[test]
+    fn a_short_name_has_no_registry() {
+        assert!(is_short("debian") && is_short("debian:12") && is_short("team/app:1"));
+        for text in ["docker.io/debian", "index.docker.io/debian", "localhost/a", "r.example/a:1"] {
+            assert!(!is_short(text), "{text}");
+        }
     }
 
     #[test]

@@ -59,6 +59,12 @@ pub(super) fn escape(text: &str) -> String {
         .collect()
 }
 
+/// A line of text: what a terminal could act on is left out.
+pub(super) fn without_controls(text: &str) -> String {
+    let line = text.replace(['\n', '\r', '\t'], " ");
+    line.chars().filter(|letter| !letter.is_control()).collect()
+}
+
 /// A proxy's URL without its password, whatever else may be wrong with it.
 pub fn masked(proxy: &str) -> String {
     let (scheme, rest) = match proxy.split_once("://") {

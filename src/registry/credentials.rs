@@ -4,15 +4,18 @@
 //! is entered.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::process::{Command, Stdio};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use super::helper::Helper;
+use super::route::{self, Endpoint};
 use super::{Error, Login, Options};
 use crate::reference::Reference;
+
+/// The hub, as docker's files and helpers call it.
+pub(super) const HUB: &str = "https://index.docker.io/v1/";
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -31,32 +34,79 @@ struct Entry {
     identitytoken: String,
 }
 
+/// Whom to ask, and as whom.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// Whom.
+    pub endpoint: Endpoint,
+    /// As whom.
+    pub login: Option<Login>,
+}
+
+/// The ways to an image, in the order in which they are to be tried: mirrors, then the registry
+/// itself. A login that was given is for the registry, not for mirrors, which may be anybody's.
+pub fn ways(options: &Options, reference: &Reference) -> Result<Vec<Way>, Error> {
+    let endpoints = route::to_pull(&options.registries, reference)?;
+    let last = endpoints.len() - 1;
+    let way = |(at, endpoint): (usize, Endpoint)| {
+        let login = match at == last {
+            true => login_for(options, &endpoint)?,
+            false => stored(options, &endpoint.name())?,
+        };
+        Ok(Way { endpoint, login })
+    };
+    endpoints.into_iter().enumerate().map(way).collect()
+}
+
+/// The way to push an image: never a mirror.
+pub fn way_to_push(options: &Options, reference: &Reference) -> Result<Way, Error> {
+    let endpoint = route::direct(&options.registries, reference)?;
+    let login = login_for(options, &endpoint)?;
+    Ok(Way { endpoint, login })
+}
+
+/// The way to a registry as a whole.
+pub fn way_to_registry(options: &Options, registry: &str) -> Result<Way, Error> {
+    let endpoint = route::whole(&options.registries, registry)?;
+    let login = login_for(options, &endpoint)?;
+    Ok(Way { endpoint, login })
+}
+
 /// The login for a reference: the one given, else the first that a file or helper has.
 pub fn lookup(options: &Options, reference: &Reference) -> Result<Option<Login>, Error> {
-    if options.login.is_some() {
-        return Ok(options.login.clone());
+    login_for(options, &Endpoint::of(reference))
+}
+
+/// The same for an endpoint.
+fn login_for(options: &Options, endpoint: &Endpoint) -> Result<Option<Login>, Error> {
+    match &options.login {
+        Some(login) => Ok(Some(login.clone())),
+        None => stored(options, &endpoint.name()),
     }
+}
+
+/// What a file or helper has for a name: a registry, or a path there.
+pub(super) fn stored(options: &Options, name: &str) -> Result<Option<Login>, Error> {
     for path in &options.auth_files {
         // Not there, or not for us: as if nobody had logged in.
         let Ok(bytes) = std::fs::read(path) else { continue };
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
         let file: File = serde_json::from_slice(&bytes)
             .map_err(|source| Error::AuthFile { path: path.clone(), source })?;
-        if let Some(login) = from_file(&file, reference, options)? {
+        if let Some(login) = from_file(&file, name, options)? {
             return Ok(Some(login));
         }
     }
     Ok(None)
 }
 
-fn from_file(
-    file: &File,
-    reference: &Reference,
-    options: &Options,
-) -> Result<Option<Login>, Error> {
-    let keys = keys(reference);
+fn from_file(file: &File, name: &str, options: &Options) -> Result<Option<Login>, Error> {
+    let keys = keys(name);
     for key in &keys {
         if let Some(helper) = file.cred_helpers.get(key) {
-            return ask_helper(helper, key, options);
+            return Helper::new(helper, &options.path).get(key);
         }
     }
     for key in &keys {
@@ -69,19 +119,16 @@ fn from_file(
         return Ok(None);
     }
     // Docker asks its store by the registry alone, and the hub by its old address.
-    let server = match reference.registry() {
-        "docker.io" => "https://index.docker.io/v1/",
-        registry => registry,
-    };
-    ask_helper(&file.creds_store, server, options)
+    let registry = name.split('/').next().unwrap_or(name);
+    let server = if registry == "docker.io" { HUB } else { registry };
+    Helper::new(&file.creds_store, &options.path).get(server)
 }
 
 /// The keys under which a login may stand: each part of the name, the longest first, then the
 /// registry (containers-auth.json(5)).
-fn keys(reference: &Reference) -> Vec<String> {
+fn keys(name: &str) -> Vec<String> {
     let mut keys = Vec::new();
-    let full = reference.name();
-    let mut name = full.as_str();
+    let mut name = name;
     loop {
         keys.push(name.to_owned());
         match name.rsplit_once('/') {
@@ -92,7 +139,7 @@ fn keys(reference: &Reference) -> Vec<String> {
 }
 
 /// A key without scheme and version, so that docker's old spellings match.
-fn normalized(key: &str) -> String {
+pub(super) fn normalized(key: &str) -> String {
     let bare = key.trim_start_matches("https://").trim_start_matches("http://");
     let bare = bare.trim_end_matches('/');
     let bare = bare.strip_suffix("/v1").or(bare.strip_suffix("/v2")).unwrap_or(bare);
@@ -110,59 +157,11 @@ fn from_entry(entry: &Entry) -> Option<Login> {
         let (user, password) = (entry.username.clone(), entry.password.clone());
         return Some(Login::Password { user, password });
     }
-    let decoded = STANDARD.decode(entry.auth.trim()).ok()?;
+    let decoded = STANDARD.decode(entry.auth.trim()).ok()?; // nothing, where a helper keeps it
     let text = String::from_utf8(decoded).ok()?;
     let (user, password) = text.split_once(':')?;
     let password = password.trim_end_matches('\0').to_owned();
     Some(Login::Password { user: user.to_owned(), password })
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    username: String,
-    secret: String,
-}
-
-/// Asks `docker-credential-NAME get` (docker-credential-helpers' protocol).
-fn ask_helper(name: &str, server: &str, options: &Options) -> Result<Option<Login>, Error> {
-    let failed = |message: String| Error::Helper { name: name.to_owned(), message };
-    if name.contains('/') {
-        return Err(failed("its name may not have a slash in it".into()));
-    }
-    let program = format!("docker-credential-{name}");
-    let path = std::env::split_paths(&options.path)
-        .filter(|directory| directory.is_absolute())
-        .map(|directory| directory.join(&program))
-        .find(|path| path.is_file())
-        .ok_or_else(|| failed(format!("{program} is not on PATH")))?;
-    let mut child = Command::new(path)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(error.to_string()))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper that reads nothing answers all the same.
-        let _ = stdin.write_all(server.as_bytes());
-    }
-    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    if !output.status.success() {
-        let why = format!("{said}{}", String::from_utf8_lossy(&output.stderr));
-        // The protocol's words for "nothing here".
-        return match why.contains("credentials not found") {
-            true => Ok(None),
-            false => Err(failed(why.trim().to_owned())),
-        };
-    }
-    let answer: Answer =
-        serde_json::from_str(&said).map_err(|_| failed("its answer cannot be read".into()))?;
-    Ok(Some(match answer.username.as_str() {
-        "<token>" => Login::Identity(answer.secret),
-        _ => Login::Password { user: answer.username, password: answer.secret },
-    }))
 }
 
 #[cfg(test)]

@@ -24,6 +24,14 @@ pub enum Error {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// The same, to be changed.
+    #[error("cannot write the logins to {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A credential helper.
     #[error("the credential helper {name} failed: {message}")]
     Helper {
@@ -79,6 +87,50 @@ pub enum Error {
         said: String,
         /// Whether a login was sent.
         login: bool,
+    },
+    /// The registry takes no such image from this user.
+    #[error(
+        "denied: requested access to the resource is denied: {registry} answered {status} to the push of {image}{said}"
+    )]
+    PushDenied {
+        /// The image.
+        image: String,
+        /// The registry.
+        registry: String,
+        /// Its status.
+        status: u16,
+        /// What it said.
+        said: String,
+        /// Whether there is a login.
+        login: bool,
+    },
+    /// The login is wrong, or there is none.
+    #[error("unauthorized: authentication required: {registry} answered {status}{said}")]
+    LookDenied {
+        /// The registry.
+        registry: String,
+        /// Its status.
+        status: u16,
+        /// What it said.
+        said: String,
+        /// Whether there is a login.
+        login: bool,
+    },
+    /// A name without a registry, which several could have.
+    #[error("cannot tell which image {name} is: it may be {}", candidates.join(" or "))]
+    ShortName {
+        /// The name.
+        name: String,
+        /// What it may stand for.
+        candidates: Vec<String>,
+    },
+    /// The configuration forbids to ask.
+    #[error("{image} is blocked: registries.conf has blocked = true for {prefix}")]
+    Blocked {
+        /// The image or registry.
+        image: String,
+        /// The table's prefix.
+        prefix: String,
     },
     /// The repository has no such tag or digest.
     #[error("manifest unknown: {registry} has no {image}{said}")]
@@ -177,6 +229,8 @@ pub enum Cause {
     PlainHttp,
     /// A proxy, without its password.
     Proxy(String),
+    /// It takes questions and does not answer.
+    Stall,
     /// Something else.
     Other,
 }
@@ -198,16 +252,24 @@ impl Diagnose for Error {
                 Cause::Proxy(proxy) => Some(Hint::new(format!(
                     "the way leads through the proxy {proxy}; NO_PROXY={registry} goes around it"
                 ))),
-                Cause::Other => None,
+                Cause::Stall | Cause::Other => None,
             },
             Self::Denied { login: false, registry, .. }
+            | Self::PushDenied { login: false, registry, .. }
+            | Self::LookDenied { login: false, registry, .. }
             | Self::Unauthorized { login: false, registry, .. } => Some(Hint::new(format!(
-                "no login was sent: give --creds USER:PASSWORD, or put one for {registry} in ~/.docker/config.json"
+                "no login was sent: coracle login {registry}, or give --creds USER:PASSWORD"
             ))),
             Self::Denied { login: true, registry, .. }
+            | Self::PushDenied { login: true, registry, .. }
+            | Self::LookDenied { login: true, registry, .. }
             | Self::Unauthorized { login: true, registry, .. } => {
                 Some(Hint::new(format!("the login for {registry} was sent and did not help")))
             }
+            Self::ShortName { candidates, .. } => Some(Hint::new(format!(
+                "name it in full, such as {}, or set short-name-mode in registries.conf",
+                candidates.first().map_or("", String::as_str)
+            ))),
             Self::NoPlatform { offered, .. } => {
                 let mut names: Vec<String> = offered.iter().map(ToString::to_string).collect();
                 names.sort();
@@ -219,6 +281,8 @@ impl Diagnose for Error {
             }
             Self::Io { .. }
             | Self::AuthFile { .. }
+            | Self::Blocked { .. }
+            | Self::Write { .. }
             | Self::Helper { .. }
             | Self::Tls { .. }
             | Self::NotFound { .. }

@@ -4,6 +4,10 @@
 //! Remote (a registry)         ┐
 //! Layout (oci:, oci-archive:) ├─ ImageSource: manifest, config, blob
 //! DockerArchive               ┘
+//!
+//! reference ─ route: mirrors, the registry ─ credentials: as whom ─► Way
+//! Way ─ Remote: pull │ Repository: push │ Lists: tags, search, whether a login is right
+//!       └──────────────── Transport: tokens, redirects, tries ─────────────────────────┘
 //! ```
 //!
 //! Blocking on the outside; the async part lives in `transport` and `remote`, on a runtime that
@@ -16,22 +20,38 @@ mod credentials;
 mod docker_archive;
 mod document;
 mod error;
+mod helper;
 mod layout;
+mod lists;
+mod login;
 mod options;
+mod parts;
 mod reach;
 mod realm;
+mod registries;
 mod remote;
+mod repository;
+mod route;
+mod short_name;
 mod source;
 mod tls;
+mod tokens;
 mod transport;
+mod verdict;
 
 pub use answer::masked;
-pub use credentials::lookup;
+pub use credentials::{Way, lookup, way_to_push, way_to_registry, ways};
 pub use docker_archive::DockerArchive;
 pub use error::{Cause, Error};
 pub use layout::Layout;
+pub use lists::{INDEX, Lists, SearchResult};
+pub use login::{Kept, forget_login, forget_logins, keep_login, known_login};
 pub use options::{Login, Options};
+pub use parts::{Parts, parts};
 pub use reach::{Unreachable, reach};
+pub use registries::{Files, Mirror, Registries, ShortNames, Table};
 pub use remote::Remote;
+pub use repository::{Placed, Repository};
+pub use route::Endpoint;
 pub use source::{BlobStream, Compression, Descriptor, ImageSource, LayerDescriptor, Resolved};
 pub use tls::{Authorities, authorities};

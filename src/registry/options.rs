@@ -2,6 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Registries;
 
 /// How registries are spoken to.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +18,8 @@ pub struct Options {
     pub login: Option<Login>,
     /// Directories with a directory for each registry (`HOST[:PORT]/ca.crt`; docker's `certs.d`).
     pub certificate_directories: Vec<PathBuf>,
+    /// `--cert-dir`: the files of such a directory, for whatever registry is asked.
+    pub certificate_directory: Option<PathBuf>,
     /// `SSL_CERT_FILE`: certificates trusted in place of the host's store.
     pub certificate_file: Option<PathBuf>,
     /// `SSL_CERT_DIR`: directories of such.
@@ -24,6 +30,12 @@ pub struct Options {
     pub http_proxy: Option<String>,
     /// `NO_PROXY`
     pub no_proxy: Option<String>,
+    /// `--retry`: tries after the first one; 3 where nothing is said.
+    pub retries: Option<u32>,
+    /// `--retry-delay`: the wait between them, in place of one that doubles.
+    pub retry_delay: Option<Duration>,
+    /// What is configured about registries.
+    pub registries: Arc<Registries>,
     /// Where credential helpers are looked for: the PATH variable.
     pub path: OsString,
 }

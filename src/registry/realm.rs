@@ -1,6 +1,10 @@
-//! Where tokens may be asked for, and who may see the login on the way.
+//! Where a registry may send a client, where tokens may be asked for, and who may see the login.
+
+use std::net::IpAddr;
 
 use reqwest::Url;
+
+use super::route::is_loopback;
 
 /// Where tokens may be asked for (CVE-2026-48978 and its kin).
 pub(super) fn check(realm: &Url, scheme: &str, host: &str) -> Result<(), &'static str> {
@@ -13,40 +17,60 @@ pub(super) fn check(realm: &Url, scheme: &str, host: &str) -> Result<(), &'stati
         "http" => return Err("tokens are not asked for without TLS"),
         _ => return Err("only http and https are asked for tokens"),
     }
-    let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare);
-    let ours = bare == "localhost" || bare.starts_with("127.") || bare.starts_with("[::1");
-    let inner = match realm.host() {
-        Some(url::Host::Ipv4(address)) => {
-            address.is_loopback() || address.is_link_local() || address.is_unspecified()
-        }
-        Some(url::Host::Ipv6(address)) => {
-            address.is_loopback()
-                || address.is_unspecified()
-                || (address.segments()[0] & 0xffc0) == 0xfe80
-        }
-        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+    check_place(realm, host)
+}
+
+/// Whether a registry may send to a place: never to this machine from elsewhere, nor to addresses
+/// that belong to one link, where clouds keep what a machine may know of itself.
+pub(super) fn check_place(url: &Url, host: &str) -> Result<(), &'static str> {
+    let address: IpAddr = match url.host() {
+        Some(url::Host::Ipv4(address)) => address.into(),
+        // An IPv4 address in other clothes is that address.
+        Some(url::Host::Ipv6(address)) => IpAddr::V6(address).to_canonical(),
+        Some(url::Host::Domain(name)) => match is_loopback(name) && !is_loopback(host) {
+            true => return Err("a registry elsewhere has no business on this machine"),
+            false => return Ok(()),
+        },
         None => return Err("that has no host"),
     };
-    if inner && !ours {
-        Err("a registry elsewhere has no business on this machine")
-    } else {
-        Ok(())
+    let (local, link) = match address {
+        IpAddr::V4(address) => {
+            (address.is_loopback() || address.is_unspecified(), address.is_link_local())
+        }
+        IpAddr::V6(address) => {
+            (address.is_loopback() || address.is_unspecified(), address.is_unicast_link_local())
+        }
+    };
+    if local && !is_loopback(host) {
+        return Err("a registry elsewhere has no business on this machine");
     }
+    if link && super::registries::bare_host(host).parse() != Ok(address) {
+        return Err("that is an address of one link, which no registry is to send to");
+    }
+    Ok(())
 }
 
 /// Whether the realm may see the login: it is the registry's own host, of the same domain, or the
 /// hub's known one.
 pub(super) fn may_see_login(realm: &Url, host: &str) -> bool {
-    let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare);
-    let realm = realm.host_str().unwrap_or_default();
-    let domain = |name: &str| {
-        let labels: Vec<&str> = name.rsplit('.').take(2).collect();
-        (labels.len() == 2 && name.parse::<std::net::IpAddr>().is_err()).then(|| labels.join("."))
-    };
-    let local = |name: &str| name == "localhost" || name.starts_with("127.");
+    let bare = super::registries::bare_host(host);
+    let realm = super::registries::bare_host(realm.host_str().unwrap_or_default());
     realm == bare
-        || (local(realm) && local(bare))
+        || (is_loopback(realm) && is_loopback(bare))
         || (domain(realm).is_some() && domain(realm) == domain(bare))
+}
+
+/// What is registered of a name: its last two labels, three below a country's own order (`co.uk`,
+/// `com.au`). A short name there is taken for such an order: one label too many is asked for, never
+/// one too few.
+fn domain(name: &str) -> Option<String> {
+    if name.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    let labels: Vec<&str> = name.rsplit('.').collect();
+    let ordered = labels.len() >= 2 && labels[0].len() == 2 && labels[1].len() <= 3;
+    let count = if ordered { 3 } else { 2 };
+    (labels.len() >= count).then(|| labels[..count].join("."))
 }
 
 #[cfg(test)]
@@ -66,13 +90,24 @@ mod tests {
             "https://127.0.0.1/token",
             "https://169.254.169.254/latest",
             "https://localhost/token",
+            "https://a.localhost/token",
             "https://[::1]/token",
+            "https://[::ffff:127.0.0.1]/token",
+            "https://[::ffff:169.254.169.254]/token",
+            "https://[fe80::1]/token",
+            "https://0.0.0.0/token",
+            "https://2130706433/token",
             "ftp://auth.example/",
         ] {
             assert!(realm(bad).is_err(), "{bad}");
         }
         let own = Url::parse("http://127.0.0.1:5001/token").expect("a url");
         assert!(check(&own, "http", "127.0.0.1:5000").is_ok());
+        // A name that begins like an address of this machine is none.
+        assert!(check(&own, "http", "127.0.0.1.evil.test:5000").is_err());
+        // Not even from this machine.
+        let metadata = Url::parse("http://169.254.169.254/latest").expect("a url");
+        assert!(check(&metadata, "http", "127.0.0.1:5000").is_err());
     }
 
     #[test]
@@ -80,7 +115,18 @@ mod tests {
         let may = |realm: &str, host: &str| may_see_login(&Url::parse(realm).expect(realm), host);
         assert!(may("https://auth.docker.io/token", "registry-1.docker.io"));
         assert!(may("https://r.example/token", "r.example:5000"));
-        assert!(!may("https://evil.test/token", "r.example"));
-        assert!(!may("https://10.0.0.2/token", "10.0.0.1:5000"));
+        assert!(may("https://gitlab.com/jwt/auth", "registry.gitlab.com"));
+        assert!(may("http://127.0.0.1:5001/token", "localhost:5000"));
+        assert!(may("http://[::1]:5001/token", "[::1]:5000"));
+        for (realm, host) in [
+            ("https://evil.test/token", "r.example"),
+            ("https://10.0.0.2/token", "10.0.0.1:5000"),
+            ("https://127.0.0.1.evil.test/token", "localhost:5000"),
+            ("https://evil.co.uk/token", "good.co.uk"),
+            ("https://evil.com.au/token", "registry.good.com.au"),
+        ] {
+            assert!(!may(realm, host), "{realm} {host}");
+        }
+        assert!(may("https://auth.good.co.uk/token", "registry.good.co.uk"));
     }
 }

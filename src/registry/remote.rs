@@ -1,16 +1,22 @@
 //! A registry as a source of images (distribution-spec, "Pull").
+//!
+//! There may be several ways to it: mirrors, then the registry itself. Each question goes to the
+//! first of them that answers it; one that failed in the middle of a blob comes last from then on.
 
 use std::io::{self, Read};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use reqwest::Method;
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_TYPE, RANGE};
+use reqwest::{Method, Response};
 use tokio::sync::mpsc;
 
 use super::document::{self, CONFIG_LIMIT, Document, MANIFEST_LIMIT};
-use super::transport::{Ask, STALL, Transport};
-use super::{BlobStream, Descriptor, Error, ImageSource, Login, Options, Resolved};
+use super::error::Cause;
+use super::route::Endpoint;
+use super::transport::{Ask, Place, Purpose, STALL, Transport, accepting};
+use super::{BlobStream, Descriptor, Error, ImageSource, Login, Options, Resolved, Way};
 use crate::oci::{Digest, Platform, media_type};
 use crate::reference::Reference;
 
@@ -26,18 +32,20 @@ const SLOW_SPAN: Duration = Duration::from_secs(60);
 pub struct Remote {
     options: Options,
     reference: Reference,
-    login: Option<Login>,
-    line: OnceLock<Line>,
+    doors: Vec<Door>,
+    runtime: OnceLock<tokio::runtime::Runtime>,
 }
 
-/// What the first question starts.
-struct Line {
-    runtime: tokio::runtime::Runtime,
-    transport: std::sync::Arc<Transport>,
+/// One way to the image.
+struct Door {
+    way: Way,
+    transport: OnceLock<Transport>,
+    /// Blobs that broke off.
+    broken: Arc<AtomicU32>,
 }
 
 /// The kinds of documents that are understood, as an Accept header.
-fn accepted() -> String {
+pub(super) fn accepted() -> String {
     [
         media_type::OCI_INDEX,
         media_type::OCI_MANIFEST,
@@ -47,72 +55,90 @@ fn accepted() -> String {
     .join(", ")
 }
 
+/// Where requests run: one thread, which starts at the first of them.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Io { what: "the network".into(), source })
+}
+
 impl Remote {
     /// The image that `reference` names, asked for with `login` (see [`super::lookup`]).
     pub fn new(options: Options, reference: Reference, login: Option<Login>) -> Self {
-        Self { options, reference, login, line: OnceLock::new() }
+        let way = Way { endpoint: Endpoint::of(&reference), login };
+        Self::by(options, reference, vec![way])
     }
 
-    fn line(&self) -> Result<&Line, Error> {
-        if let Some(line) = self.line.get() {
-            return Ok(line);
+    /// The same by these ways, the first first (see [`super::ways`]).
+    pub fn by(options: Options, reference: Reference, ways: Vec<Way>) -> Self {
+        let door = |way| Door { way, transport: OnceLock::new(), broken: Arc::default() };
+        let doors = ways.into_iter().map(door).collect();
+        Self { options, reference, doors, runtime: OnceLock::new() }
+    }
+
+    fn runtime(&self) -> Result<&tokio::runtime::Runtime, Error> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .map_err(|source| Error::Io { what: "the network".into(), source })?;
-        let login = self.login.clone();
-        let transport = Transport::new(&self.options, &self.reference, login)?.into();
-        Ok(self.line.get_or_init(|| Line { runtime, transport }))
+        let runtime = runtime()?;
+        Ok(self.runtime.get_or_init(|| runtime))
+    }
+
+    fn transport<'a>(&self, door: &'a Door) -> Result<&'a Transport, Error> {
+        if let Some(transport) = door.transport.get() {
+            return Ok(transport);
+        }
+        let Way { endpoint, login } = &door.way;
+        // Whoever else could be asked is, rather than this one a second time.
+        let mut options = self.options.clone();
+        let is_last = self.doors.last().is_some_and(|last| std::ptr::eq(last, door));
+        options.retries = if is_last { options.retries } else { Some(0) };
+        let scopes = vec![format!("repository:{}:pull", endpoint.repository)];
+        let purpose = (Purpose::Pull, self.named());
+        let transport = Transport::new(&options, endpoint, purpose, scopes, login.clone())?;
+        Ok(door.transport.get_or_init(|| transport))
+    }
+
+    /// Asks one after the other; gives the first answer, or what the last one said.
+    fn first<T>(
+        &self,
+        mut ask: impl FnMut(&Door, &Transport) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut doors: Vec<&Door> = self.doors.iter().collect();
+        doors.sort_by_key(|door| door.broken.load(Ordering::Relaxed)); // stable
+        let mut failure = None;
+        for door in doors {
+            match self.transport(door).and_then(|transport| ask(door, transport)) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::Unreachable {
+            registry: self.reference.registry().to_owned(),
+            why: "there is no way to it".into(),
+            cause: Cause::Other,
+        }))
     }
 
     /// A document by tag or digest: its bytes and the media type it was sent as.
     fn document(&self, tag_or_digest: &str) -> Result<(Vec<u8>, Option<String>), Error> {
         let path = format!("manifests/{tag_or_digest}");
-        self.whole(&path, &accepted(), MANIFEST_LIMIT)
-    }
-
-    fn whole(
-        &self,
-        path: &str,
-        accept: &str,
-        limit: u64,
-    ) -> Result<(Vec<u8>, Option<String>), Error> {
-        let line = self.line()?;
-        let mut broken = 0;
-        line.runtime.block_on(async {
-            let ask = Ask { method: &Method::GET, path, accept, from: 0 };
-            let mut response = line.transport.ask(ask).await?;
-            let sent_as = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-            let sent_as =
-                sent_as.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_owned());
-            let mut bytes = Vec::new();
-            loop {
-                match tokio::time::timeout(STALL, response.chunk()).await {
-                    Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
-                    Ok(Ok(None)) => return Ok((bytes, sent_as)),
-                    // A document that broke off is short enough to be asked for again from its
-                    // start; blobs, which are not, go on where they broke off.
-                    Ok(Err(_)) if broken < MOST_BREAKS => {
-                        broken += 1;
-                        bytes.clear();
-                        response = line.transport.ask(ask).await?;
-                        continue;
-                    }
-                    Ok(Err(error)) => return Err(line.transport.unreachable(&error)),
-                    Err(_) => {
-                        return Err(Error::Io {
-                            what: path.to_owned(),
-                            source: io::ErrorKind::TimedOut.into(),
-                        });
-                    }
-                }
-                if bytes.len() as u64 > limit {
-                    let why = format!("it is longer than {limit} bytes");
-                    return Err(Error::Document { what: path.to_owned(), why });
-                }
+        let what = format!("the manifest of {}", self.named());
+        let by_digest: Option<Digest> = tag_or_digest.parse().ok();
+        self.first(|_, transport| {
+            let (bytes, headers) =
+                self.runtime()?.block_on(whole(transport, &path, &accepted(), MANIFEST_LIMIT))?;
+            // By what it was asked for, or by what the registry itself calls it.
+            let told = || headers.get("docker-content-digest")?.to_str().ok()?.parse().ok();
+            if let Some(want) = by_digest.clone().or_else(told) {
+                verified(&what, &want, &bytes)?;
             }
+            let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+            let kind =
+                kind.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_owned());
+            Ok((bytes, kind))
         })
     }
 
@@ -121,13 +147,45 @@ impl Remote {
     }
 }
 
+/// A body that fits in memory.
+async fn whole(
+    transport: &Transport,
+    path: &str,
+    accept: &str,
+    limit: u64,
+) -> Result<(Vec<u8>, reqwest::header::HeaderMap), Error> {
+    let mut broken = 0;
+    let headers = accepting(accept);
+    let ask = Ask::new(&Method::GET, Place::Repository(path));
+    let ask = if accept.is_empty() { ask } else { ask.headers(&headers) };
+    let mut response = transport.ask(ask).await?;
+    let mut bytes = Vec::new();
+    loop {
+        match tokio::time::timeout(STALL, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
+            Ok(Ok(None)) => return Ok((bytes, response.headers().clone())),
+            // A document that broke off is short enough to be asked for again from its
+            // start; blobs, which are not, go on where they broke off.
+            Ok(Err(_)) if broken < MOST_BREAKS => {
+                broken += 1;
+                bytes.clear();
+                response = transport.ask(ask).await?;
+                continue;
+            }
+            Ok(Err(error)) => return Err(transport.unreachable(&error)),
+            Err(_) => return Err(transport.stalled(STALL)),
+        }
+        if bytes.len() as u64 > limit {
+            let why = format!("it is longer than {limit} bytes");
+            return Err(Error::Document { what: path.to_owned(), why });
+        }
+    }
+}
+
 impl ImageSource for Remote {
     fn manifest(&self, platform: &Platform) -> Result<Resolved, Error> {
         let (bytes, sent_as) = self.document(&self.reference.tag_or_digest())?;
-        let digest = match self.reference.digest() {
-            Some(want) => verified(&self.named(), want, &bytes)?,
-            None => Digest::of(&bytes),
-        };
+        let digest = self.reference.digest().cloned().unwrap_or_else(|| Digest::of(&bytes));
         match document::read(&self.named(), &bytes, sent_as.as_deref())? {
             Document::Manifest { media_type, config, layers } => Ok(Resolved {
                 index: None,
@@ -175,37 +233,55 @@ impl ImageSource for Remote {
 
     fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
         let path = format!("blobs/{}", descriptor.digest);
-        let (bytes, _) = self.whole(&path, "", CONFIG_LIMIT)?;
         let what = format!("the configuration of {}", self.named());
-        verified(&what, &descriptor.digest, &bytes)?;
-        Ok(bytes)
+        self.first(|_, transport| {
+            let (bytes, _) = self.runtime()?.block_on(whole(transport, &path, "", CONFIG_LIMIT))?;
+            verified(&what, &descriptor.digest, &bytes)?;
+            Ok(bytes)
+        })
     }
 
     fn digest(&self) -> Result<Option<Digest>, Error> {
-        let line = self.line()?;
         let path = format!("manifests/{}", self.reference.tag_or_digest());
-        line.runtime.block_on(async {
-            let ask = Ask { method: &Method::HEAD, path: &path, accept: &accepted(), from: 0 };
-            let response = line.transport.ask(ask).await?;
+        let headers = accepting(&accepted());
+        self.first(|_, transport| {
+            let ask = Ask::new(&Method::HEAD, Place::Repository(&path)).headers(&headers);
+            let response = self.runtime()?.block_on(transport.ask(ask))?;
             let header = response.headers().get("docker-content-digest");
             Ok(header.and_then(|digest| digest.to_str().ok()?.parse().ok()))
         })
     }
 
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobStream, Error> {
-        let line = self.line()?;
         let path = format!("blobs/{}", descriptor.digest);
-        let ask = Ask { method: &Method::GET, path: &path, accept: "", from };
-        let response = line.runtime.block_on(line.transport.ask(ask))?;
-        // 200 answers a range with the whole; who asked skips what it has.
-        let offset = if response.status().as_u16() == 206 { from } else { 0 };
-        if offset > 0 && !starts_at(&response, from) {
-            return Err(Error::Document { what: path, why: "it answers another range".into() });
-        }
-        let (sender, receiver) = mpsc::channel(WAITING);
-        line.runtime.spawn(stream(response, sender));
-        Ok(BlobStream::new(offset, Chunks { receiver, chunk: io::Cursor::default() }))
+        self.first(|door, transport| {
+            let runtime = self.runtime()?;
+            let (response, offset) = match runtime.block_on(part(transport, &path, from)) {
+                // Who has nothing from there on may have it from the start: who asked skips.
+                Err(Error::Status { status: 416, .. }) if from > 0 => {
+                    runtime.block_on(part(transport, &path, 0))?
+                }
+                answer => answer?,
+            };
+            let (sender, receiver) = mpsc::channel(WAITING);
+            runtime.spawn(stream(response, sender));
+            let broken = door.broken.clone();
+            Ok(BlobStream::new(offset, Chunks { receiver, chunk: io::Cursor::default(), broken }))
+        })
     }
+}
+
+/// A blob from a byte on, and where what comes really starts: 200 answers a range with the whole.
+async fn part(transport: &Transport, path: &str, from: u64) -> Result<(Response, u64), Error> {
+    let range = [(RANGE, format!("bytes={from}-"))];
+    let ask = Ask::new(&Method::GET, Place::Repository(path));
+    let response = transport.ask(if from > 0 { ask.headers(&range) } else { ask }).await?;
+    let offset = if response.status().as_u16() == 206 { from } else { 0 };
+    if offset > 0 && !starts_at(&response, from) {
+        let why = "it answers another range".into();
+        return Err(Error::Document { what: path.to_owned(), why });
+    }
+    Ok((response, offset))
 }
 
 /// Whether `Content-Range: bytes FROM-…` says what was asked for.
@@ -228,10 +304,14 @@ fn verified(what: &str, want: &Digest, bytes: &[u8]) -> Result<Digest, Error> {
 type Chunk = Vec<u8>;
 
 /// Brings a body to its reader, chunk by chunk, until it ends, stalls or nobody reads on.
-async fn stream(mut response: reqwest::Response, sender: mpsc::Sender<io::Result<Chunk>>) {
-    let (mut began, mut brought) = (Instant::now(), 0_u64);
+async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Chunk>>) {
+    // Of the time, what the reader takes does not count.
+    let (mut waited, mut brought) = (Duration::ZERO, 0_u64);
     loop {
-        let next = match tokio::time::timeout(STALL, response.chunk()).await {
+        let began = Instant::now();
+        let next = tokio::time::timeout(STALL, response.chunk()).await;
+        waited += began.elapsed();
+        let next = match next {
             Ok(Ok(Some(chunk))) => Ok(chunk),
             Ok(Ok(None)) => return,
             Ok(Err(error)) => Err(io::Error::other(error.to_string())),
@@ -248,13 +328,13 @@ async fn stream(mut response: reqwest::Response, sender: mpsc::Sender<io::Result
         if sender.send(Ok(chunk.into())).await.is_err() {
             return;
         }
-        if began.elapsed() > SLOW_SPAN {
+        if waited > SLOW_SPAN {
             if brought < SLOWEST {
                 let _ =
                     sender.send(Err(io::Error::new(io::ErrorKind::TimedOut, "it crawls"))).await;
                 return;
             }
-            (began, brought) = (Instant::now(), 0);
+            (waited, brought) = (Duration::ZERO, 0);
         }
     }
 }
@@ -263,6 +343,7 @@ async fn stream(mut response: reqwest::Response, sender: mpsc::Sender<io::Result
 struct Chunks {
     receiver: mpsc::Receiver<io::Result<Chunk>>,
     chunk: io::Cursor<Chunk>,
+    broken: Arc<AtomicU32>,
 }
 
 impl Read for Chunks {
@@ -274,7 +355,12 @@ impl Read for Chunks {
             }
             match self.receiver.blocking_recv() {
                 None => return Ok(0),
-                Some(chunk) => self.chunk = io::Cursor::new(chunk?),
+                Some(chunk) => {
+                    let chunk = chunk.inspect_err(|_| {
+                        self.broken.fetch_add(1, Ordering::Relaxed);
+                    });
+                    self.chunk = io::Cursor::new(chunk?);
+                }
             }
         }
     }

@@ -13,23 +13,30 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use super::{Error, Options};
 
 /// The TLS configuration for a registry.
-pub(super) fn configure(options: &Options, registry: &str) -> Result<ClientConfig, Error> {
+pub(super) fn configure(
+    options: &Options,
+    registry: &str,
+    insecure: bool,
+) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Tls { registry: registry.to_owned(), why: error.to_string() })?;
     let own = Own::read(options, registry)?;
-    let builder = if options.tls_verify == Some(false) {
+    let builder = if insecure {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
     } else {
         builder.with_root_certificates(roots(options, own.authorities))
     };
-    match own.client {
-        None => Ok(builder.with_no_client_auth()),
-        Some((chain, key)) => builder
-            .with_client_auth_cert(chain, key)
-            .map_err(|error| Error::Tls { registry: registry.to_owned(), why: error.to_string() }),
-    }
+    let mut config = match own.client {
+        None => builder.with_no_client_auth(),
+        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| {
+            Error::Tls { registry: registry.to_owned(), why: error.to_string() }
+        })?,
+    };
+    // Who hands reqwest a configuration of its own offers HTTP/2 itself.
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 fn roots(options: &Options, own: Vec<CertificateDer<'static>>) -> RootCertStore {
@@ -92,8 +99,12 @@ struct Own {
 impl Own {
     fn read(options: &Options, registry: &str) -> Result<Self, Error> {
         let mut own = Self::default();
-        for directory in &options.certificate_directories {
-            for file in files(&directory.join(registry)) {
+        let directories = match &options.certificate_directory {
+            Some(directory) => vec![directory.clone()],
+            None => options.certificate_directories.iter().map(|all| all.join(registry)).collect(),
+        };
+        for directory in &directories {
+            for file in files(directory) {
                 match file.extension().and_then(|extension| extension.to_str()) {
                     Some("crt") => own.authorities.extend(certificates(&file)),
                     Some("cert") if own.client.is_none() => {
@@ -123,7 +134,7 @@ fn certificates(file: &Path) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_file_iter(file).into_iter().flatten().flatten().collect()
 }
 
-/// `--tls-verify=false`: any certificate will do, the handshake is still checked.
+/// An insecure registry: any certificate will do, the handshake is still checked.
 #[derive(Debug)]
 struct Anyone(Arc<CryptoProvider>);
 
@@ -161,5 +172,18 @@ impl ServerCertVerifier for Anyone {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_2_is_offered() {
+        for insecure in [false, true] {
+            let config = configure(&Options::default(), "r.example", insecure).expect("it");
+            assert_eq!(config.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+        }
     }
 }

@@ -1,75 +1,155 @@
-//! Requests to one registry: TLS or not, tokens, redirects, patience.
+//! Requests to one registry: TLS or not, redirects, tries, patience.
 //!
 //! oci-client gives the vocabulary (manifests, indexes, the error envelope); the requests are
 //! reqwest's, because oci-client knows no retries, identity tokens, credential helpers, own TLS
 //! configuration or rules for redirects.
+//!
+//! ```text
+//! ask ─ again after a wait, where that may help
+//!   with a login, once the registry wants one (tokens.rs)
+//!     one request, its redirects ─ an answer that can be used, or what is wrong with it (verdict.rs)
+//! ```
 
-use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, LOCATION, RANGE, WWW_AUTHENTICATE};
-use reqwest::{Method, Response, StatusCode, Url};
-use serde::Deserialize;
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderName, LOCATION};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 
-use super::answer::{body, escape, masked, retry_after, said};
-use super::challenge::{self, Challenge};
+use super::answer::{escape, masked, retry_after};
 use super::error::Cause;
+use super::route::Endpoint;
 use super::{Error, Login, Options, realm, tls};
-use crate::reference::Reference;
 
-/// Tries for what may pass: a busy registry, a broken connection.
-const TRIES: u32 = 4;
+/// Tries after the first one, for what may pass: a busy registry, a broken connection.
+const RETRIES: u32 = 3;
+/// The wait before the second try; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// The longest wait that a registry may ask for.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A read that brings nothing for so long is a stall.
 pub(super) const STALL: Duration = Duration::from_secs(30);
+/// Stalls that a registry may spend on what was sent to it: it may copy and hash a large blob.
+const DIGESTING: u32 = 4;
+/// How often what moves is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 const CONNECT: Duration = Duration::from_secs(15);
 const MOST_REDIRECTS: usize = 10;
-/// What is kept of an error's body.
-const ERROR_LIMIT: usize = 16 << 10;
+
+/// What a registry is asked for; its words for a refusal differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Pull,
+    Push,
+    /// Its lists, or whether a login is right.
+    Look,
+}
 
 /// One registry, as one user.
 pub(super) struct Transport {
-    client: reqwest::Client,
-    reference: Reference,
-    login: Option<Login>,
+    pub(super) client: reqwest::Client,
+    pub(super) endpoint: Endpoint,
+    /// The image as the user knows it, for messages.
+    pub(super) image: String,
+    pub(super) purpose: Purpose,
+    pub(super) login: Option<Login>,
+    /// What tokens are asked for (distribution's token scope documentation).
+    pub(super) scopes: Vec<String>,
     /// `https`, or `http` once that is known to be spoken.
     scheme: Mutex<&'static str>,
     may_be_plain: bool,
-    tokens: Mutex<HashMap<String, String>>,
-    proxy: Option<String>,
-    certificates: std::path::PathBuf,
+    /// What the registry was last content with.
+    pub(super) authorization: Mutex<Option<String>>,
+    pub(super) proxy: Option<String>,
+    pub(super) certificates: PathBuf,
+    retries: u32,
+    delay: Option<Duration>,
 }
 
-/// What is asked for.
+/// What is asked for, and how.
 #[derive(Clone, Copy)]
 pub(super) struct Ask<'a> {
     pub(super) method: &'a Method,
+    pub(super) place: Place<'a>,
+    pub(super) headers: &'a [(HeaderName, String)],
+    pub(super) payload: Payload<'a>,
+    /// Whether it may be asked again after it failed.
+    pub(super) again: bool,
+}
+
+/// Where it is asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Place<'a> {
     /// Behind `/v2/REPOSITORY/`.
-    pub(super) path: &'a str,
-    pub(super) accept: &'a str,
-    pub(super) from: u64,
+    Repository(&'a str),
+    /// Behind the host.
+    Host(&'a str),
+    /// Where the registry said.
+    Url(&'a Url),
+}
+
+/// What is sent along.
+#[derive(Clone, Copy)]
+pub(super) enum Payload<'a> {
+    None,
+    Bytes(&'a [u8]),
+    /// A stream, made anew for each try; `moved` counts its bytes, `told` learns of them.
+    Stream {
+        body: &'a (dyn Fn() -> reqwest::Body + Sync),
+        moved: &'a AtomicU64,
+        told: &'a (dyn Fn(u64) + Sync),
+    },
+}
+
+impl<'a> Ask<'a> {
+    /// A plain question.
+    pub(super) fn new(method: &'a Method, place: Place<'a>) -> Self {
+        Self { method, place, headers: &[], payload: Payload::None, again: true }
+    }
+
+    pub(super) fn headers(self, headers: &'a [(HeaderName, String)]) -> Self {
+        Self { headers, ..self }
+    }
+
+    /// What the question is about, for messages.
+    pub(super) fn what(&self) -> String {
+        match self.place {
+            Place::Repository(path) | Place::Host(path) => escape(path),
+            Place::Url(url) => escape(url.path()),
+        }
+    }
+}
+
+/// An Accept header for an ask.
+pub(super) fn accepting(kinds: &str) -> [(HeaderName, String); 1] {
+    [(ACCEPT, kinds.to_owned())]
 }
 
 impl Transport {
     pub(super) fn new(
         options: &Options,
-        reference: &Reference,
+        endpoint: &Endpoint,
+        (purpose, image): (Purpose, String),
+        scopes: Vec<String>,
         login: Option<Login>,
     ) -> Result<Self, Error> {
-        let registry = reference.registry();
+        let registry = &endpoint.registry;
         let failed = |error: &dyn std::fmt::Display| Error::Tls {
-            registry: registry.to_owned(),
+            registry: registry.clone(),
             why: error.to_string(),
         };
+        // A flag goes before what is configured.
+        let insecure = !options.tls_verify.unwrap_or(!endpoint.insecure);
         let mut builder = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::configure(options, registry)?)
+            .tls_backend_preconfigured(tls::configure(options, registry, insecure)?)
             .hickory_dns(true)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .connect_timeout(CONNECT)
+            .tcp_keepalive(STALL)
             .http2_adaptive_window(true)
             .user_agent(concat!("coracle/", env!("CARGO_PKG_VERSION")));
         let none = options.no_proxy.as_deref().and_then(reqwest::NoProxy::from_string);
@@ -84,120 +164,120 @@ impl Transport {
         let certificates = options.certificate_directories.first().cloned().unwrap_or_default();
         Ok(Self {
             client: builder.build().map_err(|error| failed(&error))?,
-            reference: reference.clone(),
+            endpoint: endpoint.clone(),
+            image,
+            purpose,
             login,
-            scheme: Mutex::new("https"),
-            may_be_plain: reference.is_loopback() || options.tls_verify == Some(false),
-            tokens: Mutex::default(),
+            scopes,
+            scheme: Mutex::new(if endpoint.plain { "http" } else { "https" }),
+            may_be_plain: insecure || endpoint.plain || endpoint.is_loopback(),
+            authorization: Mutex::default(),
             proxy: options.https_proxy.as_deref().map(masked),
             certificates: certificates.join(registry),
+            retries: options.retries.unwrap_or(RETRIES),
+            delay: options.retry_delay,
         })
     }
 
-    /// The registry's host; the hub has another for its API than in names.
-    fn host(&self) -> &str {
-        match self.reference.registry() {
-            "docker.io" => "registry-1.docker.io",
-            other => other,
-        }
-    }
-
-    fn image(&self) -> String {
-        self.reference.familiar()
-    }
-
-    fn registry(&self) -> String {
-        self.reference.registry().to_owned()
+    pub(super) fn registry(&self) -> String {
+        self.endpoint.registry.clone()
     }
 
     /// Asks, with a token where one is wanted, again where that may help.
     pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Response, Error> {
-        let mut wait = Duration::from_millis(300);
-        let mut tries = 1;
+        let mut wait = FIRST_WAIT;
+        let mut left = if ask.again { self.retries } else { 0 };
         loop {
             let result = self.ask_with_login(ask).await;
             let again = match &result {
-                Ok(response) => match response.status() {
-                    StatusCode::TOO_MANY_REQUESTS => {
-                        // A wait that is longer than is polite to hang for is told instead.
-                        let asked = retry_after(response.headers());
-                        asked
-                            .is_none_or(|asked| asked <= LONGEST_WAIT)
-                            .then(|| asked.unwrap_or(wait))
-                    }
-                    status if status.is_server_error() => Some(wait),
-                    _ => None,
-                },
-                Err(Error::Unreachable { cause: Cause::Other, .. }) => Some(wait),
+                Ok(response) => self.wait_for(response, wait),
+                Err(Error::Unreachable { cause: Cause::Other, .. }) => Some(self.pause(wait)),
+                // Nobody is to wait for a dead registry longer than this twice.
+                Err(Error::Unreachable { cause: Cause::Stall, .. }) => {
+                    left = left.min(1);
+                    Some(self.pause(wait))
+                }
+                Err(Error::Status { status: 500.., .. }) => Some(self.pause(wait)),
                 Err(_) => None,
             };
             match again {
-                Some(pause) if tries < TRIES => tokio::time::sleep(pause).await,
-                _ => return self.judge(result?, ask).await,
+                Some(pause) if left > 0 => tokio::time::sleep(pause).await,
+                _ => return self.judge(result?, &ask).await,
             }
-            tries += 1;
+            left -= 1;
             wait *= 2;
         }
     }
 
+    /// How long to wait before an answer is asked for once more; `None` if it will not change.
+    fn wait_for(&self, response: &Response, wait: Duration) -> Option<Duration> {
+        let status = response.status();
+        let busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+        // Some things a registry does not do today will not be done in a second either.
+        if !busy || status == StatusCode::NOT_IMPLEMENTED {
+            return None;
+        }
+        match retry_after(response.headers()) {
+            // A wait that is longer than is polite to hang for is told instead.
+            Some(asked) => (asked <= LONGEST_WAIT).then_some(asked),
+            None => Some(self.pause(wait)),
+        }
+    }
+
+    /// Half of it at least, so that all clients of a registry do not come back at once.
+    fn pause(&self, wait: Duration) -> Duration {
+        self.delay.unwrap_or_else(|| wait.mul_f64(0.5 + random() / 2.0))
+    }
+
     async fn ask_with_login(&self, ask: Ask<'_>) -> Result<Response, Error> {
+        let sent = self.authorization();
         let response = self.send(ask).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
-        let headers = response.headers().get_all(WWW_AUTHENTICATE);
-        let wanted = headers.iter().find_map(|value| challenge::parse(value.to_str().ok()?));
-        match wanted {
-            Some(Challenge::Bearer { realm, service, scope }) => {
-                let token = self.token(&realm, service.as_deref(), scope.as_deref()).await?;
-                self.keep(format!("Bearer {token}"));
-            }
-            Some(Challenge::Basic) => match &self.login {
-                Some(Login::Password { user, password }) => self.keep(basic(user, password)),
-                _ => return Ok(response),
-            },
-            None => return Ok(response),
+        // Another thread may have got a new token meanwhile; else the one that was sent expired.
+        if self.authorization() == sent && !self.authorize(&response).await? {
+            return Ok(response);
         }
         self.send(ask).await
     }
 
-    fn keep(&self, header: String) {
-        if let Ok(mut tokens) = self.tokens.lock() {
-            tokens.insert(self.reference.repository().to_owned(), header);
-        }
+    pub(super) fn authorization(&self) -> Option<String> {
+        self.authorization.lock().ok()?.clone()
     }
 
-    fn authorization(&self) -> Option<String> {
-        self.tokens.lock().ok()?.get(self.reference.repository()).cloned()
-    }
-
-    fn scheme(&self) -> &'static str {
+    pub(super) fn scheme(&self) -> &'static str {
         self.scheme.lock().map_or("https", |scheme| *scheme)
+    }
+
+    fn url(&self, place: Place, scheme: &str) -> Result<Url, Error> {
+        let text = match place {
+            Place::Url(url) => return Ok(url.clone()),
+            Place::Host(path) => format!("{scheme}://{}/{path}", self.endpoint.host()),
+            Place::Repository(path) => {
+                let Endpoint { repository, .. } = &self.endpoint;
+                format!("{scheme}://{}/v2/{repository}/{path}", self.endpoint.host())
+            }
+        };
+        Url::parse(&text).map_err(|error| Error::Unreachable {
+            registry: self.registry(),
+            why: error.to_string(),
+            cause: Cause::Other,
+        })
     }
 
     /// One request and its redirects.
     async fn send(&self, ask: Ask<'_>) -> Result<Response, Error> {
-        let url = |scheme: &str| {
-            let (host, repository) = (self.host(), self.reference.repository());
-            format!("{scheme}://{host}/v2/{repository}/{}", ask.path)
-        };
-        let parse = |text: String| {
-            Url::parse(&text).map_err(|error| Error::Unreachable {
-                registry: self.registry(),
-                why: error.to_string(),
-                cause: Cause::Other,
-            })
-        };
-        let first = parse(url(self.scheme()))?;
-        let result = self.send_to(ask, &first).await;
-        match result {
+        let first = self.url(ask.place, self.scheme())?;
+        match self.send_to(ask, &first).await {
             // Who is on this machine, or was named by a flag, may speak plainly.
-            Err(error)
+            Err(Silence::Broken(error))
                 if self.may_be_plain
                     && first.scheme() == "https"
+                    && !matches!(ask.place, Place::Url(_))
                     && !matches!(self.cause(&error), Cause::Authority { .. }) =>
             {
-                let plain = parse(url("http"))?;
+                let plain = self.url(ask.place, "http")?;
                 match self.send_to(ask, &plain).await {
                     Ok(response) => {
                         if let Ok(mut scheme) = self.scheme.lock() {
@@ -205,35 +285,47 @@ impl Transport {
                         }
                         self.follow(ask, plain, response).await
                     }
-                    Err(second) if second.is_connect() => Err(self.unreachable(&second)),
-                    Err(_) => Err(self.unreachable(&error)),
+                    Err(Silence::Broken(second)) if !second.is_connect() => {
+                        Err(self.unreachable(&error))
+                    }
+                    Err(second) => Err(self.silent(second)),
                 }
             }
-            Err(error) => Err(self.unreachable(&error)),
+            Err(error) => Err(self.silent(error)),
             Ok(response) => self.follow(ask, first, response).await,
         }
     }
 
-    async fn send_to(&self, ask: Ask<'_>, url: &Url) -> reqwest::Result<Response> {
+    async fn send_to(&self, ask: Ask<'_>, url: &Url) -> Result<Response, Silence> {
         let mut request = self.client.request(ask.method.clone(), url.clone());
-        if !ask.accept.is_empty() {
-            request = request.header(ACCEPT, ask.accept);
-        }
-        if ask.from > 0 {
-            request = request.header(RANGE, format!("bytes={}-", ask.from));
+        for (name, value) in ask.headers {
+            request = request.header(name, value);
         }
         if self.is_ours(url)
             && let Some(header) = self.authorization()
         {
             request = request.header(AUTHORIZATION, header);
         }
-        request.send().await
+        match ask.payload {
+            Payload::None => patiently(request, STALL, || None).await,
+            Payload::Bytes(bytes) => {
+                patiently(request.body(bytes.to_vec()), STALL * DIGESTING, || None).await
+            }
+            Payload::Stream { body, moved, told } => {
+                let now = || {
+                    let moved = moved.load(Ordering::Relaxed);
+                    told(moved);
+                    Some(moved)
+                };
+                patiently(request.body(body()), STALL * DIGESTING, now).await
+            }
+        }
     }
 
     /// Whether a URL is the registry itself: only there the login goes (CVE-2018-1000007).
-    fn is_ours(&self, url: &Url) -> bool {
-        let own = format!("{}://{}/", self.scheme(), self.host());
-        let plain = format!("http://{}/", self.host());
+    pub(super) fn is_ours(&self, url: &Url) -> bool {
+        let own = format!("{}://{}/", self.scheme(), self.endpoint.host());
+        let plain = format!("http://{}/", self.endpoint.host());
         let same = |text: &str| Url::parse(text).is_ok_and(|own| own.origin() == url.origin());
         same(&own) || (self.may_be_plain && same(&plain))
     }
@@ -248,150 +340,126 @@ impl Transport {
             let is_redirect = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
             let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             let Some(location) = location.filter(|_| is_redirect) else { return Ok(response) };
-            let refuse =
-                |why| Error::Redirect { registry: self.registry(), to: escape(location), why };
-            let next = url.join(location).map_err(|_| refuse("that is no URL"))?;
-            if !matches!(next.scheme(), "http" | "https") {
-                return Err(refuse("only http and https are followed"));
-            }
-            if url.scheme() == "https" && next.scheme() == "http" && !self.may_be_plain {
-                return Err(refuse("that would give up TLS"));
-            }
-            url = next;
-            response = self.send_to(ask, &url).await.map_err(|error| self.unreachable(&error))?;
+            url = self.next(&url, location)?;
+            response = self.send_to(ask, &url).await.map_err(|error| self.silent(error))?;
         }
         Err(Error::Redirect {
             registry: self.registry(),
-            to: url.to_string(),
+            to: escape(url.as_str()),
             why: "too many redirects",
         })
     }
 
-    /// A token from the realm that the registry named.
-    async fn token(
-        &self,
-        place: &str,
-        service: Option<&str>,
-        scope: Option<&str>,
-    ) -> Result<String, Error> {
-        let refuse = |why| Error::Redirect { registry: self.registry(), to: escape(place), why };
-        let url = Url::parse(place).map_err(|_| refuse("that is no URL"))?;
-        realm::check(&url, self.scheme(), self.host()).map_err(refuse)?;
-        let default = format!("repository:{}:pull", self.reference.repository());
-        let scope = scope.unwrap_or(&default);
-        let knows_us = realm::may_see_login(&url, self.host());
-        let request = match self.login.as_ref().filter(|_| knows_us) {
-            Some(Login::Identity(token)) => {
-                let form = [
-                    ("grant_type", "refresh_token"),
-                    ("service", service.unwrap_or_default()),
-                    ("client_id", "coracle"),
-                    ("scope", scope),
-                    ("refresh_token", token),
-                ];
-                self.client.post(url).form(&form)
-            }
-            login => {
-                let mut query = vec![("scope", scope)];
-                query.extend(service.map(|service| ("service", service)));
-                let request = self.client.get(url).query(&query);
-                match login {
-                    Some(Login::Password { user, password }) => {
-                        request.header(AUTHORIZATION, basic(user, password))
-                    }
-                    _ => request,
-                }
-            }
-        };
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
-        let status = response.status();
-        let body = body(response, ERROR_LIMIT * 4).await;
-        if !status.is_success() {
-            return Err(Error::Unauthorized {
-                image: self.image(),
-                registry: self.registry(),
-                status: status.as_u16(),
-                said: said(&body),
-                login: self.login.is_some(),
-            });
+    /// Where an answer sends to, if that is a place to go.
+    pub(super) fn next(&self, url: &Url, location: &str) -> Result<Url, Error> {
+        let refuse = |why| Error::Redirect { registry: self.registry(), to: escape(location), why };
+        let next = url.join(location).map_err(|_| refuse("that is no URL"))?;
+        if !matches!(next.scheme(), "http" | "https") {
+            return Err(refuse("only http and https are followed"));
         }
-        let answer: Option<Answer> = serde_json::from_slice(&body).ok();
-        let token = answer.and_then(|answer| answer.token.or(answer.access_token));
-        token.filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic())).ok_or_else(|| {
-            Error::Document { what: "the token".into(), why: "it cannot be read".into() }
-        })
-    }
-
-    /// An answer that can be used, or what is wrong with it.
-    async fn judge(&self, response: Response, ask: Ask<'_>) -> Result<Response, Error> {
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
+        if url.scheme() == "https" && next.scheme() == "http" && !self.may_be_plain {
+            return Err(refuse("that would give up TLS"));
         }
-        let wait_seconds = retry_after(response.headers()).map(|wait| wait.as_secs());
-        let body = body(response, ERROR_LIMIT).await;
-        let (image, registry, said) = (self.image(), self.registry(), said(&body));
-        let (code, login) = (status.as_u16(), self.login.is_some());
-        let unknown_name = String::from_utf8_lossy(&body).contains("NAME_UNKNOWN");
-        Err(match code {
-            401 if login => Error::Unauthorized { image, registry, status: code, said, login },
-            401 | 403 => Error::Denied { image, registry, status: code, said, login },
-            404 if unknown_name => Error::Denied { image, registry, status: code, said, login },
-            404 => Error::NotFound { image, registry, said },
-            429 => Error::TooMany { registry, said, wait_seconds },
-            status => Error::Status { registry, what: escape(ask.path), status, said },
-        })
+        realm::check_place(&next, self.endpoint.host()).map_err(refuse)?;
+        Ok(next)
     }
+}
 
-    /// What reqwest's chain of errors means.
-    pub(super) fn unreachable(&self, error: &reqwest::Error) -> Error {
-        let why = chain(error).pop().unwrap_or_default();
-        Error::Unreachable {
-            registry: self.registry(),
-            why: escape(&why),
-            cause: self.cause(error),
+/// Why there is no answer.
+pub(super) enum Silence {
+    /// The connection did not come about, or broke.
+    Broken(reqwest::Error),
+    /// Nothing moves.
+    Stalled(Duration),
+}
+
+/// Waits for an answer: `patience` long, and on while what `moved` counts still moves.
+async fn patiently(
+    request: RequestBuilder,
+    patience: Duration,
+    moved: impl Fn() -> Option<u64>,
+) -> Result<Response, Silence> {
+    let mut sending = Box::pin(request.send());
+    let (mut last, mut since) = (0, Instant::now());
+    loop {
+        if let Ok(answer) = tokio::time::timeout(LOOK, &mut sending).await {
+            return answer.map_err(Silence::Broken);
         }
-    }
-
-    fn cause(&self, error: &reqwest::Error) -> Cause {
-        let chain = chain(error).join("\n");
-        let says = |words: &[&str]| words.iter().any(|word| chain.contains(word));
-        let proxy = self.proxy.as_ref().filter(|_| says(&["proxy", "tunnel"]));
-        // rustls's words for what is wrong with a certificate, and with an answer that is no TLS.
-        if says(&["invalid peer certificate"]) {
-            Cause::Authority { directory: self.certificates.clone() }
-        } else if says(&["InvalidContentType", "corrupt message"]) {
-            Cause::PlainHttp
-        } else if let Some(proxy) = proxy {
-            Cause::Proxy(proxy.clone())
-        } else if says(&["dns error", "no record", "failed to lookup"]) {
-            Cause::Name
-        } else {
-            Cause::Other
+        let now = moved().unwrap_or(0);
+        if now > last {
+            (last, since) = (now, Instant::now());
+        } else if since.elapsed() >= patience {
+            return Err(Silence::Stalled(patience));
         }
     }
 }
 
-/// An error and what lies below it.
-fn chain(error: &dyn std::error::Error) -> Vec<String> {
-    let mut texts = vec![error.to_string()];
-    let mut source = error.source();
-    while let Some(error) = source {
-        texts.push(error.to_string());
-        source = error.source();
+/// From 0 to 1, of no quality: it spreads waits.
+fn random() -> f64 {
+    let mut bytes = [0; 2];
+    let _ = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK);
+    f64::from(u16::from_ne_bytes(bytes)) / f64::from(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transport(registry: &str, insecure: bool) -> Transport {
+        let endpoint = Endpoint { insecure, ..Endpoint::registry(registry) };
+        let purpose = (Purpose::Pull, "app".to_owned());
+        Transport::new(&Options::default(), &endpoint, purpose, Vec::new(), None).expect("it")
     }
-    texts
-}
 
-/// What the place for tokens answers.
-#[derive(Deserialize)]
-struct Answer {
-    token: Option<String>,
-    access_token: Option<String>,
-}
+    fn url(text: &str) -> Url {
+        Url::parse(text).expect(text)
+    }
 
-fn basic(user: &str, password: &str) -> String {
-    use base64::Engine;
-    let text = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-    format!("Basic {text}")
+    #[test]
+    fn the_login_stays_with_host_port_and_scheme() {
+        let transport = transport("r.example:5000", false);
+        assert!(transport.is_ours(&url("https://r.example:5000/v2/")));
+        for other in [
+            "http://r.example:5000/",
+            "https://r.example/",
+            "https://r.example:5001/",
+            "https://r.example.evil.test:5000/",
+            "https://s.example:5000/",
+        ] {
+            assert!(!transport.is_ours(&url(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_keeps_tls_and_leaves_this_machine_alone() {
+        let from = url("https://r.example/v2/app/blobs/x");
+        let strict = transport("r.example", false);
+        assert!(strict.next(&from, "https://cdn.test/x").is_ok());
+        assert!(strict.next(&from, "/v2/other").is_ok());
+        for bad in [
+            "http://cdn.test/x",
+            "file:///etc/passwd",
+            "https://127.0.0.1/x",
+            "https://localhost/x",
+            "https://[::ffff:169.254.169.254]/latest",
+            "https://169.254.169.254/latest",
+        ] {
+            assert!(strict.next(&from, bad).is_err(), "{bad}");
+        }
+        // Who gave up TLS for a registry did not do so for this machine's sake.
+        let loose = transport("r.example", true);
+        assert!(loose.next(&from, "http://cdn.test/x").is_ok());
+        assert!(loose.next(&from, "http://169.254.169.254/latest").is_err());
+    }
+
+    #[test]
+    fn waits_differ_and_a_flag_sets_them() {
+        let transport = transport("r.example", false);
+        let wait = Duration::from_secs(1);
+        let pauses: Vec<Duration> = (0..20).map(|_| transport.pause(wait)).collect();
+        assert!(pauses.iter().all(|pause| *pause >= wait / 2 && *pause <= wait));
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]), "no jitter");
+        let fixed = Transport { delay: Some(Duration::ZERO), ..transport };
+        assert_eq!(fixed.pause(wait), Duration::ZERO);
+    }
 }

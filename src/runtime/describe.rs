@@ -4,9 +4,9 @@ use rustix::io::Errno;
 
 use super::Error;
 use super::error::ExecRefusal;
-use super::hooks;
 use super::program::ExecFailure;
 use super::stage::{Failure, Stage};
+use super::{hooks, tuning};
 use crate::bundle::{ContainerSpec, Hook, Process};
 use crate::mount::{Kind, Mount, RootMount};
 use crate::userns;
@@ -56,6 +56,7 @@ fn of_program(stage: Stage, item: usize, process: &Process) -> Option<String> {
             let (name, soft, hard) = (limit.resource.docker_name(), limit.soft, limit.hard);
             format!("set the limit {name}={soft}:{hard}")
         }),
+        Stage::Tuning => tuning::describe(item, &process.tuning),
         Stage::Keyring => "join a new session keyring".into(),
         Stage::Label => {
             let given = [&process.labels.apparmor, &process.labels.selinux];
@@ -93,9 +94,12 @@ fn of_container(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
         Stage::MountTarget => spec.mounts.get(item).map_or_else(String::new, |mount| {
             format!("make the mount point {} in the image", mount.target.display())
         }),
+        Stage::Added => spec.added.get(item).map_or_else(String::new, |added| {
+            format!("add lines to {} in the container", added.path.display())
+        }),
+        Stage::Clocks => "set the clocks of a time namespace".into(),
         Stage::Group => "go into the control group of the container".into(),
         Stage::Link => "make the links of /dev".into(),
-        Stage::Volume => format!("keep the volume {} writable", path(&spec.volumes)),
         Stage::Mask => format!("hide {}", path(&spec.masked_paths)),
         Stage::ReadOnly => match path(&spec.read_only_paths) {
             path if path.is_empty() => "make the root read-only".into(),
@@ -130,6 +134,10 @@ fn mount(mount: &Mount) -> String {
     let target = mount.target.display();
     match &mount.kind {
         Kind::Bind { source, .. } => format!("mount {} on {target}", source.display()),
+        Kind::Beneath { directory, path } => {
+            format!("mount {} below {} on {target}", path.display(), directory.display())
+        }
+        Kind::Overlay { .. } => format!("mount an overlay on {target}"),
         Kind::Tmpfs { .. } => format!("mount a tmpfs on {target}"),
         Kind::Proc => format!("mount proc on {target}"),
         Kind::Sysfs => format!("mount sysfs on {target}"),
@@ -164,6 +172,18 @@ fn hint(
                 "try --storage-driver fuse or copy; coracle doctor says why overlay is refused"
                     .into()
             })
+        }
+        (Stage::Tuning, Errno::PERM | Errno::ACCESS) => Some(
+            "without root a program can be made to run later and less, and not sooner and more"
+                .into(),
+        ),
+        (Stage::Clocks, Errno::INVAL | Errno::NOSYS) => {
+            Some("time namespaces take Linux 5.6 and CONFIG_TIME_NS".into())
+        }
+        (Stage::Mount, Errno::XDEV) => {
+            let mount = spec?.mounts.get(item)?;
+            matches!(mount.kind, Kind::Beneath { .. })
+                .then(|| "a link on that path leads out of the volume".into())
         }
         (Stage::OomScore, Errno::ACCESS) => {
             Some("without root the score can only be raised above the caller's own".into())

@@ -13,8 +13,9 @@ use rustix::thread::{Gid, Uid};
 use super::hooks::{self, ToldStates};
 use super::plan::Plan;
 use super::program::{self, Identity, ProgramPlan, Streams};
-use super::rootfs;
 use super::stage::{At, Failure, Stage};
+use super::tuning::Tuned;
+use super::{rootfs, tuning};
 use crate::cgroup::Entrances;
 use crate::sys;
 use crate::union;
@@ -58,10 +59,13 @@ fn join_steps(
     streams: &mut Streams,
 ) -> Result<Infallible, Failure> {
     sys::process::reset_signals();
+    // Before the group's own set narrows it down.
+    tuning::run_on(&plan.tuning.first_cpus).at_item(Stage::Tuning, Tuned::FirstCpus as usize)?;
     enter(group, false).at(Stage::Group)?; // its namespace of them is joined already
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::IdMap)?;
     program::set_oom_score(plan.oom_score_adj.as_deref()).at(Stage::OomScore)?;
     program::die_with_parent().at(Stage::IdMap)?;
+    tuning::run_on(&plan.tuning.cpus).at_item(Stage::Tuning, Tuned::Cpus as usize)?;
     become_root(&plan.identity).at(Stage::IdMap)?;
     // setns(2) into a mount namespace put this process at its root.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -79,6 +83,9 @@ fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
     enter(&ends.group, plan.own_cgroups).at(Stage::Group)?; // first: all that follows is counted
     if let Some(maps) = &mut ends.maps {
         maps.complete().at(Stage::IdMap)?; // until then every id is nobody's
+    }
+    if let Some(clocks) = &plan.clocks {
+        tuning::set_clocks(clocks).at(Stage::Clocks)?; // while its files in /proc are its own
     }
     program::set_oom_score(plan.program.oom_score_adj.as_deref()).at(Stage::OomScore)?;
     // From here to exec nothing may look into this process or its descriptors (CVE-2016-9962).
@@ -135,7 +142,9 @@ fn enter(group: &Entrances, own_view: bool) -> Result<(), Errno> {
 /// Sets things up as the namespace's root where it has one, so that what is made belongs to it.
 fn become_root(identity: &Identity) -> Result<(), Errno> {
     if identity.has_root && identity.groups.is_some() {
-        rustix::thread::set_thread_groups(&[])?;
+        if !identity.keeps_groups {
+            rustix::thread::set_thread_groups(&[])?;
+        }
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
     }
@@ -144,8 +153,8 @@ fn become_root(identity: &Identity) -> Result<(), Errno> {
 
 fn build_root(plan: &Plan, union: Option<&union::Entrance>) -> Result<OwnedFd, Failure> {
     let root = rootfs::mount_root(&plan.root, union)?;
-    for (item, target) in plan.volumes.iter().enumerate() {
-        rootfs::make_volume(root.as_fd(), target, plan.seal_root).at_item(Stage::Volume, item)?;
+    for (item, (target, text)) in plan.added.iter().enumerate() {
+        rootfs::add_lines(root.as_fd(), target, text).at_item(Stage::Added, item)?;
     }
     for (item, step) in plan.mounts.iter().enumerate() {
         rootfs::mount(root.as_fd(), step, item)?;

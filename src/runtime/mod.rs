@@ -38,7 +38,9 @@ mod stage;
 mod supervise;
 mod target;
 mod terminal;
+mod tuning;
 
+pub use crate::sys::process::is_open;
 pub use attach::{Attached, Leaving, attend};
 pub use detach::{DetachKeys, InvalidDetachKeys};
 pub use error::{Error, ExecRefusal};
@@ -48,7 +50,7 @@ pub use launch::{
     Attachment, Join, Launch, Running, Starting, join, namespace_of, open_gate, start,
 };
 pub use relay::{Source, Tap};
-pub(crate) use rootfs::mount_overlay;
+pub(crate) use rootfs::{mount_at, mount_overlay};
 pub use spawn::{borrow_mount, has_ended};
 pub use stage::{Failure, Stage};
 pub use supervise::{Attendance, Exit, Parting, Signals, Unattended, is_default, supervise};

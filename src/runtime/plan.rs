@@ -1,6 +1,7 @@
 //! The plan of a launch: everything the child needs, made before the fork.
 
 use std::ffi::{CString, NulError};
+use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use super::hooks::ChildHooks;
 use super::program::ProgramPlan;
 use super::seccomp::Profile;
 use super::target::Target;
-use crate::bundle::{ContainerSpec, Namespace, NsKind};
+use crate::bundle::{Clocks, ContainerSpec, Namespace, NsKind};
 use crate::mount::{Attributes, Detached, Kind, Mount, Propagation, RootMount};
 use crate::userns::IdMaps;
 
@@ -19,8 +20,9 @@ use crate::userns::IdMaps;
 pub(super) struct Plan {
     pub(super) root: RootStep,
     pub(super) mounts: Vec<MountStep>,
+    /// Files, and what is written to their end.
+    pub(super) added: Vec<(Target, Vec<u8>)>,
     pub(super) links: Vec<(Target, CString)>,
-    pub(super) volumes: Vec<Target>,
     pub(super) masked: Vec<Target>,
     pub(super) read_only: Vec<Target>,
     pub(super) seal_root: bool,
@@ -33,6 +35,8 @@ pub(super) struct Plan {
     pub(super) hostname: Option<Vec<u8>>,
     pub(super) domainname: Option<Vec<u8>>,
     pub(super) loopback: bool,
+    /// The text of `/proc/PID/timens_offsets`, for a time namespace of its own.
+    pub(super) clocks: Option<String>,
     /// Files below the root, and what is written there.
     pub(super) sysctls: Vec<(Target, Vec<u8>)>,
     pub(super) hooks: ChildHooks,
@@ -87,6 +91,15 @@ pub(super) enum Source {
         /// The device number that the node must have.
         device: Option<u64>,
     },
+    Beneath {
+        directory: CString,
+        path: CString,
+    },
+    Overlay {
+        lowers: Vec<CString>,
+        upper: CString,
+        work: CString,
+    },
     Tmpfs {
         options: Vec<MountOption>,
     },
@@ -120,12 +133,16 @@ impl Plan {
                 .iter()
                 .map(|mount| mount_step(mount, ids))
                 .collect::<Result<_, _>>()?,
+            added: spec
+                .added
+                .iter()
+                .map(|added| Ok((Target::new(&added.path)?, added.text.clone().into_bytes())))
+                .collect::<Result<_, NulError>>()?,
             links: spec
                 .links
                 .iter()
                 .map(|(path, target)| Ok((Target::new(path)?, c_path(target)?)))
                 .collect::<Result<_, NulError>>()?,
-            volumes: targets(&spec.volumes)?,
             masked: targets(&spec.masked_paths)?,
             read_only: targets(&spec.read_only_paths)?,
             seal_root: spec.root_read_only,
@@ -136,11 +153,23 @@ impl Plan {
             hostname: spec.hostname.clone().map(String::into_bytes),
             domainname: spec.domainname.clone().map(String::into_bytes),
             loopback: spec.namespaces[NsKind::Network] == Namespace::New,
+            clocks: spec.clocks.as_ref().map(clocks),
             sysctls: spec.sysctls.iter().map(sysctl).collect::<Result<_, _>>()?,
             hooks: ChildHooks::new(&spec.hooks)?,
             program: ProgramPlan::new(&spec.process, &spec.seccomp, spec.init, ids, profile)?,
         })
     }
+}
+
+/// The lines of `/proc/PID/timens_offsets` (time_namespaces(7)).
+fn clocks(clocks: &Clocks) -> String {
+    let mut text = String::new();
+    for (name, ahead) in [("monotonic", clocks.monotonic), ("boottime", clocks.boottime)] {
+        if let Some((seconds, nanoseconds)) = ahead {
+            let _ = writeln!(text, "{name} {seconds} {nanoseconds}");
+        }
+    }
+    text
 }
 
 /// `net.ipv4.ip_forward` is `/proc/sys/net/ipv4/ip_forward`; a slash stands for a dot of a name
@@ -165,7 +194,7 @@ fn c_path(path: &Path) -> Result<CString, NulError> {
     CString::new(path.as_os_str().as_bytes())
 }
 
-fn root_step(root: &RootMount, volatile: bool) -> Result<RootStep, NulError> {
+pub(super) fn root_step(root: &RootMount, volatile: bool) -> Result<RootStep, NulError> {
     let (layers, mount_point) = match root {
         RootMount::Overlay { lowers, upper, work } => {
             let lowers = lowers.iter().map(|path| c_path(path)).collect::<Result<_, _>>()?;
@@ -200,6 +229,14 @@ fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {
             recursive: *recursive,
             propagation: *propagation,
             device: device_number(source),
+        },
+        Kind::Beneath { directory, path } => {
+            Source::Beneath { directory: c_path(directory)?, path: c_path(path)? }
+        }
+        Kind::Overlay { lowers, upper, work } => Source::Overlay {
+            lowers: lowers.iter().map(|path| c_path(path)).collect::<Result<_, _>>()?,
+            upper: c_path(upper)?,
+            work: c_path(work)?,
         },
         Kind::Tmpfs { size, mode } => {
             let mut options = vec![option("mode", &format!("{mode:o}"))?];

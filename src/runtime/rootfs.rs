@@ -17,7 +17,7 @@ use rustix::mount::{
 use super::plan::{Layers, MountOption, MountStep, RootStep, Source};
 use super::stage::{At, Failure, Stage};
 use super::target::Target;
-use crate::mount::{AccessTime, Attributes, Propagation};
+use crate::mount::{AccessTime, Attributes, Propagation, RootMount};
 use crate::sys;
 use crate::union::Entrance;
 
@@ -73,6 +73,15 @@ pub(crate) fn mount_overlay(
     };
     let step = RootStep { layers, mount_point: name(point)? };
     mount_root(&step, None).map(drop).map_err(|failure| failure.errno)
+}
+
+/// Mounts a root over `point`, in this process's own namespace.
+pub(crate) fn mount_at(root: &RootMount, point: &Path, read_only: bool) -> Result<(), Errno> {
+    let mut step = super::plan::root_step(root, false).map_err(|_| Errno::INVAL)?;
+    step.mount_point =
+        CString::new(point.as_os_str().as_encoded_bytes()).map_err(|_| Errno::INVAL)?;
+    let mount = mount_root(&step, None).map_err(|failure| failure.errno)?;
+    if read_only { seal_root(mount.as_fd()) } else { Ok(()) }
 }
 
 fn overlay(
@@ -152,15 +161,23 @@ pub(super) fn mount(root: BorrowedFd<'_>, step: &MountStep, item: usize) -> Resu
         other => other.at_item(Stage::MountTarget, item)?,
     };
     let late = match &step.source {
+        Source::Bind { propagation, recursive, .. } if step.attributes.here_only => {
+            let (nothing, own) = (Attributes::default(), step.attributes);
+            set_attributes(source.as_fd(), nothing, Some(*propagation), *recursive)
+                .and_then(|_| set_attributes(source.as_fd(), own, None, false))
+        }
         Source::Bind { propagation, recursive, .. } => {
             set_attributes(source.as_fd(), step.attributes, Some(*propagation), *recursive)
         }
         // File systems made here got theirs from fsmount; the host's tree has yet to.
-        Source::Proc | Source::Sysfs => {
+        // A part of a volume has what the user mounted in that with it.
+        Source::Proc | Source::Sysfs | Source::Beneath { .. } => {
             set_attributes(source.as_fd(), step.attributes, Some(Propagation::Private), true)
         }
         // A copy of another's mount: what it adds, and nothing that this one cannot undo.
-        Source::Detached(_) => set_attributes(source.as_fd(), step.attributes, None, false),
+        Source::Detached(_) | Source::Overlay { .. } => {
+            set_attributes(source.as_fd(), step.attributes, None, false)
+        }
         Source::FileSystem { .. } if step.attributes.no_symfollow => {
             set_attributes(source.as_fd(), step.attributes, None, false)
         }
@@ -223,6 +240,29 @@ fn source(step: &MountStep) -> Result<OwnedFd, Errno> {
             match device {
                 Some(device) => check_device(tree, *device),
                 None => Ok(tree),
+            }
+        }
+        Source::Beneath { directory, path } => {
+            let directory =
+                rustix::fs::open(directory.as_c_str(), HANDLE | OFlags::DIRECTORY, Mode::empty())?;
+            // What containers wrote into a volume decides nothing outside of it (CVE-2023-0778).
+            let inside = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+            let part =
+                rustix::fs::openat2(&directory, path.as_c_str(), HANDLE, Mode::empty(), inside)?;
+            let flags = CLONE | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_RECURSIVE;
+            rustix::mount::open_tree(&part, c"", flags)
+        }
+        Source::Overlay { lowers, upper, work } => {
+            match overlay(lowers, upper, work, false) {
+                // As for the root: layers by descriptor are new in Linux 6.13.
+                Err(failure) if failure.errno == Errno::INVAL => {
+                    let point = upper.clone();
+                    let step = RootStep { layers: Layers::Union, mount_point: point };
+                    let mount = overlay_by_name(&step, lowers, upper, work, false)
+                        .map_err(|failure| failure.errno)?;
+                    rustix::mount::open_tree(&mount, c"", CLONE | OpenTreeFlags::AT_EMPTY_PATH)
+                }
+                other => other.map_err(|failure| failure.errno),
             }
         }
         // The descriptor stays the parent's; a copy of the mount lies here.
@@ -367,7 +407,15 @@ fn make_parents(root: BorrowedFd<'_>, target: &Target) -> Result<(), Errno> {
 }
 
 fn beneath(root: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat2(root, path, HANDLE | flags, Mode::empty(), BENEATH)
+    // A `..` is refused while anything is mounted or renamed on the whole machine (openat2(2),
+    // EAGAIN): that passes.
+    let mut tries = 0;
+    loop {
+        match rustix::fs::openat2(root, path, HANDLE | flags, Mode::empty(), BENEATH) {
+            Err(Errno::AGAIN) if tries < 1000 => tries += 1,
+            other => return other,
+        }
+    }
 }
 
 /// Opens a file of the container's procfs and makes sure that it is one: an image could have put a
@@ -392,6 +440,48 @@ pub(super) fn make_directory(root: BorrowedFd<'_>, target: &Target) -> Result<Ow
     open_target(root, target, true, true)
 }
 
+/// What passwd(5) and group(5) may take to be added to, in bytes.
+const ADD_LIMIT: i64 = 1 << 20;
+
+/// Adds the lines of `text` to the end of a file of the root, but those that it has; the file is made
+/// where the directory is there. It is the image's: a pipe or a device is not waited for, and no link
+/// leads out (CVE-2024-9676).
+pub(super) fn add_lines(root: BorrowedFd<'_>, target: &Target, text: &[u8]) -> Result<(), Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mode = Mode::from_raw_mode(0o644);
+    let flags = flags | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat2(root, target.whole(), flags, mode, BENEATH) {
+        // No /etc, or something odd in its place: the container can do without names.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::LOOP | Errno::NXIO) => {
+            return Ok(());
+        }
+        other => other?,
+    };
+    let stat = rustix::fs::fstat(&file)?;
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if !is_file || stat.st_size > ADD_LIMIT {
+        return Ok(());
+    }
+    let mut known = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0));
+    let mut file = std::fs::File::from(file);
+    let read = std::io::Read::read_to_end(&mut file, &mut known);
+    let errno = |error: &std::io::Error| Errno::from_io_error(error).unwrap_or(Errno::IO);
+    read.map_err(|error| errno(&error))?;
+    let mut new = Vec::new();
+    if known.last().is_some_and(|last| *last != b'\n') {
+        new.push(b'\n');
+    }
+    let is_known = |line: &[u8]| known.split(|byte| *byte == b'\n').any(|other| other == line);
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    let wanted = lines.filter(|line| !is_known(line.strip_suffix(b"\n").unwrap_or(line)));
+    let before = new.len();
+    wanted.for_each(|line| new.extend_from_slice(line));
+    if new.len() == before {
+        return Ok(());
+    }
+    std::io::Write::write_all(&mut file, &new).map_err(|error| errno(&error))
+}
+
 /// Makes a symbolic link below the root; one that is there stays.
 pub(super) fn link(
     root: BorrowedFd<'_>,
@@ -409,22 +499,6 @@ pub(super) fn link(
         Err(Errno::EXIST) => Ok(()),
         other => other,
     }
-}
-
-/// Makes an image's volume. In a root that is about to become read-only it stays writable: the same
-/// directory, bound over itself as a mount of its own.
-pub(super) fn make_volume(
-    root: BorrowedFd<'_>,
-    target: &Target,
-    is_root_sealed: bool,
-) -> Result<(), Errno> {
-    let directory = make_directory(root, target)?;
-    if !is_root_sealed {
-        return Ok(());
-    }
-    let flags = CLONE | OpenTreeFlags::AT_EMPTY_PATH;
-    let mount = rustix::mount::open_tree(&directory, c"", flags)?;
-    attach(mount.as_fd(), directory.as_fd(), c"")
 }
 
 /// Binds the terminal over /dev/console, as docker does.

@@ -83,6 +83,10 @@ pub(super) fn doors_of(pidfd: &OwnedFd, pid: Pid) -> Result<Vec<Door<'_>>, Error
             kinds |= flag(kind);
         }
     }
+    // A kernel without them has none to join.
+    if !same("time").unwrap_or(true) {
+        kinds |= UnshareFlags::NEWTIME;
+    }
     Ok(vec![Door { descriptor: pidfd.as_fd(), kinds }])
 }
 

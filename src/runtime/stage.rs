@@ -13,6 +13,8 @@ pub enum Stage {
     Group,
     /// Writing or awaiting the id maps.
     IdMap,
+    /// Making a time namespace.
+    Clocks,
     /// Setting the score for the OOM killer.
     OomScore,
     /// Cutting the mounts off from the host's.
@@ -21,14 +23,14 @@ pub enum Stage {
     Layers,
     /// Mounting the root file system.
     Root,
+    /// Adding lines to a file of the root; the item is its place.
+    Added,
     /// Making one of the mounts below the root; the item is its place in the plan.
     Mount,
     /// Finding or making that mount's target.
     MountTarget,
     /// Making a link below the root.
     Link,
-    /// Keeping an image volume writable.
-    Volume,
     /// Setting a kernel parameter; the item is its place.
     Sysctl,
     /// Hiding a path.
@@ -49,6 +51,8 @@ pub enum Stage {
     Hostname,
     /// Bringing the loopback device up.
     Loopback,
+    /// Setting scheduling, processors or personality; the item is one of `Tuned`'s.
+    Tuning,
     /// Setting a resource limit; the item is its place in the plan.
     Limit,
     /// Joining a new session keyring.
@@ -80,17 +84,18 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 34] = [
+    const ALL: [Self; 36] = [
         Self::Group,
         Self::IdMap,
+        Self::Clocks,
         Self::OomScore,
         Self::Propagation,
         Self::Layers,
         Self::Root,
+        Self::Added,
         Self::Mount,
         Self::MountTarget,
         Self::Link,
-        Self::Volume,
         Self::Sysctl,
         Self::Mask,
         Self::ReadOnly,
@@ -101,6 +106,7 @@ impl Stage {
         Self::Pivot,
         Self::Hostname,
         Self::Loopback,
+        Self::Tuning,
         Self::Limit,
         Self::Keyring,
         Self::Label,

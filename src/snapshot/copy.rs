@@ -23,6 +23,7 @@ use crate::layer::stack::{Directory, Found, Other, open};
 use crate::mount::RootMount;
 
 use super::overlay::resemble;
+use super::read::find_directory;
 use super::{At, Error};
 
 pub(super) fn prepare(
@@ -48,6 +49,29 @@ pub(super) fn merge(layers: &[PathBuf], path: &Path, share: bool) -> Result<(), 
         let _ = crate::sys::remove_tree(path);
     }
     merged
+}
+
+/// Copies the directory at `path` in a stack of `layers` into the empty directory `to`, with its own
+/// attributes; `false` where there is none. Links on the way lead nowhere outside of the stack, and
+/// those below it are copied as they are (CVE-2022-23648).
+///
+/// With `share`, the files are those of the layers: they must not be written to.
+pub fn copy_directory(
+    layers: &[PathBuf],
+    path: &Path,
+    to: &Path,
+    share: bool,
+) -> Result<bool, Error> {
+    let Some(from) = find_directory(layers, path)? else { return Ok(false) };
+    let root = File::open(to).at("open", to)?;
+    Copier { base: to, root: &root, share, seen: HashMap::new() }
+        .directory(&from, &root, Path::new(""))
+        .map(|()| true)
+}
+
+/// Whether there is a directory at `path` in a stack of `layers`.
+pub fn has_directory(layers: &[PathBuf], path: &Path) -> Result<bool, Error> {
+    find_directory(layers, path).map(|found| found.is_some())
 }
 
 struct Copier<'a> {

@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Gid, Mode, Stat, Uid, fchmod, fchown};
+use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
 use crate::layer::copy_xattrs;
@@ -35,6 +36,28 @@ pub(super) fn prepare(layers: &[PathBuf], container: &Path) -> Result<Union, Err
         None => fchmod(&opened, Mode::from_raw_mode(0o755)).at("set the mode of", &upper)?,
     }
     Ok((lowers, upper, work))
+}
+
+/// What is laid over a directory of the host for changes that are thrown away: an upper directory and
+/// its scratch space, made below `place`.
+pub fn throw_away(lower: &Path, place: &Path) -> Result<(PathBuf, PathBuf), Error> {
+    make(place)?;
+    let (upper, work) = (place.join("upper"), place.join("work"));
+    for path in [&upper, &work] {
+        make(path)?;
+    }
+    let (model, opened) = (File::open(lower).at("open", lower)?, File::open(&upper));
+    let opened = opened.at("open", &upper)?;
+    let stat = rustix::fs::fstat(&model).at("look at", lower)?;
+    match resemble(&opened, &model, &stat) {
+        // It belongs to nobody in here, and shows so all the same.
+        Err(Errno::PERM | Errno::INVAL) => {
+            fchmod(&opened, Mode::from_raw_mode(stat.st_mode & 0o7777))
+        }
+        other => other,
+    }
+    .at("set the attributes of", &upper)?;
+    Ok((upper, work))
 }
 
 /// The layers that count, the topmost first.

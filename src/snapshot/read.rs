@@ -1,4 +1,4 @@
-//! A file of an image, read without mounting anything.
+//! Files and directories of an image, found and read without mounting anything.
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -22,6 +22,26 @@ const MOST_LINKS: usize = 40;
 /// The path is resolved in the stack as it would be in the container: links, `..` and whiteouts
 /// count, and nothing leads out.
 pub fn read_file(layers: &[PathBuf], path: &Path, limit: u64) -> Result<Option<Vec<u8>>, Error> {
+    match find(layers, path)? {
+        Some(Place::File(file)) => read(file, path, limit).map(Some),
+        Some(Place::Directory(_)) | None => Ok(None),
+    }
+}
+
+/// The directory at `path`, resolved in the same way; `None` where there is none.
+pub(super) fn find_directory(layers: &[PathBuf], path: &Path) -> Result<Option<Directory>, Error> {
+    match find(layers, path)? {
+        Some(Place::Directory(directory)) => Ok(Some(directory)),
+        Some(Place::File(_)) | None => Ok(None),
+    }
+}
+
+enum Place {
+    File(File),
+    Directory(Directory),
+}
+
+fn find(layers: &[PathBuf], path: &Path) -> Result<Option<Place>, Error> {
     let root = Directory::root(layers).at("open the layers for", path)?;
     // The way from the root: `..` goes back on it.
     let mut way: Vec<Directory> = Vec::new();
@@ -52,14 +72,14 @@ pub fn read_file(layers: &[PathBuf], path: &Path, limit: u64) -> Result<Option<V
                     }
                     FileType::RegularFile if left.is_empty() => {
                         let file = open(place, &name, OFlags::empty()).at("open", path)?;
-                        return read(file.into(), path, limit).map(Some);
+                        return Ok(Some(Place::File(file.into())));
                     }
                     _ => return Ok(None),
                 }
             }
         }
     }
-    Ok(None)
+    Ok(Some(Place::Directory(way.pop().unwrap_or(root))))
 }
 
 fn parts(path: &[u8]) -> impl Iterator<Item = Vec<u8>> {

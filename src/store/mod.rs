@@ -47,7 +47,7 @@ use scratch::Draft;
 /// The format this code reads and writes.
 const VERSION: u32 = 1;
 
-const DIRECTORIES: [&str; 11] = [
+const DIRECTORIES: [&str; 14] = [
     "blobs",
     "blobs/sha256",
     "partial",
@@ -57,6 +57,9 @@ const DIRECTORIES: [&str; 11] = [
     "tags",
     "containers",
     "names",
+    "volumes",
+    "mounts",
+    "events",
     "tmp",
     "locks",
 ];

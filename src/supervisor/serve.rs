@@ -75,10 +75,11 @@ impl Server {
         }
     }
 
-    /// Answers until every process of the container is gone.
-    pub(super) fn serve(&mut self) {
+    /// Answers `first`, and all that come, until every process of the container is gone.
+    pub(super) fn serve(&mut self, first: Option<Notification>) {
+        let mut next = first.map_or_else(|| self.listener.receive(), Ok);
         loop {
-            match self.listener.receive() {
+            match next {
                 Ok(call) => {
                     if let Done::Answer(answer) = self.handle(&call) {
                         // Who died meanwhile needs no answer.
@@ -89,6 +90,7 @@ impl Server {
                 Err(Errno::NOENT) if !self.listener.has_hung_up() => {}
                 Err(_) => return,
             }
+            next = self.listener.receive();
         }
     }
 

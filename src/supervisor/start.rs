@@ -1,7 +1,9 @@
 //! The supervisor's process, put to work by the container's first process.
 //!
 //! Who stays with its container only watches for the first call that is asked about, and forks the
-//! supervisor then: a container that asks for nothing never has one. Who leaves forks it at once.
+//! supervisor then: a container that asks for nothing never has one. Nor has one whose processes,
+//! root all of them, only look who they are, as many a program does that never asks again. Who leaves
+//! forks it at once.
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
@@ -19,6 +21,7 @@ use rustix::net::{
 use rustix::process::{DumpableBehavior, Pid, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType};
 
+use super::call::{Call, Calls};
 use super::filter::{UNASKED, filter, let_execute};
 use super::ids::{Credentials, Powers};
 use super::links::Links;
@@ -26,7 +29,7 @@ use super::people::{People, RESOURCE, Tag, UNTAGGED};
 use super::serve::Server;
 use crate::sys;
 use crate::sys::fork::{self, Child, Side};
-use crate::sys::notify::{self, Listener};
+use crate::sys::notify::{self, Answer, Listener, Notification};
 use crate::sys::seccomp::Instruction;
 
 /// What a supervisor is told.
@@ -94,12 +97,13 @@ impl Meeting {
     /// process has one thread.
     pub fn fork(self, options: &Options) -> Result<Supervisor, Errno> {
         let Self { supervisors, containers, directory, .. } = self;
-        start(options, directory, Awaited::Arrival(supervisors), Some(containers))
+        start(options, directory, Begin::Await(supervisors), Some(containers))
     }
 
     /// Forks nothing: the supervisor comes with the first call that is asked about.
     pub fn watch(self, options: Options) -> Watch {
-        Watch { options, directory: self.directory, awaited: Awaited::Arrival(self.supervisors) }
+        let awaited = Awaited::Arrival(self.supervisors);
+        Watch { options, directory: self.directory, awaited, patience: PATIENCE }
     }
 }
 
@@ -109,15 +113,29 @@ pub struct Watch {
     options: Options,
     directory: Option<OwnedFd>,
     awaited: Awaited,
+    /// How many calls are answered here before a supervisor does it, who is quicker.
+    patience: u32,
 }
+
+/// More than programs ask at their start.
+const PATIENCE: u32 = 16;
 
 /// What a watch waits for.
 #[derive(Debug)]
 enum Awaited {
     /// The first process, with its listener.
     Arrival(OwnedFd),
-    /// The first call.
+    /// A call.
     Call(Arrival),
+}
+
+/// What a supervisor begins with.
+#[derive(Debug)]
+enum Begin {
+    /// Waiting for the first process.
+    Await(OwnedFd),
+    /// A call that was taken and is to be answered.
+    Answer(Arrival, Notification),
 }
 
 /// What came of looking at a watch.
@@ -136,34 +154,53 @@ impl Watch {
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         match &self.awaited {
             Awaited::Arrival(socket) => socket.as_fd(),
-            Awaited::Call(arrival) => arrival.listener.as_fd(),
+            Awaited::Call(arrival) => arrival.listener.as_ref().as_fd(),
         }
     }
 
     /// Looks, once the descriptor is said to be ready; `called` says that it is readable, and not
     /// merely closed. Call it while the process has one thread.
     pub fn look(self, called: bool) -> Result<Seen, Errno> {
-        let Self { options, directory, awaited } = self;
+        let Self { options, directory, awaited, patience } = self;
+        let quiet = |directory, arrival, patience| {
+            let awaited = Awaited::Call(arrival);
+            Seen::Quiet(Self { options: options.clone(), directory, awaited, patience })
+        };
         match awaited {
             Awaited::Arrival(socket) => Ok(match receive(&socket)? {
-                Some(arrival) => {
-                    Seen::Quiet(Self { options, directory, awaited: Awaited::Call(arrival) })
-                }
+                Some(arrival) => quiet(directory, arrival, patience),
                 None => Seen::Gone,
             }),
             Awaited::Call(_) if !called => Ok(Seen::Gone),
-            awaited @ Awaited::Call(_) => {
-                start(&options, directory, awaited, None).map(Seen::Called)
-            }
+            Awaited::Call(arrival) => match arrival.listener.receive() {
+                // Who called has died meanwhile.
+                Err(Errno::NOENT | Errno::INTR) => Ok(quiet(directory, arrival, patience)),
+                Err(errno) => Err(errno),
+                Ok(call) if patience > 0 && is_plain(&call) => {
+                    let _ = arrival.listener.answer(call.id, Answer::Continue);
+                    Ok(quiet(directory, arrival, patience - 1))
+                }
+                Ok(call) => {
+                    let begin = Begin::Answer(arrival, call);
+                    start(&options, directory, begin, None).map(Seen::Called)
+                }
+            },
         }
     }
+}
+
+/// Whether somebody who is root, as the kernel has it, asks who it is.
+fn is_plain(call: &Notification) -> bool {
+    let asks = matches!(Calls::new().get(call.number), Some(Call::Id { .. } | Call::Ids(_)));
+    let is_root = || notify::limit(call.thread, RESOURCE).is_ok_and(|(soft, _)| soft == UNTAGGED);
+    asks && is_root()
 }
 
 /// Forks a supervisor, which lets go of `others`.
 fn start(
     options: &Options,
     directory: Option<OwnedFd>,
-    awaited: Awaited,
+    begin: Begin,
     others: Option<OwnedFd>,
 ) -> Result<Supervisor, Errno> {
     let parent = rustix::process::getpid();
@@ -171,7 +208,7 @@ fn start(
         Side::Parent(child) => Ok(Supervisor { child, outlives: options.outlives }),
         Side::Child => {
             drop(others);
-            let Err(_) = supervise(options, directory, parent, awaited);
+            let Err(_) = supervise(options, directory, parent, begin);
             fork::exit(1)
         }
     }
@@ -237,7 +274,7 @@ fn supervise(
     options: &Options,
     own: Option<OwnedFd>,
     parent: Pid,
-    awaited: Awaited,
+    begin: Begin,
 ) -> Result<Infallible, Errno> {
     let _ = rustix::thread::set_name(c"coracle-ids");
     // The terminal's signals are for the container.
@@ -252,15 +289,14 @@ fn supervise(
         let kept: Vec<&OwnedFd> = kept.into_iter().flatten().chain(more.iter().copied()).collect();
         sys::process::hold_only(&kept)
     };
-    let arrival = match awaited {
-        Awaited::Arrival(socket) => {
+    let (arrival, first) = match begin {
+        Begin::Await(socket) => {
             hold_only(&[&socket])?;
-            receive(&socket)?
+            (receive(&socket)?, None)
         }
-        Awaited::Call(arrival) => {
-            let Arrival { listener, user, mounts } = &arrival;
-            hold_only(&[listener, user, mounts])?;
-            Some(arrival)
+        Begin::Answer(arrival, call) => {
+            hold_only(&[arrival.listener.as_ref(), &arrival.user, &arrival.mounts])?;
+            (Some(arrival), Some(call))
         }
     };
     let Some(Arrival { listener, user, mounts }) = arrival else { fork::exit(0) };
@@ -276,8 +312,7 @@ fn supervise(
     for text in &known {
         links.load(text);
     }
-    let listener = Listener::new(listener);
-    Server::new(listener, root, proc, people, options.powers, links).serve();
+    Server::new(listener, root, proc, people, options.powers, links).serve(first);
     fork::exit(0)
 }
 
@@ -288,7 +323,7 @@ fn copy(directory: Option<&OwnedFd>) -> Result<Option<OwnedFd>, Errno> {
 /// What the container's first process sends.
 #[derive(Debug)]
 struct Arrival {
-    listener: OwnedFd,
+    listener: Listener,
     user: OwnedFd,
     mounts: OwnedFd,
 }
@@ -307,7 +342,9 @@ fn receive(socket: &OwnedFd) -> Result<Option<Arrival>, Errno> {
     let mut descriptors = received.next().into_iter().flatten();
     let mut next = || descriptors.next();
     Ok(match (next(), next(), next()) {
-        (Some(listener), Some(user), Some(mounts)) => Some(Arrival { listener, user, mounts }),
+        (Some(listener), Some(user), Some(mounts)) => {
+            Some(Arrival { listener: Listener::new(listener), user, mounts })
+        }
         _ => None,
     })
 }

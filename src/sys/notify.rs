@@ -98,6 +98,12 @@ pub fn is_available() -> bool {
     status == 0
 }
 
+impl AsRef<OwnedFd> for Listener {
+    fn as_ref(&self) -> &OwnedFd {
+        &self.0
+    }
+}
+
 impl Listener {
     /// Takes the listener over; wakes who waits on the same CPU where the kernel can (6.6).
     pub fn new(descriptor: OwnedFd) -> Self {

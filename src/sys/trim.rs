@@ -1,6 +1,9 @@
 //! Gives memory back that a process will hardly need again: for monitors, which wait for weeks.
 #![allow(unsafe_code)]
 
+use rustix::event::{PollFd, Timespec};
+use rustix::mm::{Advice, madvise};
+
 /// What a process can give back each time that it has nothing to do.
 #[derive(Debug, Default)]
 pub struct Trimmer {
@@ -17,10 +20,17 @@ impl Trimmer {
     }
 
     /// Gives back the heap's free pages, the unused part of the stack, and the pages of the
-    /// program's file that nothing was written to; these come again when they are touched.
+    /// program's file that nothing was written to, and waits by poll(2). These pages come again when
+    /// they are touched, with their neighbours, so that the last to go is the code, and nothing but
+    /// the wait comes after that.
     ///
     /// Call it from the depth of the stack at which this was made, or above: what lies deeper goes.
-    pub fn trim(&self) {
+    #[inline(never)]
+    pub fn trim_and_poll(
+        &self,
+        polled: &mut [PollFd<'_>],
+        timeout: Option<&Timespec>,
+    ) -> rustix::io::Result<usize> {
         // SAFETY: malloc_trim(3) takes any number.
         unsafe {
             libc::malloc_trim(0);
@@ -37,9 +47,11 @@ impl Trimmer {
             // the check above and by two pages more, which is what this function calls.
             unsafe {
                 let start = std::ptr::with_exposed_provenance_mut(*start);
-                libc::madvise(start, end - start.addr(), libc::MADV_DONTNEED);
+                // Not libc's: that one is code elsewhere.
+                let _ = madvise(start, end - start.addr(), Advice::LinuxDontNeed);
             }
         }
+        rustix::event::poll(polled, timeout)
     }
 }
 
@@ -48,8 +60,8 @@ const PAGE: usize = 4096;
 /// The ranges of proc_pid_smaps(5) that can go; `here` is an address in the lowest frame of the
 /// stack.
 fn disposable(smaps: &str, here: usize) -> Vec<(usize, usize)> {
-    let mut ranges = Vec::new();
-    let mut current: Option<(usize, usize)> = None;
+    let (mut ranges, mut code) = (Vec::new(), Vec::new());
+    let mut current: Option<(usize, usize, bool)> = None;
     for line in smaps.lines() {
         if let Some((start, end, rest)) = heading(line) {
             let mut fields = rest.split_whitespace();
@@ -62,15 +74,18 @@ fn disposable(smaps: &str, here: usize) -> Vec<(usize, usize)> {
                     ranges.push((start, lowest));
                 }
             } else if name.starts_with('/') && mode.as_bytes().get(1) == Some(&b'-') {
-                current = Some((start, end));
+                current = Some((start, end, mode.contains('x')));
             }
-        } else if let (Some(range), Some(rest)) = (current, line.strip_prefix("Anonymous:")) {
+        } else if let (Some((start, end, is_code)), Some(rest)) =
+            (current, line.strip_prefix("Anonymous:"))
+        {
             // Relocated data that was made read-only has pages of its own, which are in no file.
             if rest.trim() == "0 kB" {
-                ranges.push(range);
+                if is_code { &mut code } else { &mut ranges }.push((start, end));
             }
         }
     }
+    ranges.extend(code);
     ranges
 }
 
@@ -97,14 +112,16 @@ b000-f000 rw-p 00000000 00:00 0 [heap]\nAnonymous:             0 kB\n\
 50000-52000 r-xp 00000000 00:00 0 [vdso]\nAnonymous:             0 kB\n";
         assert_eq!(
             disposable(smaps, 0x3_0123),
-            [(0x1000, 0x3000), (0x3000, 0x9000), (0x20000, 0x2e000)]
+            [(0x1000, 0x3000), (0x20000, 0x2e000), (0x3000, 0x9000)],
+            "the code is the last"
         );
     }
 
     #[test]
     fn a_trimmed_process_goes_on() {
         let text = "kept".repeat(10_000);
-        Trimmer::new().trim();
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        assert_eq!(Trimmer::new().trim_and_poll(&mut [], Some(&at_once)), Ok(0));
         assert_eq!(text.len(), 40_000);
     }
 }

@@ -114,10 +114,24 @@ pub fn gather(root: &Path, path: &OsStr) -> Facts {
     facts
 }
 
+/// The caller's name in passwd(5), or its id.
+pub fn caller() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    user_name(&passwd, uid).unwrap_or_else(|| uid.to_string())
+}
+
 fn is_capable() -> bool {
     use rustix::thread::CapabilitySet;
     let wanted = CapabilitySet::SETUID | CapabilitySet::SETGID;
     rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(wanted))
+}
+
+/// The id that this process's user namespace has outside for its id 1: where its range begins.
+pub fn own_range_start() -> Option<u32> {
+    let text = std::fs::read_to_string("/proc/self/uid_map").ok()?;
+    let own = extents(&text).into_iter().find(|extent| extent.inside == 1)?;
+    Some(own.outside)
 }
 
 /// The lines of `/proc/PID/uid_map`.

@@ -11,7 +11,7 @@ fn usage_mistakes_exit_125() {
         &["nope"],
         &["container", "nope"],
         &["ps", "--filter", "nope=1"],
-        &["run", "-v", "named:/x", "x"],
+        &["run", "-v", "na/med:/x", "x"],
     ] {
         let run = home.coracle(words).output();
         assert_eq!(run.code(), 125, "{words:?}: {}", run.stderr);

@@ -13,7 +13,7 @@ use crate::support::needs::pass;
 use crate::support::{Home, image};
 
 /// podman's own store, in a home where nothing else is.
-fn podman(arguments: &[&str]) -> crate::support::Run {
+pub fn podman(arguments: &[&str]) -> crate::support::Run {
     static HOME: OnceLock<&'static Home> = OnceLock::new();
     // Leaked: the store holds other ids' files, which `tests/run` removes.
     let home = HOME.get_or_init(|| Box::leak(Box::new(Home::new())));
@@ -220,4 +220,43 @@ fn the_same_devices_and_masks() {
     let ours = run_image(&reference, &[], &["sh", "-c", script]).ok();
     let theirs = in_podman(&reference, &[], &["sh", "-c", script]).ok();
     compare("devices", &ours, &theirs);
+}
+
+#[test]
+fn the_same_volumes() {
+    only_in_range!();
+    requires!(Image("busybox", "volume"));
+    let reference = pulled("busybox", "volume");
+    let name = format!("same-{}", std::process::id());
+    let data = format!("{name}:/data");
+    let look = "stat -c '%n %F %a %u:%g' /data /data/* /fresh/volume; cat /data/kept; \
+                touch /data/again 2>/dev/null && echo written";
+    for flags in [
+        &[][..],
+        &["-v", &data],
+        &["-v", &data], // the second time it has the first one's file
+        &["-v", &format!("{name}2:/data:ro")],
+        &["-v", "/data", "--tmpfs", "/fresh"],
+        &["--read-only"],
+        &["--mount", &format!("type=volume,src={name}3,dst=/data,ro")],
+    ] {
+        let ours = run_image(&reference, flags, &["sh", "-c", look]).output();
+        let theirs = in_podman(&reference, flags, &["sh", "-c", look]).output();
+        assert_eq!(ours.stdout, theirs.stdout, "{flags:?}\n{ours}\n{theirs}");
+    }
+    for words in [
+        &["volume", "inspect", "-f", "{{.Name}} {{.Driver}} {{.Scope}}", &name][..],
+        &["volume", "ls", "-q", "--filter", &format!("name={name}")],
+        &["volume", "ls", "--filter", &format!("name={name}")],
+        &["volume", "exists", "nothing"],
+        &["volume", "exists", &name],
+        &["volume", "rm", "no-such-volume"],
+        &["volume", "rm", &name, &format!("{name}2"), &format!("{name}3")],
+    ] {
+        let (ours, theirs) = (Home::shared().coracle(words).output(), podman(words).output());
+        let columns =
+            |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+        assert_eq!(columns(&ours.stdout), columns(&theirs.stdout), "{words:?}");
+        assert_eq!(ours.code(), theirs.code(), "{words:?}: {ours}{theirs}");
+    }
 }

@@ -7,11 +7,11 @@ use crate::support::image::{Image, Tar};
 use crate::support::registry::{Registry, Reply};
 use crate::support::{Home, busybox, has, image};
 
-fn address(kind: &str) -> String {
+pub fn address(kind: &str) -> String {
     env::var(format!("CORACLE_TEST_{kind}")).unwrap()
 }
 
-fn login() -> String {
+pub fn login() -> String {
     format!(
         "{}:{}",
         env::var("CORACLE_TEST_USER").unwrap(),

@@ -245,3 +245,40 @@ call("inet", 41, 2, 1, 0);
     }
     assert_eq!(seen.lines().count(), 15, "{seen}");
 }
+
+/// CVE-2018-15664, CVE-2022-23648: what fills a volume follows no link of the image out of it.
+#[test]
+fn volumes_are_filled_from_the_image_alone() {
+    needs_busybox!();
+    let victim = Victim::new();
+    let secret = victim.path("");
+    let attack = Tar::new()
+        .symlink("up", "../../../../../../../..")
+        .symlink("host", &secret)
+        .symlink("v/link", &secret)
+        .directory("real", 0o755)
+        .file("real/file", "the image's")
+        .symlink("inner", "/real");
+    let reference = image(&victim, attack, |config| {
+        let volumes = json!({format!("/up{secret}"): {}, "/../../..": {}, "/v": {}, "/inner": {}});
+        config["config"]["Volumes"] = volumes;
+    });
+    let looked = format!("ls /up{secret} /host/ /v /inner; cat /v/link/secret");
+    let output = run(&victim, &reference, &[], &looked);
+    assert!(!output.stdout.contains("secret") && !output.stdout.contains("own"), "{output}");
+    assert!(output.stdout.contains("file"), "{output}");
+    for flags in [["-v", "own:/host"], ["-v", "own:/v/link"], ["-v", "own:/inner/../host"]] {
+        let output = run(&victim, &reference, &flags, "ls /host /v/link");
+        assert!(!output.stdout.contains("secret"), "{output}");
+    }
+    // What a container leaves in a volume leads no later one out of it.
+    run(&victim, &reference, &["-v", "trap:/t"], ":").ok();
+    let store = victim.home.store().join("volumes/trap/_data");
+    let _ = std::os::unix::fs::symlink(&secret, store.join("out"));
+    let _ = std::os::unix::fs::symlink("../volume.json", store.join("above"));
+    for path in ["out", "above"] {
+        let mount = format!("src=trap,dst=/x,volume-subpath={path}");
+        let refused = run(&victim, &reference, &["--mount", &mount], "ls /x").fails(125);
+        assert!(refused.contains("leads out of the volume"), "{refused}");
+    }
+}

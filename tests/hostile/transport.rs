@@ -130,3 +130,50 @@ fn names_from_the_command_line() {
         }
     }
 }
+
+/// A place for tokens that sends on would take the login along.
+#[test]
+fn a_place_for_tokens_sends_nowhere() {
+    let elsewhere = Registry::with(|_, _| Reply::new(200, r#"{"token":"t"}"#));
+    let target = elsewhere.address;
+    let own = std::sync::Arc::new(std::sync::OnceLock::<String>::new());
+    let address = own.clone();
+    let registry = Registry::with(move |request, _| {
+        if request.path.starts_with("/token") {
+            return Reply::new(307, "").header("Location", format!("http://{target}/token"));
+        }
+        let realm = format!("http://{}/token", address.get().unwrap());
+        Reply::new(401, "").header("WWW-Authenticate", format!("Bearer realm=\"{realm}\""))
+    });
+    own.set(registry.address.to_string()).unwrap();
+    let home = Home::new();
+    let name = registry.push("app", "1", &image());
+    home.coracle(["pull", "--creds", "user:secret", &name]).timeout_s(60).fails(1);
+    assert!(elsewhere.log().is_empty(), "{:?}", elsewhere.log());
+}
+
+/// Thirty seconds each, so on demand only: `CORACLE_TEST_STALLS=1`.
+#[test]
+fn who_stalls_is_given_up() {
+    if std::env::var_os("CORACLE_TEST_STALLS").is_none() {
+        return;
+    }
+    let began = std::time::Instant::now();
+    let registry = Registry::with(|request, reply| match request.is_blob() {
+        true => Reply { pace: Some(1), body: vec![b'x'; 1 << 20], ..reply },
+        false => reply,
+    });
+    let name = registry.push("app", "1", &image());
+    let stalled = Registry::with(|_, reply| {
+        std::thread::sleep(std::time::Duration::from_secs(600));
+        reply
+    });
+    let silent = stalled.reference("app", "1");
+    let home = Home::new();
+    let both = [&name, &silent].map(|name| home.coracle(["pull", name]).timeout_s(170).spawn());
+    for one in both {
+        one.wait().fails(1);
+    }
+    // A crawl is looked at for a minute, twice.
+    assert!(began.elapsed().as_secs() < 150);
+}

@@ -15,6 +15,7 @@ pub struct Request {
     pub method: String,
     pub path: String,
     pub headers: HashMap<String, String>,
+    pub body: Vec<u8>,
 }
 
 impl Request {
@@ -36,6 +37,8 @@ pub struct Reply {
     pub cut_after: Option<usize>,
     /// Bytes a second; all at once without it.
     pub pace: Option<usize>,
+    /// Hang up in place of an answer.
+    pub hang_up: bool,
 }
 
 impl Reply {
@@ -56,6 +59,8 @@ pub type Hook = dyn Fn(&Request, Reply) -> Reply + Send + Sync;
 struct Content {
     /// Path below /v2/ to media type and bytes.
     files: Mutex<HashMap<String, (String, Vec<u8>)>>,
+    /// Uploads that began, by their numbers.
+    uploads: Mutex<Vec<Vec<u8>>>,
     log: Mutex<Vec<String>>,
     sent: Mutex<usize>,
 }
@@ -124,6 +129,11 @@ impl Registry {
         self.content.files.lock().unwrap().insert(format!("{name}/blobs/{digest}"), file);
     }
 
+    /// What was pushed or put here, by its path below /v2/.
+    pub fn file(&self, path: &str) -> Option<Vec<u8>> {
+        self.content.files.lock().unwrap().get(path).map(|(_, bytes)| bytes.clone())
+    }
+
     /// Every request so far: `GET /v2/x/blobs/sha256:… bytes=5-`.
     pub fn log(&self) -> Vec<String> {
         self.content.log.lock().unwrap().clone()
@@ -149,7 +159,7 @@ fn serve(stream: &TcpStream, content: &Content, hook: &Hook) {
             .unwrap()
             .push(format!("{} {} {range}", request.method, request.path).trim_end().to_owned());
         let reply = hook(&request, right_answer(&request, content));
-        if write_reply(stream, &request, &reply, content).is_none() {
+        if reply.hang_up || write_reply(stream, &request, &reply, content).is_none() {
             let _ = stream.shutdown(std::net::Shutdown::Both);
             return;
         }
@@ -168,13 +178,69 @@ fn read_request(reader: &mut impl BufRead) -> Option<Request> {
         let Some((name, value)) = line.trim_end().split_once(':') else { break };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
-    Some(Request { method, path, headers })
+    let length = headers.get("content-length").and_then(|length| length.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    reader.read_exact(&mut body).ok()?;
+    Some(Request { method, path, headers, body })
+}
+
+/// Pushes (distribution-spec, "Push"); `None` for what is none.
+fn receive(request: &Request, content: &Content) -> Option<Reply> {
+    let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+    let path = path.strip_prefix("/v2/")?;
+    let wanted = query.split('&').find_map(|pair| pair.strip_prefix("digest="));
+    if let ("PUT", Some((name, tag))) = (request.method.as_str(), path.split_once("/manifests/")) {
+        let kind = request.header("content-type").unwrap_or_default().to_owned();
+        let mut files = content.files.lock().unwrap();
+        for tag in [tag, &digest(&request.body)] {
+            files.insert(format!("{name}/manifests/{tag}"), (kind.clone(), request.body.clone()));
+        }
+        return Some(Reply::new(201, "").header("Docker-Content-Digest", digest(&request.body)));
+    }
+    let (name, number) = path.split_once("/blobs/uploads/")?;
+    let mut uploads = content.uploads.lock().unwrap();
+    if request.method == "POST" {
+        uploads.push(Vec::new());
+        let number = uploads.len() - 1;
+        return Some(
+            Reply::new(202, "")
+                .header("Location", format!("/v2/{name}/blobs/uploads/{number}?s=1")),
+        );
+    }
+    let upload = uploads.get_mut(number.parse::<usize>().ok()?)?;
+    let range = |upload: &[u8]| format!("0-{}", upload.len().saturating_sub(1));
+    let told = |reply: Reply, upload: &[u8]| {
+        reply.header("Location", request.path.clone()).header("Range", range(upload))
+    };
+    match request.method.as_str() {
+        "GET" => Some(told(Reply::new(204, ""), upload)),
+        "PATCH" => {
+            let start = request.header("content-range").and_then(|range| range.split_once('-'));
+            if start.is_some_and(|(start, _)| start != upload.len().to_string()) {
+                return Some(told(Reply::new(416, ""), upload));
+            }
+            upload.extend(&request.body);
+            Some(told(Reply::new(202, ""), upload))
+        }
+        _ => {
+            upload.extend(&request.body);
+            if wanted != Some(&digest(upload).replace(':', "%3A")) {
+                return Some(Reply::new(400, r#"{"errors":[{"code":"DIGEST_INVALID"}]}"#));
+            }
+            let file = ("application/octet-stream".to_owned(), upload.clone());
+            content.files.lock().unwrap().insert(format!("{name}/blobs/{}", digest(upload)), file);
+            Some(Reply::new(201, ""))
+        }
+    }
 }
 
 fn right_answer(request: &Request, content: &Content) -> Reply {
     let path = request.path.split('?').next().unwrap_or_default();
     if path == "/v2/" {
         return Reply::new(200, "{}");
+    }
+    if let Some(reply) = receive(request, content) {
+        return reply;
     }
     let key = path.strip_prefix("/v2/").unwrap_or_default();
     let Some((media_type, bytes)) = content.files.lock().unwrap().get(key).cloned() else {

@@ -3,7 +3,8 @@
 
 Starts Debian's docker-registry on free loopback ports over one storage directory
 (FIXTURES/registry): plain HTTP, HTTP with a password, HTTP with bearer tokens, and TLS with a
-certificate of the fixtures' own authority. Writes their addresses to ENVFILE as NAME=value
+certificate of the fixtures' own authority; and two over an empty one, to push to: plain HTTP, and
+HTTP with tokens. Writes their addresses to ENVFILE as NAME=value
 lines once all of them answer, and runs until its standard input closes, so that nothing
 outlives the test run, however that ended.
 """
@@ -112,7 +113,7 @@ def wait_for(port, children):
 def main():
     fixtures, env_file = sys.argv[1:3]
     storage, keys = f"{fixtures}/registry", f"{fixtures}/keys"
-    ports = dict(zip(["plain", "basic", "bearer", "tls", "token"], free_ports(5)))
+    ports = dict(zip(["plain", "basic", "bearer", "tls", "token", "scratch", "guarded"], free_ports(7)))
     children = []
     with tempfile.TemporaryDirectory() as workdir:
         Tokens.key = f"{keys}/token.key"
@@ -120,17 +121,23 @@ def main():
             Tokens.certificate = source.read()
         tokens = http.server.ThreadingHTTPServer(("127.0.0.1", ports["token"]), Tokens)
         threading.Thread(target=tokens.serve_forever, daemon=True).start()
+        bearer = {"auth": {"token": {
+            "realm": f"http://127.0.0.1:{ports['token']}/token", "service": "coracle-registry",
+            "issuer": "coracle-test", "rootcertbundle": f"{keys}/token.crt"}}}
         kinds = {
             "plain": {},
             "basic": {"auth": {"htpasswd": {"realm": "coracle", "path": f"{keys}/htpasswd"}}},
-            "bearer": {"auth": {"token": {
-                "realm": f"http://127.0.0.1:{ports['token']}/token", "service": "coracle-registry",
-                "issuer": "coracle-test", "rootcertbundle": f"{keys}/token.crt"}}},
+            "bearer": dict(bearer),
             "tls": {"http": {"tls": {"certificate": f"{keys}/server.crt", "key": f"{keys}/server.key"}}},
+            "scratch": {},
+            "guarded": dict(bearer),
         }
+        os.mkdir(f"{workdir}/pushed")
         try:
             for name, extra in kinds.items():
-                children.append(registry(workdir, name, ports[name], storage, extra))
+                pushed = name in ("scratch", "guarded")
+                at = f"{workdir}/pushed" if pushed else storage
+                children.append(registry(workdir, name, ports[name], at, extra))
             for name in kinds:
                 wait_for(ports[name], children)
             lines = [f"CORACLE_TEST_{name.upper()}=127.0.0.1:{ports[name]}\n" for name in kinds]

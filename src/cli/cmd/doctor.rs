@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
     let outside = Outside {
         registry: (!args.offline).then(|| args.registry.clone()),
-        options: registry::usual_options(&cx.environment),
+        options: registry::usual_options(cx)?,
     };
     let checks = engine.doctor(&outside);
     let runs = checks.iter().all(|check| check.status != Status::Unavailable);

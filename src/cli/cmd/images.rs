@@ -75,10 +75,11 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         }
     }
     let now = jiff::Timestamp::now();
+    let shown = Shown { repository: args.repository.as_deref(), full: args.no_trunc };
     let mut items = Vec::new();
     for image in &listed {
         if passes(&engine, args, image)? {
-            items.extend(rows(args, image, now));
+            items.extend(rows(&shown, image, now));
         }
     }
     if args.quiet && args.format.is_none() {
@@ -118,12 +119,21 @@ fn named(pattern: &str, tag: &str) -> bool {
     [tag, &familiar, &bare, split(tag).0].iter().any(|name| filter::matches(pattern, name))
 }
 
+/// Which rows of an image are wanted, and how.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shown<'a> {
+    /// Those of this name alone.
+    repository: Option<&'a str>,
+    /// IDs in full.
+    full: bool,
+}
+
 /// One row a name; an image without any has one too.
-fn rows(args: &Args, listed: &Listed, now: jiff::Timestamp) -> Vec<Value> {
+pub(super) fn rows(shown: &Shown<'_>, listed: &Listed, now: jiff::Timestamp) -> Vec<Value> {
     let Listed { image, names } = listed;
-    let wanted = |tag: &&String| args.repository.as_ref().is_none_or(|it| named(it, tag));
+    let wanted = |tag: &&String| shown.repository.is_none_or(|it| named(it, tag));
     let id = |id: &Digest| {
-        if args.no_trunc { id.to_string() } else { id.short().to_owned() }
+        if shown.full { id.to_string() } else { id.short().to_owned() }
     };
     let created = image.created.as_deref().unwrap_or_default();
     let row = |repository: &str, tag: &str| {
@@ -140,7 +150,7 @@ fn rows(args: &Args, listed: &Listed, now: jiff::Timestamp) -> Vec<Value> {
             "Platform": image.platform.to_string(),
         })
     };
-    if names.tags.is_empty() && args.repository.is_none() {
+    if names.tags.is_empty() && shown.repository.is_none() {
         let digest = names.digests.first().map(|digest| reference::familiar(digest));
         let repository = digest.as_deref().and_then(|it| it.split('@').next());
         return vec![row(repository.unwrap_or("<none>"), "<none>")];

@@ -2,13 +2,19 @@
 
 mod attach;
 mod completion;
+mod container_prune;
 mod create;
 mod doctor;
+mod events;
 mod exec;
 mod generate;
 mod generate_systemd;
 mod healthcheck;
 mod hello;
+mod identity;
+mod image_mount;
+mod image_prune;
+mod image_unmount;
 mod images;
 mod info;
 mod inspect;
@@ -16,10 +22,15 @@ mod isolation;
 mod kill;
 mod lifecycle;
 mod limits;
+mod login;
+mod logout;
 mod logs;
+mod mount;
 mod pause;
+mod prune;
 mod ps;
 mod pull;
+mod push;
 mod registry;
 mod rename;
 mod restart;
@@ -27,14 +38,21 @@ mod rm;
 mod rmi;
 mod run;
 mod runtime;
+mod search;
 mod start;
 mod stats;
 mod stop;
+mod system_df;
+mod system_prune;
 mod tag;
 mod top;
+mod unmount;
 mod unpause;
+mod unshare;
 mod update;
+mod variables;
 mod version;
+mod volume;
 mod wait;
 
 use std::process::ExitCode;
@@ -42,6 +60,11 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
 use super::{Context, Error};
+use volume::{
+    create as volume_create, exists as volume_exists, inspect as volume_inspect,
+    list as volume_list, prune as volume_prune, remove as volume_remove,
+};
+
 use crate::engine::container::{self, Record, Status};
 use crate::engine::{self, Engine};
 
@@ -98,6 +121,10 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(run, "run"),
     entry!(exec, "exec"),
     entry!(pull, "pull"),
+    entry!(push, "push"),
+    entry!(login, "login"),
+    entry!(logout, "logout"),
+    entry!(search, "search"),
     entry!(ps, "ps"),
     entry!(create, "create"),
     entry!(start, "start"),
@@ -114,17 +141,23 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(logs, "logs"),
     entry!(rename, "rename"),
     entry!(rm, "rm"),
+    entry!(mount, "mount"),
+    entry!(unmount, "unmount", alias "umount"),
+    entry!(unshare, "unshare"),
     entry!(images, "images"),
     entry!(rmi, "rmi"),
     entry!(tag, "tag"),
     entry!(inspect, "inspect"),
     entry!(info, "info"),
+    entry!(events, "events"),
     entry!(doctor, "doctor"),
     entry!(version, "version"),
     entry!(completion, "completion"),
     group!("container", CONTAINER),
     group!("healthcheck", HEALTHCHECK),
     group!("image", IMAGE),
+    group!("volume", VOLUME),
+    group!("system", SYSTEM),
     entry!(runtime, "runtime"),
     entry!(hello, "hello", hidden true),
     group!("generate", GENERATE),
@@ -144,7 +177,10 @@ const CONTAINER: &[Entry] = &[
     entry!(stats, "stats"),
     entry!(update, "update"),
     entry!(logs, "logs"),
+    entry!(mount, "mount"),
+    entry!(unmount, "unmount", alias "umount"),
     entry!(ps, "ls", alias "list", alias "ps"),
+    entry!(container_prune, "prune"),
     entry!(rename, "rename"),
     entry!(restart, "restart"),
     entry!(rm, "rm", alias "remove"),
@@ -160,9 +196,30 @@ const HEALTHCHECK: &[Entry] = &[entry!(healthcheck, "run")];
 const IMAGE: &[Entry] = &[
     entry!(inspect, "inspect"),
     entry!(images, "ls", alias "list"),
+    entry!(image_mount, "mount"),
+    entry!(image_unmount, "unmount", alias "umount"),
+    entry!(image_prune, "prune"),
     entry!(pull, "pull"),
+    entry!(push, "push"),
+    entry!(search, "search"),
     entry!(rmi, "rm", alias "remove"),
     entry!(tag, "tag"),
+];
+
+const VOLUME: &[Entry] = &[
+    entry!(volume_create, "create"),
+    entry!(volume_exists, "exists"),
+    entry!(volume_inspect, "inspect"),
+    entry!(volume_list, "ls", alias "list"),
+    entry!(volume_prune, "prune"),
+    entry!(volume_remove, "rm", alias "remove"),
+];
+
+const SYSTEM: &[Entry] = &[
+    entry!(system_df, "df"),
+    entry!(events, "events"),
+    entry!(info, "info"),
+    entry!(system_prune, "prune"),
 ];
 
 /// A flag's value, as Go reads it.
@@ -220,8 +277,10 @@ impl Entry {
             Action::Group(entries) => {
                 let what = match self.name {
                     "image" => "images",
+                    "volume" => "volumes",
                     "generate" => "files for other programs",
                     "healthcheck" => "health checks",
+                    "system" => "all of it together",
                     _ => "containers",
                 };
                 command

@@ -100,6 +100,13 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let now = jiff::Timestamp::now();
     let shown = select(&engine, &args.filter, |status| every || super::is_up(status))?;
     let shown = shown.into_iter().take(limit.unwrap_or(usize::MAX));
+    if args.quiet && args.format.is_none() {
+        for (record, _) in shown {
+            let length = if args.no_trunc { record.id.len() } else { 12 };
+            cx.out.line(record.id.get(..length).unwrap_or(&record.id))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut items = Vec::new();
     for (record, status) in shown {
         let health = super::health(&engine, &record, status);
@@ -109,14 +116,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         }
         items.push(row);
     }
-    if args.quiet && args.format.is_none() {
-        for item in &items {
-            cx.out.line(item["ID"].as_str().unwrap_or_default())?;
-        }
-    } else {
-        let listing = if args.size { WITH_SIZE } else { LISTING };
-        listing.print_with(&mut cx.out, args.format.as_ref(), &items, !args.noheading)?;
-    }
+    let listing = if args.size { WITH_SIZE } else { LISTING };
+    listing.print_with(&mut cx.out, args.format.as_ref(), &items, !args.noheading)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -182,7 +183,10 @@ impl Looked {
             "exited" => matches!(status, Status::Stopped(code) if code.to_string() == value),
             "label" => filter::label_holds(value, &config.labels),
             "network" => config.network == value,
-            "volume" => config.mounts.iter().any(|it| it.source == value || it.target == value),
+            "volume" => config
+                .mounts
+                .iter()
+                .any(|it| [&it.name, &it.source, &it.target].iter().any(|text| *text == value)),
             "restart-policy" => config.restart.name() == value,
             "health" => super::health(engine, record, status).unwrap_or("none") == value,
             "before" => made(value).is_some_and(|(_, time)| record.created < *time),
@@ -228,7 +232,7 @@ pub(super) fn state(status: Status) -> &'static str {
     }
 }
 
-fn row(
+pub(super) fn row(
     record: &Record,
     status: Status,
     full: bool,
@@ -243,7 +247,12 @@ fn row(
     };
     let labels: Vec<String> =
         record.config.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let mounts: Vec<&str> = record.config.mounts.iter().map(|mount| &*mount.source).collect();
+    let shown = record.config.mounts.iter().map(|mount| match mount.name.as_str() {
+        "" => mount.source.clone(),
+        name if full || name.len() <= 15 => name.to_owned(),
+        name => format!("{}…", name.get(..14).unwrap_or(name)),
+    });
+    let mounts: Vec<String> = shown.filter(|mount| !mount.is_empty()).collect();
     let (code, pid) = match (status, &record.state) {
         (Status::Running | Status::Paused, State::Running { process, .. }) => (0, process.pid),
         (Status::Stopped(code), _) => (code, 0),

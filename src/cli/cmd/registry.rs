@@ -2,18 +2,22 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::super::environment::Environment;
+use super::super::parse;
 use super::super::progress::Shown;
 use super::super::{Context, Error};
 use crate::engine::Engine;
 use crate::engine::pull::{self, Policy, Pulled};
 use crate::engine::reference::{Reference, Source};
-use crate::engine::registry::{self, DockerArchive, ImageSource, Layout, Login, Options, Remote};
+use crate::engine::registry::{
+    self, DockerArchive, ImageSource, Layout, Login, Options, Remote, Way,
+};
 use crate::engine::store::full_name;
 use crate::oci::Platform;
 use crate::owners::Owners;
 
+/// What commands that fetch images take.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct RegistryArgs {
     /// Fetch the image for this platform: OS/ARCH[/VARIANT]
@@ -22,16 +26,39 @@ pub(crate) struct RegistryArgs {
     /// Show no progress
     #[arg(short, long)]
     pub(super) quiet: bool,
+    #[command(flatten)]
+    pub(super) access: AccessArgs,
+}
+
+/// What commands that speak to registries take: how, and as whom.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct AccessArgs {
+    /// Log in with these, for this command; other programs can read them meanwhile
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    creds: Option<String>,
+    #[command(flatten)]
+    pub(super) connection: ConnectionArgs,
+}
+
+/// The same without a login.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct ConnectionArgs {
     /// Insist on TLS and a known certificate; =false to speak without
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_parser = super::boolean)]
     tls_verify: Option<bool>,
     /// Read logins from this file only
     #[arg(long, value_name = "FILE")]
-    authfile: Option<PathBuf>,
-    /// Log in with these, for this command; other programs can read them meanwhile
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
+    pub(super) authfile: Option<PathBuf>,
+    /// Trust the authorities (`*.crt`) in this directory, and show its certificate (`*.cert`, `*.key`)
+    #[arg(long, value_name = "DIRECTORY")]
+    cert_dir: Option<PathBuf>,
+    /// Try so many times more when a registry fails [default: 3]
+    #[arg(long, value_name = "COUNT")]
+    retry: Option<u32>,
+    /// Wait so long between two tries, such as 2s; without it a wait that doubles
+    #[arg(long, value_name = "TIME", value_parser = parse::duration)]
+    retry_delay: Option<Duration>,
 }
 
 /// The image whose one file is this binary.
@@ -48,18 +75,26 @@ pub(super) struct Wanted {
     /// None for the binary's own image.
     source: Option<Source>,
     options: Options,
-    login: Option<Login>,
+    /// What its name may stand for, and the ways there, in the order in which they are tried.
+    ways: Vec<(Reference, Vec<Way>)>,
 }
 
 /// Reads the image's name and looks up the login for its registry.
 pub(super) fn prepare(cx: &Context, args: &RegistryArgs, image: &str) -> Result<Wanted, Error> {
     let source: Option<Source> = (!is_embedded(image)).then(|| image.parse()).transpose()?;
-    let options = options(cx, args)?;
-    let login = match &source {
-        Some(Source::Registry(reference)) => registry::lookup(&options, reference)?,
-        _ => None,
+    let options = options(cx, &args.access)?;
+    let ways = match &source {
+        Some(Source::Registry(_)) => {
+            let name = image.strip_prefix("docker://").unwrap_or(image);
+            let names = options.registries.to_ask(name)?;
+            let with_ways = |name| Ok((registry::ways(&options, &name)?, name));
+            let ways: Result<Vec<(Vec<Way>, Reference)>, Error> =
+                names.into_iter().map(with_ways).collect();
+            ways?.into_iter().map(|(ways, name)| (name, ways)).collect()
+        }
+        _ => Vec::new(),
     };
-    Ok(Wanted { source, options, login })
+    Ok(Wanted { source, options, ways })
 }
 
 /// Whether a registry has to be asked for `image`.
@@ -101,8 +136,15 @@ pub(super) fn fetch(
             Ok(engine.install_hello(&exe, owners, &shown)?)
         }
         Some(Source::Registry(reference)) => {
-            let source = Remote::new(wanted.options, reference.clone(), wanted.login);
-            pull(&source, Some(&reference), true)
+            let mut failure = None;
+            for (name, ways) in wanted.ways {
+                let source = Remote::by(wanted.options.clone(), name.clone(), ways);
+                match pull(&source, Some(&name), true) {
+                    Err(error) => failure = Some(error),
+                    pulled => return pulled,
+                }
+            }
+            Err(failure.unwrap_or_else(|| Error::usage(format!("no way to {reference}"))))
         }
         Some(Source::OciLayout { directory, tag }) => {
             let name = name_in_layout(tag.as_deref());
@@ -132,30 +174,40 @@ fn name_in_layout(tag: Option<&str>) -> Option<Reference> {
     tag.filter(|tag| tag.contains([':', '/'])).and_then(|tag| tag.parse().ok())
 }
 
-/// What registries are told, from flags and environment.
-pub(super) fn options(cx: &Context, args: &RegistryArgs) -> Result<Options, Error> {
-    let usual = usual_options(&cx.environment);
+/// What registries are told, from flags, environment and configuration.
+pub(super) fn options(cx: &Context, args: &AccessArgs) -> Result<Options, Error> {
+    let login = args.creds.as_deref().map(login).transpose()?;
+    Ok(Options { login, ..connection(cx, &args.connection)? })
+}
+
+/// The same without a login.
+pub(super) fn connection(cx: &Context, args: &ConnectionArgs) -> Result<Options, Error> {
+    let usual = usual_options(cx)?;
     Ok(Options {
         tls_verify: args.tls_verify,
         auth_files: args.authfile.clone().map_or(usual.auth_files, |file| vec![file]),
-        login: args.creds.as_deref().map(login).transpose()?,
+        certificate_directory: args.cert_dir.clone(),
+        retries: args.retry,
+        retry_delay: args.retry_delay,
         ..usual
     })
 }
 
 /// What registries are told where no flag says otherwise.
-pub(super) fn usual_options(environment: &Environment) -> Options {
+pub(super) fn usual_options(cx: &Context) -> Result<Options, Error> {
+    let environment = &cx.environment;
     // Go's order: the lower-case name first.
     let proxy = |scheme: &str| {
         let name = format!("{scheme}_proxy");
         environment.text(&name).or_else(|| environment.text(&name.to_ascii_uppercase()))
     };
     let paths = environment.get("SSL_CERT_DIR").unwrap_or_default();
-    Options {
+    Ok(Options {
         tls_verify: None,
         auth_files: environment.auth_files(),
         login: None,
         certificate_directories: environment.certs_directories(),
+        certificate_directory: None,
         certificate_file: environment
             .get("SSL_CERT_FILE")
             .filter(|file| !file.is_empty())
@@ -166,11 +218,14 @@ pub(super) fn usual_options(environment: &Environment) -> Options {
         https_proxy: proxy("https").or_else(|| proxy("all")),
         http_proxy: proxy("http").or_else(|| proxy("all")),
         no_proxy: proxy("no"),
+        retries: None,
+        retry_delay: None,
+        registries: cx.registries()?.into(),
         path: environment.get("PATH").unwrap_or_default(),
-    }
+    })
 }
 
-fn login(creds: &str) -> Result<Login, Error> {
+pub(super) fn login(creds: &str) -> Result<Login, Error> {
     let (user, password) = creds.split_once(':').unwrap_or((creds, ""));
     if user.is_empty() {
         return Err(Error::usage("--creds: want USER:PASSWORD"));

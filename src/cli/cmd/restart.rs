@@ -30,8 +30,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     cx.each(&containers, |cx, container| {
         // A monitor is forked: it must not hold what is yet to be printed.
         cx.out.flush()?;
-        engine.stop(container, args.time, args.signal)?;
-        engine.start(container, None, &tell)?;
+        engine.restart(container, args.time, args.signal, &tell)?;
         cx.out.line(container)
     })?;
     Ok(ExitCode::SUCCESS)

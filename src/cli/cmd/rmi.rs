@@ -20,10 +20,11 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
     let owners = engine.enter_owners()?;
     cx.each(&args.images, |cx, query| {
-        let removed = match engine.remove_image(query, args.force, owners) {
-            Err(error) if args.force && is_missing(&error) => return Ok(()),
-            removed => removed?,
-        };
+        let removed =
+            match engine.remove_image(&cx.local_image(&engine, query)?, args.force, owners) {
+                Err(error) if args.force && is_missing(&error) => return Ok(()),
+                removed => removed?,
+            };
         for part in removed {
             match part {
                 images::Removed::Untagged(name) => cx.out.line(format_args!("Untagged: {name}"))?,

@@ -52,17 +52,37 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
+    let mut named = Vec::new();
+    // One that is missing does not hide the others.
+    let looked_up = cx.each(&args.containers, |_, name| {
+        named.push(engine.container(name)?.0.id);
+        Ok(())
+    });
+    if named.is_empty() {
+        looked_up?;
+        return show(args, cx, &engine, &named);
+    }
+    show(args, cx, &engine, &named).and_then(|code| looked_up.map(|()| code))
+}
+
+/// Prints until there is nothing more to look at.
+fn show(
+    args: &Args,
+    cx: &mut Context,
+    engine: &Engine,
+    named: &[String],
+) -> Result<ExitCode, Error> {
     let mut before = HashMap::new();
     let redraws = std::io::stdout().is_terminal() && args.format.is_none();
     loop {
-        let items = look(args, &engine, &mut before)?;
+        let items = look(args, engine, named, &mut before)?;
         if redraws && !args.no_stream {
             // Home, and what is below it erased.
             cx.out.text("\x1b[H\x1b[J")?;
         }
         LISTING.print(&mut cx.out, args.format.as_ref(), &items)?;
         cx.out.flush()?;
-        if args.no_stream || (items.is_empty() && !args.containers.is_empty()) {
+        if args.no_stream || (items.is_empty() && !named.is_empty()) {
             return Ok(ExitCode::SUCCESS);
         }
         std::thread::sleep(INTERVAL);
@@ -72,14 +92,16 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
 /// What was used until when, by ID.
 type Before = HashMap<String, (Instant, Duration)>;
 
-fn look(args: &Args, engine: &Engine, before: &mut Before) -> Result<Vec<Value>, Error> {
+fn look(
+    args: &Args,
+    engine: &Engine,
+    named: &[String],
+    before: &mut Before,
+) -> Result<Vec<Value>, Error> {
     let mut items = Vec::new();
     for (record, status) in engine.containers()? {
-        let named = args.containers.iter().any(|name| {
-            record.name == name.trim_start_matches('/') || record.id.starts_with(name.as_str())
-        });
         let runs = matches!(status, Status::Running | Status::Paused);
-        let wanted = if args.containers.is_empty() { runs || args.all } else { named };
+        let wanted = if named.is_empty() { runs || args.all } else { named.contains(&record.id) };
         if !wanted {
             continue;
         }
@@ -90,9 +112,6 @@ fn look(args: &Args, engine: &Engine, before: &mut Before) -> Result<Vec<Value>,
             before.insert(record.id.clone(), (Instant::now(), usage.cpu));
         }
         items.push(row(&record.id, &record.name, usage.as_ref().zip(share), args.no_trunc));
-    }
-    if let Some(name) = args.containers.iter().find(|_| items.is_empty()) {
-        return Err(Error::NoSuchObject(name.clone()));
     }
     Ok(items)
 }

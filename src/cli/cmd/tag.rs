@@ -20,6 +20,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     if args.name.digest().is_some() {
         return Err(Error::usage("refusing to create a tag with a digest reference"));
     }
-    cx.engine(None, None)?.tag(&args.image, &args.name)?;
+    let engine = cx.engine(None, None)?;
+    engine.tag(&cx.local_image(&engine, &args.image)?, &args.name)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -20,11 +20,11 @@ pub use moment::moment;
 pub use mounts::{MountRequest, mount};
 pub use security::{Label, SecurityOption, security_option};
 pub use sharing::{
-    UserNamespace, device, device_cgroup_rule, ipc, namespace, network, sysctl, umask,
-    user_namespace,
+    Stream, UserNamespace, device, device_cgroup_rule, image_volumes, ipc, namespace, network,
+    personality, stream, sysctl, systemd, umask, user_namespace,
 };
 pub use sizes::{decimal_size, size};
-pub use volumes::{tmpfs, volume};
+pub use volumes::{tmpfs, volume, volumes_from};
 
 /// Why a text was refused: what is wrong with it, then what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

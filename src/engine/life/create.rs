@@ -3,8 +3,9 @@
 use super::monitor::Charge;
 use super::{Tell, socket};
 use crate::container::Directory;
+use crate::engine::events::Event;
 use crate::engine::record::record;
-use crate::engine::run::{Found, Outcome, Prepared, RunRequest};
+use crate::engine::run::{Found, Outcome, Prepared, RunRequest, Streams};
 use crate::engine::{Engine, Error};
 use crate::runtime::{self, Attached, Leaving, Signals};
 
@@ -13,9 +14,11 @@ impl Engine {
     pub fn create(&self, request: &RunRequest, found: Found) -> Result<String, Error> {
         self.make(request, found, |prepared, directory| {
             Self::make_root(&prepared, directory)?;
-            directory.keep(&self.creation(request))?;
-            directory.write(&record(request, &prepared, directory))?;
+            directory.keep(&self.creation(request, &prepared))?;
+            let record = record(request, &prepared, directory);
+            directory.write(&record)?;
             request.write_cidfile(&directory.id)?;
+            self.emit(&[Event::of_container("create", &record)]);
             Ok(directory.id.clone())
         })
     }
@@ -39,15 +42,16 @@ impl Engine {
         }
         let signals = Signals::hold()?;
         let (ours, theirs) = socket::pair().map_err(runtime::Error::Pipe)?;
+        let Streams { stdin, stdout, stderr } = request.attach;
         let attached = Attached {
-            stdin: request.container.interactive,
-            stdout: true,
-            stderr: true,
+            stdin: stdin && request.container.interactive,
+            stdout,
+            stderr,
             tty: request.container.tty,
             sig_proxy: request.sig_proxy,
             detach_keys: request.detach_keys.clone(),
         };
-        self.entrust(Charge { first: Some((theirs, (true, true))), ..charge }, tell)?;
+        self.entrust(Charge { first: Some((theirs, (stdout, stderr))), ..charge }, tell)?;
         match runtime::attend(&ours, &signals, &attached)? {
             Leaving::Ended(code) => Ok(done(Some(code))),
             Leaving::Detached => Ok(done(Some(0))),

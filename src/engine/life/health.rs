@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::container::{Check, Directory, Health, Record};
+use crate::container::{Check, Directory, Health, OnUnhealthy, Record};
+use crate::engine::events::Event;
 use crate::engine::{Engine, Error, ExecRequest, run::now};
 use crate::oci::Healthcheck;
 use crate::sys::fork::{self, Child};
@@ -28,6 +30,8 @@ pub struct HealthRequest {
     pub start_interval: Option<Duration>,
     /// `--health-retries`
     pub retries: Option<u32>,
+    /// `--health-on-failure`
+    pub on_failure: OnUnhealthy,
 }
 
 /// A check that cannot be.
@@ -97,12 +101,15 @@ pub(super) struct Checks {
     next: Option<Instant>,
     running: Option<Child>,
     began: Instant,
+    /// Whether it was found not to be well, and nobody has been told yet.
+    unhealthy: bool,
 }
 
 impl Checks {
     pub(super) fn new(check: Option<&Healthcheck>, directory: &Directory) -> Result<Self, Error> {
         let began = Instant::now();
-        let mut checks = Self { check: check.cloned(), next: None, running: None, began };
+        let mut checks =
+            Self { check: check.cloned(), next: None, running: None, began, unhealthy: false };
         if let Some(check) = check {
             directory.write_health(&Health::default())?;
             checks.next = Some(began + checks.pause(check, true));
@@ -141,6 +148,7 @@ impl Checks {
             let _ = child.wait();
             let health = engine.containers.health(record)?.unwrap_or_default();
             let starting = health.status == container::HealthStatus::Starting;
+            self.unhealthy |= health.status == container::HealthStatus::Unhealthy;
             self.next = Some(now + self.pause(&check, starting));
         }
         if self.running.is_none() && self.next.is_some_and(|next| next <= now) {
@@ -157,6 +165,11 @@ impl Checks {
             }
         }
         Ok(())
+    }
+
+    /// Whether the container is not well; told once.
+    pub(super) fn take_unhealthy(&mut self) -> bool {
+        std::mem::take(&mut self.unhealthy)
     }
 
     /// The container has ended.
@@ -183,7 +196,7 @@ impl Engine {
         let directory = self.containers.directory(&record);
         let made = self.make_check(&record, &check)?;
         let healthy = made.exit_code == 0;
-        self.containers.add_check(&directory, made, retries(&check), true)?;
+        self.add_check(&record, &directory, &check, made, true)?;
         Ok(healthy)
     }
 
@@ -195,7 +208,23 @@ impl Engine {
         directory: &Directory,
     ) -> Result<(), Error> {
         let made = self.make_check(record, check)?;
-        Ok(self.containers.add_check(&directory.path, made, retries(check), counts)?)
+        self.add_check(record, &directory.path, check, made, counts)
+    }
+
+    fn add_check(
+        &self,
+        record: &Record,
+        directory: &Path,
+        check: &Healthcheck,
+        made: Check,
+        counts: bool,
+    ) -> Result<(), Error> {
+        let changed = self.containers.add_check(directory, made, retries(check), counts)?;
+        if let Some(status) = changed {
+            let action = format!("health_status: {}", status.name());
+            self.emit(&[Event::of_container(action, record)]);
+        }
+        Ok(())
     }
 
     fn make_check(&self, record: &Record, check: &Healthcheck) -> Result<Check, Error> {

@@ -24,11 +24,13 @@ mod start;
 mod stop;
 mod top;
 mod unit;
+mod wait;
 
 pub use health::{HealthRequest, InvalidHealth};
 pub use logs::{LogRequest, Logs};
 pub use start::{Attend, Begun};
 pub use top::Process as ProcessLine;
+pub use wait::Condition;
 
 use super::Error;
 

@@ -11,9 +11,10 @@ use super::health::Checks;
 use super::server::{Program, Server};
 use super::{Tell, socket};
 use crate::cgroup::InForce;
-use crate::container::{Directory, Keeper, Log, Record, Restart, State};
+use crate::container::{Directory, Keeper, Log, OnUnhealthy, Record, Restart, State};
+use crate::engine::events::Event;
 use crate::engine::limits::Limited;
-use crate::engine::run::{Launched, Manner, Prepared, RunRequest, exit_code};
+use crate::engine::run::{Launched, Manner, Prepared, RunRequest, ended, exit_code};
 use crate::engine::{Engine, Error};
 use crate::runtime::{Attachment, Exit, Signals};
 use crate::sys;
@@ -103,8 +104,16 @@ impl Engine {
         let _ = rustix::io::write(&report, &[0]);
         drop(report);
         let limited = Some(limited);
-        let mut monitor =
-            Monitor { engine: self, request, directory, server, record, limited, pause: None };
+        let mut monitor = Monitor {
+            engine: self,
+            request,
+            directory,
+            server,
+            record,
+            limited,
+            pause: None,
+            again: false,
+        };
         let settled = settle(&monitor.record.id).map_err(poll_failed);
         let served = settled.and_then(|()| monitor.serve(program));
         sys::fork::exit(u8::from(served.is_err()))
@@ -129,7 +138,7 @@ impl Engine {
             source: errno.into(),
         })?;
         if known.is_none() {
-            directory.keep(&self.creation(request))?;
+            directory.keep(&self.creation(request, &prepared))?;
         }
         super::unit::write_pid(&directory.path, PID_FILE)?;
         let signals = Signals::hold()?;
@@ -185,6 +194,8 @@ struct Monitor<'a> {
     limited: Option<Limited>,
     /// How long it has waited before the last restart.
     pause: Option<Duration>,
+    /// Whether it is to be started again whatever its policy says.
+    again: bool,
 }
 
 impl Monitor<'_> {
@@ -197,7 +208,7 @@ impl Monitor<'_> {
             drop(program);
             let oom = self.limited.take().and_then(Limited::end).is_some();
             next = if self.wants_restart(code) {
-                self.restart(code, ran)?
+                self.restart(code, oom, ran)?
             } else {
                 self.finish(code, oom)?;
                 None
@@ -232,6 +243,9 @@ impl Monitor<'_> {
                 program.kept.forward(libc::SIGKILL);
             }
             checks.go_on(turn.other_ended, now, self.engine, &self.record, self.directory)?;
+            if checks.take_unhealthy() && !stopping {
+                stopping = self.act_on_unhealthy(program);
+            }
         }
         let exit = program.kept.reap()?;
         let exit = match (exit, program.taken) {
@@ -243,9 +257,31 @@ impl Monitor<'_> {
         Ok(exit_code(self.directory, exit))
     }
 
+    /// Does what was asked for with a container that is not well; whether it is being stopped.
+    fn act_on_unhealthy(&mut self, program: &mut Program) -> bool {
+        match self.record.config.on_unhealthy {
+            OnUnhealthy::None => return false,
+            OnUnhealthy::Kill => {
+                program.kept.forward(libc::SIGKILL);
+                return false;
+            }
+            OnUnhealthy::Stop => self.stop(program),
+            OnUnhealthy::Restart => {
+                self.again = true;
+                self.ask(program);
+            }
+        }
+        true
+    }
+
     /// As `stop` does it: for whoever ends the monitor, a machine that goes down.
     fn stop(&self, program: &mut Program) {
         let _ = self.engine.containers.ask_to_stop(&self.record, None);
+        self.ask(program);
+    }
+
+    /// Sends the stop signal, and has it killed when its time is over.
+    fn ask(&self, program: &mut Program) {
         let signal = self.record.config.stop_signal;
         program.taken = program.kept.forward(signal).or(program.taken);
         let grace = Duration::from_secs(self.record.config.stop_timeout_s.unwrap_or(10));
@@ -260,21 +296,39 @@ impl Monitor<'_> {
         if let Ok(Some(now)) = self.engine.containers.reread(&self.record) {
             self.record = now;
         }
-        self.record.config.restart.wants(code, self.record.restarts)
+        let again = std::mem::take(&mut self.again);
+        again || self.record.config.restart.wants(code, self.record.restarts)
     }
 
     fn finish(&mut self, code: u8, oom: bool) -> Result<(), Error> {
+        let told = self.told(code, oom, self.request.remove);
         self.record = self.directory.end(code, oom)?;
         if self.request.remove {
             let path = self.engine.containers.detach_own(self.directory)?;
+            // One that could not be removed is left to `volume prune`: who is attached must be told.
+            let _ = self.engine.remove_anonymous(&self.record);
             self.engine.remove_tree(&path)?;
         }
+        self.engine.emit(&told);
         self.server.tell_end(code);
         Ok(())
     }
 
+    /// The events of a run's end; nothing where there was no run.
+    fn told(&self, code: u8, oom: bool, removed: bool) -> Vec<Event> {
+        // It may have another name by now.
+        let now = self.engine.containers.reread(&self.record).ok().flatten();
+        match now.as_ref().unwrap_or(&self.record) {
+            record if matches!(record.state, State::Running { .. }) => {
+                ended(record, code, oom, removed)
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Waits as long as it is due, and starts the container again.
-    fn restart(&mut self, code: u8, ran: Duration) -> Result<Option<Program>, Error> {
+    fn restart(&mut self, code: u8, oom: bool, ran: Duration) -> Result<Option<Program>, Error> {
+        let told = self.told(code, oom, false);
         let pause = Restart::pause(self.pause, ran);
         self.pause = Some(pause);
         self.record = self.directory.edit(|record| {
@@ -284,6 +338,7 @@ impl Monitor<'_> {
             }
             record.restarts += 1;
         })?;
+        self.engine.emit(&told);
         self.directory.tell_exit(code)?;
         self.server.tell_end(code);
         let until = Instant::now() + pause;

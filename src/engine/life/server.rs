@@ -243,8 +243,7 @@ impl Server {
         let mut polled_once = rustix::event::poll(&mut polled, Some(&soon.unwrap_or(QUIET)));
         if polled_once == Ok(0) && soon.is_none() {
             let timeout = timeout();
-            trimmer.trim();
-            polled_once = rustix::event::poll(&mut polled, timeout.as_ref());
+            polled_once = trimmer.trim_and_poll(&mut polled, timeout.as_ref());
         }
         match polled_once {
             Err(Errno::INTR) => return Ok(Vec::new()),

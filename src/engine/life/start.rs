@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use super::monitor::{Charge, monitor_of};
 use super::{Tell, socket};
 use crate::container::{self, Creation, Directory, Record, Restart, State, Status};
+use crate::engine::events::Event;
+use crate::engine::mounts::Occasion;
 use crate::engine::pull::Policy;
-use crate::engine::run::{Clock, Prepared, RunRequest};
+use crate::engine::run::{Clock, Prepared, Preserved, RunRequest, Streams};
 use crate::engine::{Engine, Error, HealthRequest, Options};
 use crate::runtime::{self, Attached, DetachKeys, Leaving, Signals};
 use crate::snapshot::Driver;
@@ -49,20 +51,20 @@ impl Engine {
             };
         };
         let creation = self.containers.creation(&record)?;
+        self.start_required(&creation.requires, tell)?;
         let engine = self.as_made(&record, &creation)?;
         let request = request(&record, &creation);
         let prepared = engine.prepare_again(&request, &record, &directory)?;
         if record.restarts > 0 {
             directory.edit(|record| record.restarts = 0)?;
         }
-        let known = Record { restarts: 0, ..record };
+        let record = Record { restarts: 0, ..record };
         let stdin_once = creation.stdin_once;
-        let known = Some(&known);
         let charge = Charge {
             request: &request,
             prepared,
             directory: &directory,
-            known,
+            known: Some(&record),
             first: None,
             stdin_once,
         };
@@ -75,8 +77,41 @@ impl Engine {
         engine.entrust(Charge { first: Some((theirs, (true, true))), ..charge }, tell)?;
         // The lock is the monitor's from here on.
         drop(directory);
-        let ending = runtime::attend(&ours, &signals, &attended(&request, attend))?;
+        let ending =
+            self.attend(&record, || runtime::attend(&ours, &signals, &attended(&request, attend)))?;
         Ok(Begun::Ended(self.code_of(ending, query)))
+    }
+
+    /// Starts the containers that another one requires, those that they require first.
+    pub(in crate::engine) fn start_required(
+        &self,
+        required: &[String],
+        tell: Tell<'_>,
+    ) -> Result<(), Error> {
+        for query in required {
+            // One that runs, or that is being started by who requires it in its turn, is not waited
+            // for: that ends a circle.
+            let record = self.containers.find(query)?;
+            let free = !record.status().is_up() && self.containers.take(&record)?.is_some();
+            if free {
+                self.start(&record.id, None, tell)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops a container, as `stop` does, and starts it again.
+    pub fn restart(
+        &self,
+        query: &str,
+        grace_s: Option<i64>,
+        signal: Option<i32>,
+        tell: Tell<'_>,
+    ) -> Result<(), Error> {
+        let record = self.stop(query, grace_s, signal)?;
+        self.start(&record.id, None, tell)?;
+        self.emit(&[Event::of_container("restart", &record)]);
+        Ok(())
     }
 
     /// The IDs of the containers that do not run and that their policies want to.
@@ -112,8 +147,23 @@ impl Engine {
             source: errno.into(),
         })?;
         let request = request(&record, &creation);
-        let ending = runtime::attend(&socket, &signals, &attended(&request, attend))?;
+        let ending = self
+            .attend(&record, || runtime::attend(&socket, &signals, &attended(&request, attend)))?;
         Ok(self.code_of(ending, &record.id))
+    }
+
+    /// Tells that someone is attached, and where it has left, that too.
+    fn attend(
+        &self,
+        record: &Record,
+        attend: impl FnOnce() -> Result<Leaving, runtime::Error>,
+    ) -> Result<Leaving, Error> {
+        self.emit(&[Event::of_container("attach", record)]);
+        let ending = attend()?;
+        if matches!(ending, Leaving::Detached) {
+            self.emit(&[Event::of_container("detach", record)]);
+        }
+        Ok(ending)
     }
 
     fn code_of(&self, ending: Leaving, query: &str) -> u8 {
@@ -165,13 +215,14 @@ impl Engine {
             (asked, made) => made.or(asked),
         };
         let options = Options {
-            userns: creation.userns.parse().unwrap_or(self.options.userns),
+            userns: creation.userns.parse().unwrap_or_else(|_| self.options.userns.clone()),
             driver,
             ..self.options.clone()
         };
         let store = Store::open(&options.root)?;
         let containers = container::Containers::new(&options.root);
-        Ok(Self { options, store, containers })
+        let volumes = crate::volume::Volumes::new(&options.root);
+        Ok(Self { options, store, containers, volumes })
     }
 
     /// Decides anew what a container is to be, from the image that it was made from.
@@ -182,9 +233,15 @@ impl Engine {
         directory: &Directory,
     ) -> Result<Prepared, Error> {
         let hold = self.store.hold()?;
-        // By its ID, as its name may be another's now.
-        let image = self.store.resolve(&record.image_id.to_string())?;
-        self.specify(request, image, hold, &directory.id, &directory.path, Clock::start())
+        let image = match &request.rootfs {
+            // By its ID, as its name may be another's now.
+            None => self.store.resolve(&record.image_id.to_string())?,
+            Some(_) => crate::engine::rootfs::no_image(),
+        };
+        let (id, path) = (&directory.id, &directory.path);
+        let mut prepared = self.specify(request, image, hold, id, path, Clock::start())?;
+        self.make_volumes(&mut prepared, id, Occasion::Starting)?;
+        Ok(prepared)
     }
 }
 
@@ -200,6 +257,12 @@ fn request(record: &Record, creation: &Creation) -> RunRequest {
         sig_proxy: true,
         timeout: creation.timeout_s.map(Duration::from_secs),
         cidfile: None,
+        pid_file: creation.pid_file.clone(),
+        keeper_pid_file: creation.keeper_pid_file.clone(),
+        requires: creation.requires.clone(),
+        rootfs: creation.rootfs.clone(),
+        attach: Streams::ALL,
+        preserved: Preserved::default(),
         detach: true,
         replace: false,
         detach_keys: DetachKeys::default(),

@@ -1,9 +1,10 @@
-//! `stop`, `kill`, `wait`, `rename`: what is done to a container from outside, whoever keeps it.
+//! `stop`, `kill`, `rename`: what is done to a container from outside, whoever keeps it.
 
 use std::time::{Duration, Instant};
 
 use super::monitor::monitor_of;
 use crate::container::{self, Name, Record, State, Status};
+use crate::engine::events::Event;
 use crate::engine::{Engine, Error};
 use crate::{runtime, sys};
 
@@ -26,44 +27,65 @@ impl Engine {
         let grace = u64::try_from(grace).ok().map(Duration::from_secs);
         let signal = signal.unwrap_or(record.config.stop_signal);
         match record.status() {
-            Status::Created | Status::Stopped(_) => {}
+            Status::Created | Status::Stopped(_) => return Ok(record),
             Status::Restarting(_) => self.stop_restarts(&record)?,
             Status::Running | Status::Paused => self.stop_running(&record, signal, grace)?,
         }
+        self.emit(&[Event::of_container("stop", &record)]);
         Ok(record)
     }
 
+    /// Until it stays ended: a policy may not have seen the word in time.
     fn stop_running(
         &self,
         record: &Record,
         signal: i32,
         grace: Option<Duration>,
     ) -> Result<(), Error> {
+        let mut record = record.clone();
+        loop {
+            match self.end_run(&record, signal, grace) {
+                // One that is removed when it ends is gone.
+                Err(Error::Container(container::Error::NoSuchContainer { .. })) => return Ok(()),
+                other => other?,
+            }
+            self.settle(&record)?;
+            let is_up = |now: &Record| matches!(now.status(), Status::Running | Status::Paused);
+            match self.containers.reread(&record)?.filter(is_up) {
+                // A user that has started it meanwhile took the word back.
+                Some(now) if self.containers.is_to_stop(&now) => record = now,
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn end_run(&self, record: &Record, signal: i32, grace: Option<Duration>) -> Result<(), Error> {
         let waiter = self.containers.waiter(record)?;
+        // Before the signal: no policy may start it again.
+        self.containers.ask_to_stop(record, None)?;
         let Some((pidfd, pid)) = hold(record) else {
             return ended(&waiter.wait(Some(Instant::now() + PATIENCE)), record);
         };
-        // Before the signal: no policy may start it again.
-        self.containers.ask_to_stop(record, None)?;
         // What is paused takes no signal, SIGKILL neither.
         if let Some(group) = record.in_force.group.as_ref().filter(|group| group.is_frozen()) {
             group.thaw()?;
         }
         let catches = !runtime::is_default(pid, signal);
+        self.emit(&[killed(record, signal)]);
         if catches {
             let _ = sys::process::kill_held(&pidfd, signal);
             let deadline = grace.map(|grace| Instant::now() + grace);
             if matches!(waiter.wait(deadline), Ok(Some(_)) | Err(_)) {
-                return self.settle(record);
+                return Ok(());
             }
+            self.emit(&[killed(record, libc::SIGKILL)]);
         } else if signal != libc::SIGKILL {
             // The kernel keeps it from a first process that does not catch it
             // (pid_namespaces(7)): there is nothing to wait for.
             self.containers.ask_to_stop(record, Some(signal))?;
         }
         let _ = sys::process::kill_held(&pidfd, libc::SIGKILL);
-        ended(&waiter.wait(Some(Instant::now() + PATIENCE)), record)?;
-        self.settle(record)
+        ended(&waiter.wait(Some(Instant::now() + PATIENCE)), record)
     }
 
     /// Ends the monitor of a container that is between two runs.
@@ -116,6 +138,7 @@ impl Engine {
         if ending {
             self.containers.ask_to_stop(&record, None)?;
         }
+        self.emit(&[killed(&record, signal)]);
         sys::process::kill_held(&pidfd, signal).map_err(|_| stopped())?;
         if signal == libc::SIGKILL {
             let waiter = self.containers.waiter(&record);
@@ -127,24 +150,17 @@ impl Engine {
         Ok(())
     }
 
-    /// Waits for the end of a container's present run; the exit code. Of one that does not run it
-    /// is the last one's.
-    pub fn wait(&self, query: &str) -> Result<u8, Error> {
-        let record = self.containers.find(query)?;
-        if !matches!(record.status(), Status::Running | Status::Paused) {
-            return Ok(record.code());
-        }
-        let code = self.containers.waiter(&record)?.wait(None)?;
-        Ok(code.unwrap_or_default())
-    }
-
     /// Gives a container another name.
     pub fn rename(&self, query: &str, name: &Name) -> Result<(), Error> {
         let record = self.containers.find(query)?;
         if record.name == name.as_str() {
             return Err(Error::SameName);
         }
-        Ok(self.containers.rename(&record, name)?)
+        self.containers.rename(&record, name)?;
+        let renamed =
+            Event::of_container("rename", &record).with("oldName", format!("/{}", record.name));
+        self.emit(&[renamed.with("name", name.as_str())]);
+        Ok(())
     }
 
     /// Ends whatever runs of a container, at once.
@@ -157,6 +173,10 @@ impl Engine {
             }
         }
     }
+}
+
+fn killed(record: &Record, signal: i32) -> Event {
+    Event::of_container("kill", record).with("signal", signal.to_string())
 }
 
 /// The first process of a container that runs.

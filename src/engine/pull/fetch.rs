@@ -19,6 +19,8 @@ use super::{Event, Progress, State};
 
 /// Broken connections in a row, without a byte between them, before a pull gives up.
 const MOST_FAILURES: u32 = 5;
+/// Bytes that a connection must have brought before it stalled to be worth another one.
+const CRAWL: u64 = 64 << 10;
 /// The wait before the second try; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 
@@ -105,7 +107,14 @@ pub(super) fn fetch(
             Ok(()) => {}
             Err(Failure::Ours(error)) => return Err(error),
             Err(Failure::Theirs(reason)) => {
-                failures = if done > before { 1 } else { failures + 1 };
+                failures = match reason.kind() {
+                    // Waiting took long by itself, and a few bytes are no reason to go on with it.
+                    io::ErrorKind::TimedOut if done - before < CRAWL => {
+                        failures + MOST_FAILURES / 2 + 1
+                    }
+                    _ if done > before => 1,
+                    _ => failures + 1,
+                };
                 if failures >= MOST_FAILURES {
                     let (which, size) = (job.which.clone(), *size);
                     return Err(Error::Download { which, done, size, source: reason });

@@ -58,8 +58,8 @@ const RETURN: u16 = 0x06;
 struct Architecture {
     /// `AUDIT_ARCH_*`
     audit: u32,
-    /// The number that a call has.
-    number: fn(&str) -> Option<u32>,
+    /// All calls that it has.
+    calls: fn() -> Calls,
     /// The first number of another calling convention that is refused whole: x32's on `x86_64`.
     end: Option<u32>,
 }
@@ -68,12 +68,12 @@ struct Architecture {
 const ARCHITECTURES: [Architecture; 2] = [
     Architecture {
         audit: 0xc000_003e,
-        number: |name| number::<syscalls::x86_64::Sysno>(name, |call| call.id().cast_unsigned()),
+        calls: || Calls::of(syscalls::x86_64::Sysno::iter().map(|call| (call.name(), call.id()))),
         end: Some(0x4000_0000),
     },
     Architecture {
         audit: 0x4000_0003,
-        number: |name| number::<syscalls::x86::Sysno>(name, |call| call.id().cast_unsigned()),
+        calls: || Calls::of(syscalls::x86::Sysno::iter().map(|call| (call.name(), call.id()))),
         end: None,
     },
 ];
@@ -82,18 +82,30 @@ const ARCHITECTURES: [Architecture; 2] = [
 const ARCHITECTURES: [Architecture; 2] = [
     Architecture {
         audit: 0xc000_00b7,
-        number: |name| number::<syscalls::aarch64::Sysno>(name, |call| call.id().cast_unsigned()),
+        calls: || Calls::of(syscalls::aarch64::Sysno::iter().map(|call| (call.name(), call.id()))),
         end: None,
     },
     Architecture {
         audit: 0x4000_0028,
-        number: |name| number::<syscalls::arm::Sysno>(name, |call| call.id().cast_unsigned()),
+        calls: || Calls::of(syscalls::arm::Sysno::iter().map(|call| (call.name(), call.id()))),
         end: None,
     },
 ];
 
-fn number<S: std::str::FromStr>(name: &str, id: impl Fn(S) -> u32) -> Option<u32> {
-    name.parse().ok().map(id)
+/// The calls of an architecture by name: the crate's own look-up tries every name in turn.
+struct Calls(Vec<(&'static str, u32)>);
+
+impl Calls {
+    fn of(calls: impl Iterator<Item = (&'static str, i32)>) -> Self {
+        let mut calls: Vec<_> = calls.map(|(name, id)| (name, id.cast_unsigned())).collect();
+        calls.sort_unstable();
+        Self(calls)
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        let place = self.0.binary_search_by_key(&name, |(known, _)| known).ok()?;
+        Some(self.0[place].1)
+    }
 }
 
 impl Profile {
@@ -116,9 +128,10 @@ impl Profile {
             program.land(skip);
         }
         program.answer(Action::KillProcess);
-        match program.0.len() {
+        let instructions = shorten(&program.0);
+        match instructions.len() {
             length if length > MOST => Err(Error::TooLong(length)),
-            _ => Ok(Program { instructions: program.0, flags: self.flags }),
+            _ => Ok(Program { instructions, flags: self.flags }),
         }
     }
 }
@@ -138,9 +151,10 @@ enum Answer<'a> {
 }
 
 fn ranges<'a>(rules: &[&'a Rule], architecture: &Architecture, default: Action) -> Vec<Range<'a>> {
+    let known = (architecture.calls)();
     let mut calls: Vec<(u32, usize)> = Vec::with_capacity(512);
     for (place, rule) in rules.iter().enumerate() {
-        let numbers = rule.names.iter().filter_map(|name| (architecture.number)(name));
+        let numbers = rule.names.iter().filter_map(|name| known.number(name));
         calls.extend(numbers.map(|number| (number, place)));
     }
     calls.sort_unstable();
@@ -327,6 +341,65 @@ impl Assembler {
     }
 }
 
+/// The same program without the plain jumps that its conditional ones can make themselves: loading
+/// takes the kernel time by the instruction.
+fn shorten(program: &[Instruction]) -> Vec<Instruction> {
+    let wide = |short: u8| usize::from(short);
+    let end = |from: usize| {
+        let mut at = from;
+        while program[at].code == JUMP {
+            at += 1 + program[at].operand as usize;
+        }
+        at
+    };
+    // Whatever is left out lies between, so that what is in reach here is so in the end.
+    let reach = |at: usize, short: u8| {
+        let (direct, end) = (at + 1 + wide(short), end(at + 1 + wide(short)));
+        if end - at - 1 > wide(u8::MAX) { direct } else { end }
+    };
+    // Where each instruction goes on, and whether anything leads to it: jumps lead forward only.
+    let mut next = Vec::with_capacity(program.len());
+    let mut reached = vec![false; program.len() + 1];
+    reached[0] = true;
+    for (at, Instruction { code, jump_true, jump_false, .. }) in program.iter().enumerate() {
+        let (holds, fails) = match *code {
+            JUMP => (end(at), end(at)),
+            JUMP_EQUAL | JUMP_GREATER | JUMP_GREATER_OR_EQUAL => {
+                (reach(at, *jump_true), reach(at, *jump_false))
+            }
+            _ => (at + 1, at + 1),
+        };
+        if reached[at] && *code != RETURN {
+            reached[holds] = true;
+            reached[fails] = true;
+        }
+        next.push((holds, fails));
+    }
+    // An instruction's place among those that stay.
+    let mut places = Vec::with_capacity(program.len() + 1);
+    let mut count = 0;
+    for reached in &reached {
+        places.push(count);
+        count += usize::from(*reached);
+    }
+    let distance = |at: usize, to: usize| places[to] - places[at] - 1;
+    let short = |at, to| u8::try_from(distance(at, to)).unwrap_or(u8::MAX);
+    let kept = program.iter().zip(next).enumerate().filter(|(at, _)| reached[*at]);
+    kept.map(|(at, (instruction, (holds, fails)))| match instruction.code {
+        JUMP => Instruction {
+            operand: u32::try_from(distance(at, holds)).unwrap_or(u32::MAX),
+            ..*instruction
+        },
+        JUMP_EQUAL | JUMP_GREATER | JUMP_GREATER_OR_EQUAL => Instruction {
+            jump_true: short(at, holds),
+            jump_false: short(at, fails),
+            ..*instruction
+        },
+        _ => *instruction,
+    })
+    .collect()
+}
+
 fn halves(value: u64) -> (u32, u32) {
     #[allow(clippy::cast_possible_truncation)] // the halves are what is wanted
     let (upper, lower) = ((value >> 32) as u32, value as u32);
@@ -394,6 +467,20 @@ pub(super) mod tests {
         check_all(&profile, CapabilitySet::docker_default());
         check_all(&profile, CapabilitySet::ALL);
         check_all(&profile, CapabilitySet::EMPTY);
+    }
+
+    #[test]
+    fn no_jump_leads_to_a_jump_that_it_could_make_itself() {
+        let profile = Profile::docker_default();
+        let program = profile.compile(CapabilitySet::docker_default()).expect("a program");
+        let code = |at: usize| program.instructions.get(at).map(|instruction| instruction.code);
+        let jumps = program.instructions.iter().filter(|one| one.code == JUMP).count();
+        assert!(jumps * 20 < program.instructions.len(), "{jumps} of {program:?}");
+        for (at, instruction) in program.instructions.iter().enumerate() {
+            if instruction.code == JUMP {
+                assert_ne!(code(at + 1 + instruction.operand as usize), Some(JUMP), "{at}");
+            }
+        }
     }
 
     #[test]
@@ -480,7 +567,7 @@ pub(super) mod tests {
                 let program = profile.compile(CapabilitySet::EMPTY).expect("a program");
                 let native = &ARCHITECTURES[0];
                 for argument in values {
-                    let number = (native.number)("read").expect("read");
+                    let number = (native.calls)().number("read").expect("read");
                     let arguments = [0, 0, argument, 0, 0, 0];
                     let got = run(&program, &Call { number, audit: native.audit, arguments });
                     let want = meaning(&profile, CapabilitySet::EMPTY, "read", arguments);

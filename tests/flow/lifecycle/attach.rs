@@ -26,6 +26,9 @@ fn a_terminal_is_left_and_come_back_to() {
     // It is the same shell, whoever else has come meanwhile.
     let mut again = Terminal::coracle(&b.home, &["attach", "shell"]);
     let mut other = Terminal::coracle(&b.home, &["attach", "shell"]);
+    // What was written before it came it does not see.
+    other.send("echo other-$x\n");
+    other.expect("other-kept");
     again.send("echo $x-$((40+2)); echo\n");
     again.expect("kept-42");
     other.expect("kept-42");

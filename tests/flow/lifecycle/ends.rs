@@ -69,6 +69,33 @@ fn who_waits_is_told_how_it_ended() {
 }
 
 #[test]
+fn what_else_can_be_waited_for() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    b.started("create", &["--name", "job"], &["sh", "-c", "sleep 0.3; exit 3"]).ok();
+    assert_eq!(b.ok(&["wait", "--condition", "created", "job"]), "-1");
+    let running = b.coracle(&["wait", "--condition", "running,healthy", "job"]).spawn();
+    let ended = b.coracle(&["wait", "--condition=exited", "job"]).spawn();
+    b.ok(&["start", "job"]);
+    assert_eq!(ended.wait().ok(), "3");
+    // It may have missed the short time; then it is to wait on.
+    b.started(
+        "run",
+        &["-d", "--name", "other", "--health-cmd", "true", "--health-interval", "20ms"],
+        &["sleep", "600"],
+    )
+    .ok();
+    assert_eq!(b.ok(&["wait", "--condition", "healthy", "other"]), "-1");
+    b.ok(&["rm", "job"]);
+    let running = running.wait();
+    assert!(running.stdout == "-1\n" || running.code() == 1, "{running}");
+    assert_eq!(b.ok(&["wait", "--ignore", "nobody"]), "-1");
+    b.coracle(&["wait", "--condition", "happy", "other"]).fails(125);
+    let both = b.output(&["wait", "--condition", "running", "nobody", "other"]);
+    assert_eq!((both.code(), both.stdout.as_str()), (1, "-1\n"));
+}
+
+#[test]
 fn rm_takes_what_does_not_run_and_by_force_the_rest() {
     requires!(UserNamespaces, Image("busybox", "latest"));
     let b = Box::new();

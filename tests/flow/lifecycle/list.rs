@@ -69,6 +69,16 @@ fn top_shows_its_processes_and_no_others() {
     assert_eq!(heading, ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
     has(&top, &["root", "sleep 611", "sleep 612", "sh -c"]);
     assert!(!top.contains("sleep 613"), "{top}");
+    // Options are those of the host's ps.
+    let by_ps = |options: &[&str]| {
+        b.coracle(&[&["top", "one"], options].concat()).env("PATH", "/usr/bin:/bin")
+    };
+    if std::path::Path::new("/usr/bin/ps").exists() || std::path::Path::new("/bin/ps").exists() {
+        let top = by_ps(&["-eo", "pid,args"]).ok();
+        has(&top, &["PID", "sleep 611", "sleep 612"]);
+        assert!(!top.contains("sleep 613"), "{top}");
+        has(&by_ps(&["-eo", "args"]).fails(125), &["Couldn't find PID field"]);
+    }
     b.ok(&["stop", "one"]);
     has(&b.coracle(&["top", "one"]).fails(1), &["is not running"]);
 }

@@ -2,10 +2,14 @@
 
 mod attach;
 mod ends;
+mod events;
+mod ghosts;
 mod health;
+mod inspect;
 mod kills;
 mod list;
 mod logs;
+mod prune;
 mod start;
 mod use_of;
 

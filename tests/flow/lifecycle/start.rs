@@ -138,6 +138,20 @@ fn policies_are_kept() {
     );
 }
 
+#[test]
+fn a_stop_at_any_moment_is_the_last_word() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    b.run_d(&["--name", "ever", "--restart", "always"], &["true"]);
+    for round in 0..15 {
+        std::thread::sleep(std::time::Duration::from_millis(round * 7));
+        b.ok(&["stop", "ever"]);
+        assert_eq!(b.status("ever"), "exited", "round {round}");
+        b.ok(&["start", "ever"]);
+    }
+    b.ok(&["rm", "-f", "ever"]);
+}
+
 /// Attached, the first end is the command's, as in docker; the container goes on by its policy.
 #[test]
 fn a_policy_in_the_foreground() {

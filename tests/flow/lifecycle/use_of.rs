@@ -20,6 +20,8 @@ fn processes_and_their_use_are_shown() {
     let memory = b.ok(&["stats", "--no-stream", "--format", "{{.MemUsage}}", "web"]);
     assert!(!memory.starts_with("0B"), "{memory}");
     has(&b.coracle(&["stats", "--no-stream", "nobody"]).fails(1), &["nobody"]);
+    let some = b.output(&["stats", "--no-stream", "--format", "{{.Name}}", "nobody", "web"]);
+    assert_eq!((some.code(), some.stdout.as_str()), (1, "web\n"), "one failure spares the rest");
     has(&b.coracle(&["top", "nobody"]).fails(1), &["No such container"]);
     b.ok(&["rm", "-f", "web"]);
     has(&b.ok(&["stats", "--no-stream"]), &["NAME"]);

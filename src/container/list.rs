@@ -1,0 +1,169 @@
+//! All records at once: `ps` reads a thousand of them before anybody notices.
+
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+use rustix::io::Errno;
+
+use super::directory::{is_at, lock};
+use super::error::Tried;
+use super::{Containers, Error, Name, OLDEST, Record, Remains, VERSION};
+
+/// What there is, readable or not.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// The records, the newest first.
+    pub records: Vec<Record>,
+    /// The directories that a sweep would look at: no container, or one that should be gone.
+    pub abandoned: Vec<String>,
+    /// Containers whose records cannot be read, with the reason; they do not hide the others.
+    pub unreadable: Vec<(String, Error)>,
+}
+
+impl Containers {
+    /// All records, the newest first. A directory without a record is a container in the making or the
+    /// rest of one, and no container. Who asks wants to know what is in use: where one cannot be read,
+    /// nobody does.
+    pub fn list(&self) -> Result<Vec<Record>, Error> {
+        let mut records = Vec::new();
+        let mut reader = Reader::open(self)?;
+        for id in self.ids()? {
+            records.extend(reader.read(&id)?);
+        }
+        sort(&mut records);
+        Ok(records)
+    }
+
+    /// What there is, readable or not: for lists.
+    pub fn survey(&self) -> Result<Survey, Error> {
+        let mut survey = Survey::default();
+        let mut reader = Reader::open(self)?;
+        for id in self.ids()? {
+            match reader.read(&id) {
+                Ok(Some(record)) if !record.is_abandoned() => survey.records.push(record),
+                Ok(_) => survey.abandoned.push(id),
+                Err(error) => survey.unreadable.push((id, error)),
+            }
+        }
+        sort(&mut survey.records);
+        Ok(survey)
+    }
+
+    /// The names of all directories.
+    pub(super) fn ids(&self) -> Result<Vec<String>, Error> {
+        let entries = match std::fs::read_dir(&self.records) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.tried("list", &self.records)?,
+        };
+        let name = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
+        };
+        entries.map(name).collect::<Result<_, _>>().tried("list", &self.records)
+    }
+
+    pub(super) fn read(&self, id: &str) -> Result<Option<Record>, Error> {
+        Reader::open(self)?.read(id)
+    }
+
+    /// Takes a container whose record cannot be read out of the list, as `detach` does: by its name,
+    /// its ID, or the beginning of that. What runs of it, runs in the care of who holds it.
+    pub fn detach_unreadable(&self, query: &str) -> Result<Remains, Error> {
+        let missing = || Error::NoSuchContainer { query: query.to_owned() };
+        let named = query.parse::<Name>().ok();
+        let named = named.and_then(|name| std::fs::read_link(self.names.join(name.as_str())).ok());
+        let id = if let Some(id) = named {
+            id.to_string_lossy().into_owned()
+        } else {
+            let mut ids = self.ids()?.into_iter().filter(|id| id.starts_with(query));
+            match (ids.next(), ids.next()) {
+                (Some(id), None) => id,
+                (Some(_), Some(_)) => return Err(Error::Ambiguous { query: query.to_owned() }),
+                (None, _) => return Err(missing()),
+            }
+        };
+        let path = self.records.join(&id);
+        let busy = || Error::Busy { name: query.to_owned() };
+        let lock = lock(&path)?.filter(|lock| is_at(lock, &path)).ok_or_else(busy)?;
+        let path = self.detach_locked(&id, &id, &path)?;
+        // Its record would say by which name it went.
+        for entry in std::fs::read_dir(&self.names).into_iter().flatten().flatten() {
+            let link = entry.path();
+            if std::fs::read_link(&link).is_ok_and(|owner| owner == Path::new(&id)) {
+                match unlinkat(CWD, &link, AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(errno) => return Err(errno).tried("free the name", link),
+                }
+            }
+        }
+        Ok(Remains { path, unmade: None, _lock: lock })
+    }
+}
+
+fn sort(records: &mut [Record]) {
+    records.sort_by(|one, other| other.created.cmp(&one.created));
+}
+
+/// Reads record after record, with one directory and one buffer.
+struct Reader<'a> {
+    containers: &'a Containers,
+    /// None where there is no container yet.
+    directory: Option<OwnedFd>,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    fn open(containers: &'a Containers) -> Result<Self, Error> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = match rustix::fs::open(&containers.records, flags, Mode::empty()) {
+            Err(Errno::NOENT) => None,
+            other => Some(other.tried("open", &containers.records)?),
+        };
+        Ok(Self { containers, directory, buffer: Vec::new() })
+    }
+
+    fn read(&mut self, id: &str) -> Result<Option<Record>, Error> {
+        let Some(directory) = &self.directory else { return Ok(None) };
+        let path = || self.containers.records.join(id).join("record.json");
+        let name = format!("{id}/record.json");
+        let file = match openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            // A stray file among the directories is none of ours.
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            other => other.tried("read", path())?,
+        };
+        self.buffer.resize(self.buffer.len().max(16 << 10), 0);
+        let mut length = 0;
+        // A read of a file that comes short has come to its end.
+        loop {
+            match rustix::io::read(&file, &mut self.buffer[length..]) {
+                Err(Errno::INTR) => continue,
+                read => length += read.tried("read", path())?,
+            }
+            if length < self.buffer.len() {
+                break;
+            }
+            self.buffer.resize(2 * length, 0);
+        }
+        parse(id, &self.buffer[..length], path)
+    }
+}
+
+fn parse(
+    id: &str,
+    bytes: &[u8],
+    path: impl FnOnce() -> std::path::PathBuf,
+) -> Result<Option<Record>, Error> {
+    let newer = |version| Error::Newer { id: id.to_owned(), version };
+    let version = |value: serde_json::Value| value.get("version")?.as_u64();
+    match serde_json::from_slice::<Record>(bytes) {
+        Ok(record) if (OLDEST..=VERSION).contains(&record.version) => Ok(Some(record)),
+        Ok(record) => Err(newer(record.version)),
+        Err(source) => match serde_json::from_slice(bytes).ok().and_then(version) {
+            Some(found) if found > u64::from(VERSION) => {
+                Err(newer(u32::try_from(found).unwrap_or(u32::MAX)))
+            }
+            _ => Err(Error::Damaged { path: path(), source }),
+        },
+    }
+}
