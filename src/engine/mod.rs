@@ -26,6 +26,7 @@ mod driver;
 mod error;
 mod exec;
 mod explain;
+mod flat;
 mod history;
 mod host;
 mod host_mounts;

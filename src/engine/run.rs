@@ -411,7 +411,11 @@ impl Engine {
             (_, Some(Rootfs { path, overlay: false })) => RootMount::Directory(path.clone()),
             (Driver::Overlay, _) => {
                 let (upper, work) = upper();
-                RootMount::Overlay { lowers: self.lowers(&layers)?, upper, work }
+                let lowers = match request.rootfs {
+                    None => self.few_lowers(&image, &store_ids, &layers)?,
+                    Some(_) => self.lowers(&layers)?,
+                };
+                RootMount::Overlay { lowers, upper, work }
             }
             (Driver::Fuse, _) => {
                 let (upper, work) = upper();
@@ -500,7 +504,7 @@ impl Engine {
         Driver::Copy
     }
 
-    /// An overlay's lower directories, the topmost first.
+    /// A union's lower directories, the topmost first.
     pub(super) fn lowers(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
         let skeleton = snapshot::skeleton(self.store.root())?;
         Ok(snapshot::lowers(layers)?.into_iter().chain([skeleton]).collect())

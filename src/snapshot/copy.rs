@@ -33,30 +33,35 @@ pub(super) fn prepare(
     read_only: bool,
 ) -> Result<RootMount, Error> {
     let path = container.join("rootfs");
-    DirBuilder::new().mode(0o700).create(&path).at("make", &path)?;
-    let root = File::open(&path).at("open", &path)?;
-    let from = Directory::root(layers).at("open the layers of", container)?;
+    let lines = merge(layers, &path, read_only)?;
+    let (owners, mark) = (container.join("owners"), container.join(COPIED));
+    if !lines.is_empty() {
+        std::fs::write(&owners, &lines).at("write", &owners)?;
+    }
+    std::fs::write(&mark, b"").at("write", &mark)?;
+    Ok(RootMount::Directory(path))
+}
+
+/// Makes the directory `path`, with all that `layers` show; what is recorded beside them of the files
+/// that it has. With `share` its files are those of the layers, by further names.
+pub(super) fn merge(layers: &[PathBuf], path: &Path, share: bool) -> Result<Vec<u8>, Error> {
+    DirBuilder::new().mode(0o700).create(path).at("make", path)?;
+    let root = File::open(path).at("open", path)?;
+    let from = Directory::root(layers).at("open the layers for", path)?;
     let lines = layers.iter().map(|layer| read_lines(layer).at("read the owners of", layer));
     let mut copier = Copier {
-        base: &path,
+        base: path,
         root: &root,
-        share: read_only,
+        share,
         seen: HashMap::new(),
         lines: lines.collect::<Result<_, _>>()?,
         owners: Vec::new(),
     };
-    let copied = copier.directory(&from, &root, Path::new(""));
-    let (owners, mark) = (container.join("owners"), container.join(COPIED));
-    match copied.and_then(|()| {
-        if !copier.owners.is_empty() {
-            std::fs::write(&owners, &copier.owners).at("write", &owners)?;
-        }
-        std::fs::write(&mark, b"").at("write", &mark)
-    }) {
-        Ok(()) => Ok(RootMount::Directory(path)),
+    match copier.directory(&from, &root, Path::new("")) {
+        Ok(()) => Ok(copier.owners),
         Err(error) => {
             // The first error counts; what cannot be removed now goes with the container.
-            let _ = crate::sys::remove_tree(&path);
+            let _ = crate::sys::remove_tree(path);
             Err(error)
         }
     }
@@ -64,6 +69,7 @@ pub(super) fn prepare(
 
 /// An empty file beside a copy, made when it was finished: what the container does comes later.
 pub(super) const COPIED: &str = "copied";
+
 /// Copies the directory at `path` in a stack of `layers` into the empty directory `to`, with its own
 /// attributes; `false` where there is none. Links on the way lead nowhere outside of the stack, and
 /// those below it are copied as they are (CVE-2022-23648).
@@ -147,6 +153,9 @@ impl Copier<'_> {
         if let Some(line) = self.lines[from.layer(other.place)].get(path.as_os_str().as_bytes()) {
             line.write(&mut self.owners)?;
         }
+        if self.share && share(source, name, to)? {
+            return Ok(());
+        }
         if stat.st_nlink > 1 {
             let identity = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.seen.get(&identity) {
@@ -156,7 +165,6 @@ impl Copier<'_> {
             self.seen.insert(identity, path.to_owned());
         }
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile if self.share && share(source, name, to)? => Ok(()),
             FileType::RegularFile => copy_file(source, stat, name, to),
             FileType::Symlink => {
                 let text = readlinkat(source, name, Vec::new())?;

@@ -7,9 +7,12 @@
 //!                                                other ids where the container has others
 //!                   containers/ID/copied         when that was finished
 //! ```
+//!
+//! More layers than an overlay takes have one lower directory in their place (`flat`), made at the pull.
 
 mod changes;
 mod copy;
+mod flat;
 mod overlay;
 mod read;
 mod shift;
@@ -25,6 +28,7 @@ use crate::mount::RootMount;
 
 pub use changes::{Written, differences_of_image, whole_root, written};
 pub use copy::{copy_directory, has_directory};
+pub use flat::{MOST_LOWERS, flatten};
 pub use overlay::throw_away;
 pub use read::read_file;
 pub use shift::{Shift, shift};

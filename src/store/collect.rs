@@ -66,10 +66,12 @@ impl Store {
         let mut trees = vec![Owners::Recorded, owners];
         trees.dedup();
         for owners in trees {
-            let directory = self.path("layers").join(owners.to_string());
-            if directory.is_dir() {
-                for layer in entries(&directory)?.iter().filter(|path| !names(&chains, path)) {
-                    freed += self.discard(layer)?;
+            for kind in ["flat", "layers"] {
+                let directory = self.path(kind).join(owners.to_string());
+                if directory.is_dir() {
+                    for layer in entries(&directory)?.iter().filter(|path| !names(&chains, path)) {
+                        freed += self.discard(layer)?;
+                    }
                 }
             }
         }

@@ -59,6 +59,17 @@ pub struct FinishedLayer {
     pub record: LayerRecord,
 }
 
+/// The layers of an image as one directory, which lies in a [`Scratch`].
+#[derive(Debug)]
+pub struct FinishedFlat {
+    /// Where: the directory with `fs` in it.
+    pub path: PathBuf,
+    /// Its place in the store.
+    pub owners: Owners,
+    /// Its name there: that of the whole stack.
+    pub chain: ChainId,
+}
+
 /// What a pull brings.
 #[derive(Debug)]
 pub struct Publication<'a> {
@@ -66,6 +77,8 @@ pub struct Publication<'a> {
     pub blobs: Vec<Partial>,
     /// Unpacked layers.
     pub layers: Vec<FinishedLayer>,
+    /// The image's layers as one.
+    pub flat: Option<FinishedFlat>,
     /// The image.
     pub image: &'a Image,
     /// Its names in full form.
@@ -148,6 +161,31 @@ impl Store {
         image.layers.iter().map(|layer| tree(&layer.chain)).collect()
     }
 
+    /// The layers of a stack as one directory; `None` where that was not made.
+    pub fn flat(&self, owners: Owners, chain: &ChainId) -> Option<PathBuf> {
+        let path = self.flat_path(owners, chain).join("fs");
+        path.is_dir().then_some(path)
+    }
+
+    fn flat_path(&self, owners: Owners, chain: &ChainId) -> PathBuf {
+        self.path("flat").join(owners.to_string()).join(chain.0.hex())
+    }
+
+    /// Gives the layers of a stack as one directory a name, once all of it is on disk.
+    pub fn publish_flat(&self, flat: &FinishedFlat) -> Result<(), Error> {
+        self.sync()?;
+        self.place_flat(flat)
+    }
+
+    fn place_flat(&self, flat: &FinishedFlat) -> Result<(), Error> {
+        let place = self.flat_path(flat.owners, &flat.chain);
+        make_directory(place.parent().unwrap_or(&place))?;
+        match fs::rename(&flat.path, &place) {
+            Err(_) if place.is_dir() => Ok(()), // another command was faster
+            done => done.at("store", &place),
+        }
+    }
+
     /// Takes the right to unpack a layer; `waits` is called if another command has it.
     /// The layers of an image must be taken from the lowest up.
     pub fn lock_layer(&self, chain: &ChainId, waits: impl FnOnce()) -> Result<Lock, Error> {
@@ -165,7 +203,7 @@ impl Store {
     /// Makes a pull visible: everything is written to disk, then gets its name, the image and
     /// its names last. The caller holds the locks of all it publishes.
     pub fn publish(&self, publication: Publication) -> Result<(), Error> {
-        let Publication { blobs, layers, image, names } = publication;
+        let Publication { blobs, layers, flat, image, names } = publication;
         for layer in &layers {
             let path = layer.path.join("layer.json");
             let bytes = serde_json::to_vec(&layer.record).map_err(std::io::Error::from);
@@ -187,6 +225,9 @@ impl Store {
         // After the blobs: a layer that is there is not fetched again, and its blob is to be kept.
         for layer in &layers {
             self.place_layer(layer)?;
+        }
+        if let Some(flat) = &flat {
+            self.place_flat(flat)?;
         }
         self.sync_parents(&layers, &blobs)?;
         // A removal of the same image is before all of this or after it.

@@ -281,8 +281,8 @@ mod tests {
 
     #[test]
     fn layers_are_named_as_the_manifest_names_them() {
-        let oci = |known| in_form(Format::Oci, known);
-        let docker = |known| in_form(Format::Docker, known);
+        let oci = |known: &str| in_form(Format::Oci, known);
+        let docker = |known: &str| in_form(Format::Docker, known);
         let plain = media_type::OCI_LAYER;
         assert_eq!(oci(media_type::DOCKER_LAYER), format!("{plain}+gzip"));
         assert_eq!(oci(&format!("{plain}+zstd")), format!("{plain}+zstd"));
