@@ -232,7 +232,7 @@ impl Walk<'_> {
                 let same = match below {
                     Some(below @ Found::Other(_)) => {
                         self.is_untouched(stat)
-                            || self.is_same(
+                            || Self::is_same(
                                 self.now.describe(now, last, found, name.clone()),
                                 self.lower(before, last, below, name)?,
                                 name,
@@ -293,7 +293,6 @@ impl Walk<'_> {
     }
 
     fn is_same(
-        &self,
         one: io::Result<Option<Thing>>,
         other: Option<Thing>,
         name: &Name,

@@ -3,6 +3,7 @@
 //! The same entries give the same bytes: no names of users, no times of access, records sorted. GNU
 //! tar, Go's archive/tar (docker, podman, umoci) and the reader here understand all of it.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -157,7 +158,7 @@ impl<W: Write> Encoder<W> {
         if records.0.is_empty() {
             return Ok(());
         }
-        let body = records.to_bytes();
+        let body = records.into_bytes();
         let mut header = Header::new_ustar();
         header.set_entry_type(EntryType::XHeader);
         let last = name.split(|&byte| byte == b'/').rfind(|part| !part.is_empty());
@@ -230,7 +231,7 @@ impl Records {
         whole.unwrap_or_default()
     }
 
-    fn to_bytes(mut self) -> Vec<u8> {
+    fn into_bytes(mut self) -> Vec<u8> {
         self.0.sort();
         let mut bytes = Vec::new();
         for (key, value) in &self.0 {
@@ -265,7 +266,7 @@ fn put_text(field: &mut [u8], text: &[u8]) {
 fn map(extents: &[Extent]) -> Vec<u8> {
     let mut text = format!("{}\n", extents.len());
     for Extent { offset, length } in extents {
-        text.push_str(&format!("{offset}\n{length}\n"));
+        let _ = writeln!(text, "{offset}\n{length}");
     }
     let mut bytes = text.into_bytes();
     bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
@@ -308,7 +309,7 @@ mod tests {
         for length in [1, 5, 90, 91, 92, 93, 94, 95, 96, 989, 990, 991, 992, 993] {
             let mut records = Records::default();
             records.add(b"k", &vec![b'x'; length]);
-            let bytes = records.to_bytes();
+            let bytes = records.into_bytes();
             let parsed = super::super::pax::Records::parse(&bytes).expect("records");
             assert_eq!(parsed.get("k").map(<[u8]>::len), Some(length));
         }
@@ -325,7 +326,7 @@ mod tests {
         ] {
             let mut records = Records::default();
             let field = records.time(time);
-            let parsed = super::super::pax::Records::parse(&records.to_bytes()).expect("records");
+            let parsed = super::super::pax::Records::parse(&records.into_bytes()).expect("records");
             let read = match parsed.get("mtime") {
                 Some(text) => super::super::pax::time(text),
                 None => Some(Time { seconds: field.cast_signed(), nanos: 0 }),

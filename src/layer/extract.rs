@@ -178,7 +178,7 @@ impl Extraction {
         match &entry.kind {
             Kind::Directory => {}
             Kind::File { size, extents } => {
-                let file = self.make_file(&parent, &last, name)?;
+                let file = Self::make_file(&parent, &last, name)?;
                 written = match extents {
                     None => write_plain(&file, body, name)?,
                     Some(extents) => {
@@ -197,22 +197,22 @@ impl Extraction {
             }
             // An empty file with a record, as in a layer: usable nodes are nobody's to make.
             Kind::Device { .. } => {
-                let file = self.make_file(&parent, &last, name)?;
+                let file = Self::make_file(&parent, &last, name)?;
                 self.dress(&file, entry)?;
             }
             Kind::HardLink(target) => {
                 let (from, target) = self.parent(target)?;
-                self.make(&parent, &last, name, || {
+                Self::make(&parent, &last, name, || {
                     linkat(&from, &target, &parent, &last, AtFlags::empty())
                 })?;
             }
             Kind::Symlink(text) => {
                 let text = c_string(text);
-                self.make(&parent, &last, name, || symlinkat(&text, &parent, &last))?;
+                Self::make(&parent, &last, name, || symlinkat(&text, &parent, &last))?;
                 self.dress_link(&parent, &last, entry)?;
             }
             Kind::Fifo => {
-                self.make(&parent, &last, name, || {
+                Self::make(&parent, &last, name, || {
                     mknodat(&parent, &last, FileType::Fifo, Mode::RWXU, 0)
                 })?;
                 let bits = mode(self.bits(entry.attributes.mode));
@@ -226,11 +226,11 @@ impl Extraction {
         Ok(written)
     }
 
-    fn make_file(&self, parent: &OwnedFd, last: &CString, name: &Name) -> Result<File, Error> {
+    fn make_file(parent: &OwnedFd, last: &CString, name: &Name) -> Result<File, Error> {
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let new = flags | OFlags::CREATE | OFlags::EXCL;
         let made =
-            self.make(parent, last, name, || openat(parent, last, new, Mode::RUSR | Mode::WUSR));
+            Self::make(parent, last, name, || openat(parent, last, new, Mode::RUSR | Mode::WUSR));
         match made {
             // Something is mounted there: it stays, with other bytes.
             Err(Error::Io { source, .. }) if source.raw_os_error() == Some(libc::EBUSY) => {
@@ -249,7 +249,6 @@ impl Extraction {
 
     /// Makes something in the place of what is there, unless that is a directory.
     fn make<T>(
-        &self,
         parent: &OwnedFd,
         last: &CString,
         name: &Name,
@@ -292,12 +291,9 @@ impl Extraction {
         let Entry { name, kind, attributes } = entry;
         let owner = self.owner(attributes);
         let (uid, gid) = owner.unwrap_or((0, 0));
-        match (self.owners, owner) {
-            (None | Some(Owners::Range { .. }), Some(_)) => {
-                let done = fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-                owned(done, name, uid, gid)?;
-            }
-            _ => {}
+        if owner.is_some() && self.owners != Some(Owners::Recorded) {
+            let done = fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+            owned(done, name, uid, gid)?;
         }
         let Some(owners) = self.owners else { return Ok(()) };
         let is_device = matches!(kind, Kind::Device { .. });

@@ -115,7 +115,7 @@ impl<W: Write> Live<W> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let directory = openat(parent, last, flags, Mode::empty()).at("open", name)?;
         let stat = fstat(&directory).at("look at", name)?;
-        let record = self.source.record(&directory, None).at("look at", name)?;
+        let record = Source::record(&directory, None).at("look at", name)?;
         let xattrs = xattrs(&directory, None).at("look at", name)?;
         let attributes = self.source.attributes(&stat, record, xattrs, true);
         let entry = Entry { name: name.clone(), kind: Kind::Directory, attributes };

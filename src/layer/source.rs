@@ -81,7 +81,7 @@ impl Source {
     fn directory(&self, directory: &Directory, name: Name) -> io::Result<Option<Thing>> {
         let Some((top, stat)) = directory.top()? else { return Ok(None) };
         let line = directory.top_layer().and_then(|layer| self.line(layer, &name));
-        let record = self.record(&top, line)?;
+        let record = Self::record(&top, line)?;
         // A tree that merges with others is not the uppermost's own.
         let is_new = directory.is_single() && directory.top_layer() == Some(self.top());
         let attributes = self.attributes(&stat, record, xattrs(&top, line)?, is_new);
@@ -135,7 +135,7 @@ impl Source {
         is_new: bool,
     ) -> io::Result<Thing> {
         let line = self.line(layer, &name);
-        let record = self.record(&file, line)?;
+        let record = Self::record(&file, line)?;
         let size = stat.st_size.cast_unsigned();
         let kind = match record.map(|record| record.kind) {
             Some(owners::Kind::Block(major, minor)) if size == 0 => {
@@ -172,11 +172,7 @@ impl Source {
     }
 
     /// The record in a file itself, else beside it.
-    pub(super) fn record(
-        &self,
-        file: &impl AsFd,
-        line: Option<&Line>,
-    ) -> io::Result<Option<Record>> {
+    pub(super) fn record(file: &impl AsFd, line: Option<&Line>) -> io::Result<Option<Record>> {
         let carried = match rustix::fs::fgetxattr(file, OVERRIDE, &mut [0_u8; 0][..]) {
             Ok(_) => Record::parse(&get(file, OVERRIDE.as_bytes())?),
             Err(_) => None,

@@ -1,5 +1,7 @@
 //! What a container is given of its users, names and variables, and a directory in place of an image.
 
+use std::os::unix::fs::MetadataExt;
+
 use super::background::Background;
 use super::{home_with_busybox, run, sh};
 use crate::requires;
@@ -119,7 +121,6 @@ fn the_callers_id_is_kept() {
     let script = "id -u; id -g; stat -c %u:%g /data/mine; touch /data/new; id -un";
     let told = sh(&keep, script);
     has(&told, &[&format!("{uid}\n{gid}\n{uid}:{gid}\n")]);
-    use std::os::unix::fs::MetadataExt;
     assert_eq!(std::fs::metadata(data.path().join("new")).unwrap().uid(), uid);
     let other = ["--userns", "host-id:uid=77,gid=88", "-v", &mount];
     assert_eq!(sh(&other, "id -u; stat -c %u:%g /data/mine"), "77\n77:88");

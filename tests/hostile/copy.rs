@@ -1,6 +1,7 @@
 //! `cp` against a container that swaps links under it (CVE-2018-15664, CVE-2019-10152).
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use super::{SECRET, Victim};
 use crate::requires;
@@ -73,7 +74,6 @@ fn what_comes_out_is_harmless() {
     victim.unharmed(&output);
     has(&output.fails(1), &["cannot overwrite non-directory with directory"]);
     home.coracle(["cp", "cc:/w", ".cache/clean"]).ok();
-    use std::os::unix::fs::PermissionsExt;
     let mode = home.path().join(".cache/clean/setuid").metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o755, "nobody else is to get the user's rights");
 }

@@ -166,7 +166,9 @@ fn apply(config: &mut Map<String, Value>, instruction: &Instruction) {
             set_list(config, "Entrypoint", &words);
         }
         Instruction::Env(pairs) => {
-            pairs.iter().for_each(|(name, value)| set_env(config, name, value));
+            for (name, value) in pairs {
+                set_env(config, name, value);
+            }
         }
         Instruction::Label(pairs) => {
             let labels = object(config, "Labels");
@@ -276,7 +278,9 @@ mod tests {
 
     fn changed(config: Value, instructions: &[Instruction]) -> Value {
         let Value::Object(mut config) = config else { panic!("an object") };
-        instructions.iter().for_each(|instruction| apply(&mut config, instruction));
+        for instruction in instructions {
+            apply(&mut config, instruction);
+        }
         Value::Object(config)
     }
 

@@ -295,18 +295,14 @@ fn split(path: &Path) -> (PathBuf, std::ffi::OsString) {
 
 /// Sends what is copied into the container.
 fn send(mut to: File, local: Option<&Local>) -> Result<(), Error> {
-    match local {
-        // On the host files are whose they are.
-        Some(Local { parent, last, what }) => {
-            let owners = Owners::Range { first: 0 };
-            let to = BufWriter::with_capacity(256 << 10, to);
-            write_tree(parent, last, &what.name(), owners, to)?;
-        }
-        None => {
-            let done = io::copy(&mut io::stdin().lock(), &mut to);
-            done.map_err(|source| stream("read the archive from", source))?;
-        }
-    }
+    let Some(Local { parent, last, what }) = local else {
+        let done = io::copy(&mut io::stdin().lock(), &mut to);
+        return done.map(drop).map_err(|source| stream("read the archive from", source));
+    };
+    // On the host files are whose they are.
+    let owners = Owners::Range { first: 0 };
+    let to = BufWriter::with_capacity(256 << 10, to);
+    write_tree(parent, last, &what.name(), owners, to)?;
     Ok(())
 }
 

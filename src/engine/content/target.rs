@@ -75,12 +75,10 @@ pub(super) fn plan(what: &What, target: &Target) -> Result<Goes, Refusal> {
             Err(Refusal::NotADirectory { path: target.path.clone() })
         }
         (true, false) if what.is_directory => Err(Refusal::Directory),
-        (true, false) => Ok(Goes::As),
-        (false, _) if what.is_directory => Ok(Goes::As),
-        (false, _) if target.asserts_directory => {
+        (false, _) if target.asserts_directory && !what.is_directory => {
             Err(Refusal::NoSuchDirectory { path: target.path.clone() })
         }
-        (false, _) => Ok(Goes::As),
+        (true | false, _) => Ok(Goes::As),
     }
 }
 

@@ -222,7 +222,7 @@ impl Engine {
             (asked, made) => made.or(asked),
         };
         let userns = creation.userns.parse().unwrap_or_else(|_| self.options.userns.clone());
-        self.with(Options { userns, driver, ..self.options.clone() })
+        Self::with(Options { driver, userns, ..self.options.clone() })
     }
 
     /// The same for a container that keeps nothing to be started from again: while it runs, its ids
@@ -237,10 +237,10 @@ impl Engine {
             }
             _ => self.options.userns.clone(),
         };
-        self.with(Options { userns, ..self.options.clone() })
+        Self::with(Options { userns, ..self.options.clone() })
     }
 
-    fn with(&self, options: Options) -> Result<Self, Error> {
+    fn with(options: Options) -> Result<Self, Error> {
         let store = Store::open(&options.root)?;
         let containers = container::Containers::new(&options.root);
         let volumes = crate::volume::Volumes::new(&options.root);
