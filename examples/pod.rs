@@ -21,7 +21,7 @@ use coracle::userns::{self, IdMaps};
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let root = std::env::args_os().nth(1).map(PathBuf::from).ok_or("name a root directory")?;
     let facts = userns::gather(Path::new("/"), &OsString::new());
-    let ids = userns::choose(userns::Request::NoMap, (0, 0), &facts)?;
+    let ids = userns::choose(&userns::Request::NoMap, (0, 0), &facts)?;
     let signals = Signals::hold()?;
 
     // The first has namespaces of its own, and holds them open.

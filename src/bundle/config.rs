@@ -12,9 +12,10 @@ use oci_spec::runtime as oci;
 
 use super::capabilities::{Capabilities, CapabilitySet};
 use super::mount_options::{self, Parsed};
+use super::tuning::{self, IO_CLASSES, POLICIES, SCHEDULER_FLAGS};
 use super::{
-    ContainerSpec, Error, Hook, Hooks, Joined, Labels, Namespace, Namespaces, NsKind, Process,
-    Resource, SeccompChoice, Ulimit, User, defaults,
+    Clocks, ContainerSpec, Error, Hook, Hooks, Joined, Labels, Namespace, Namespaces, NsKind,
+    Process, Resource, Scheduler, SeccompChoice, Tuning, Ulimit, User, defaults,
 };
 use crate::cgroup::Resources;
 use crate::diagnose::{Diagnose, Hint};
@@ -141,6 +142,8 @@ pub fn read_config(
     let seccomp = linux.seccomp().as_ref().map(serde_json::to_string).transpose()?;
     let propagation = root_propagation(linux.rootfs_propagation().as_deref())?;
     let hooks = config.hooks().as_ref().map(hooks).transpose()?.unwrap_or_default();
+    let clocks = read_clocks(&linux)?;
+    let personality = linux.personality().as_ref().map(read_personality).transpose()?;
     let spec = spec.with(|spec| {
         spec.resources = linux.resources().as_ref().map(Resources::from_spec).unwrap_or_default();
         spec.cgroups_path = linux.cgroups_path().clone().filter(|path| path != Path::new(""));
@@ -148,6 +151,8 @@ pub fn read_config(
             spec.seccomp = SeccompChoice::Json(text);
         }
         spec.root_propagation = propagation;
+        spec.clocks = clocks;
+        spec.process.tuning.personality = personality;
         spec.hooks = hooks;
     });
     let pairs = |maps: &Option<Vec<oci::LinuxIdMapping>>| -> Vec<(u32, u32, u32)> {
@@ -179,15 +184,6 @@ fn read_process(process: &oci::Process) -> Result<Process, ConfigError> {
     let other_machine = process.command_line().is_some();
     if other_machine {
         return Err(refused("process.commandLine", "this is Linux"));
-    }
-    for (field, there) in [
-        ("process.ioPriority", process.io_priority().is_some()),
-        ("process.scheduler", process.scheduler().is_some()),
-        ("process.execCPUAffinity", process.exec_cpu_affinity().is_some()),
-    ] {
-        if there {
-            return Err(refused(field, "coracle does not set it"));
-        }
     }
     let named = |label: &Option<String>| {
         label.clone().filter(|name| !name.is_empty() && name != "unconfined")
@@ -225,8 +221,110 @@ fn read_process(process: &oci::Process) -> Result<Process, ConfigError> {
             apparmor: named(process.apparmor_profile()),
             selinux: named(process.selinux_label()),
         },
+        keep_groups: false,
+        tuning: read_tuning(process)?,
         own_sockets: false,
     })
+}
+
+fn read_tuning(process: &oci::Process) -> Result<Tuning, ConfigError> {
+    let scheduler = process.scheduler().as_ref().map(read_scheduler).transpose()?;
+    let io_priority = process.io_priority().as_ref().map(|priority| {
+        let class = priority.class().to_string();
+        let class = IO_CLASSES.iter().find(|(name, _)| *name == class);
+        let (_, class) = class.ok_or_else(|| invalid("process.ioPriority", "unknown class"))?;
+        let level = u16::try_from(priority.priority()).ok().filter(|level| *level < 8);
+        let level = level.ok_or_else(|| invalid("process.ioPriority", "want 0 to 7"))?;
+        Ok::<u16, ConfigError>(class << 13 | level)
+    });
+    let affinity = process.exec_cpu_affinity().as_ref();
+    let cpus = |text: Option<&String>| -> Result<Vec<usize>, ConfigError> {
+        let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(Vec::new()) };
+        let why = || format!("{text:?} is no list of processors");
+        tuning::cpus(text).ok_or_else(|| invalid("process.execCPUAffinity", why()))
+    };
+    Ok(Tuning {
+        scheduler,
+        io_priority: io_priority.transpose()?,
+        first_cpus: cpus(affinity.and_then(|it| it.initial().as_ref()))?,
+        cpus: cpus(affinity.and_then(|it| it.cpu_affinity_final().as_ref()))?,
+        personality: None,
+    })
+}
+
+fn read_scheduler(given: &oci::Scheduler) -> Result<Scheduler, ConfigError> {
+    let field = "process.scheduler";
+    let name = given.policy().to_string();
+    let policy = POLICIES.iter().find(|(policy, _)| *policy == name);
+    let (_, policy) = policy.ok_or_else(|| invalid(field, format!("unknown policy {name}")))?;
+    let mut flags = 0;
+    for flag in given.flags().iter().flatten() {
+        use oci::LinuxSchedulerFlag as Flag;
+        flags |= match flag {
+            Flag::SchedResetOnFork => SCHEDULER_FLAGS[0].1,
+            Flag::SchedFlagReclaim => SCHEDULER_FLAGS[1].1,
+            Flag::SchedFlagDLOverrun => SCHEDULER_FLAGS[2].1,
+            Flag::SchedFlagKeepPolicy => SCHEDULER_FLAGS[3].1,
+            Flag::SchedFlagKeepParams => SCHEDULER_FLAGS[4].1,
+            Flag::SchedFlagUtilClampMin | Flag::SchedFlagUtilClampMax => {
+                return Err(refused(field, "the specification has no place for a clamp's value"));
+            }
+        };
+    }
+    let priority = given.priority().unwrap_or(0);
+    Ok(Scheduler {
+        policy: *policy,
+        flags,
+        nice: given.nice().unwrap_or(0),
+        priority: priority.try_into().map_err(|_| invalid(field, "its priority is below 0"))?,
+        runtime_ns: given.runtime().unwrap_or(0),
+        deadline_ns: given.deadline().unwrap_or(0),
+        period_ns: given.period().unwrap_or(0),
+    })
+}
+
+fn read_personality(given: &oci::LinuxPersonality) -> Result<u32, ConfigError> {
+    // As runc has it: the specification names no flag, so there is none to honour.
+    if given.flags().as_ref().is_some_and(|flags| !flags.is_empty()) {
+        return Err(refused("linux.personality.flags", "the specification knows none"));
+    }
+    let domain = given.domain().to_string();
+    tuning::personality(&domain)
+        .ok_or_else(|| invalid("linux.personality", format!("unknown domain {domain}")))
+}
+
+/// `linux.timeOffsets`, for a time namespace of its own.
+fn read_clocks(linux: &oci::Linux) -> Result<Option<Clocks>, ConfigError> {
+    let listed = linux.namespaces().iter().flatten();
+    let mut own = listed.filter(|it| it.typ() == oci::LinuxNamespaceType::Time);
+    let field = "linux.timeOffsets";
+    let given = linux.time_offsets().as_ref().filter(|offsets| !offsets.is_empty());
+    let Some(listed) = own.next() else {
+        return match given {
+            None => Ok(None),
+            Some(_) => Err(invalid(field, "they take a new time namespace")),
+        };
+    };
+    if let Some(path) = listed.path() {
+        let why = format!("it has one of its own, not {}", path.display());
+        return Err(refused("linux.namespaces (time)", why));
+    }
+    if own.next().is_some() {
+        return Err(invalid("linux.namespaces", "time is listed twice"));
+    }
+    let mut clocks = Clocks::default();
+    for (name, offset) in given.into_iter().flatten() {
+        let ahead = (offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0));
+        if ahead.1 >= 1_000_000_000 {
+            return Err(invalid(field, "nanosecs is a second or more"));
+        }
+        match name.as_str() {
+            "monotonic" => clocks.monotonic = Some(ahead),
+            "boottime" => clocks.boottime = Some(ahead),
+            _ => return Err(invalid(field, format!("there is no clock {name:?}"))),
+        }
+    }
+    Ok(Some(clocks))
 }
 
 fn limit(limit: &oci::PosixRlimit) -> Result<Ulimit, ConfigError> {
@@ -281,9 +379,8 @@ fn namespaces(linux: &oci::Linux, open: Open<'_>) -> Result<Namespaces, ConfigEr
             oci::LinuxNamespaceType::Ipc => NsKind::Ipc,
             oci::LinuxNamespaceType::Uts => NsKind::Uts,
             oci::LinuxNamespaceType::Cgroup => NsKind::Cgroup,
-            oci::LinuxNamespaceType::Time => {
-                return Err(refused("linux.namespaces (time)", "coracle makes none"));
-            }
+            // The process goes there by itself (`read_clocks`).
+            oci::LinuxNamespaceType::Time => continue,
         };
         if namespaces[kind] != Namespace::Host {
             return Err(invalid("linux.namespaces", format!("{name} is listed twice")));
@@ -309,8 +406,6 @@ fn check_linux(linux: &oci::Linux) -> Result<(), ConfigError> {
         ("linux.intelRdt", linux.intel_rdt().is_some(), "resctrl takes root"),
         ("linux.memoryPolicy", linux.memory_policy().is_some(), "coracle does not set it"),
         ("linux.netDevices", linux.net_devices().is_some(), "moving a device takes root"),
-        ("linux.personality", linux.personality().is_some(), "coracle does not set it"),
-        ("linux.timeOffsets", linux.time_offsets().is_some(), "there is no time namespace"),
         (
             "linux.mountLabel",
             linux.mount_label().as_deref().is_some_and(|label| !label.is_empty()),
@@ -494,13 +589,39 @@ mod tests {
     #[test]
     fn what_cannot_be_honoured_is_refused_by_name() {
         for (pointer, value, word) in [
-            ("/linux/personality", json!({"domain": "LINUX32"}), "linux.personality"),
+            (
+                "/linux/personality",
+                json!({"domain": "LINUX", "flags": ["X"]}),
+                "linux.personality.flags",
+            ),
+            (
+                "/linux/seccomp",
+                json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_X"]}),
+                "config.json",
+            ),
+            (
+                "/linux/memoryPolicy",
+                json!({"mode": "MPOL_DEFAULT", "nodes": "0"}),
+                "linux.memoryPolicy",
+            ),
+            ("/linux/netDevices", json!({"eth0": {"name": "eth0"}}), "linux.netDevices"),
+            (
+                "/process/ioPriority",
+                json!({"class": "IOPRIO_CLASS_BE", "priority": 9}),
+                "process.ioPriority",
+            ),
+            (
+                "/process/scheduler",
+                json!({"policy": "SCHED_OTHER", "priority": -1}),
+                "process.scheduler",
+            ),
+            ("/process/execCPUAffinity", json!({"initial": "3-1"}), "process"),
             ("/linux/intelRdt", json!({"closID": "a"}), "linux.intelRdt"),
             ("/linux/mountLabel", json!("x"), "linux.mountLabel"),
-            ("/linux/timeOffsets", json!({}), "linux.timeOffsets"),
+            ("/linux/timeOffsets", json!({"monotonic": {"secs": 1}}), "linux.timeOffsets"),
             ("/linux/rootfsPropagation", json!("odd"), "linux.rootfsPropagation"),
             ("/linux/namespaces", json!([{"type": "pid"}]), "linux.namespaces"),
-            ("/linux/namespaces/0/type", json!("time"), "time"),
+            ("/linux/namespaces/1/path", json!("/proc/1/ns/pid"), "/proc/1/ns/pid"),
             ("/process/args", json!([]), "process.args"),
             ("/process/cwd", json!("relative"), "process.cwd"),
             ("/hostname", json!("box"), "hostname"),
@@ -516,6 +637,27 @@ mod tests {
             let error = read(&config).expect_err(pointer).to_string();
             assert!(error.contains(word), "{pointer}: {error}");
         }
+    }
+
+    #[test]
+    fn how_a_program_is_run_is_read() {
+        let mut config = minimal();
+        config["process"]["scheduler"] = json!({
+            "policy": "SCHED_BATCH", "nice": 5, "flags": ["SCHED_RESET_ON_FORK"],
+        });
+        config["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_IDLE", "priority": 4});
+        config["process"]["execCPUAffinity"] = json!({"initial": "0-1", "final": "1"});
+        config["linux"]["personality"] = json!({"domain": "LINUX32"});
+        config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({"type": "time"}));
+        config["linux"]["timeOffsets"] = json!({"boottime": {"secs": 60, "nanosecs": 7}});
+        let spec = read(&config).expect("a config").spec;
+        let tuning = &spec.process.tuning;
+        let scheduler = tuning.scheduler.expect("a scheduler");
+        assert_eq!((scheduler.policy, scheduler.nice, scheduler.flags), (3, 5, 1));
+        assert_eq!((tuning.io_priority, tuning.personality), (Some(3 << 13 | 4), Some(8)));
+        assert_eq!((&tuning.first_cpus[..], &tuning.cpus[..]), (&[0, 1][..], &[1][..]));
+        let clocks = spec.clocks.expect("clocks");
+        assert_eq!((clocks.boottime, clocks.monotonic), (Some((60, 7)), None));
     }
 
     #[test]

@@ -82,6 +82,25 @@ pub enum Error {
         /// Whom.
         with: String,
     },
+    /// A host or domain name for a container without a uts namespace of its own.
+    #[error("--domainname: the container shares its names with {with}")]
+    SharedDomainname {
+        /// Whom.
+        with: String,
+    },
+    /// A line for passwd(5) or group(5) that is none.
+    #[error("{flag} {text:?}: want one line of {fields} fields with colons between them")]
+    InvalidEntry {
+        /// Which flag.
+        flag: &'static str,
+        /// As typed.
+        text: String,
+        /// How many fields.
+        fields: usize,
+    },
+    /// A size for file systems that are not mounted.
+    #[error("--shm-size-systemd: the program is not systemd; --systemd=always takes it for it")]
+    NoSystemd,
     /// A label for a security module that the host has not.
     #[error("--security-opt {option}: {module} is not active on this host")]
     NoSecurityModule {
@@ -133,6 +152,9 @@ impl Diagnose for Error {
             | Self::StrandedJoin { .. }
             | Self::ForeignSysctl { .. }
             | Self::SharedHostname { .. }
+            | Self::SharedDomainname { .. }
+            | Self::InvalidEntry { .. }
+            | Self::NoSystemd
             | Self::InvalidStopSignal { .. } => None,
         }
     }

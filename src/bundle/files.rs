@@ -15,6 +15,8 @@ pub struct EtcFiles {
     pub hostname: String,
     /// /etc/resolv.conf
     pub resolv_conf: String,
+    /// /etc/localtime, where a time zone was asked for (tzfile(5)).
+    pub localtime: Option<Vec<u8>>,
 }
 
 /// The host's own texts, empty where they cannot be read.
@@ -26,6 +28,10 @@ pub struct HostFiles {
     pub resolv_conf: String,
     /// The host's name.
     pub hostname: String,
+    /// What /etc/hosts begins with in place of the usual text (`--hosts-file`).
+    pub first_hosts: Option<String>,
+    /// The time zone that was asked for (tzfile(5)).
+    pub localtime: Option<Vec<u8>>,
 }
 
 const LOOPBACK: &str = "127.0.0.1\tlocalhost\n\
@@ -39,10 +45,13 @@ impl EtcFiles {
     /// The files of a container named `hostname`.
     pub fn new(request: &Request, hostname: &str, host: &HostFiles) -> Result<Self, Error> {
         let shares_hosts = matches!(request.network, None | Some(Sharing::Host));
-        let mut hosts = match shares_hosts {
-            true if !host.hosts.is_empty() => host.hosts.clone(),
-            true => LOOPBACK.to_owned(),
-            false => format!("{LOOPBACK}127.0.0.1\t{hostname}\n"),
+        let own = format!("127.0.0.1\t{hostname}\n");
+        let mut hosts = match &host.first_hosts {
+            Some(first) if shares_hosts => first.clone(),
+            Some(first) => format!("{first}\n{own}"),
+            None if !shares_hosts => format!("{LOOPBACK}{own}"),
+            None if host.hosts.is_empty() => LOOPBACK.to_owned(),
+            None => host.hosts.clone(),
         };
         if !hosts.ends_with('\n') {
             hosts.push('\n');
@@ -70,6 +79,7 @@ impl EtcFiles {
                 }
                 false => resolv_conf(request, &host.resolv_conf),
             },
+            localtime: host.localtime.clone(),
         })
     }
 }

@@ -3,6 +3,7 @@
 //! `Request` (what the user said) + `ImageConfig` (what the image says)
 //! + `Circumstances` (id, files, root) → `specify` → `ContainerSpec`, `EtcFiles`.
 
+mod accounts;
 pub mod capabilities;
 mod config;
 mod defaults;
@@ -15,9 +16,13 @@ mod request;
 pub mod signal;
 mod spec;
 mod specify;
+mod systemd;
 mod text;
+mod tuning;
 mod user;
+mod variables;
 
+pub use accounts::{Accounts, Added};
 pub use config::{Config, ConfigError, read_config, read_process_json};
 pub use error::Error;
 pub use files::{EtcFiles, HostFiles};
@@ -25,10 +30,11 @@ pub use labels::{LabelRequest, Labels, SecurityModules};
 pub use mount_options::WORDS as MOUNT_OPTIONS;
 pub use namespace::{Joined, Namespace, Namespaces, NsKind};
 pub use request::{
-    BindRequest, DeviceRequest, FileSystemRequest, HostAddress, ImageRequest, Request, Resource,
-    SeccompChoice, SecurityOptions, Sharing, Strict, TmpfsRequest, Ulimit, VolumeRequest,
-    VolumesFrom,
+    BindRequest, DeviceRequest, FileSystemRequest, HostAddress, ImageRequest, ImageVolumes,
+    Request, Resource, SeccompChoice, SecurityOptions, Sharing, Strict, Systemd, TmpfsRequest,
+    Ulimit, VolumeRequest, VolumesFrom,
 };
-pub use spec::{Builder, ContainerSpec, Hook, Hooks, Process};
+pub use spec::{Builder, Clocks, ContainerSpec, Hook, Hooks, Process};
 pub use specify::{Circumstances, absolute, hidden_paths, specify};
-pub use user::User;
+pub use tuning::{Scheduler, Tuning, personality};
+pub use user::{HostAccount, User};

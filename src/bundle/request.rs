@@ -29,12 +29,41 @@ pub struct Request {
     /// `--env` and `--env-file`, in order, host values filled in.
     #[serde(with = "super::text::pairs")]
     pub env: Vec<(OsString, OsString)>,
+    /// `--http-proxy` and `--env-host`: variables of the host, which the image's go before.
+    #[serde(with = "super::text::pairs")]
+    pub host_env: Vec<(OsString, OsString)>,
+    /// `--env-merge`: made of the variables that are there, `${NAME}` filled in.
+    pub env_merge: Vec<(String, String)>,
+    /// `--unsetenv`: taken out of what image and coracle set.
+    pub unset_env: Vec<String>,
+    /// `--unsetenv-all`
+    pub unset_all_env: bool,
     /// `--workdir`, absolute.
     pub workdir: Option<PathBuf>,
     /// `--user`: name or id, optionally `:group`; resolved in the image's files.
     pub user: Option<String>,
     /// `--hostname`.
     pub hostname: Option<String>,
+    /// `--domainname`
+    pub domainname: Option<String>,
+    /// `--no-hosts`: the image's /etc/hosts stays.
+    pub no_hosts: bool,
+    /// `--no-hostname`: the image's /etc/hostname stays.
+    pub no_hostname: bool,
+    /// `--hosts-file`: what /etc/hosts begins with: `image`, `none` or a file of the host.
+    pub hosts_file: Option<String>,
+    /// `--tz`: the name of a time zone, or `local`.
+    pub timezone: Option<String>,
+    /// `--chrootdirs`: directories in the container that have the files of /etc too.
+    pub chroot_directories: Vec<PathBuf>,
+    /// `--passwd=false`: no lines are added to /etc/passwd and /etc/group.
+    pub no_passwd: bool,
+    /// `--passwd-entry`
+    pub passwd_entry: Option<String>,
+    /// `--group-entry`
+    pub group_entry: Option<String>,
+    /// `--hostuser`
+    pub host_users: Vec<String>,
     /// `--interactive`: keep stdin open.
     pub interactive: bool,
     /// `--tty`: a terminal of its own.
@@ -75,6 +104,12 @@ pub struct Request {
     pub read_only: bool,
     /// `--shm-size`, in bytes.
     pub shm_size: Option<u64>,
+    /// `--image-volume`
+    pub image_volumes: ImageVolumes,
+    /// `--systemd`
+    pub systemd: Systemd,
+    /// `--shm-size-systemd`, in bytes.
+    pub systemd_size: Option<u64>,
     /// `--init`: a pid 1 that forwards signals and reaps.
     pub init: bool,
     /// `--label`.
@@ -99,10 +134,14 @@ pub struct Request {
     pub sysctls: BTreeMap<String, String>,
     /// `--umask`
     pub umask: Option<u32>,
+    /// `--personality` (personality(2)).
+    pub personality: Option<u32>,
     /// `--oom-score-adj`
     pub oom_score_adj: Option<i32>,
     /// `--group-add`: names or ids.
     pub group_add: Vec<String>,
+    /// `--group-add keep-groups`: the caller's groups stay.
+    pub keep_groups: bool,
     /// `--device`
     pub devices: Vec<DeviceRequest>,
     /// `--read-only-tmpfs`: with `read_only`, temporary file systems on /run, /tmp and /var/tmp.
@@ -117,6 +156,32 @@ pub struct Request {
     pub dns_search: Vec<String>,
     /// `--dns-option`.
     pub dns_options: Vec<String>,
+}
+
+/// What becomes of the directories that an image names as volumes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageVolumes {
+    /// They are made, and stay writable.
+    #[default]
+    Bind,
+    /// Each is a temporary file system with the image's files.
+    Tmpfs,
+    /// Nothing.
+    Ignore,
+}
+
+/// Whether a container is set up for systemd as its first process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Systemd {
+    /// Where the program is one that usually is systemd.
+    #[default]
+    Auto,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
 }
 
 /// Whose namespace of one kind the container has.

@@ -3,6 +3,9 @@
 /// `SIGTERM`, what `stop` sends unless told otherwise.
 pub const TERM: i32 = libc::SIGTERM;
 
+/// `SIGRTMIN+3`, at which systemd shuts down; SIGTERM makes it execute itself again (systemd(1)).
+pub const SYSTEMD: i32 = RTMIN + 3;
+
 /// Names without `SIG`, and numbers.
 const NAMES: [(&str, i32); 32] = [
     ("HUP", libc::SIGHUP),

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::capabilities::{Capabilities, CapabilitySet};
 use super::{
-    Error, Joined, Labels, Namespace, Namespaces, NsKind, SeccompChoice, Ulimit, User, defaults,
+    Added, Error, Joined, Labels, Namespace, Namespaces, NsKind, SeccompChoice, Tuning, Ulimit,
+    User, defaults,
 };
 use crate::cgroup::{self, Resources};
 use crate::mount::{Mount, Propagation, RootMount};
@@ -32,6 +33,8 @@ pub struct ContainerSpec {
     pub network: Option<network::Settings>,
     /// What is mounted below the root, in order.
     pub mounts: Vec<Mount>,
+    /// Lines added to files of the root, where they are not there yet; before anything is mounted.
+    pub added: Vec<Added>,
     /// Symbolic links made below the root: path and target.
     pub links: Vec<(PathBuf, PathBuf)>,
     /// Paths hidden from the container.
@@ -42,6 +45,9 @@ pub struct ContainerSpec {
     pub hostname: Option<String>,
     /// The NIS domain name in a new uts namespace.
     pub domainname: Option<String>,
+    /// How far clocks are ahead in a time namespace of its own (time_namespaces(7)); none where it
+    /// has the caller's.
+    pub clocks: Option<Clocks>,
     /// Kernel parameters of the container's namespaces, by sysctl(8)'s names.
     pub sysctls: BTreeMap<String, String>,
     /// The program and its circumstances.
@@ -96,9 +102,24 @@ pub struct Process {
     pub oom_score_adj: Option<i32>,
     /// What AppArmor and SELinux execute the program under.
     pub labels: Labels,
+    /// Whether the caller's supplementary groups stay.
+    #[serde(default)]
+    pub keep_groups: bool,
+    /// Scheduling, processors, personality.
+    #[serde(default)]
+    pub tuning: Tuning,
     /// Whether abstract sockets of the network namespace's other processes are out of reach, where
     /// the kernel can do that: for a container in the host's network.
     pub own_sockets: bool,
+}
+
+/// How far the clocks of a time namespace are ahead of the caller's: seconds and nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clocks {
+    /// `CLOCK_MONOTONIC`
+    pub monotonic: Option<(i64, u32)>,
+    /// `CLOCK_BOOTTIME`
+    pub boottime: Option<(i64, u32)>,
 }
 
 /// A program that is run at a point of a container's life (runtime-spec, config.md, "POSIX-platform
@@ -149,6 +170,8 @@ impl Process {
             umask: None,
             oom_score_adj: None,
             labels: Labels::default(),
+            keep_groups: false,
+            tuning: Tuning::default(),
             own_sockets: false,
         }
     }
@@ -184,7 +207,9 @@ impl ContainerSpec {
                 network: None,
                 mounts: defaults::mounts(&namespaces, false, Some(defaults::SHM_SIZE)),
                 namespaces,
+                added: Vec::new(),
                 links: defaults::links(),
+                clocks: None,
                 masked_paths: defaults::masked_paths(),
                 read_only_paths: defaults::read_only_paths(),
                 hostname: None,

@@ -1,14 +1,15 @@
 //! Request and image to `ContainerSpec`: decided here, done elsewhere.
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::capabilities::{Capabilities, CapabilitySet};
 use super::{
-    ContainerSpec, Error, EtcFiles, HostFiles, Labels, Namespace, Namespaces, NsKind, Process,
-    Request, SeccompChoice, SecurityModules, Sharing, Strict, TmpfsRequest, User, defaults, signal,
+    Accounts, ContainerSpec, Error, EtcFiles, HostFiles, ImageVolumes, Labels, Namespace,
+    Namespaces, NsKind, Process, Request, SeccompChoice, SecurityModules, Sharing, Strict,
+    TmpfsRequest, Tuning, User, defaults, signal, systemd, variables,
 };
 use crate::mount::{Attributes, Detached, Kind, Mount, Propagation, RootMount};
 use crate::oci::ImageConfig;
@@ -31,12 +32,16 @@ pub struct Circumstances<'a> {
     pub files: &'a Path,
     /// The root file system.
     pub root: RootMount,
+    /// Whether what is written there is the container's alone.
+    pub own_root: bool,
     /// Device nodes of the host that the user may open; a privileged container gets them.
     pub devices: &'a [PathBuf],
     /// The namespaces that the request names.
     pub namespaces: Namespaces,
     /// /dev/shm of the container whose ipc namespace is joined.
     pub shm: Option<Detached>,
+    /// The accounts that it has beside its image's.
+    pub accounts: &'a Accounts,
     /// Volumes, images and throw-away overlays, as the store has them.
     pub stored: Vec<Mount>,
     /// The host's AppArmor and SELinux; looked for only where the request asks for a label.
@@ -50,11 +55,29 @@ pub fn specify(
 ) -> Result<(ContainerSpec, EtcFiles), Error> {
     let hostname = hostname(request, &cx)?;
     let etc = EtcFiles::new(request, &hostname, cx.host)?;
-    let process = process(request, &cx, &hostname)?;
-    let mounts = mounts(request, &cx)?;
-    let stop_signal = stop_signal(request, cx.config)?;
+    let mut process = process(request, &cx, &hostname)?;
+    let systemd = systemd::is_wanted(request.systemd, &process.args);
+    if systemd {
+        systemd::tell(&mut process.env, cx.id);
+    } else if request.systemd_size.is_some() {
+        return Err(Error::NoSystemd);
+    }
+    let added = match cx.own_root {
+        // Somebody's directory: its files are left alone.
+        false => Vec::new(),
+        true => cx.accounts.added(request, &process.user, (cx.passwd, cx.group))?,
+    };
+    let mounts = mounts(request, &cx, systemd)?;
+    let stop_signal = stop_signal(request, cx.config, systemd)?;
     let (masked_paths, read_only_paths) = hidden_paths(request);
     check_sysctls(request, &cx.namespaces)?;
+    if request.domainname.is_some() && cx.namespaces[NsKind::Uts] != Namespace::New {
+        let with = match &request.uts {
+            Sharing::Container(name) => name.clone(),
+            _ => "the host (--uts host)".to_owned(),
+        };
+        return Err(Error::SharedDomainname { with });
+    }
     let spec = ContainerSpec::builder(cx.root, process).with(|spec| {
         spec.mounts = mounts;
         spec.masked_paths = masked_paths;
@@ -70,7 +93,8 @@ pub fn specify(
             spec.sysctls.entry(low).or_insert_with(|| "0".to_owned());
         }
         // Root of a user namespace sets this one by its own call only (setdomainname(2)).
-        spec.domainname = spec.sysctls.remove("kernel.domainname");
+        let domainname = spec.sysctls.remove("kernel.domainname");
+        spec.domainname = request.domainname.clone().or(domainname);
         spec.seccomp = match &request.security.seccomp {
             SeccompChoice::Default if request.privileged => SeccompChoice::Unconfined,
             choice => choice.clone(),
@@ -78,6 +102,7 @@ pub fn specify(
         spec.resources.clone_from(&request.resources);
         spec.cgroups = request.cgroups;
         spec.init = request.init;
+        spec.added = added;
         spec.stop_signal = stop_signal;
         spec.labels = cx.config.labels.clone().into_iter().chain(request.labels.clone()).collect();
         spec.annotations.clone_from(&request.annotations);
@@ -87,7 +112,8 @@ pub fn specify(
 
 fn process(request: &Request, cx: &Circumstances<'_>, hostname: &str) -> Result<Process, Error> {
     let user_text = request.user.as_deref().unwrap_or(&cx.config.user);
-    let mut user = User::resolve(user_text, cx.passwd, cx.group)?;
+    let passwd = cx.accounts.extend(cx.passwd);
+    let mut user = User::resolve(user_text, &passwd, cx.group)?;
     for group in &request.group_add {
         let id = super::user::added_group(group, cx.group)?;
         if !user.groups.contains(&id) {
@@ -97,7 +123,7 @@ fn process(request: &Request, cx: &Circumstances<'_>, hostname: &str) -> Result<
     let set = CapabilitySet::requested(request.privileged, &request.cap_add, &request.cap_drop)?;
     Ok(Process {
         args: arguments(request, cx.config)?,
-        env: environment(request, cx.config, hostname, &user),
+        env: variables::of(request, cx.config, hostname, &user),
         cwd: working_directory(request, cx.config)?,
         capabilities: Capabilities::of_user(set, user.uid),
         user,
@@ -108,6 +134,8 @@ fn process(request: &Request, cx: &Circumstances<'_>, hostname: &str) -> Result<
         umask: request.umask,
         oom_score_adj: request.oom_score_adj,
         labels: Labels::new(&request.security.labels, cx.modules)?,
+        keep_groups: request.keep_groups,
+        tuning: Tuning { personality: request.personality, ..Tuning::default() },
         // CVE-2020-15257: who shares the host's network would reach the host's abstract sockets.
         own_sockets: cx.namespaces[NsKind::Network] == Namespace::Host && !request.privileged,
     })
@@ -167,43 +195,6 @@ fn arguments(request: &Request, config: &ImageConfig) -> Result<Vec<OsString>, E
     if args.is_empty() { Err(Error::NoCommand) } else { Ok(args) }
 }
 
-/// `NAME=value` each: defaults, then the image's, then the user's; the last of a name wins and
-/// stands where the first stood.
-fn environment(
-    request: &Request,
-    config: &ImageConfig,
-    hostname: &str,
-    user: &User,
-) -> Vec<OsString> {
-    let mut pairs: Vec<(OsString, OsString)> = Vec::new();
-    let mut set =
-        |name: &OsStr, value: &OsStr| match pairs.iter_mut().find(|(known, _)| known == name) {
-            Some((_, old)) => value.clone_into(old),
-            None => pairs.push((name.to_owned(), value.to_owned())),
-        };
-    set("PATH".as_ref(), defaults::PATH.as_ref());
-    set("HOSTNAME".as_ref(), hostname.as_ref());
-    if request.tty {
-        set("TERM".as_ref(), "xterm".as_ref());
-    }
-    for line in &config.env {
-        let (name, value) = line.split_once('=').unwrap_or((line, ""));
-        set(name.as_ref(), value.as_ref());
-    }
-    for (name, value) in &request.env {
-        set(name, value);
-    }
-    if !pairs.iter().any(|(name, _)| name == "HOME") {
-        pairs.push(("HOME".into(), user.home.clone().into_os_string()));
-    }
-    let join = |(mut name, value): (OsString, OsString)| {
-        name.push("=");
-        name.push(value);
-        name
-    };
-    pairs.into_iter().map(join).collect()
-}
-
 fn working_directory(request: &Request, config: &ImageConfig) -> Result<PathBuf, Error> {
     let given = request.workdir.clone().unwrap_or_else(|| PathBuf::from(&config.working_dir));
     match given.as_os_str().is_empty() {
@@ -212,9 +203,10 @@ fn working_directory(request: &Request, config: &ImageConfig) -> Result<PathBuf,
     }
 }
 
-fn stop_signal(request: &Request, config: &ImageConfig) -> Result<i32, Error> {
+fn stop_signal(request: &Request, config: &ImageConfig, systemd: bool) -> Result<i32, Error> {
     match (request.stop_signal, &config.stop_signal) {
         (Some(signal), _) => Ok(signal),
+        (None, None) if systemd => Ok(signal::SYSTEMD),
         (None, None) => Ok(signal::TERM),
         (None, Some(text)) => {
             signal::parse(text).ok_or_else(|| Error::InvalidStopSignal { signal: text.clone() })
@@ -223,7 +215,7 @@ fn stop_signal(request: &Request, config: &ImageConfig) -> Result<i32, Error> {
 }
 
 /// Everything below the root: the defaults, then what the user asked for, parents first.
-fn mounts(request: &Request, cx: &Circumstances<'_>) -> Result<Vec<Mount>, Error> {
+fn mounts(request: &Request, cx: &Circumstances<'_>, systemd: bool) -> Result<Vec<Mount>, Error> {
     let shm_size = match (&request.ipc, request.shm_size) {
         (Sharing::None, _) => None,
         (_, size) => Some(size.unwrap_or(defaults::SHM_SIZE)),
@@ -254,11 +246,25 @@ fn mounts(request: &Request, cx: &Circumstances<'_>) -> Result<Vec<Mount>, Error
         mounts.retain(|mount| mount.target != target);
         mounts.push(node(&device.source, &target, !device.write));
     }
-    for name in ["resolv.conf", "hostname", "hosts"] {
-        let mut file = node(&cx.files.join(name), &Path::new("/etc").join(name), false);
-        file.attributes =
-            Attributes { no_suid: true, no_dev: true, no_exec: true, ..Attributes::default() };
-        mounts.push(file);
+    let etc = [
+        ("resolv.conf", true),
+        ("hostname", !request.no_hostname),
+        ("hosts", !request.no_hosts),
+        ("localtime", cx.host.localtime.is_some()),
+    ];
+    let roots = std::iter::once(Path::new("/"))
+        .chain(request.chroot_directories.iter().map(PathBuf::as_path));
+    for root in roots {
+        let root = absolute("directory to chroot(2) to", root)?;
+        for (name, _) in etc.iter().filter(|(_, wanted)| *wanted) {
+            let mut file = node(&cx.files.join(name), &root.join("etc").join(name), false);
+            file.attributes =
+                Attributes { no_suid: true, no_dev: true, no_exec: true, ..Attributes::default() };
+            mounts.push(file);
+        }
+    }
+    if systemd {
+        systemd::add_mounts(&mut mounts, request.systemd_size);
     }
     if request.read_only && request.read_only_tmpfs {
         let attributes = Attributes { no_suid: true, no_dev: true, ..Attributes::default() };
@@ -269,11 +275,34 @@ fn mounts(request: &Request, cx: &Circumstances<'_>) -> Result<Vec<Mount>, Error
             recursive_attributes: None,
         }));
     }
+    if request.image_volumes == ImageVolumes::Tmpfs {
+        for path in &cx.config.volumes {
+            let path = absolute("image volume", Path::new(path))?;
+            if path != Path::new("/") && !mounts.iter().any(|mount| mount.target == path) {
+                mounts.push(temporary(path));
+            }
+        }
+    }
     let asked = asked_mounts(request, &cx.stored)?;
     let targets: HashSet<&Path> = asked.iter().map(|mount| mount.target.as_path()).collect();
     mounts.retain(|mount| !targets.contains(mount.target.as_path()));
     mounts.extend(asked);
     Ok(mounts)
+}
+
+/// A temporary file system with the files that lie there.
+fn temporary(target: PathBuf) -> Mount {
+    Mount {
+        target,
+        kind: Kind::FileSystem {
+            name: "tmpfs".to_owned(),
+            source: None,
+            options: vec!["mode=0755".to_owned()],
+            copy_up: true,
+        },
+        attributes: Attributes { no_dev: true, ..Attributes::default() },
+        recursive_attributes: None,
+    }
 }
 
 fn asked_mounts(request: &Request, stored: &[Mount]) -> Result<Vec<Mount>, Error> {
@@ -413,9 +442,11 @@ mod tests {
             host: &HostFiles::default(),
             files: Path::new("/store/containers/0123"),
             root: RootMount::Directory("/rootfs".into()),
+            own_root: true,
             devices: &[],
             namespaces: Namespaces::default(),
             shm: None,
+            accounts: &Accounts::default(),
             stored: Vec::new(),
             modules: &SecurityModules::default(),
         };

@@ -45,6 +45,71 @@ struct Group<'a> {
     members: &'a str,
 }
 
+/// An account of the host (passwd(5)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostAccount {
+    /// Its name.
+    pub name: String,
+    /// Its id, in the container.
+    pub uid: u32,
+    /// Its group's id, in the container.
+    pub gid: u32,
+    /// Its full name and more.
+    pub gecos: String,
+    /// Its home directory, in the container.
+    pub home: String,
+    /// Its shell.
+    pub shell: String,
+    /// Its group's name.
+    pub group: Option<String>,
+}
+
+impl HostAccount {
+    /// The account of this name or id in the host's files.
+    pub fn find(passwd: &[u8], group: &[u8], wanted: &str) -> Option<Self> {
+        let (passwd, group) = (String::from_utf8_lossy(passwd), String::from_utf8_lossy(group));
+        let number = parse_id(wanted);
+        let mut found = None;
+        for line in passwd.lines() {
+            let fields: Vec<&str> = line.trim().split(':').collect();
+            let [name, _, uid, gid, gecos, home, shell] = fields[..] else { continue };
+            let (Some(uid), Some(gid)) = (parse_id(uid), parse_id(gid)) else { continue };
+            let account = || Self {
+                name: name.to_owned(),
+                uid,
+                gid,
+                gecos: gecos.to_owned(),
+                home: home.to_owned(),
+                shell: shell.to_owned(),
+                group: groups(&group).find(|it| it.gid == gid).map(|it| it.name.to_owned()),
+            };
+            if name == wanted {
+                return Some(account());
+            }
+            if Some(uid) == number && found.is_none() {
+                found = Some(account());
+            }
+        }
+        found
+    }
+
+    /// Its line of passwd(5).
+    pub(super) fn line(&self) -> String {
+        let Self { name, uid, gid, gecos, home, shell, .. } = self;
+        format!("{name}:*:{uid}:{gid}:{gecos}:{home}:{shell}\n")
+    }
+}
+
+/// Whether a text of passwd(5) has this name or id.
+pub(super) fn has_user(passwd: &str, name: &str, uid: u32) -> bool {
+    accounts(passwd).any(|account| account.name == name || account.uid == uid)
+}
+
+/// Whether a text of group(5) has this id.
+pub(super) fn has_group(group: &str, gid: u32) -> bool {
+    groups(group).any(|group| group.gid == gid)
+}
+
 /// The highest id that docker and podman take; -1 and 2^32 wrap to root (CVE-2024-40635).
 const MAX_ID: u32 = i32::MAX as u32;
 

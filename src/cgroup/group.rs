@@ -118,6 +118,11 @@ impl Group {
         found
     }
 
+    /// Whether its processes can be stopped.
+    pub fn can_freeze(&self) -> bool {
+        self.freezer(true).is_some()
+    }
+
     /// Stops every process, until `thaw`.
     pub fn freeze(&self) -> Result<(), Error> {
         self.set_frozen(true)

@@ -9,6 +9,7 @@ use crate::engine::registry::Files;
 /// Variables of the environment.
 pub struct Environment {
     look_up: fn(&OsStr) -> Option<OsString>,
+    all: fn() -> Vec<(OsString, OsString)>,
 }
 
 impl fmt::Debug for Environment {
@@ -21,17 +22,22 @@ impl fmt::Debug for Environment {
 impl Environment {
     /// This process's.
     pub fn of_process() -> Self {
-        Self { look_up: |name| std::env::var_os(name) }
+        Self { look_up: |name| std::env::var_os(name), all: || std::env::vars_os().collect() }
     }
 
     /// One that a test made up.
     pub fn of(look_up: fn(&OsStr) -> Option<OsString>) -> Self {
-        Self { look_up }
+        Self { look_up, all: Vec::new }
     }
 
     /// A variable.
     pub fn get(&self, name: impl AsRef<OsStr>) -> Option<OsString> {
         (self.look_up)(name.as_ref())
+    }
+
+    /// All variables.
+    pub fn all(&self) -> Vec<(OsString, OsString)> {
+        (self.all)()
     }
 
     /// A variable that holds something readable.

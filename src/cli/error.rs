@@ -22,6 +22,15 @@ pub enum Error {
     /// `--tty` without a terminal.
     #[error("the input device is not a TTY")]
     NotATerminal,
+    /// An archive would be written to a terminal.
+    #[error("cowardly refusing to save to a terminal. Use the -o flag or redirect")]
+    ToTerminal,
+    /// An archive would be read from a terminal.
+    #[error("requested {command} from stdin, but stdin is a terminal")]
+    FromTerminal {
+        /// The command.
+        command: &'static str,
+    },
     /// `start -a` with more than one.
     #[error("you cannot start and attach multiple containers at once")]
     AttachSeveral,
@@ -97,6 +106,10 @@ impl Diagnose for Error {
             Self::NotATerminal => {
                 Some(Hint::new("drop -t: it needs a terminal, and stdin is none here"))
             }
+            Self::FromTerminal { command: "load" } => {
+                Some(Hint::new("coracle load --input FILE, or coracle load < FILE"))
+            }
+            Self::FromTerminal { .. } => Some(Hint::new("name a file, or redirect one")),
             Self::Format(format::Error::NoField { field, known }) => known_fields(field, known),
             Self::Config(error) => error.hint(),
             Self::Engine(error) => error.hint(),
@@ -111,6 +124,7 @@ impl Diagnose for Error {
             | Self::NoSuchObject(_)
             | Self::NoPublicPort { .. }
             | Self::AttachSeveral
+            | Self::ToTerminal
             | Self::Told => None,
         }
     }

@@ -20,6 +20,7 @@ pub mod out;
 pub mod parse;
 pub mod progress;
 pub mod prompt;
+mod refused;
 pub mod report;
 pub mod table;
 
@@ -99,7 +100,13 @@ fn dispatch(
     let rest = flags::normalize(&command, rest);
     let matches = match command.try_get_matches_from(rest) {
         Ok(matches) => matches,
-        Err(error) => return report.clap(&error),
+        Err(error) => {
+            let runs = matches!(entry.name, "run" | "create");
+            return match refused::reason(&error).filter(|_| runs) {
+                Some(reason) => report.error(&reason, entry.name),
+                None => report.clap(&error),
+            };
+        }
     };
     let Action::Run { run, .. } = entry.action else { return ExitCode::SUCCESS };
     let context = match entry.name {

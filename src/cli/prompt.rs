@@ -26,13 +26,12 @@ pub fn secret(question: &str) -> io::Result<String> {
     let mut text = Vec::new();
     for byte in io::stdin().lock().bytes() {
         match byte? {
-            b'\n' | b'\r' => break,
             3 => {
                 let _ = writeln!(err);
                 return Err(io::ErrorKind::Interrupted.into());
             }
             4 if text.is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
-            4 => break,
+            b'\n' | b'\r' | 4 => break,
             8 | 0x7f => {
                 // A letter may have several bytes.
                 while text.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}

@@ -58,6 +58,11 @@ impl Report {
         self.line("note", "1;33", text);
     }
 
+    /// Says that something was done, where that is no result.
+    pub fn say_done(self, text: &str) {
+        let _ = writeln!(std::io::stderr(), "{}", escape(text));
+    }
+
     fn line(self, word: &str, colour: &str, text: &str) {
         let text = escape(text);
         // With stderr gone there is nobody to tell.
@@ -109,6 +114,7 @@ pub(super) fn code(error: &Error, command: &str) -> u8 {
 pub(super) fn engine_code(error: &engine::Error, command: &str) -> u8 {
     match error {
         engine::Error::PullReported { code } | engine::Error::Reported { code } => *code,
+        engine::Error::UnmappedUser { .. } if usual(command) == TOOL => NOT_EXECUTABLE,
         // podman's code for what it refuses to users.
         engine::Error::NotUnshared { .. } | engine::Error::NothingToUnshare => TOOL,
         engine::Error::Runtime(error) | engine::Error::Foreign { error, .. } => match error {

@@ -38,6 +38,21 @@ impl HealthStatus {
     }
 }
 
+/// What happens to a container that is not well (`--health-on-failure`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnUnhealthy {
+    /// Nothing.
+    #[default]
+    None,
+    /// It is killed; its restart policy goes on from there.
+    Kill,
+    /// It is stopped and started again.
+    Restart,
+    /// It is stopped.
+    Stop,
+}
+
 /// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -73,15 +73,14 @@ impl Containers {
         let missing = || Error::NoSuchContainer { query: query.to_owned() };
         let named = query.parse::<Name>().ok();
         let named = named.and_then(|name| std::fs::read_link(self.names.join(name.as_str())).ok());
-        let id = match named {
-            Some(id) => id.to_string_lossy().into_owned(),
-            None => {
-                let mut ids = self.ids()?.into_iter().filter(|id| id.starts_with(query));
-                match (ids.next(), ids.next()) {
-                    (Some(id), None) => id,
-                    (Some(_), Some(_)) => return Err(Error::Ambiguous { query: query.to_owned() }),
-                    (None, _) => return Err(missing()),
-                }
+        let id = if let Some(id) = named {
+            id.to_string_lossy().into_owned()
+        } else {
+            let mut ids = self.ids()?.into_iter().filter(|id| id.starts_with(query));
+            match (ids.next(), ids.next()) {
+                (Some(id), None) => id,
+                (Some(_), Some(_)) => return Err(Error::Ambiguous { query: query.to_owned() }),
+                (None, _) => return Err(missing()),
             }
         };
         let path = self.records.join(&id);

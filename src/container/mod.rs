@@ -35,10 +35,12 @@ use rustix::io::Errno;
 use directory::{is_at, lock};
 use error::Tried;
 
-pub use creation::Creation;
+use crate::oci::Digest;
+
+pub use creation::{Creation, Rootfs};
 pub use directory::Directory;
 pub use error::Error;
-pub use health::{Check, Health, HealthStatus};
+pub use health::{Check, Health, HealthStatus, OnUnhealthy};
 pub use list::Survey;
 pub use log::{Entry, Log, LogConfig, LogDriver, Reader, Stream, UnknownLogDriver};
 pub use name::{InvalidName, Name};
@@ -94,6 +96,11 @@ impl Status {
 }
 
 impl Record {
+    /// The image's ID; none where a directory stands for it (`--rootfs`).
+    pub fn known_image(&self) -> Option<&Digest> {
+        Some(&self.image_id).filter(|id| **id != Digest::of(b""))
+    }
+
     /// What the container is now, whatever the record says.
     pub fn status(&self) -> Status {
         match &self.state {
@@ -364,7 +371,7 @@ mod tests {
             id: directory.id.clone(),
             name: directory.name.to_string(),
             image: "debian:12".into(),
-            image_id: crate::oci::Digest::of(b"config"),
+            image_id: Digest::of(b"config"),
             layers: Vec::new(),
             created: "2026-11-23T12:00:00Z".into(),
             state,
@@ -400,6 +407,7 @@ mod tests {
             restart: Restart::default(),
             log: LogConfig::default(),
             health: None,
+            on_unhealthy: OnUnhealthy::None,
             stop_timeout_s: None,
         }
     }

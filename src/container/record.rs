@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LogConfig, Restart};
+use super::{LogConfig, OnUnhealthy, Restart};
 use crate::bundle::{Process, SeccompChoice};
 use crate::cgroup::{InForce, Resources};
 use crate::network::{self, Expose, PortRequest, Published};
@@ -108,6 +108,9 @@ pub struct Config {
     /// How it is found out whether it is well: the image's check, and what the flags change of it.
     #[serde(default)]
     pub health: Option<Healthcheck>,
+    /// What happens when it is not.
+    #[serde(default)]
+    pub on_unhealthy: OnUnhealthy,
     /// Seconds between `stop`'s signal and SIGKILL; ten where nothing is said.
     #[serde(default)]
     pub stop_timeout_s: Option<u64>,

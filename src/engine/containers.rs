@@ -135,7 +135,7 @@ impl Engine {
         let Err(source) = sys::remove_tree(path) else { return Ok(()) };
         let failed = || Error::Io { action: "remove", path: path.to_owned(), source };
         // Files of other ids can be removed only by who is root over these ids.
-        let ids = self.ids((0, 0))?;
+        let ids = self.store_ids()?;
         if !matches!(ids.mode, userns::Mode::Range { .. }) {
             return Err(failed());
         }
@@ -151,13 +151,20 @@ pub(super) fn as_owner(
     what: &str,
     work: impl FnOnce() -> Result<(), String>,
 ) -> Result<(), Error> {
+    in_child(what, || {
+        let entered = userns::enter_in_place(ids).map_err(|error| error.to_string());
+        entered.and_then(|()| work())
+    })
+}
+
+/// Does `work` in a child: it may start threads.
+pub(super) fn in_child(what: &str, work: impl FnOnce() -> Result<(), String>) -> Result<(), Error> {
     let failed = |why: String| Error::Child { what: what.to_owned(), why };
     let flags = rustix::pipe::PipeFlags::CLOEXEC;
     let (reader, writer) =
         rustix::pipe::pipe_with(flags).map_err(|errno| failed(errno.to_string()))?;
     let child = sys::fork::in_child(|| {
-        let entered = userns::enter_in_place(ids).map_err(|error| error.to_string());
-        match entered.and_then(|()| work()) {
+        match work() {
             Ok(()) => 0,
             Err(why) => {
                 // A message that does not get through is a failure all the same.

@@ -97,7 +97,7 @@ impl Engine {
         let volumes = self.volumes()?;
         let used = self.volumes_in_use()?;
         let own = volumes.iter().filter(|volume| volume.options.device.is_none());
-        let paths: Vec<PathBuf> = own.map(|volume| volume.data()).collect();
+        let paths: Vec<PathBuf> = own.map(crate::volume::Volume::data).collect();
         let mut sizes = self.tree_sizes(&paths)?.into_iter();
         let measured = volumes.into_iter().map(|volume| {
             let name = volume.name.as_str().to_owned();

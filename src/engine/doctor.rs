@@ -117,7 +117,7 @@ impl Engine {
 
     fn check_ids(&self) -> Check {
         let facts = userns::gather(Path::new("/"), &self.options.path);
-        let ids = match userns::choose(self.options.userns, (0, 0), &facts) {
+        let ids = match userns::choose(&self.options.userns, (0, 0), &facts) {
             Ok(ids) => ids,
             Err(error) => {
                 let remedy = error.hint().map(|hint| hint.to_string());
@@ -139,7 +139,7 @@ impl Engine {
         } else {
             "an image's files all belong to that id, and no program can become another"
         };
-        let missing = userns::choose(userns::Request::Range, (0, 0), &facts).err();
+        let missing = userns::choose(&userns::Request::Range, (0, 0), &facts).err();
         Check::fallback(IDS, describe(&ids), instead).remedy(missing.as_ref().and_then(granting))
     }
 

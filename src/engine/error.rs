@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{images, pull, push};
+use super::{images, pull, push, save};
 use crate::container::LogDriver;
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::Platform;
 use crate::snapshot::Driver;
-use crate::{bundle, cgroup, container, network, runtime, snapshot, store, userns, volume};
+use crate::{bundle, cgroup, container, layer, network, runtime, snapshot, store, userns, volume};
 
 /// Why the engine could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The files of a container or a layer.
+    #[error(transparent)]
+    Layer(#[from] layer::Error),
     /// The root file system.
     #[error(transparent)]
     Snapshot(#[from] snapshot::Error),
@@ -136,6 +139,9 @@ pub enum Error {
     /// An image that cannot be removed or described.
     #[error(transparent)]
     Image(#[from] images::Error),
+    /// An image that cannot be saved.
+    #[error(transparent)]
+    Save(#[from] save::Error),
     /// A child that was to do a part of the work failed.
     #[error("cannot {what}: {why}")]
     Child {
@@ -228,6 +234,57 @@ pub enum Error {
         /// The second.
         other: String,
     },
+    /// Descriptors for a container that lives on.
+    #[error(
+        "--preserve-fds: a container with a monitor (--detach, --restart, health checks) keeps no \
+         descriptor of this command"
+    )]
+    NothingPreserved,
+    /// The host's own root as a container's.
+    #[error("--rootfs /: the host's root cannot be mounted over itself")]
+    HostAsRoot,
+    /// A directory with the store in it as a container's root.
+    #[error("--rootfs {}:O: the store lies in it ({})", path.display(), store.display())]
+    StoreInRoot {
+        /// The directory.
+        path: PathBuf,
+        /// The store.
+        store: PathBuf,
+    },
+    /// A time zone that the host does not know.
+    #[error("--tz {name}: {why}")]
+    NoTimeZone {
+        /// As typed.
+        name: String,
+        /// What is missing.
+        why: String,
+    },
+    /// An account that the host has not.
+    #[error("--hostuser {name}: the host's /etc/passwd has no such user")]
+    NoHostUser {
+        /// As typed.
+        name: String,
+    },
+    /// A user outside the container's ids.
+    #[error(
+        "user {uid}:{gid} is outside the ids of the container, which has {count} of them ({reason})"
+    )]
+    UnmappedUser {
+        /// The user.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+        /// How many user ids there are.
+        count: u64,
+        /// Why no more.
+        reason: String,
+    },
+    /// What a copy was refused for, on either side: docker's words.
+    #[error("{why}")]
+    InContainer {
+        /// Why.
+        why: String,
+    },
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -246,6 +303,7 @@ impl Diagnose for Error {
             Self::Pull(error) => error.hint(),
             Self::Push(error) => error.hint(),
             Self::Store(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
@@ -284,6 +342,7 @@ impl Diagnose for Error {
                 Some(Hint::new("coracle doctor tells what a control group takes on this host"))
             }
             Self::Image(error) => error.hint(),
+            Self::Save(error) => error.hint(),
             Self::NoLog { driver: LogDriver::Journald } => {
                 Some(Hint::new("journalctl CONTAINER_NAME=<name>"))
             }
@@ -293,7 +352,22 @@ impl Diagnose for Error {
             Self::NoHealthCheck { .. } => {
                 Some(Hint::new("run it with --health-cmd, from an image that has none"))
             }
-            Self::NothingToUnshare
+            Self::HostAsRoot => Some(Hint::new(
+                "--rootfs /:O, whose changes lie apart and go with the container, and a store on \
+                 another file system (--root)",
+            )),
+            Self::StoreInRoot { .. } => Some(Hint::new(
+                "keep a store on another file system: coracle --root DIRECTORY run …",
+            )),
+            Self::NoTimeZone { .. } => Some(Hint::new(
+                "a program whose image has the time zones reads the variable: -e TZ=Europe/Vienna",
+            )),
+            Self::UnmappedUser { .. } => {
+                Some(Hint::new("--userns auto has every id: those of a range, or emulated ones"))
+            }
+            Self::NoHostUser { .. }
+            | Self::NothingPreserved
+            | Self::NothingToUnshare
             | Self::Reported { .. }
             | Self::Log { .. }
             | Self::NoLog { .. }
@@ -307,6 +381,7 @@ impl Diagnose for Error {
             | Self::NotRunning { .. }
             | Self::Paused { .. }
             | Self::NotPaused { .. }
+            | Self::InContainer { .. }
             | Self::Io { .. } => None,
         }
     }

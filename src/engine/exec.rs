@@ -43,6 +43,8 @@ pub struct ExecRequest {
     pub privileged: bool,
     /// `--detach-keys`
     pub detach_keys: DetachKeys,
+    /// `--preserve-fds`: so many descriptors from 3 up.
+    pub preserved: u32,
 }
 
 /// How an exec ended.
@@ -109,6 +111,7 @@ impl Engine {
             attachment: Attachment {
                 detached: true,
                 silent: request.detach,
+                preserved: request.preserved,
                 ..Attachment::default()
             },
             root: Some(&root),

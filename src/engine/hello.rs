@@ -14,6 +14,7 @@ use crate::registry::{
 };
 use crate::store::Store;
 
+use super::made;
 use super::pull::{self, Policy, Progress, Pulled, Request, Status};
 
 /// Its name in the store.
@@ -63,6 +64,7 @@ pub fn install(
         policy: Policy::Always,
         owners,
         jobs: 1,
+        most_unpacked: None,
     };
     pull::pull(store, &request, progress)
 }
@@ -104,29 +106,13 @@ impl Hello {
             "history": [{"created_by": "coracle, of itself"}],
         });
         let config = serde_json::to_vec(&config)?;
-        let described = |media_type: &str, digest: Digest, size: u64| Descriptor {
-            media_type: media_type.to_owned(),
+        let descriptor = Descriptor {
+            media_type: media_type::OCI_LAYER.to_owned(),
             digest,
-            size,
+            size: layer.length(),
         };
-        let length = config.len() as u64;
-        let configuration = described(media_type::OCI_CONFIG, Digest::of(&config), length);
-        let archive = described(media_type::OCI_LAYER, digest, layer.length());
-        let entry = |it: &Descriptor| json!({"mediaType": it.media_type, "digest": it.digest, "size": it.size});
-        let manifest = serde_json::to_vec(&json!({
-            "schemaVersion": 2,
-            "mediaType": media_type::OCI_MANIFEST,
-            "config": entry(&configuration),
-            "layers": [entry(&archive)],
-        }))?;
-        let resolved = Resolved {
-            index: None,
-            manifest_digest: Digest::of(&manifest),
-            manifest_bytes: manifest,
-            media_type: media_type::OCI_MANIFEST.to_owned(),
-            config: configuration,
-            layers: vec![LayerDescriptor { descriptor: archive, compression: Compression::None }],
-        };
+        let layers = vec![LayerDescriptor { descriptor, compression: Compression::None }];
+        let resolved = made::resolved(&config, layers);
         Ok(Self { layer, config, resolved })
     }
 }

@@ -5,6 +5,7 @@ use std::fs::File;
 use super::Engine;
 use super::events::{Event, Kind};
 use super::pull::{self, Progress, Pulled, Request};
+use super::save;
 use crate::container::{Record, Status};
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::{Digest, ImageConfig};
@@ -157,9 +158,37 @@ pub fn inspect(store: &Store, query: &str) -> Result<Details, Error> {
 /// Gives an image one more name; the image.
 pub fn tag(store: &Store, query: &str, name: &Reference) -> Result<Digest, Error> {
     let _hold = store.hold()?;
+    let _names = store.hold_names()?;
     let image = store.resolve(query)?;
     store.tag(&full_name(name), &image.id)?;
     Ok(image.id)
+}
+
+/// Takes names away and leaves the image: those that are given, or all. One that the image does not
+/// have is an error, and then none is taken.
+pub fn untag(store: &Store, query: &str, names: &[Reference]) -> Result<(), Error> {
+    let _names = store.hold_names()?;
+    let image = store.resolve(query)?;
+    let has = store.names(&image.id)?;
+    let mut gone: Vec<String> = names.iter().map(full_name).collect();
+    if let Some(name) =
+        gone.iter().find(|name| !has.tags.contains(name) && !has.digests.contains(name))
+    {
+        return Err(store::Error::NoSuchImage { query: familiar(name) }.into());
+    }
+    if gone.is_empty() {
+        gone = has.tags.into_iter().chain(has.digests).collect();
+    }
+    for name in &gone {
+        store.untag(name)?;
+    }
+    Ok(())
+}
+
+/// The manifest of an image, as it was shipped: the index, where it was chosen from one.
+pub fn raw(store: &Store, query: &str) -> Result<Vec<u8>, Error> {
+    let image = store.resolve(query)?;
+    Ok(store.document(image.digest())?)
 }
 
 /// Takes away a name, and with the last one the image; by its ID, the image with all its names.
@@ -171,6 +200,7 @@ pub fn remove(
     force: bool,
     users: &[User],
 ) -> Result<Vec<Removed>, Error> {
+    let _names = store.hold_names()?;
     let image = store.resolve(query)?;
     let names = store.names(&image.id)?;
     let plan = plan(query, &image.id, &names, force, users)?;
@@ -223,23 +253,45 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes away a name, and with the last one the image and what only it needed. `owners` as
-    /// [`Engine::enter_owners`] gave them: the files may be those of subordinate ids.
+    /// Takes names away and leaves the image.
+    pub fn untag(&self, query: &str, names: &[Reference]) -> Result<(), super::Error> {
+        Ok(untag(self.store(), query, names)?)
+    }
+
+    /// The manifest or index of an image, as it was shipped.
+    pub fn raw(&self, query: &str) -> Result<Vec<u8>, super::Error> {
+        Ok(raw(self.store(), query)?)
+    }
+
+    /// Writes images to an archive or directory.
+    pub fn save(
+        &self,
+        queries: &[String],
+        form: save::Form,
+        sink: &mut dyn save::Sink,
+    ) -> Result<(), super::Error> {
+        Ok(save::save(self.store(), queries, form, sink)?)
+    }
+
+    /// Takes away a name, and with the last one the image and, with `prune`, what only it needed.
+    /// `owners` as [`Engine::enter_owners`] gave them: the files may be those of subordinate ids.
     pub fn remove_image(
         &self,
         query: &str,
         force: bool,
+        prune: bool,
         owners: Owners,
     ) -> Result<Vec<Removed>, super::Error> {
-        let layers = self.layers_in_use()?;
+        // Who has a record that cannot be read keeps everything: nothing is removed then.
+        self.layers_in_use()?;
         let containers = self.containers()?.into_iter();
         let users: Vec<User> =
             containers.flat_map(|(record, status)| User::of(&record, status)).collect();
         let image = self.store().resolve(query)?;
         let removed = remove(self.store(), query, force, &users)?;
         self.emit(&told(&image.id, &removed));
-        if removed.iter().any(|removed| matches!(removed, Removed::Deleted(_))) {
-            self.store().collect(&layers, owners)?;
+        if prune && removed.iter().any(|removed| matches!(removed, Removed::Deleted(_))) {
+            self.store().collect(|| self.layers_in_use(), owners)?;
         }
         Ok(removed)
     }

@@ -5,6 +5,7 @@
 //! run     store ─► snapshot ─► bundle ─► runtime, with a record in container/
 //! ```
 
+pub mod check;
 pub mod doctor;
 pub mod events;
 pub mod hello;
@@ -14,19 +15,25 @@ pub mod oci;
 pub mod probe;
 pub mod pull;
 pub mod push;
+pub mod save;
 
 mod chown;
 mod containers;
+mod content;
 mod described;
 mod disk;
 mod driver;
 mod error;
 mod exec;
 mod explain;
+mod flat;
+mod history;
 mod host;
 mod host_mounts;
 mod life;
 mod limits;
+mod load;
+mod made;
 mod mounted;
 mod mounts;
 mod of_host;
@@ -34,6 +41,7 @@ mod ports;
 mod processes;
 mod prune;
 mod record;
+mod rootfs;
 mod run;
 mod share;
 mod unshare;
@@ -56,18 +64,24 @@ pub use crate::{
     volume,
 };
 
+pub use crate::layer::Difference;
 pub use containers::{Removal, Removed};
+pub use content::{
+    CommitRequest, CopyOptions, Format, InContainer, Instruction, Line, Outside, UnknownFormat,
+};
 pub use described::Described;
 pub use disk::{ContainerUse, DiskUse, ImageUse, VolumeUse};
 pub use error::Error;
 pub use exec::{ExecRequest, Execution};
+pub use history::Step;
 pub use life::{
     Attend, Begun, Condition, HealthRequest, InvalidHealth, LogRequest, Logs, ProcessLine, Tell,
 };
 pub use limits::OutOfMemory;
+pub use load::{Import, Intake, Loaded};
 pub use mounted::Mounted;
 pub use prune::{Fits, Pruned};
-pub use run::{Fetch, Found, Outcome, Phase, Prepared, RunRequest};
+pub use run::{Fetch, Found, Outcome, Phase, Prepared, Preserved, RunRequest, Streams};
 pub use usage::Usage;
 pub use volumes::VolumeRequest;
 
@@ -141,18 +155,24 @@ impl Engine {
     /// The ids of a container whose program runs as `user`, and why these.
     pub fn ids(&self, user: (u32, u32)) -> Result<IdMaps, Error> {
         let facts = userns::gather(std::path::Path::new("/"), &self.options.path);
-        Ok(userns::choose(self.options.userns, user, &facts)?)
+        Ok(userns::choose(&self.options.userns, user, &facts)?)
+    }
+
+    /// The ids that the store's layers are unpacked with, whatever a container has.
+    pub fn store_ids(&self) -> Result<IdMaps, Error> {
+        let facts = userns::gather(std::path::Path::new("/"), &self.options.path);
+        Ok(userns::choose_for_store(&self.options.userns, &facts)?)
     }
 
     /// How unpacked files carry their owners in this mode.
     pub fn owners(&self) -> Result<Owners, Error> {
-        Ok(self.owners_of(&self.ids((0, 0))?))
+        Ok(self.owners_of(&self.store_ids()?))
     }
 
     /// Enters the user namespace in which the store's files have their real owners. Before any
     /// thread is started; with one id, or as root, there is nothing to enter.
     pub fn enter_owners(&self) -> Result<Owners, Error> {
-        let ids = self.ids((0, 0))?;
+        let ids = self.store_ids()?;
         if matches!(ids.mode, userns::Mode::Range { .. }) {
             userns::enter_in_place(&ids)?;
         }

@@ -129,7 +129,7 @@ impl Engine {
         self.check_mounts(&directory)?;
         let image = self.store.resolve(&record.image_id.to_string())?;
         let layers = self.store.layers(&image, self.owners()?)?;
-        let mut lowers = self.lowers(&layers)?;
+        let mut lowers = self.few_lowers(&image, &self.store_ids()?, &layers)?;
         let (mut upper, mut work) = (directory.join("upper"), directory.join("work"));
         if running {
             lowers.insert(0, upper);

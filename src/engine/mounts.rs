@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::containers::as_owner;
 use super::run::Prepared;
 use super::{Engine, Error, chown, host_mounts};
-use crate::bundle::{self, BindRequest, ImageRequest, Request, VolumeRequest};
+use crate::bundle::{self, BindRequest, ImageRequest, ImageVolumes, Request, VolumeRequest};
 use crate::container::{Creation, MountPoint};
 use crate::mount::{Attributes, Kind, Mount, Propagation};
 use crate::oci::{ChainId, ImageConfig};
@@ -89,7 +89,9 @@ impl Engine {
     ) -> Result<Settled, Error> {
         let mut settled = Settled { request: request.clone(), ..Settled::default() };
         self.take_over_volumes(&mut settled.request)?;
-        add_image_volumes(&mut settled.request, cx.config)?;
+        if settled.request.image_volumes == ImageVolumes::Bind {
+            add_image_volumes(&mut settled.request, cx.config)?;
+        }
         for volume in &mut settled.request.volumes {
             if volume.name.is_none() {
                 volume.name = Some(self.volumes.generate_name()?.to_string());
@@ -280,7 +282,8 @@ impl Engine {
             }
             let data = held.volume.data();
             // Decided when another of this name was there, or none.
-            let is_planned = |point: &MountPoint| Path::new(&point.source) == data;
+            let planned = data.display().to_string();
+            let is_planned = |point: &MountPoint| point.source == planned;
             if !settled.points.iter().filter(|it| it.name == name).all(is_planned) {
                 return Err(Error::VolumeReplaced { name: name.to_owned() });
             }
@@ -337,11 +340,11 @@ impl Engine {
     ) -> Result<(), Error> {
         match ids.mode {
             Mode::Direct => work().map_err(|why| Error::Child { what: what.to_owned(), why }),
-            Mode::Range { .. } => as_owner(&self.ids((0, 0))?, what, work),
+            Mode::Range { .. } => as_owner(&self.store_ids()?, what, work),
             Mode::Single => {
                 // Root over the one id: modes do not keep it from what is its own.
                 let facts = userns::gather(Path::new("/"), &self.options.path);
-                let own = userns::choose(userns::Request::Single, (0, 0), &facts)?;
+                let own = userns::choose(&userns::Request::Single, (0, 0), &facts)?;
                 as_owner(&own, what, work)
             }
         }

@@ -54,7 +54,8 @@ impl Engine {
     /// Removes images that no container was made from: those without a tag, or `all`. `owners` as
     /// [`Engine::enter_owners`] gave them.
     pub fn prune_images(&self, all: bool, fits: Fits<'_>, owners: Owners) -> Result<Pruned, Error> {
-        let layers = self.layers_in_use()?;
+        // Who has a record that cannot be read keeps everything: nothing is removed then.
+        self.layers_in_use()?;
         let containers = self.containers()?.into_iter();
         let users: Vec<User> =
             containers.flat_map(|(record, status)| User::of(&record, status)).collect();
@@ -83,7 +84,7 @@ impl Engine {
             }
         }
         // What killed commands left goes too, with or without an image.
-        pruned.reclaimed = self.store().collect(&layers, owners)?;
+        pruned.reclaimed = self.store().collect(|| self.layers_in_use(), owners)?;
         self.emit(&[Event::of_prune(Kind::Image, pruned.reclaimed)]);
         Ok(pruned)
     }

@@ -49,6 +49,7 @@ pub(super) fn record(request: &RunRequest, prepared: &Prepared, directory: &Dire
             restart: request.restart,
             log: request.log.clone(),
             health: prepared.health.clone(),
+            on_unhealthy: request.health.on_failure,
             stop_timeout_s: request.stop_timeout_s,
         },
     }
@@ -60,6 +61,10 @@ impl Engine {
         Creation {
             container: prepared.settled.request.clone(),
             userns: self.options.userns.to_string(),
+            pid_file: request.pid_file.clone(),
+            keeper_pid_file: request.keeper_pid_file.clone(),
+            requires: request.requires.clone(),
+            rootfs: request.rootfs.clone(),
             timeout_s: request.timeout.map(|timeout| timeout.as_secs()),
             stdin_once: request.container.interactive && !request.detach,
         }

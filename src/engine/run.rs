@@ -7,26 +7,31 @@ use std::time::{Duration, Instant};
 use super::events::Event;
 use super::limits::{self, GroupName, Limited, OutOfMemory};
 use super::mounts::{Occasion, Setting, Settled};
-use super::of_host::{host_devices, host_files, security_modules};
+use super::of_host::{
+    caller_account, first_hosts, host_accounts, host_devices, host_files, security_modules,
+    time_zone,
+};
 use super::pull::Policy;
 use super::record::record;
-use super::{Engine, Error, HealthRequest, Removal, Tell, ports};
+use super::{Engine, Error, HealthRequest, Removal, Tell, ports, rootfs};
 use crate::bundle::{
-    self, BindRequest, Circumstances, ContainerSpec, EtcFiles, SeccompChoice, SecurityModules,
+    self, BindRequest, Circumstances, ContainerSpec, EtcFiles, HostFiles, SeccompChoice,
+    SecurityModules, User,
 };
 use crate::cgroup;
 use crate::container::{
-    Directory, Instance, Keeper, Log, LogConfig, Name, Record, Restart, State, Stream,
+    Directory, Instance, Keeper, Log, LogConfig, Name, Record, Restart, Rootfs, State, Stream,
 };
 use crate::mount::RootMount;
 use crate::network::{Expose, PortRequest};
-use crate::oci::{Digest, Healthcheck, Platform};
+use crate::oci::{Digest, Healthcheck, ImageConfig, Platform};
+use crate::owners::Owners;
 use crate::runtime::seccomp::Profile;
 use crate::runtime::{
     self, Attachment, Attendance, DetachKeys, ExecRefusal, Exit, HookState, Launch, Parting,
     Running, Signals, Source, Tap,
 };
-use crate::snapshot::{self, Driver};
+use crate::snapshot::{self, Driver, Shift};
 use crate::store::{Image, Lock};
 use crate::userns::{self, IdMaps};
 use crate::{store, sys};
@@ -51,6 +56,18 @@ pub struct RunRequest {
     pub timeout: Option<Duration>,
     /// `--cidfile`
     pub cidfile: Option<PathBuf>,
+    /// `--pidfile`: the pid of the container's first process goes there at each start.
+    pub pid_file: Option<PathBuf>,
+    /// `--conmon-pidfile`: so does that of the coracle that stays with it.
+    pub keeper_pid_file: Option<PathBuf>,
+    /// `--requires`: containers that are started first.
+    pub requires: Vec<String>,
+    /// `--rootfs`: a directory in place of an image.
+    pub rootfs: Option<Rootfs>,
+    /// `--attach`
+    pub attach: Streams,
+    /// `--preserve-fds`, `--preserve-fd`
+    pub preserved: Preserved,
     /// `--detach`: nobody waits for it.
     pub detach: bool,
     /// `--replace`: a container that has the name is removed first.
@@ -67,6 +84,31 @@ pub struct RunRequest {
     pub stop_timeout_s: Option<u64>,
     /// The container.
     pub container: bundle::Request,
+}
+
+/// Which of a container's streams the caller has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streams {
+    /// stdin, where it is open at all.
+    pub stdin: bool,
+    /// stdout
+    pub stdout: bool,
+    /// stderr
+    pub stderr: bool,
+}
+
+impl Streams {
+    /// All three.
+    pub const ALL: Self = Self { stdin: true, stdout: true, stderr: true };
+}
+
+/// Descriptors of the caller that the program keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Preserved {
+    /// So many from 3 up.
+    pub count: u32,
+    /// These, by number.
+    pub numbers: Vec<u32>,
 }
 
 /// A part of a run and the time it took.
@@ -107,6 +149,8 @@ pub struct Prepared {
     pub image: Image,
     /// The ids.
     pub ids: IdMaps,
+    /// The ids that the image's layers were unpacked with.
+    pub(super) store_ids: IdMaps,
     /// The root file system's driver.
     pub driver: Driver,
     /// The specification.
@@ -187,7 +231,10 @@ impl Engine {
             return Err(Error::CidFileExists { path: path.clone() });
         }
         let mut clock = Clock::start();
-        let (image, hold) = self.find_image(request, fetch)?;
+        let (image, hold) = match &request.rootfs {
+            Some(rootfs) => (rootfs::look_at(rootfs, self.store.root())?, self.store.hold()?),
+            None => self.find_image(request, fetch)?,
+        };
         clock.lap("image");
         Ok(Found { image, hold, clock })
     }
@@ -199,9 +246,13 @@ impl Engine {
         found: Found,
         tell: Tell<'_>,
     ) -> Result<Outcome, Error> {
+        self.start_required(&request.requires, tell)?;
         self.make(request, found, |prepared, directory| {
             let alone =
                 request.detach || request.restart != Restart::No || prepared.health.is_some();
+            if alone && request.preserved != Preserved::default() {
+                return Err(Error::NothingPreserved);
+            }
             match alone {
                 true => self.run_alone(request, prepared, directory, tell),
                 false => self.run_here(request, prepared, directory),
@@ -264,19 +315,47 @@ impl Engine {
             Err(store::Error::NoSuchImage { .. }) => None,
             other => Some(other?),
         };
-        let fits = |image: &Image| {
+        let suits = |image: &Image| {
             let wanted = request.platform.as_ref();
             wanted.is_none_or(|platform| platform.accepts(&image.platform))
-                && self.store.layers(image, owners).is_ok()
         };
+        let fits = |image: &Image| suits(image) && self.store.layers(image, owners).is_ok();
         let image = match (request.policy, here) {
             (Policy::Missing | Policy::Never, Some(image)) if fits(&image) => image,
+            (Policy::Missing | Policy::Never, Some(image))
+                if suits(&image) && self.unpack_again(&image, owners).is_ok() =>
+            {
+                image
+            }
             (Policy::Never, _) => {
                 return Err(store::Error::NoSuchImage { query: request.image.clone() }.into());
             }
             _ => self.fetch(fetch)?,
         };
         Ok((image, hold))
+    }
+
+    /// Unpacks an image that was unpacked for other owners, where all of its blobs were kept: one
+    /// that was made here has no other source.
+    fn unpack_again(&self, image: &Image, owners: Owners) -> Result<(), Error> {
+        let kept = |layer: &store::Layer| self.store.has_blob(&layer.digest, layer.shipped);
+        if !image.layers.iter().all(kept) {
+            return Err(store::Error::NoSuchImage { query: image.id.to_string() }.into());
+        }
+        let ids = self.ids((0, 0))?;
+        let again = || {
+            super::pull::restore(&self.store, image, owners, &())
+                .map(drop)
+                .map_err(|error| error.to_string())
+        };
+        match ids.mode {
+            userns::Mode::Range { .. } => {
+                super::containers::as_owner(&ids, "unpack the image", again)
+            }
+            userns::Mode::Single | userns::Mode::Direct => {
+                super::containers::in_child("unpack the image", again)
+            }
+        }
     }
 
     fn fetch(&self, fetch: Fetch<'_>) -> Result<Image, Error> {
@@ -321,61 +400,79 @@ impl Engine {
     ) -> Result<Prepared, Error> {
         let facts = userns::gather(Path::new("/"), &self.options.path);
         let shared = self.share(&request.container)?;
-        let asked = shared.ids.unwrap_or(self.options.userns);
-        let ids = userns::choose(asked, (0, 0), &facts)?;
+        let asked = shared.ids.clone().unwrap_or_else(|| self.options.userns.clone());
+        let store_ids = userns::choose_for_store(&asked, &facts)?;
+        let ids = userns::choose(&asked, (0, 0), &facts)?;
         clock.lap("ids");
-        let layers = self.store.layers(&image, self.owners_of(&ids))?;
-        let config = self.store.config(&image)?;
-        let driver = self.driver();
-        let root = match driver {
-            Driver::Overlay => RootMount::Overlay {
-                lowers: self.lowers(&layers)?,
-                upper: directory.join("upper"),
-                work: directory.join("work"),
-            },
-            Driver::Fuse => RootMount::Union {
-                lowers: self.lowers(&layers)?,
-                upper: directory.join("upper"),
-                work: directory.join("work"),
-            },
-            Driver::Copy => RootMount::Directory(directory.join("rootfs")),
+        let (layers, config) = match &request.rootfs {
+            None => {
+                (self.store.layers(&image, self.owners_of(&store_ids))?, self.store.config(&image)?)
+            }
+            Some(rootfs) => (vec![rootfs.path.clone()], ImageConfig::default()),
+        };
+        let driver = self.driver_for(request, &ids);
+        let upper = || (directory.join("upper"), directory.join("work"));
+        let root = match (driver, &request.rootfs) {
+            (_, Some(Rootfs { path, overlay: false })) => RootMount::Directory(path.clone()),
+            (Driver::Overlay, _) => {
+                let (upper, work) = upper();
+                let lowers = match request.rootfs {
+                    None => self.few_lowers(&image, &store_ids, &layers)?,
+                    Some(_) => self.lowers(&layers)?,
+                };
+                RootMount::Overlay { lowers, upper, work }
+            }
+            (Driver::Fuse, _) => {
+                let (upper, work) = upper();
+                RootMount::Union { lowers: self.lowers(&layers)?, upper, work }
+            }
+            (Driver::Copy, _) => RootMount::Directory(directory.join("rootfs")),
         };
         let read = |path: &str| -> Result<Vec<u8>, Error> {
             let found = snapshot::read_file(&layers, Path::new(path), USERS_LIMIT)?;
             Ok(found.unwrap_or_default())
         };
+        let host = HostFiles {
+            first_hosts: first_hosts(&request.container, &read)?,
+            localtime: time_zone(&request.container)?,
+            ..host_files()
+        };
         let devices = if request.container.privileged { host_devices() } else { Vec::new() };
         let labels = &request.container.security.labels;
         let modules =
             if labels.is_empty() { SecurityModules::default() } else { security_modules() };
-        let setting = Setting { config: &config, directory, driver, ids: &ids };
+        let setting = Setting { config: &config, directory, driver, ids: &store_ids };
         let mut settled = self.settle_mounts(&request.container, &setting)?;
         let stored = std::mem::take(&mut settled.mounts);
+        let mut wanted = settled.request.clone();
+        let mut accounts = host_accounts(&request.container)?;
+        if let (userns::Request::HostId { .. }, None) = (&self.options.userns, &shared.ids) {
+            // Who asks for the host's id wants to be it, unless told otherwise (podman's keep-id).
+            let own = ids.own(&facts);
+            wanted.user.get_or_insert(format!("{}:{}", own.0, own.1));
+            accounts.host.extend(caller_account(own, &facts).filter(|_| !wanted.no_passwd));
+        }
         let cx = Circumstances {
             id,
             config: &config,
             passwd: &read("/etc/passwd")?,
             group: &read("/etc/group")?,
-            host: &host_files(),
+            host: &host,
             files: shared.files.as_deref().unwrap_or(directory),
             root,
+            own_root: request.rootfs.as_ref().is_none_or(|rootfs| rootfs.overlay),
             devices: &devices,
             namespaces: shared.namespaces,
             shm: shared.shm,
+            accounts: &accounts,
             stored,
             modules: &modules,
         };
-        let mut wanted = settled.request.clone();
-        if let userns::Request::HostId { .. } = self.options.userns {
-            // Who asks for the host's id wants to be it, unless told otherwise (podman's keep-id).
-            let ids = userns::choose(self.options.userns, (0, 0), &facts)?;
-            let own = format!("{}:{}", ids.uids[0].inside, ids.gids[0].inside);
-            wanted.user.get_or_insert(own);
-        }
         let (spec, etc) = bundle::specify(&wanted, cx)?;
         // With one id only it is the program's own; with more nothing changes.
         let user = &spec.process.user;
-        let ids = userns::choose(asked, (user.uid, user.gid), &facts)?;
+        let ids = userns::choose(&asked, (user.uid, user.gid), &facts)?;
+        check_user(user, &ids)?;
         clock.lap("specification");
         let limits = limits::plan(&spec, &ids, &GroupName::of(id))?;
         clock.lap("limits");
@@ -386,6 +483,7 @@ impl Engine {
         Ok(Prepared {
             image,
             ids,
+            store_ids,
             driver,
             spec,
             etc,
@@ -401,7 +499,21 @@ impl Engine {
         })
     }
 
-    /// An overlay's lower directories, the topmost first.
+    /// What makes the root: files of an image that have other owners in this container are copied.
+    fn driver_for(&self, request: &RunRequest, ids: &IdMaps) -> Driver {
+        if !ids.is_shifted() || request.rootfs.is_some() {
+            return self.driver();
+        }
+        if let Some(asked) = self.options.driver.filter(|driver| *driver != Driver::Copy) {
+            self.options.warn.tell(&format!(
+                "--storage-driver {asked}: with these ids the image's files have other owners, so \
+                 they are copied"
+            ));
+        }
+        Driver::Copy
+    }
+
+    /// A union's lower directories, the topmost first.
     pub(super) fn lowers(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
         let skeleton = snapshot::skeleton(self.store.root())?;
         Ok(snapshot::lowers(layers)?.into_iter().chain([skeleton]).collect())
@@ -409,8 +521,11 @@ impl Engine {
 
     /// Makes what the root of a container needs.
     pub(super) fn make_root(prepared: &Prepared, directory: &Directory) -> Result<(), Error> {
-        let Prepared { driver, ids, layers, spec, .. } = prepared;
-        prepare_root(*driver, ids, layers, directory, spec.root_read_only)
+        match &prepared.spec.root {
+            // A directory of the user's own is there.
+            RootMount::Directory(path) if !path.starts_with(&directory.path) => Ok(()),
+            _ => prepare_root(prepared, directory),
+        }
     }
 
     /// From a plan to a program that runs, and that is written down.
@@ -459,6 +574,8 @@ impl Engine {
         };
         let starting = limited.in_force().on_its_processors(|| runtime::start(&launch))??;
         clock.lap("clone");
+        write_pid_file(request.pid_file.as_deref(), starting.pid())?;
+        write_pid_file(request.keeper_pid_file.as_deref(), rustix::process::getpid())?;
         let in_force = limited.in_force().clone();
         let published =
             network.as_ref().map_or_else(Vec::new, |network| network.publications.list.clone());
@@ -511,7 +628,14 @@ impl Engine {
             tap = Some(log.map_err(|source| Error::Log { source })?).filter(Log::is_kept);
         }
         let signals = Signals::hold()?;
-        let attachment = Attachment { tapped: tap.is_some(), ..Attachment::default() };
+        let Streams { stdin, stdout, stderr } = request.attach;
+        let attachment = Attachment {
+            tapped: tap.is_some(),
+            apart: [!stdin, !stdout, !stderr],
+            preserved: request.preserved.count,
+            kept_descriptors: request.preserved.numbers.clone(),
+            ..Attachment::default()
+        };
         let manner = Manner { attachment, ..Manner::default() };
         let Launched { running, record, limited, mut clock } =
             self.launch(request, prepared, directory, manner)?;
@@ -573,6 +697,20 @@ impl RunRequest {
     }
 }
 
+/// Writes a pid where it was asked for, by rename: who waits for the file finds it whole.
+fn write_pid_file(path: Option<&Path>, pid: rustix::process::Pid) -> Result<(), Error> {
+    let Some(path) = path else { return Ok(()) };
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    let new = path.with_file_name(name);
+    let written = std::fs::write(&new, format!("{}\n", pid.as_raw_nonzero()));
+    written.and_then(|()| std::fs::rename(&new, path)).map_err(|source| Error::Io {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// The events of a container's start; of one that is new it is told here that it was made.
 fn begun(record: &Record, is_new: bool, attached: bool) -> Vec<Event> {
     let mut events = Vec::with_capacity(3);
@@ -618,21 +756,57 @@ pub(super) fn exit_code(directory: &Directory, exit: Exit) -> u8 {
 }
 
 /// Makes the root's directories; a copy's files have owners that only the namespace's root can give.
-fn prepare_root(
-    driver: Driver,
-    ids: &IdMaps,
-    layers: &[PathBuf],
-    directory: &Directory,
-    read_only: bool,
-) -> Result<(), Error> {
-    let prepare = || snapshot::prepare(driver, layers, &directory.path, read_only).map(|_| ());
-    match (driver, &ids.mode) {
+fn prepare_root(prepared: &Prepared, directory: &Directory) -> Result<(), Error> {
+    let Prepared { driver, ids, store_ids, layers, spec, .. } = prepared;
+    let shifted = *driver == Driver::Copy && ids.is_shifted();
+    let prepare = || -> Result<(), snapshot::Error> {
+        let share = spec.root_read_only && !shifted;
+        let layers = if is_foreign(prepared) { &[] } else { layers.as_slice() };
+        snapshot::prepare(*driver, layers, &directory.path, share)?;
+        if shifted {
+            // A file's id in the image is the same id of the container, another one in here.
+            let shift = Shift {
+                user: &|id| ids.user_in(store_ids, id),
+                group: &|id| ids.group_in(store_ids, id),
+            };
+            snapshot::shift(&directory.path.join("rootfs"), &shift)?;
+        }
+        Ok(())
+    };
+    match (driver, &store_ids.mode) {
         (Driver::Copy, userns::Mode::Range { .. }) => {
             let what = "copy the image's files";
-            super::containers::as_owner(ids, what, || prepare().map_err(|error| error.to_string()))
+            super::containers::as_owner(store_ids, what, || {
+                prepare().map_err(|error| error.to_string())
+            })
         }
         _ => Ok(prepare()?),
     }
+}
+
+/// Whether the root is a directory of another user's, whose owner nothing of this one's can have.
+fn is_foreign(prepared: &Prepared) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let Prepared { driver, image, layers, .. } = prepared;
+    let caller = rustix::process::geteuid().as_raw();
+    let owned = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|it| it.uid() == caller);
+    driver.has_upper() && image.layers.is_empty() && !layers.iter().all(owned)
+}
+
+/// What one id, or a map of the user's own, does not hold cannot be anybody's.
+fn check_user(user: &User, ids: &IdMaps) -> Result<(), Error> {
+    if ids.emulated || (ids.maps_uid(user.uid) && ids.maps_gid(user.gid)) {
+        return Ok(());
+    }
+    let all = |extents: &[userns::Extent]| {
+        extents.iter().map(|extent| u64::from(extent.count)).sum::<u64>()
+    };
+    Err(Error::UnmappedUser {
+        uid: user.uid,
+        gid: user.gid,
+        count: all(&ids.uids),
+        reason: ids.reason.clone(),
+    })
 }
 
 /// What passwd(5) and group(5) of an image may take, in bytes (CVE-2024-9676 and its kin).
@@ -680,10 +854,12 @@ fn check_source(bind: &BindRequest) -> Result<(), Error> {
     })
 }
 
-fn write_files(directory: &Path, etc: &EtcFiles) -> Result<(), Error> {
-    let files =
+pub(super) fn write_files(directory: &Path, etc: &EtcFiles) -> Result<(), Error> {
+    let texts =
         [("hosts", &etc.hosts), ("hostname", &etc.hostname), ("resolv.conf", &etc.resolv_conf)];
-    for (name, text) in files {
+    let texts = texts.map(|(name, text)| (name, text.as_bytes()));
+    let zone = etc.localtime.as_ref().map(|zone| ("localtime", zone.as_slice()));
+    for (name, text) in texts.into_iter().chain(zone) {
         let path = directory.join(name);
         std::fs::write(&path, text).map_err(|source| Error::Io {
             action: "write",

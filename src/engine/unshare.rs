@@ -23,7 +23,7 @@ impl Engine {
             Mode::Range { .. } => userns::enter_in_place(&ids)?,
             Mode::Single => {
                 let facts = userns::gather(Path::new("/"), &self.options.path);
-                userns::enter_in_place(&userns::choose(Request::Single, (0, 0), &facts)?)?;
+                userns::enter_in_place(&userns::choose(&Request::Single, (0, 0), &facts)?)?;
             }
         }
         // Its mounts are slaves of the host's: nothing that is mounted there leaves it.

@@ -97,11 +97,11 @@ impl<R: BufRead> Archive<R> {
         if self.block(block)? { Ok(()) } else { Err(self.malformed("it ends in an entry")) }
     }
 
-    /// Reads to the end of the stream: a digest covers every byte.
-    pub(super) fn finish(mut self) -> Result<Digest, Error> {
+    /// Reads to the end of the stream: a digest covers every byte. Gives their number too.
+    pub(super) fn finish(mut self) -> Result<(Digest, u64), Error> {
         loop {
             match self.stream.fill_buf() {
-                Ok([]) => return Ok(self.stream.hasher.finish()),
+                Ok([]) => return Ok((self.stream.hasher.finish(), self.stream.count)),
                 Ok(buffer) => {
                     let length = buffer.len();
                     self.stream.consume(length);
@@ -311,6 +311,7 @@ mod tests {
         let bytes = [&[0; 2 * BLOCK][..], b"tail"].concat();
         let mut archive = Archive::new(&bytes[..], Algorithm::Sha256, u64::MAX);
         assert!(archive.header().is_ok_and(|header| header.is_none()));
-        assert_eq!(archive.finish().expect("a digest"), Digest::of(&bytes));
+        let length = bytes.len() as u64;
+        assert_eq!(archive.finish().expect("a digest"), (Digest::of(&bytes), length));
     }
 }

@@ -69,9 +69,19 @@ impl<R: BufRead> Changes<R> {
         Ok(None)
     }
 
+    /// The next entry of an archive that is no layer: its names mean themselves.
+    pub(super) fn plain(&mut self) -> Result<Option<(Entry, Body<'_, R>)>, Error> {
+        let Some(entry) = self.entry()? else { return Ok(None) };
+        self.entries += 1;
+        if self.entries > self.most_entries {
+            return Err(Error::TooMany { what: "entries", limit: self.most_entries });
+        }
+        Ok(Some((entry, Body(&mut self.archive))))
+    }
+
     /// Reads the tail too: a digest covers every byte.
-    pub(super) fn finish(self) -> Result<DiffId, Error> {
-        self.archive.finish().map(DiffId)
+    pub(super) fn finish(self) -> Result<(DiffId, u64), Error> {
+        self.archive.finish().map(|(digest, bytes)| (DiffId(digest), bytes))
     }
 
     fn entry(&mut self) -> Result<Option<Entry>, Error> {

@@ -122,7 +122,7 @@ impl Tree {
             let carries = match xattr::fate(key) {
                 Fate::Dropped => continue,
                 Fate::Set => carried(set(file, key, value)),
-                Fate::Privileged => self.set_privileged(file, key, value),
+                Fate::Privileged => set_privileged(self.owners, file, key, value),
             };
             if !carries.at("set an attribute of", name)? {
                 self.record(&place).add_xattr(key, value);
@@ -137,31 +137,32 @@ impl Tree {
         let name = if last.is_empty() { directory } else { directory.join(last) };
         self.records.of(&name)
     }
-
-    fn set_privileged(
-        &self,
-        file: &impl AsFd,
-        key: &[u8],
-        value: &[u8],
-    ) -> rustix::io::Result<bool> {
-        if let Owners::Range { .. } = self.owners {
-            match set(file, key, &xattr::without_root_id(key, value)) {
-                Ok(()) => return Ok(true),
-                Err(Errno::PERM | Errno::INVAL | Errno::NOTSUP) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        carried(set(file, &[xattr::RECORDED.as_bytes(), key].concat(), value))
-    }
 }
 
-fn set(file: &impl AsFd, key: &[u8], value: &[u8]) -> rustix::io::Result<()> {
+/// `false` where the file cannot carry it.
+pub(super) fn set_privileged(
+    owners: Owners,
+    file: &impl AsFd,
+    key: &[u8],
+    value: &[u8],
+) -> rustix::io::Result<bool> {
+    if let Owners::Range { .. } = owners {
+        match set(file, key, &xattr::without_root_id(key, value)) {
+            Ok(()) => return Ok(true),
+            Err(Errno::PERM | Errno::INVAL | Errno::NOTSUP) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    carried(set(file, &[xattr::RECORDED.as_bytes(), key].concat(), value))
+}
+
+pub(super) fn set(file: &impl AsFd, key: &[u8], value: &[u8]) -> rustix::io::Result<()> {
     fsetxattr(file, key, value, XattrFlags::empty())
 }
 
 /// `false` where the file system has no room or no way for an attribute. On a full disk ENOSPC
 /// comes here too; the next write then says so.
-fn carried(done: rustix::io::Result<()>) -> rustix::io::Result<bool> {
+pub(super) fn carried(done: rustix::io::Result<()>) -> rustix::io::Result<bool> {
     match done {
         Ok(()) => Ok(true),
         Err(Errno::NOTSUP | Errno::NOSPC | Errno::TOOBIG | Errno::RANGE) => Ok(false),
@@ -169,7 +170,12 @@ fn carried(done: rustix::io::Result<()>) -> rustix::io::Result<bool> {
     }
 }
 
-fn owned(done: rustix::io::Result<()>, name: &Name, uid: u32, gid: u32) -> Result<(), Error> {
+pub(super) fn owned(
+    done: rustix::io::Result<()>,
+    name: &Name,
+    uid: u32,
+    gid: u32,
+) -> Result<(), Error> {
     match done {
         // The kernel's answer to an id that the user namespace does not map.
         Err(Errno::INVAL | Errno::OVERFLOW) => {
@@ -215,7 +221,7 @@ pub fn copy_xattrs(from: impl AsFd, to: impl AsFd) -> rustix::io::Result<()> {
     Ok(())
 }
 
-fn get(file: &impl AsFd, key: &[u8]) -> rustix::io::Result<Vec<u8>> {
+pub(super) fn get(file: &impl AsFd, key: &[u8]) -> rustix::io::Result<Vec<u8>> {
     let mut value = vec![0; 64 << 10]; // XATTR_SIZE_MAX
     let length = match fgetxattr(file, key, &mut value[..]) {
         // A file that not even its owner may read; the owner takes the right for a moment.

@@ -60,6 +60,15 @@ pub enum Error {
         /// The limit.
         limit: u64,
     },
+    /// Nobody takes what is written.
+    #[error("cannot write the layer: {0}")]
+    Write(#[source] io::Error),
+    /// A name that would mean something else in a layer.
+    #[error("no layer can hold {name}: names that begin with .wh. stand for what is deleted")]
+    Unnameable {
+        /// The file.
+        name: Name,
+    },
     /// A system call failed.
     #[error("cannot {action} {name}: {source}")]
     Io {
@@ -81,7 +90,12 @@ impl Diagnose for Error {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some(Hint::new("free some space there, or keep the store elsewhere with --root"))
             }
+            Self::Write(source) if source.kind() == io::ErrorKind::StorageFull => {
+                Some(Hint::new("free some space there"))
+            }
+            Self::Unnameable { .. } => Some(Hint::new("rename or remove it in the container")),
             Self::Read(_)
+            | Self::Write(_)
             | Self::Malformed { .. }
             | Self::Refused { .. }
             | Self::NoLinkTarget { .. }

@@ -8,6 +8,11 @@
 //! settle      with the layers below: links into them, directories without entry, modes of
 //!             directories last
 //! stack       finished layers seen on top of each other
+//! compare     a finished layer against one made anew of the same archive
+//!
+//! source      trees to entries, with the owners recorded in and beside them
+//! difference  what a container has changed, whatever its storage driver
+//! compose     differences, or a whole root, to a tar stream; encode: its headers
 //!
 //! LAYER/fs/          the tree: an overlayfs lower layer
 //!     NAME           char 0:0, or an empty file with user.overlay.whiteout: a whiteout
@@ -17,15 +22,22 @@
 
 mod archive;
 mod changes;
+mod compare;
+mod compose;
+mod difference;
 mod directories;
 mod dress;
+mod encode;
 mod entry;
 mod error;
+mod extract;
 mod hide;
+mod live;
 mod name;
 mod pax;
 mod record;
 mod settle;
+mod source;
 mod sparse;
 pub mod stack;
 mod tree;
@@ -37,9 +49,15 @@ use std::io::BufRead;
 
 use crate::oci::{Algorithm, DiffId};
 
+pub use compare::difference;
+pub use compose::{write_all, write_layer};
+pub use difference::{Change as Difference, Comparison, Differences, compare};
 pub use dress::copy_xattrs;
 pub use error::Error;
+pub use extract::{Extraction, Scope};
+pub use live::{is_pseudo, write_tree};
 pub use name::Name;
+pub use source::{Source, read_lines};
 pub use tree::Tree;
 pub use xattr::{OPAQUE, RECORDED};
 
@@ -74,6 +92,8 @@ pub struct Applied {
     pub bytes: u64,
     /// Number of entries.
     pub entries: u64,
+    /// Bytes of the whole tar stream.
+    pub archive: u64,
 }
 
 /// Writes the changes of a layer into an empty `tree`, which must be settled afterwards.
@@ -95,7 +115,8 @@ pub fn apply(
     }
     let entries = changes.count();
     // It reads the tail too: a digest covers every byte.
-    Ok(Applied { diff_id: changes.finish()?, bytes: tree.bytes, entries })
+    let (diff_id, archive) = changes.finish()?;
+    Ok(Applied { diff_id, bytes: tree.bytes, entries, archive })
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub struct Directory {
 #[derive(Debug)]
 struct Place {
     directory: OwnedFd,
+    /// Which of the stack's layers it is in, counted from the lowest.
+    layer: usize,
     /// Whiteouts here may be files with an attribute.
     by_xattr: bool,
     /// The mode to give back: without search permission not even its owner may look inside.
@@ -61,12 +63,51 @@ impl Directory {
     /// The root of a stack of `layers`, the lowest first.
     pub fn root<P: AsRef<Path>>(layers: &[P]) -> io::Result<Self> {
         let mut root = Self::default();
-        for layer in layers.iter().rev() {
-            if root.push(open_root(layer.as_ref())?)? {
+        for (number, layer) in layers.iter().enumerate().rev() {
+            if root.push(open_root(layer.as_ref())?, number)? {
                 break; // opaque
             }
         }
         Ok(root)
+    }
+
+    /// Which layer a place is in, counted from the lowest.
+    pub fn layer(&self, place: usize) -> usize {
+        self.places[place].layer
+    }
+
+    /// Which layer the topmost directory is in.
+    pub fn top_layer(&self) -> Option<usize> {
+        self.places.first().map(|place| place.layer)
+    }
+
+    /// Whether nothing but the topmost directory counts.
+    pub fn is_single(&self) -> bool {
+        self.places.len() < 2
+    }
+
+    /// What the places below `place` have in its stead, if that is no directory.
+    pub fn find_below(&self, place: usize, name: &CStr) -> io::Result<Option<Other>> {
+        for (index, place) in self.places.iter().enumerate().skip(place + 1) {
+            match statat(&place.directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno.into()),
+                Ok(stat) if place.is_whiteout(name, &stat) => return Ok(None),
+                Ok(stat) => {
+                    let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+                    return Ok((!directory).then_some(Other { place: index, stat }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The names in the topmost directory alone, those that it hides too.
+    pub fn names_in_top(&self) -> io::Result<Vec<CString>> {
+        let Some(place) = self.places.first() else { return Ok(Vec::new()) };
+        let mut names = Vec::new();
+        place.read(|name, _| names.push(name.to_owned()))?;
+        Ok(names)
     }
 
     /// The topmost directory itself, and what it is; `None` in an empty stack.
@@ -102,7 +143,7 @@ impl Directory {
                 }
                 break; // a directory above hides it
             }
-            if merged.push(open(&place.directory, name, OFlags::DIRECTORY)?)? {
+            if merged.push(open(&place.directory, name, OFlags::DIRECTORY)?, place.layer)? {
                 break;
             }
         }
@@ -114,18 +155,12 @@ impl Directory {
         let mut seen = HashSet::new();
         let mut names = Vec::new();
         for place in &self.places {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let reader = openat(&place.directory, c".", flags, Mode::empty())?;
-            let mut buffer = [MaybeUninit::uninit(); 8 << 10];
-            let mut entries = RawDir::new(reader, &mut buffer);
-            while let Some(entry) = entries.next() {
-                let entry = entry?;
-                let name = entry.file_name();
-                if matches!(name.to_bytes(), b"." | b"..") || seen.contains(name) {
-                    continue;
+            place.read(|name, kind| {
+                if seen.contains(name) {
+                    return;
                 }
                 seen.insert(name.to_owned());
-                let hidden = match entry.file_type() {
+                let hidden = match kind {
                     FileType::CharacterDevice | FileType::Unknown => true,
                     FileType::RegularFile => place.by_xattr,
                     _ => false,
@@ -133,14 +168,14 @@ impl Directory {
                 if !hidden {
                     names.push(name.to_owned());
                 }
-            }
+            })?;
         }
         Ok(names)
     }
 
     /// Adds the next lower place; `true` when nothing below it counts.
-    fn push(&mut self, directory: OwnedFd) -> io::Result<bool> {
-        let mut place = Place::open(directory)?;
+    fn push(&mut self, directory: OwnedFd, layer: usize) -> io::Result<bool> {
+        let mut place = Place::open(directory, layer)?;
         let mut value = [0; 1];
         let mark = mark(fgetxattr(&place.directory, xattr::OPAQUE, &mut value[..]), value)?;
         place.by_xattr = mark == b'x';
@@ -151,7 +186,7 @@ impl Directory {
 
 /// Whether the root of a layer hides all that lies below it.
 pub fn is_opaque(layer: &Path) -> io::Result<bool> {
-    Directory::default().push(open_root(layer)?)
+    Directory::default().push(open_root(layer)?, 0)
 }
 
 fn open_root(layer: &Path) -> io::Result<OwnedFd> {
@@ -169,14 +204,29 @@ fn mark(length: rustix::io::Result<usize>, value: [u8; 1]) -> io::Result<u8> {
 }
 
 impl Place {
-    fn open(directory: OwnedFd) -> rustix::io::Result<Self> {
+    fn open(directory: OwnedFd, layer: usize) -> rustix::io::Result<Self> {
         let bits = fstat(&directory)?.st_mode & 0o7777;
         let is_closed = bits & 0o500 != 0o500 && !geteuid().is_root();
         let closed = is_closed.then(|| Mode::from_raw_mode(bits));
         if let Some(mode) = closed {
             fchmod(&directory, mode | Mode::RUSR | Mode::XUSR)?;
         }
-        Ok(Self { directory, by_xattr: false, closed })
+        Ok(Self { directory, layer, by_xattr: false, closed })
+    }
+
+    /// Calls `each` with every name and, where that is told, its kind.
+    fn read(&self, mut each: impl FnMut(&CStr, FileType)) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let reader = openat(&self.directory, c".", flags, Mode::empty())?;
+        let mut buffer = [MaybeUninit::uninit(); 8 << 10];
+        let mut entries = RawDir::new(reader, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                each(entry.file_name(), entry.file_type());
+            }
+        }
+        Ok(())
     }
 
     fn hides(&self, name: &CStr) -> bool {

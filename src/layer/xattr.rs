@@ -53,6 +53,22 @@ pub(super) fn without_root_id(name: &[u8], value: &[u8]) -> Vec<u8> {
     rewritten
 }
 
+/// The name under which a layer ships an attribute that a file on disk has; `None` for what the host
+/// or coracle keeps there.
+pub(super) fn shipped(name: &[u8]) -> Option<&[u8]> {
+    if let Some(recorded) = name.strip_prefix(RECORDED.as_bytes()) {
+        return (fate(recorded) == Fate::Privileged).then_some(recorded);
+    }
+    // Labels and signatures are the host's; only these three are the files' own.
+    let own =
+        [&b"security.capability"[..], b"system.posix_acl_access", b"system.posix_acl_default"];
+    match fate(name) {
+        Fate::Set => Some(name),
+        Fate::Privileged => own.contains(&name).then_some(name),
+        Fate::Dropped => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +88,20 @@ mod tests {
         }
         assert_eq!(fate(b"user.mime_type"), Fate::Set);
         assert_eq!(fate(b"security.capability"), Fate::Privileged);
+    }
+
+    #[test]
+    fn what_is_kept_on_disk_is_not_shipped() {
+        for name in ["user.overlay.origin", "user.containers.override_stat", "user.coracle.x"] {
+            assert_eq!(shipped(name.as_bytes()), None, "{name}");
+        }
+        assert_eq!(shipped(b"security.ima"), None);
+        assert_eq!(shipped(b"user.coracle.xattr.user.overlay.opaque"), None);
+        assert_eq!(
+            shipped(b"user.coracle.xattr.security.capability"),
+            Some(&b"security.capability"[..])
+        );
+        assert_eq!(shipped(b"user.colour"), Some(&b"user.colour"[..]));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! The OCI image specification's values: data, no I/O.
 
+mod change;
 mod config;
 mod digest;
 mod platform;
 
+pub use change::{Change, InvalidChange};
 pub use config::{Healthcheck, History, ImageConfig, InvalidConfig};
 pub use digest::{Algorithm, ChainId, DiffId, Digest, Hasher, InvalidDigest};
 pub use platform::{InvalidPlatform, Platform};

@@ -43,6 +43,13 @@ impl Line {
         self.xattrs.insert(percent_encoded(name), BASE64_STANDARD.encode(value));
     }
 
+    /// The attributes, their names and values as they are.
+    pub fn xattrs(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+        self.xattrs.iter().filter_map(|(name, value)| {
+            Some((percent_decoded(name), BASE64_STANDARD.decode(value).ok()?))
+        })
+    }
+
     /// Appends the line.
     pub fn write(&self, lines: &mut Vec<u8>) -> serde_json::Result<()> {
         serde_json::to_writer(&mut *lines, self)?;

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Error;
+use super::{Compression, Error};
 
 /// An archive and the places of its members.
 pub(super) struct Archive {
@@ -35,25 +35,44 @@ impl Archive {
     pub(super) fn open(path: &Path, scratch: &Path) -> Result<Self, Error> {
         let name = path.display().to_string();
         let io = |source| Error::Io { what: name.clone(), source };
-        let mut file = File::open(path).map_err(io)?;
-        let mut magic = [0; 4];
-        let length = file.read_at(&mut magic, 0).unwrap_or(0);
-        let regular = file.metadata().map_err(io)?.is_file();
-        let spooled = match magic[..length] {
-            [0x1f, 0x8b, ..] => {
+        Self::read(File::open(path).map_err(io)?, name, scratch)
+    }
+
+    /// The same of an open file, or of a pipe, which is written out too.
+    pub(super) fn read(mut file: File, name: String, scratch: &Path) -> Result<Self, Error> {
+        let io = |source| Error::Io { what: name.clone(), source };
+        if !file.metadata().map_err(io)?.is_file() {
+            file = spool(&mut file, scratch, u64::MAX).map_err(io)?;
+        }
+        let size = file.metadata().map_err(io)?.len();
+        // As much as its layers may unpack to, at least.
+        let limit = size.saturating_mul(256).max(4 << 30);
+        file.seek(SeekFrom::Start(0)).map_err(io)?;
+        let spooled = match Compression::of(&beginning(&file)) {
+            Compression::Gzip => {
                 let inflated = flate2::read::MultiGzDecoder::new(&file);
-                Some(spool(BufReader::with_capacity(1 << 20, inflated), scratch).map_err(io)?)
+                let inflated = BufReader::with_capacity(1 << 20, inflated);
+                Some(spool(inflated, scratch, limit).map_err(io)?)
             }
-            [0x28, 0xb5, 0x2f, 0xfd] => {
+            Compression::Zstd => {
                 let inflated = zstd::Decoder::new(&file).map_err(io)?;
-                Some(spool(inflated, scratch).map_err(io)?)
+                Some(spool(inflated, scratch, limit).map_err(io)?)
             }
-            _ if !regular => Some(spool(&mut file, scratch).map_err(io)?),
-            _ => None,
+            Compression::None => None,
         };
         let file = spooled.unwrap_or(file);
         let members = index(&file).map_err(io)?;
         Ok(Self { file: file.into(), name, members })
+    }
+
+    /// Whether it has a member of that name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.size(name).is_some()
+    }
+
+    /// What it is called in messages.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// A member from byte `from` on.
@@ -106,9 +125,19 @@ impl Read for Window {
     }
 }
 
-fn spool(mut from: impl Read, scratch: &Path) -> io::Result<File> {
+fn beginning(file: &File) -> [u8; 4] {
+    let mut magic = [0; 4];
+    match file.read_at(&mut magic, 0) {
+        Ok(4) => magic,
+        _ => [0; 4],
+    }
+}
+
+fn spool(from: impl Read, scratch: &Path, limit: u64) -> io::Result<File> {
     let mut file = tempfile::tempfile_in(scratch)?;
-    io::copy(&mut from, &mut file)?;
+    if io::copy(&mut from.take(limit.saturating_add(1)), &mut file)? > limit {
+        return Err(io::Error::other(format!("it unpacks to more than {limit} bytes")));
+    }
     file.flush()?;
     file.seek(SeekFrom::Start(0))?;
     Ok(file)

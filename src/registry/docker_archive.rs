@@ -1,30 +1,34 @@
-//! What `docker save` writes, as a source of images: manifest.json, configurations, plain tar layers.
+//! What `docker save` writes, as a source of images: manifest.json, configurations, layers.
+//!
+//! docker's layers are plain tar archives; other programs that write such files (kaniko, ko, jib,
+//! crane) compress theirs.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use oci_client::manifest::{OciDescriptor, OciImageManifest};
 use serde::Deserialize;
 
 use super::archive::Archive;
-use super::document::{CONFIG_LIMIT, MANIFEST_LIMIT};
+use super::document::{CONFIG_LIMIT, MANIFEST_LIMIT, MOST_LAYERS};
 use super::{BlobStream, Compression, Descriptor, Error, ImageSource, LayerDescriptor, Resolved};
-use crate::oci::{Digest, ImageConfig, Platform, media_type};
+use crate::oci::{Algorithm, Digest, Hasher, ImageConfig, Platform, media_type};
 use crate::reference::Reference;
 
-/// One image of a docker archive. Its layers are known by their `DiffId`s: the archive has them
-/// uncompressed, and that is how they are kept.
+/// One image of a docker archive. Its layers are kept as they are in it: plain ones are known by
+/// their `DiffId`s, of compressed ones the digest is found by reading them.
 pub struct DockerArchive {
-    archive: Archive,
+    archive: Arc<Archive>,
     name: String,
     entry: Entry,
     config: Vec<u8>,
-    diff_ids: Vec<Digest>,
+    layers: Vec<LayerDescriptor>,
 }
 
 #[derive(Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
+pub(super) struct Entry {
     config: String,
     #[serde(default)]
     repo_tags: Option<Vec<String>>,
@@ -34,13 +38,25 @@ struct Entry {
 impl DockerArchive {
     /// Opens an archive; a compressed one is written out to `scratch` first.
     pub fn open(file: &Path, wanted: Option<&Reference>, scratch: &Path) -> Result<Self, Error> {
+        let archive = Arc::new(Archive::open(file, scratch)?);
         let name = format!("docker-archive:{}", file.display());
-        let archive = Archive::open(file, scratch)?;
+        let entry = choose(&Self::entries(&archive, &name)?, wanted, &name)?.clone();
+        Self::of(archive, name, entry)
+    }
+
+    /// The images of an archive.
+    pub(super) fn entries(archive: &Archive, name: &str) -> Result<Vec<Entry>, Error> {
+        let bytes = read(archive, "manifest.json", MANIFEST_LIMIT, name)?;
+        let odd = |error: serde_json::Error| Error::Document {
+            what: name.to_owned(),
+            why: error.to_string(),
+        };
+        serde_json::from_slice(&bytes).map_err(odd)
+    }
+
+    /// One image of an archive.
+    pub(super) fn of(archive: Arc<Archive>, name: String, entry: Entry) -> Result<Self, Error> {
         let odd = |why: String| Error::Document { what: name.clone(), why };
-        let bytes = read(&archive, "manifest.json", MANIFEST_LIMIT, &name)?;
-        let entries: Vec<Entry> =
-            serde_json::from_slice(&bytes).map_err(|error| odd(error.to_string()))?;
-        let entry = choose(&entries, wanted, &name)?.clone();
         let config = read(&archive, &entry.config, CONFIG_LIMIT, &name)?;
         let parsed = ImageConfig::parse(&config).map_err(|error| odd(error.to_string()))?;
         let diff_ids: Vec<Digest> = parsed.diff_ids.into_iter().map(|id| id.0).collect();
@@ -48,7 +64,13 @@ impl DockerArchive {
             let (layers, ids) = (entry.layers.len(), diff_ids.len());
             return Err(odd(format!("it has {layers} layers, its configuration {ids}")));
         }
-        Ok(Self { archive, name, entry, config, diff_ids })
+        if diff_ids.len() > MOST_LAYERS {
+            return Err(odd(format!("it has {} layers", diff_ids.len())));
+        }
+        let layers = diff_ids.iter().zip(&entry.layers);
+        let layers = layers.map(|(diff_id, member)| describe(&archive, &name, diff_id, member));
+        let layers = layers.collect::<Result<_, _>>()?;
+        Ok(Self { archive, name, entry, config, layers })
     }
 
     /// The names that the archive has for the image.
@@ -56,18 +78,39 @@ impl DockerArchive {
         let tags = self.entry.repo_tags.iter().flatten();
         tags.filter_map(|tag| tag.parse().ok()).collect()
     }
+}
 
-    fn descriptors(&self) -> Result<Vec<Descriptor>, Error> {
-        let layers = self.diff_ids.iter().zip(&self.entry.layers);
-        let descriptor = |(digest, member): (&Digest, &String)| {
-            let size = self.archive.size(member).ok_or_else(|| Error::Document {
-                what: self.name.clone(),
-                why: format!("it has no {}", super::answer::escape(member)),
-            })?;
-            let media_type = media_type::OCI_LAYER.to_owned();
-            Ok(Descriptor { media_type, digest: digest.clone(), size })
-        };
-        layers.map(descriptor).collect()
+fn describe(
+    archive: &Archive,
+    name: &str,
+    diff_id: &Digest,
+    member: &str,
+) -> Result<LayerDescriptor, Error> {
+    let size = archive.size(member).ok_or_else(|| Error::Document {
+        what: name.to_owned(),
+        why: format!("it has no {}", super::answer::escape(member)),
+    })?;
+    let io = |source| Error::Io { what: format!("a layer of {name}"), source };
+    let mut start = Vec::new();
+    archive.member(member, 0)?.take(4).read_to_end(&mut start).map_err(io)?;
+    let compression = Compression::of(&start);
+    let (suffix, digest) = match compression {
+        Compression::None => ("", diff_id.clone()),
+        Compression::Gzip => ("+gzip", hash(archive.member(member, 0)?).map_err(io)?),
+        Compression::Zstd => ("+zstd", hash(archive.member(member, 0)?).map_err(io)?),
+    };
+    let media_type = format!("{}{suffix}", media_type::OCI_LAYER);
+    Ok(LayerDescriptor { descriptor: Descriptor { media_type, digest, size }, compression })
+}
+
+fn hash(mut stream: impl Read) -> io::Result<Digest> {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            count => hasher.update(&buffer[..count]),
+        }
     }
 }
 
@@ -110,7 +153,7 @@ impl ImageSource for DockerArchive {
             digest: Digest::of(&self.config),
             size: self.config.len() as u64,
         };
-        let layers = self.descriptors()?;
+        let layers = self.layers.iter().map(|layer| &layer.descriptor);
         let entry = |descriptor: &Descriptor| OciDescriptor {
             media_type: descriptor.media_type.clone(),
             digest: descriptor.digest.to_string(),
@@ -120,19 +163,18 @@ impl ImageSource for DockerArchive {
         let manifest = OciImageManifest {
             media_type: Some(media_type::OCI_MANIFEST.to_owned()),
             config: entry(&config),
-            layers: layers.iter().map(entry).collect(),
+            layers: layers.map(entry).collect(),
             ..OciImageManifest::default()
         };
         let bytes = serde_json::to_vec(&manifest)
             .map_err(|error| Error::Document { what: self.name.clone(), why: error.to_string() })?;
-        let layer = |descriptor| LayerDescriptor { descriptor, compression: Compression::None };
         Ok(Resolved {
             index: None,
             manifest_digest: Digest::of(&bytes),
             manifest_bytes: bytes,
             media_type: media_type::OCI_MANIFEST.to_owned(),
             config,
-            layers: layers.into_iter().map(layer).collect(),
+            layers: self.layers.clone(),
         })
     }
 
@@ -141,7 +183,8 @@ impl ImageSource for DockerArchive {
     }
 
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobStream, Error> {
-        let place = self.diff_ids.iter().position(|digest| *digest == descriptor.digest);
+        let wanted = |layer: &LayerDescriptor| layer.descriptor.digest == descriptor.digest;
+        let place = self.layers.iter().position(wanted);
         let member = place.and_then(|place| self.entry.layers.get(place)).ok_or_else(|| {
             let why = format!("it has no layer {}", descriptor.digest);
             Error::Document { what: self.name.clone(), why }

@@ -14,7 +14,7 @@ pub(super) const MANIFEST_LIMIT: u64 = 8 << 20;
 /// The largest configuration, in bytes.
 pub(super) const CONFIG_LIMIT: u64 = 8 << 20;
 /// The most layers; overlayfs takes 500, docker 127.
-const MOST_LAYERS: usize = 1000;
+pub(super) const MOST_LAYERS: usize = 1000;
 /// The most entries of an index.
 const MOST_MANIFESTS: usize = 10_000;
 

@@ -37,8 +37,8 @@ impl<'a> Helper<'a> {
     /// The login for a server, if it has one.
     pub(super) fn get(&self, server: &str) -> Result<Option<Login>, Error> {
         let Some(said) = self.ask("get", server.as_bytes())? else { return Ok(None) };
-        let known: Known = serde_json::from_str(&said)
-            .map_err(|_| self.failed("its answer cannot be read".into()))?;
+        let known: Known =
+            serde_json::from_str(&said).map_err(|_| self.failed("its answer cannot be read"))?;
         Ok(Some(match known.username.as_str() {
             TOKEN => Login::Identity(known.secret),
             _ => Login::Password { user: known.username, password: known.secret },
@@ -52,7 +52,8 @@ impl<'a> Helper<'a> {
             Login::Identity(token) => (TOKEN.to_owned(), token.clone()),
         };
         let known = Known { server_url: server.to_owned(), username, secret };
-        let text = serde_json::to_string(&known).map_err(|error| self.failed(error.to_string()))?;
+        let text =
+            serde_json::to_string(&known).map_err(|error| self.failed(&error.to_string()))?;
         self.ask("store", text.as_bytes()).map(drop)
     }
 
@@ -64,34 +65,34 @@ impl<'a> Helper<'a> {
     /// The servers that it knows.
     pub(super) fn list(&self) -> Result<Vec<String>, Error> {
         let said = self.ask("list", b"")?.unwrap_or_default();
-        let all: BTreeMap<String, String> = serde_json::from_str(&said)
-            .map_err(|_| self.failed("its list cannot be read".into()))?;
+        let all: BTreeMap<String, String> =
+            serde_json::from_str(&said).map_err(|_| self.failed("its list cannot be read"))?;
         Ok(all.into_keys().collect())
     }
 
     /// What it says; `None` if it has nothing of the kind.
     fn ask(&self, action: &str, input: &[u8]) -> Result<Option<String>, Error> {
         if self.name.contains('/') {
-            return Err(self.failed("its name may not have a slash in it".into()));
+            return Err(self.failed("its name may not have a slash in it"));
         }
         let program = format!("docker-credential-{}", self.name);
         let path = std::env::split_paths(self.path)
             .filter(|directory| directory.is_absolute())
             .map(|directory| directory.join(&program))
             .find(|path| path.is_file())
-            .ok_or_else(|| self.failed(format!("{program} is not on PATH")))?;
+            .ok_or_else(|| self.failed(&format!("{program} is not on PATH")))?;
         let mut child = Command::new(path)
             .arg(action)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| self.failed(error.to_string()))?;
+            .map_err(|error| self.failed(&error.to_string()))?;
         if let Some(mut stdin) = child.stdin.take() {
             // A helper that reads nothing answers all the same.
             let _ = stdin.write_all(input);
         }
-        let output = child.wait_with_output().map_err(|error| self.failed(error.to_string()))?;
+        let output = child.wait_with_output().map_err(|error| self.failed(&error.to_string()))?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() {
             return Ok(Some(said));
@@ -100,11 +101,11 @@ impl<'a> Helper<'a> {
         // The protocol's words for "nothing here".
         match why.contains("credentials not found") {
             true => Ok(None),
-            false => Err(self.failed(why.trim().to_owned())),
+            false => Err(self.failed(why.trim())),
         }
     }
 
-    fn failed(&self, message: String) -> Error {
-        Error::Helper { name: self.name.to_owned(), message: super::answer::escape(&message) }
+    fn failed(&self, message: &str) -> Error {
+        Error::Helper { name: self.name.to_owned(), message: super::answer::escape(message) }
     }
 }

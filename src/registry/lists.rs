@@ -102,11 +102,10 @@ impl Lists {
         if !term.is_empty() {
             match self.runtime.block_on(self.search_index(term, most)) {
                 Ok(Some(found)) => return Ok(found),
-                Ok(None) => {}
                 // The hub has no catalog to fall back to.
                 Err(error) if self.transport.endpoint.registry == INDEX => return Err(error),
                 Err(error @ (Error::Unreachable { .. } | Error::Tls { .. })) => return Err(error),
-                Err(_) => {}
+                Ok(None) | Err(_) => {}
             }
         }
         let names = self.catalog(term, most)?;

@@ -3,7 +3,9 @@
 //! ```text
 //! Remote (a registry)         ┐
 //! Layout (oci:, oci-archive:) ├─ ImageSource: manifest, config, blob
-//! DockerArchive               ┘
+//! DockerArchive               │
+//! PlainDirectory              ┘
+//! saved: all images of an archive or a directory, whichever of these it is
 //!
 //! reference ─ route: mirrors, the registry ─ credentials: as whom ─► Way
 //! Way ─ Remote: pull │ Repository: push │ Lists: tags, search, whether a login is right
@@ -26,12 +28,14 @@ mod lists;
 mod login;
 mod options;
 mod parts;
+mod plain_directory;
 mod reach;
 mod realm;
 mod registries;
 mod remote;
 mod repository;
 mod route;
+mod saved;
 mod short_name;
 mod source;
 mod tls;
@@ -43,15 +47,17 @@ pub use answer::masked;
 pub use credentials::{Way, lookup, way_to_push, way_to_registry, ways};
 pub use docker_archive::DockerArchive;
 pub use error::{Cause, Error};
-pub use layout::Layout;
+pub use layout::{FULL_NAME, Layout, REF_NAME};
 pub use lists::{INDEX, Lists, SearchResult};
 pub use login::{Kept, forget_login, forget_logins, keep_login, known_login};
 pub use options::{Login, Options};
 pub use parts::{Parts, parts};
+pub use plain_directory::PlainDirectory;
 pub use reach::{Unreachable, reach};
 pub use registries::{Files, Mirror, Registries, ShortNames, Table};
 pub use remote::Remote;
 pub use repository::{Placed, Repository};
 pub use route::Endpoint;
+pub use saved::{Input, Saved, saved};
 pub use source::{BlobStream, Compression, Descriptor, ImageSource, LayerDescriptor, Resolved};
 pub use tls::{Authorities, authorities};

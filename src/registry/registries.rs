@@ -171,13 +171,11 @@ impl Registries {
         if file.registry.iter().any(|table| table.mirror.iter().any(empty)) {
             return Err(invalid(path, "a mirror has no location"));
         }
-        match wrong {
-            Some(why) => Err(invalid(path, why)),
-            None => {
-                self.merge(file);
-                Ok(())
-            }
+        if let Some(why) = wrong {
+            return Err(invalid(path, why));
         }
+        self.merge(file);
+        Ok(())
     }
 
     fn merge(&mut self, file: File) {

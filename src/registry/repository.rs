@@ -98,6 +98,11 @@ impl Repository {
         self.runtime.block_on(self.has(&format!("manifests/{digest}")))
     }
 
+    /// Whether a blob is there.
+    pub fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        self.runtime.block_on(self.has(&format!("blobs/{digest}")))
+    }
+
     /// Brings a document there under a name: a tag or its digest.
     pub fn put_manifest(&self, name: &str, media_type: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = format!("manifests/{name}");
@@ -230,13 +235,12 @@ impl Repository {
                 Err(error) if failures < MOST_FAILURES && may_pass(&error) => {
                     failures += 1;
                     tokio::time::sleep(FIRST_WAIT * 2_u32.pow(failures - 1)).await;
-                    done = match self.status(&mut upload).await {
-                        Ok(done) => done.min(size),
+                    done = if let Ok(done) = self.status(&mut upload).await {
+                        done.min(size)
+                    } else {
                         // It has forgotten all about it.
-                        Err(_) => {
-                            upload = self.start().await?;
-                            0
-                        }
+                        upload = self.start().await?;
+                        0
                     };
                 }
                 Err(error) => return Err(error),

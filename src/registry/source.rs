@@ -28,6 +28,20 @@ pub enum Compression {
     Zstd,
 }
 
+impl Compression {
+    /// What a stream that begins so is compressed with.
+    ///
+    /// docker and containerd look at the bytes and not at the media type, and images rely on it.
+    pub fn of(start: &[u8]) -> Self {
+        match start {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            // A frame, or one that is skipped and comes before it.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+}
+
 /// A layer as a manifest describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerDescriptor {

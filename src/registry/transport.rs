@@ -191,13 +191,15 @@ impl Transport {
             let result = self.ask_with_login(ask).await;
             let again = match &result {
                 Ok(response) => self.wait_for(response, wait),
-                Err(Error::Unreachable { cause: Cause::Other, .. }) => Some(self.pause(wait)),
                 // Nobody is to wait for a dead registry longer than this twice.
                 Err(Error::Unreachable { cause: Cause::Stall, .. }) => {
                     left = left.min(1);
                     Some(self.pause(wait))
                 }
-                Err(Error::Status { status: 500.., .. }) => Some(self.pause(wait)),
+                Err(
+                    Error::Unreachable { cause: Cause::Other, .. }
+                    | Error::Status { status: 500.., .. },
+                ) => Some(self.pause(wait)),
                 Err(_) => None,
             };
             match again {

@@ -4,9 +4,9 @@ use rustix::io::Errno;
 
 use super::Error;
 use super::error::ExecRefusal;
-use super::hooks;
 use super::program::ExecFailure;
 use super::stage::{Failure, Stage};
+use super::{hooks, tuning};
 use crate::bundle::{ContainerSpec, Hook, Process};
 use crate::mount::{Kind, Mount, RootMount};
 use crate::userns;
@@ -56,6 +56,7 @@ fn of_program(stage: Stage, item: usize, process: &Process) -> Option<String> {
             let (name, soft, hard) = (limit.resource.docker_name(), limit.soft, limit.hard);
             format!("set the limit {name}={soft}:{hard}")
         }),
+        Stage::Tuning => tuning::describe(item, &process.tuning),
         Stage::Keyring => "join a new session keyring".into(),
         Stage::Label => {
             let given = [&process.labels.apparmor, &process.labels.selinux];
@@ -93,6 +94,10 @@ fn of_container(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
         Stage::MountTarget => spec.mounts.get(item).map_or_else(String::new, |mount| {
             format!("make the mount point {} in the image", mount.target.display())
         }),
+        Stage::Added => spec.added.get(item).map_or_else(String::new, |added| {
+            format!("add lines to {} in the container", added.path.display())
+        }),
+        Stage::Clocks => "set the clocks of a time namespace".into(),
         Stage::Group => "go into the control group of the container".into(),
         Stage::Link => "make the links of /dev".into(),
         Stage::Mask => format!("hide {}", path(&spec.masked_paths)),
@@ -168,6 +173,13 @@ fn hint(
                 "try --storage-driver fuse or copy; coracle doctor says why overlay is refused"
                     .into()
             })
+        }
+        (Stage::Tuning, Errno::PERM | Errno::ACCESS) => Some(
+            "without root a program can be made to run later and less, and not sooner and more"
+                .into(),
+        ),
+        (Stage::Clocks, Errno::INVAL | Errno::NOSYS) => {
+            Some("time namespaces take Linux 5.6 and CONFIG_TIME_NS".into())
         }
         (Stage::Mount, Errno::XDEV) => {
             let mount = spec?.mounts.get(item)?;

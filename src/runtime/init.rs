@@ -13,8 +13,9 @@ use rustix::thread::{Gid, Uid};
 use super::hooks::{self, ToldStates};
 use super::plan::Plan;
 use super::program::{self, Identity, ProgramPlan, Streams};
-use super::rootfs;
 use super::stage::{At, Failure, Stage};
+use super::tuning::Tuned;
+use super::{rootfs, tuning};
 use crate::cgroup::Entrances;
 use crate::network;
 use crate::sys;
@@ -22,13 +23,15 @@ use crate::union;
 use crate::userns::ChildMaps;
 
 /// What the child holds of its parent.
-pub(super) struct Ends {
+pub(super) struct Ends<'a> {
     /// The child's own end of the maps: writes them, or waits until they are written.
     pub(super) maps: Option<ChildMaps>,
     /// The ways into its control group.
     pub(super) group: Entrances,
     /// Where the two sides meet for hooks.
     pub(super) meeting: Option<OwnedFd>,
+    /// What is done in the program's place.
+    pub(super) errand: Option<Box<dyn FnOnce() -> u8 + 'a>>,
     /// Where the root's server waits, where it has one.
     pub(super) union: Option<union::Entrance>,
     /// Where the private network's server waits, where it has one.
@@ -38,7 +41,7 @@ pub(super) struct Ends {
 }
 
 /// Becomes the container's program, or tells why not and ends.
-pub(super) fn become_program(plan: &Plan, mut ends: Ends) -> ! {
+pub(super) fn become_program(plan: &Plan, mut ends: Ends<'_>) -> ! {
     let Err(failure) = steps(plan, &mut ends);
     if let Some(report) = ends.streams.report {
         failure.send(report);
@@ -61,10 +64,13 @@ fn join_steps(
     streams: &mut Streams,
 ) -> Result<Infallible, Failure> {
     sys::process::reset_signals();
+    // Before the group's own set narrows it down.
+    tuning::run_on(&plan.tuning.first_cpus).at_item(Stage::Tuning, Tuned::FirstCpus as usize)?;
     enter(group, false).at(Stage::Group)?; // its namespace of them is joined already
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::IdMap)?;
     program::set_oom_score(plan.oom_score_adj.as_deref()).at(Stage::OomScore)?;
     program::die_with_parent().at(Stage::IdMap)?;
+    tuning::run_on(&plan.tuning.cpus).at_item(Stage::Tuning, Tuned::Cpus as usize)?;
     become_root(&plan.identity).at(Stage::IdMap)?;
     // setns(2) into a mount namespace put this process at its root.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -77,11 +83,14 @@ fn join_steps(
     plan.become_program(streams, terminal, (&[], &[]))
 }
 
-fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
+fn steps(plan: &Plan, ends: &mut Ends<'_>) -> Result<Infallible, Failure> {
     sys::process::reset_signals();
     enter(&ends.group, plan.own_cgroups).at(Stage::Group)?; // first: all that follows is counted
     if let Some(maps) = &mut ends.maps {
         maps.complete().at(Stage::IdMap)?; // until then every id is nobody's
+    }
+    if let Some(clocks) = &plan.clocks {
+        tuning::set_clocks(clocks).at(Stage::Clocks)?; // while its files in /proc are its own
     }
     program::set_oom_score(plan.program.oom_score_adj.as_deref()).at(Stage::OomScore)?;
     // From here to exec nothing may look into this process or its descriptors (CVE-2016-9962).
@@ -121,6 +130,13 @@ fn steps(plan: &Plan, ends: &mut Ends) -> Result<Infallible, Failure> {
     if plan.loopback {
         sys::network::loopback_up().at(Stage::Loopback)?;
     }
+    if let Some(errand) = ends.errand.take() {
+        // It is there: what follows is told by the errand's own means.
+        if let Some(report) = ends.streams.report.take() {
+            Failure::READY.send(report);
+        }
+        sys::fork::exit(errand());
+    }
     let start = (plan.hooks.start_container.as_slice(), states.created.as_slice());
     plan.program.become_program(&mut ends.streams, terminal, start)
 }
@@ -141,7 +157,9 @@ fn enter(group: &Entrances, own_view: bool) -> Result<(), Errno> {
 /// Sets things up as the namespace's root where it has one, so that what is made belongs to it.
 fn become_root(identity: &Identity) -> Result<(), Errno> {
     if identity.has_root && identity.groups.is_some() {
-        rustix::thread::set_thread_groups(&[])?;
+        if !identity.keeps_groups {
+            rustix::thread::set_thread_groups(&[])?;
+        }
         rustix::thread::set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT)?;
         rustix::thread::set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?;
     }
@@ -150,6 +168,9 @@ fn become_root(identity: &Identity) -> Result<(), Errno> {
 
 fn build_root(plan: &Plan, union: Option<&union::Entrance>) -> Result<OwnedFd, Failure> {
     let root = rootfs::mount_root(&plan.root, union)?;
+    for (item, (target, text)) in plan.added.iter().enumerate() {
+        rootfs::add_lines(root.as_fd(), target, text).at_item(Stage::Added, item)?;
+    }
     for (item, step) in plan.mounts.iter().enumerate() {
         rootfs::mount(root.as_fd(), step, item)?;
     }

@@ -73,6 +73,11 @@ pub struct Attachment<'a> {
     pub console: Option<&'a OwnedFd>,
     /// How many descriptors from 3 up it keeps.
     pub preserved: u32,
+    /// Others that it keeps, by number.
+    pub kept_descriptors: Vec<u32>,
+    /// Which of stdin, stdout and stderr are not the caller's: nothing comes from there, and what
+    /// goes there is seen by who taps it alone.
+    pub apart: [bool; 3],
 }
 
 /// A program that runs, or waits for its start: a container's first process, or one that joined.
@@ -96,6 +101,11 @@ impl Running {
     /// The process's pid in the caller's pid namespace.
     pub fn pid(&self) -> rustix::process::Pid {
         self.child.pid
+    }
+
+    /// Sends a descriptor of the process over a connected socket.
+    pub fn send_pidfd(&self, socket: &OwnedFd) -> Result<(), Error> {
+        socket::send_descriptor(socket, &self.child.pidfd).map_err(Error::Pipe)
     }
 
     /// Its namespaces of these kinds, and the user namespace that they belong to, for another
@@ -142,6 +152,15 @@ struct ParentEnds {
 /// Starts a container's first process. It works its way to the program while the caller goes on,
 /// until `Starting::finish`.
 pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
+    start_with(launch, None)
+}
+
+/// The same up to the program, in whose place the child does an errand: as root of the container's
+/// namespaces, in its root, with all that is mounted there.
+pub(super) fn start_with<'a>(
+    launch: &Launch<'a>,
+    errand: Option<Box<dyn FnOnce() -> u8 + '_>>,
+) -> Result<Starting<'a>, Error> {
     let spec = launch.spec;
     let mut plan = Plan::new(spec, launch.ids, launch.profile, launch.volatile)?;
     plan.no_pivot = launch.no_pivot;
@@ -156,7 +175,8 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
         Namespace::New => userns::prepare(launch.ids).map(|(maps, own)| (Some(maps), Some(own)))?,
         Namespace::Host | Namespace::Join(_) => (None, None),
     };
-    let supervision = emulate::prepare(launch.ids, &spec.process, Some(&spec.root))?;
+    let recorded = recorded_root(launch);
+    let supervision = emulate::prepare(launch.ids, &spec.process, Some(&recorded))?;
     let mut served = union_of(spec, launch.volatile)?;
     let mut network =
         launch.network.map(|_| network::Meeting::new()).transpose().map_err(Error::Pipe)?;
@@ -170,11 +190,12 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
                 .take()
                 .zip(launch.network)
                 .map(|(meeting, options)| meeting.entrance(options));
-            init::become_program(&plan, Ends { maps, group, meeting, union, network, streams })
+            let ends = Ends { maps, group, meeting, errand, union, network, streams };
+            init::become_program(&plan, ends)
         }
         Side::Parent(child) => {
             // First: a supervisor must not hold the child's ends.
-            drop((streams, meeting, maps, group));
+            drop((streams, meeting, maps, group, errand));
             let (process, state) = (&spec.process, launch.state);
             let mut starting = Starting {
                 child,
@@ -206,7 +227,7 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
                 }
             }
             if let Some(meeting) = supervision {
-                match Supervision::of(meeting, process, &spec.root, outlives) {
+                match Supervision::of(meeting, process, &recorded, outlives) {
                     Ok(supervision) => starting.supervision = supervision,
                     Err(error) => {
                         starting.abandon();
@@ -222,6 +243,18 @@ pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
                 }
             }
         }
+    }
+}
+
+/// The root beside which the records of emulated ids lie. With a directory of the user's own they lie
+/// where the container is kept.
+fn recorded_root(launch: &Launch<'_>) -> RootMount {
+    let kept = &launch.state.bundle;
+    match &launch.spec.root {
+        RootMount::Directory(path) if !path.starts_with(kept) => {
+            RootMount::Directory(kept.join("rootfs"))
+        }
+        root => root.clone(),
     }
 }
 
@@ -320,7 +353,7 @@ fn ends(process: &Process, attachment: &Attachment<'_>) -> Result<(ParentEnds, S
     } else if attachment.kept {
         (kept::pipes(process.interactive, &mut pipes)?, Vec::new())
     } else {
-        stdio(process.interactive, attachment.tapped)?
+        stdio(process.interactive, attachment.tapped, attachment.apart)?
     };
     let kept = attachment.kept;
     let parent = ParentEnds { report: report.into(), terminal, flows, pipes, kept, meeting: None };
@@ -330,6 +363,7 @@ fn ends(process: &Process, attachment: &Attachment<'_>) -> Result<(ParentEnds, S
         terminal: childs_terminal,
         size: rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok(),
         preserved: attachment.preserved,
+        kept: attachment.kept_descriptors.clone(),
         dies_with_parent: !attachment.detached,
         gate: None,
         entrance: None,
@@ -424,6 +458,7 @@ fn silence() -> Result<[Option<OwnedFd>; 3], Error> {
 fn stdio(
     interactive: bool,
     tapped: bool,
+    apart: [bool; 3],
 ) -> Result<([Option<OwnedFd>; 3], Vec<Flow<'static>>), Error> {
     use rustix::stdio::{stderr, stdin, stdout};
     if interactive {
@@ -432,9 +467,11 @@ fn stdio(
     refuse_directory(stdout(), "standard output")?;
     refuse_directory(stderr(), "standard error")?;
     let mut flows = Vec::new();
-    let stdin = if !interactive {
-        let null = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        Some(null.map_err(Error::Pipe)?)
+    let null = |flags: OFlags| {
+        rustix::fs::open(c"/dev/null", flags | OFlags::CLOEXEC, Mode::empty()).map_err(Error::Pipe)
+    };
+    let stdin = if !interactive || apart[0] {
+        Some(null(OFlags::RDONLY)?)
     } else if rustix::termios::isatty(rustix::stdio::stdin()) {
         let (reader, writer) = pipe()?;
         flows.push(Flow::new(End::Borrowed(rustix::stdio::stdin()), End::Owned(writer)));
@@ -442,7 +479,16 @@ fn stdio(
     } else {
         None
     };
-    let mut output = |caller: BorrowedFd<'static>, source: Source| -> Result<_, Error> {
+    let mut output = |caller: BorrowedFd<'static>, source: Source, apart| -> Result<_, Error> {
+        if apart {
+            let null = null(OFlags::WRONLY)?;
+            if !tapped {
+                return Ok(Some(null));
+            }
+            let (reader, writer) = pipe()?;
+            flows.push(Flow::new(End::Owned(reader), End::Owned(null)).of(source));
+            return Ok(Some(writer));
+        }
         if !tapped && !rustix::termios::isatty(caller) {
             return Ok(None);
         }
@@ -450,8 +496,9 @@ fn stdio(
         flows.push(Flow::new(End::Owned(reader), End::Borrowed(caller)).of(source));
         Ok(Some(writer))
     };
-    let (stdout, stderr) = (output(stdout(), Source::Stdout)?, output(stderr(), Source::Stderr)?);
-    Ok(([stdin, stdout, stderr], flows))
+    let shown = output(stdout(), Source::Stdout, apart[1])?;
+    let told = output(stderr(), Source::Stderr, apart[2])?;
+    Ok(([stdin, shown, told], flows))
 }
 
 /// A directory of the host leads to every other: `/proc/self/fd/0/..` (CVE-2024-21626).

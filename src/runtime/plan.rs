@@ -1,6 +1,7 @@
 //! The plan of a launch: everything the child needs, made before the fork.
 
 use std::ffi::{CString, NulError};
+use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use super::hooks::ChildHooks;
 use super::program::ProgramPlan;
 use super::seccomp::Profile;
 use super::target::Target;
-use crate::bundle::{ContainerSpec, Namespace, NsKind};
+use crate::bundle::{Clocks, ContainerSpec, Namespace, NsKind};
 use crate::mount::{Attributes, Detached, Kind, Mount, Propagation, RootMount};
 use crate::userns::IdMaps;
 
@@ -19,6 +20,8 @@ use crate::userns::IdMaps;
 pub(super) struct Plan {
     pub(super) root: RootStep,
     pub(super) mounts: Vec<MountStep>,
+    /// Files, and what is written to their end.
+    pub(super) added: Vec<(Target, Vec<u8>)>,
     pub(super) links: Vec<(Target, CString)>,
     pub(super) masked: Vec<Target>,
     pub(super) read_only: Vec<Target>,
@@ -32,6 +35,8 @@ pub(super) struct Plan {
     pub(super) hostname: Option<Vec<u8>>,
     pub(super) domainname: Option<Vec<u8>>,
     pub(super) loopback: bool,
+    /// The text of `/proc/PID/timens_offsets`, for a time namespace of its own.
+    pub(super) clocks: Option<String>,
     /// Files below the root, and what is written there.
     pub(super) sysctls: Vec<(Target, Vec<u8>)>,
     pub(super) hooks: ChildHooks,
@@ -128,6 +133,11 @@ impl Plan {
                 .iter()
                 .map(|mount| mount_step(mount, ids))
                 .collect::<Result<_, _>>()?,
+            added: spec
+                .added
+                .iter()
+                .map(|added| Ok((Target::new(&added.path)?, added.text.clone().into_bytes())))
+                .collect::<Result<_, NulError>>()?,
             links: spec
                 .links
                 .iter()
@@ -143,11 +153,23 @@ impl Plan {
             hostname: spec.hostname.clone().map(String::into_bytes),
             domainname: spec.domainname.clone().map(String::into_bytes),
             loopback: spec.namespaces[NsKind::Network] == Namespace::New,
+            clocks: spec.clocks.as_ref().map(clocks),
             sysctls: spec.sysctls.iter().map(sysctl).collect::<Result<_, _>>()?,
             hooks: ChildHooks::new(&spec.hooks)?,
             program: ProgramPlan::new(&spec.process, &spec.seccomp, spec.init, ids, profile)?,
         })
     }
+}
+
+/// The lines of `/proc/PID/timens_offsets` (time_namespaces(7)).
+fn clocks(clocks: &Clocks) -> String {
+    let mut text = String::new();
+    for (name, ahead) in [("monotonic", clocks.monotonic), ("boottime", clocks.boottime)] {
+        if let Some((seconds, nanoseconds)) = ahead {
+            let _ = writeln!(text, "{name} {seconds} {nanoseconds}");
+        }
+    }
+    text
 }
 
 /// `net.ipv4.ip_forward` is `/proc/sys/net/ipv4/ip_forward`; a slash stands for a dot of a name

@@ -20,9 +20,9 @@ use super::label::{self, Label};
 use super::seccomp::{Profile, Program};
 use super::stage::{At, Failure, Stage};
 use super::target::Target;
-use super::{Error, capabilities, emulate, seccomp, socket};
+use super::{Error, capabilities, emulate, seccomp, socket, tuning};
 use crate::bundle::capabilities::Capabilities;
-use crate::bundle::{Process, Resource, SeccompChoice, Ulimit};
+use crate::bundle::{Process, Resource, SeccompChoice, Tuning, Ulimit};
 use crate::supervisor::Entrance;
 use crate::sys;
 use crate::sys::exec::CStrings;
@@ -43,6 +43,7 @@ pub(super) struct ProgramPlan {
     pub(super) terminal: bool,
     pub(super) init: bool,
     pub(super) umask: Mode,
+    pub(super) tuning: Tuning,
     pub(super) oom_score_adj: Option<Vec<u8>>,
     pub(super) exec: Exec,
 }
@@ -60,6 +61,8 @@ pub(super) struct Streams {
     pub(super) size: Option<Winsize>,
     /// How many descriptors from 3 up the program keeps.
     pub(super) preserved: u32,
+    /// Others that it keeps, by number.
+    pub(super) kept: Vec<u32>,
     /// Whether the program dies with the parent.
     pub(super) dies_with_parent: bool,
     /// A listening socket: the program waits until somebody connects.
@@ -83,6 +86,8 @@ pub(super) struct Identity {
     pub(super) gid: u32,
     /// `None` where the namespace may not call setgroups(2): one id only.
     pub(super) groups: Option<Vec<u32>>,
+    /// Whether the caller's supplementary groups stay as they are.
+    pub(super) keeps_groups: bool,
     /// Whether the namespace has a root to set things up as.
     pub(super) has_root: bool,
     /// Whether it is the namespace's root to the kernel, and `user` to all it talks to.
@@ -129,6 +134,7 @@ impl ProgramPlan {
             terminal: process.terminal,
             init,
             umask: Mode::from_raw_mode(process.umask.unwrap_or(0o022)),
+            tuning: process.tuning.clone(),
             oom_score_adj: process.oom_score_adj.map(|score| score.to_string().into_bytes()),
             exec: exec_plan(process)?,
         })
@@ -141,6 +147,7 @@ impl ProgramPlan {
         terminal: Option<OwnedFd>,
         (hooks, state): (&[HookPlan], &[u8]),
     ) -> Result<Infallible, Failure> {
+        tuning::apply(&self.tuning)?;
         set_limits(&self.limits)?;
         sys::process::leave_keyring().at(Stage::Keyring)?;
         rustix::process::setsid().at(Stage::Stdio)?;
@@ -154,6 +161,7 @@ impl ProgramPlan {
         rustix::process::chdir(self.cwd.whole()).at(Stage::ChangeDirectory)?;
         rustix::process::umask(self.umask);
         sys::process::close_on_exec_from(3 + streams.preserved).at(Stage::Stdio)?;
+        sys::process::keep_over_exec(&streams.kept).at(Stage::Stdio)?;
         check_parent(streams.report.as_ref()).at(Stage::Gate)?;
         if !streams.dies_with_parent {
             // Up to here a killed parent leaves nothing behind that nobody has written down.
@@ -297,7 +305,7 @@ fn confine(plan: &ProgramPlan, entrance: Option<Entrance>) -> Result<(), Failure
 /// Groups, gid, then uid: each later step takes the power for the earlier ones away.
 fn assume(identity: &Identity) -> Result<(), Errno> {
     let (uid, gid) = (Uid::from_raw(identity.uid), Gid::from_raw(identity.gid));
-    if let Some(groups) = &identity.groups {
+    if let (Some(groups), false) = (&identity.groups, identity.keeps_groups) {
         set_groups(groups)?;
     }
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
@@ -407,6 +415,7 @@ fn identity(process: &Process, ids: &IdMaps) -> Identity {
         uid: user.uid,
         gid: user.gid,
         groups: ids.may_set_groups().then(|| user.groups.clone()),
+        keeps_groups: process.keep_groups,
         has_root: ids.maps_uid(0) && ids.maps_gid(0),
         emulated: ids.emulated,
     }

@@ -407,7 +407,15 @@ fn make_parents(root: BorrowedFd<'_>, target: &Target) -> Result<(), Errno> {
 }
 
 fn beneath(root: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat2(root, path, HANDLE | flags, Mode::empty(), BENEATH)
+    // A `..` is refused while anything is mounted or renamed on the whole machine (openat2(2),
+    // EAGAIN): that passes.
+    let mut tries = 0;
+    loop {
+        match rustix::fs::openat2(root, path, HANDLE | flags, Mode::empty(), BENEATH) {
+            Err(Errno::AGAIN) if tries < 1000 => tries += 1,
+            other => return other,
+        }
+    }
 }
 
 /// Opens a file of the container's procfs and makes sure that it is one: an image could have put a
@@ -430,6 +438,48 @@ pub(super) fn make_directory(root: BorrowedFd<'_>, target: &Target) -> Result<Ow
         return rustix::io::fcntl_dupfd_cloexec(root, 0);
     }
     open_target(root, target, true, true)
+}
+
+/// What passwd(5) and group(5) may take to be added to, in bytes.
+const ADD_LIMIT: i64 = 1 << 20;
+
+/// Adds the lines of `text` to the end of a file of the root, but those that it has; the file is made
+/// where the directory is there. It is the image's: a pipe or a device is not waited for, and no link
+/// leads out (CVE-2024-9676).
+pub(super) fn add_lines(root: BorrowedFd<'_>, target: &Target, text: &[u8]) -> Result<(), Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::APPEND | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let mode = Mode::from_raw_mode(0o644);
+    let flags = flags | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat2(root, target.whole(), flags, mode, BENEATH) {
+        // No /etc, or something odd in its place: the container can do without names.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::LOOP | Errno::NXIO) => {
+            return Ok(());
+        }
+        other => other?,
+    };
+    let stat = rustix::fs::fstat(&file)?;
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    if !is_file || stat.st_size > ADD_LIMIT {
+        return Ok(());
+    }
+    let mut known = Vec::with_capacity(usize::try_from(stat.st_size).unwrap_or(0));
+    let mut file = std::fs::File::from(file);
+    let read = std::io::Read::read_to_end(&mut file, &mut known);
+    let errno = |error: &std::io::Error| Errno::from_io_error(error).unwrap_or(Errno::IO);
+    read.map_err(|error| errno(&error))?;
+    let mut new = Vec::new();
+    if known.last().is_some_and(|last| *last != b'\n') {
+        new.push(b'\n');
+    }
+    let is_known = |line: &[u8]| known.split(|byte| *byte == b'\n').any(|other| other == line);
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    let wanted = lines.filter(|line| !is_known(line.strip_suffix(b"\n").unwrap_or(line)));
+    let before = new.len();
+    wanted.for_each(|line| new.extend_from_slice(line));
+    if new.len() == before {
+        return Ok(());
+    }
+    std::io::Write::write_all(&mut file, &new).map_err(|error| errno(&error))
 }
 
 /// Makes a symbolic link below the root; one that is there stays.

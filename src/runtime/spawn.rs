@@ -83,6 +83,10 @@ pub(super) fn doors_of(pidfd: &OwnedFd, pid: Pid) -> Result<Vec<Door<'_>>, Error
             kinds |= flag(kind);
         }
     }
+    // A kernel without them has none to join.
+    if !same("time").unwrap_or(true) {
+        kinds |= UnshareFlags::NEWTIME;
+    }
     Ok(vec![Door { descriptor: pidfd.as_fd(), kinds }])
 }
 
@@ -156,7 +160,7 @@ pub(super) fn through(doors: &[Door<'_>], new: UnshareFlags) -> Result<Side, Err
     }
 }
 
-fn join(doors: &[Door<'_>]) -> Result<(), (usize, Errno)> {
+pub(super) fn join(doors: &[Door<'_>]) -> Result<(), (usize, Errno)> {
     for (number, door) in doors.iter().enumerate() {
         let kinds = rustix::thread::ThreadNameSpaceType::from_bits_retain(door.kinds.bits());
         rustix::thread::move_into_thread_name_spaces(door.descriptor, kinds)

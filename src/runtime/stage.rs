@@ -13,6 +13,8 @@ pub enum Stage {
     Group,
     /// Writing or awaiting the id maps.
     IdMap,
+    /// Making a time namespace.
+    Clocks,
     /// Setting the score for the OOM killer.
     OomScore,
     /// Cutting the mounts off from the host's.
@@ -21,6 +23,8 @@ pub enum Stage {
     Layers,
     /// Mounting the root file system.
     Root,
+    /// Adding lines to a file of the root; the item is its place.
+    Added,
     /// Making one of the mounts below the root; the item is its place in the plan.
     Mount,
     /// Finding or making that mount's target.
@@ -49,6 +53,8 @@ pub enum Stage {
     Hostname,
     /// Bringing the loopback device up.
     Loopback,
+    /// Setting scheduling, processors or personality; the item is one of `Tuned`'s.
+    Tuning,
     /// Setting a resource limit; the item is its place in the plan.
     Limit,
     /// Joining a new session keyring.
@@ -80,13 +86,15 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 34] = [
+    const ALL: [Self; 37] = [
         Self::Group,
         Self::IdMap,
+        Self::Clocks,
         Self::OomScore,
         Self::Propagation,
         Self::Layers,
         Self::Root,
+        Self::Added,
         Self::Mount,
         Self::MountTarget,
         Self::Link,
@@ -101,6 +109,7 @@ impl Stage {
         Self::Pivot,
         Self::Hostname,
         Self::Loopback,
+        Self::Tuning,
         Self::Limit,
         Self::Keyring,
         Self::Label,

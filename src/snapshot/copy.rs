@@ -1,7 +1,7 @@
 //! The merged tree, copied: reflinks where the file system has them, holes kept, hard links
 //! within the image kept.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, OsStr};
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -18,9 +18,10 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
-use crate::layer::copy_xattrs;
 use crate::layer::stack::{Directory, Found, Other, open};
+use crate::layer::{copy_xattrs, read_lines};
 use crate::mount::RootMount;
+use crate::owners::Line;
 
 use super::overlay::resemble;
 use super::read::find_directory;
@@ -32,19 +33,42 @@ pub(super) fn prepare(
     read_only: bool,
 ) -> Result<RootMount, Error> {
     let path = container.join("rootfs");
-    DirBuilder::new().mode(0o700).create(&path).at("make", &path)?;
-    let root = File::open(&path).at("open", &path)?;
-    let from = Directory::root(layers).at("open the layers of", container)?;
-    let mut copier = Copier { base: &path, root: &root, share: read_only, seen: HashMap::new() };
+    let lines = merge(layers, &path, read_only)?;
+    let (owners, mark) = (container.join("owners"), container.join(COPIED));
+    if !lines.is_empty() {
+        std::fs::write(&owners, &lines).at("write", &owners)?;
+    }
+    std::fs::write(&mark, b"").at("write", &mark)?;
+    Ok(RootMount::Directory(path))
+}
+
+/// Makes the directory `path`, with all that `layers` show; what is recorded beside them of the files
+/// that it has. With `share` its files are those of the layers, by further names.
+pub(super) fn merge(layers: &[PathBuf], path: &Path, share: bool) -> Result<Vec<u8>, Error> {
+    DirBuilder::new().mode(0o700).create(path).at("make", path)?;
+    let root = File::open(path).at("open", path)?;
+    let from = Directory::root(layers).at("open the layers for", path)?;
+    let lines = layers.iter().map(|layer| read_lines(layer).at("read the owners of", layer));
+    let mut copier = Copier {
+        base: path,
+        root: &root,
+        share,
+        seen: HashMap::new(),
+        lines: lines.collect::<Result<_, _>>()?,
+        owners: Vec::new(),
+    };
     match copier.directory(&from, &root, Path::new("")) {
-        Ok(()) => Ok(RootMount::Directory(path)),
+        Ok(()) => Ok(copier.owners),
         Err(error) => {
             // The first error counts; what cannot be removed now goes with the container.
-            let _ = crate::sys::remove_tree(&path);
+            let _ = crate::sys::remove_tree(path);
             Err(error)
         }
     }
 }
+
+/// An empty file beside a copy, made when it was finished: what the container does comes later.
+pub(super) const COPIED: &str = "copied";
 
 /// Copies the directory at `path` in a stack of `layers` into the empty directory `to`, with its own
 /// attributes; `false` where there is none. Links on the way lead nowhere outside of the stack, and
@@ -59,7 +83,8 @@ pub fn copy_directory(
 ) -> Result<bool, Error> {
     let Some(from) = find_directory(layers, path)? else { return Ok(false) };
     let root = File::open(to).at("open", to)?;
-    Copier { base: to, root: &root, share, seen: HashMap::new() }
+    let lines = vec![BTreeMap::new(); layers.len()]; // a volume has no such file beside it
+    Copier { base: to, root: &root, share, seen: HashMap::new(), lines, owners: Vec::new() }
         .directory(&from, &root, Path::new(""))
         .map(|()| true)
 }
@@ -76,6 +101,10 @@ struct Copier<'a> {
     share: bool,
     /// Where files with several names were put first, by device and inode.
     seen: HashMap<(u64, u64), PathBuf>,
+    /// What is recorded beside each layer.
+    lines: Vec<BTreeMap<Vec<u8>, Line>>,
+    /// The lines of what was copied.
+    owners: Vec<u8>,
 }
 
 impl Copier<'_> {
@@ -100,6 +129,11 @@ impl Copier<'_> {
         }
         let top = from.top().at("read the layers for", &base.join(path))?;
         let Some((top, stat)) = top else { return Ok(()) };
+        let layer = from.top_layer().unwrap_or_default();
+        if let Some(line) = self.lines[layer].get(path.as_os_str().as_bytes()) {
+            let written = line.write(&mut self.owners).map_err(io::Error::from);
+            written.at("write down the owner of", &base.join(path))?;
+        }
         let finish = || {
             resemble(to, top, &stat)?;
             futimens(to, &times(&stat))
@@ -116,6 +150,12 @@ impl Copier<'_> {
         path: &Path,
     ) -> io::Result<()> {
         let (source, stat) = (from.place(other.place), &other.stat);
+        if let Some(line) = self.lines[from.layer(other.place)].get(path.as_os_str().as_bytes()) {
+            line.write(&mut self.owners)?;
+        }
+        if self.share && share(source, name, to)? {
+            return Ok(());
+        }
         if stat.st_nlink > 1 {
             let identity = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.seen.get(&identity) {
@@ -125,7 +165,6 @@ impl Copier<'_> {
             self.seen.insert(identity, path.to_owned());
         }
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile if self.share && share(source, name, to)? => Ok(()),
             FileType::RegularFile => copy_file(source, stat, name, to),
             FileType::Symlink => {
                 let text = readlinkat(source, name, Vec::new())?;

@@ -3,12 +3,19 @@
 //! ```text
 //! Driver::Overlay   containers/ID/upper, work    the layers themselves are the lowers
 //! Driver::Fuse      the same                     the same
-//! Driver::Copy      containers/ID/rootfs         the layers merged into one tree
+//! Driver::Copy      containers/ID/rootfs         the layers merged into one tree, its files given to
+//!                                                other ids where the container has others
+//!                   containers/ID/copied         when that was finished
 //! ```
+//!
+//! More layers than an overlay takes have one lower directory in their place (`flat`), made at the pull.
 
+mod changes;
 mod copy;
+mod flat;
 mod overlay;
 mod read;
+mod shift;
 mod skeleton;
 
 use std::fmt;
@@ -19,9 +26,12 @@ use std::str::FromStr;
 use crate::diagnose::{Diagnose, Hint};
 use crate::mount::RootMount;
 
+pub use changes::{Written, differences_of_image, whole_root, written};
 pub use copy::{copy_directory, has_directory};
+pub use flat::{MOST_LOWERS, flatten};
 pub use overlay::throw_away;
 pub use read::read_file;
+pub use shift::{Shift, shift};
 pub use skeleton::skeleton;
 
 /// How layers become a root file system.

@@ -87,6 +87,14 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Keeps a finished file, which is on disk and on the store's file system, as a blob. Whoever does
+    /// that holds the store until an image needs it.
+    pub fn keep_blob(&self, file: &std::path::Path, digest: &Digest) -> Result<(), Error> {
+        let path = self.blob_path(digest);
+        fs::rename(file, &path).at("store", &path)?;
+        super::sync_directory(path.parent().unwrap_or(&path))
+    }
+
     /// Takes a blob to fetch; `waits` is called if another command is fetching it.
     pub fn partial(&self, digest: &Digest, waits: impl FnOnce()) -> Result<Partial, Error> {
         let name = format!("{}-{}", digest.algorithm().name(), digest.hex());

@@ -28,11 +28,20 @@ impl Store {
     }
 
     /// Removes layers and blobs that neither an image nor `in_use` needs, and gives how many
-    /// bytes of blobs and layers that were. While anyone holds the store, it does nothing: a
+    /// bytes of blobs and layers that were. `in_use` is asked once nobody else is in the store:
+    /// what a container that starts meanwhile uses is written down by then. While anyone holds the store, it does nothing: a
     /// later collection will. Of layers in another user namespace than that of `owners` it has
     /// no power over the files, so it leaves them.
-    pub fn collect(&self, in_use: &[ChainId], owners: Owners) -> Result<u64, Error> {
+    pub fn collect<E: From<Error>>(
+        &self,
+        in_use: impl FnOnce() -> Result<Vec<ChainId>, E>,
+        owners: Owners,
+    ) -> Result<u64, E> {
         let Some(_alone) = lock(&self.gc_lock(), How::Try)? else { return Ok(0) };
+        Ok(self.collect_alone(&in_use()?, owners)?)
+    }
+
+    fn collect_alone(&self, in_use: &[ChainId], owners: Owners) -> Result<u64, Error> {
         let images = self.images()?;
         let mut blobs = HashSet::new();
         let mut chains: HashSet<String> =
@@ -43,14 +52,26 @@ impl Store {
             blobs.extend(image.layers.iter().map(|layer| layer.digest.hex().to_owned()));
             chains.extend(image.layers.iter().map(|layer| layer.chain.0.hex().to_owned()));
         }
+        // What a container uses has no image any more, perhaps; a new pull of that image finds the
+        // layer here and does not fetch its blob again. So the blob stays with the layer.
+        for directory in self.layer_directories()? {
+            for layer in entries(&directory)?.iter().filter(|path| names(&chains, path)) {
+                let record =
+                    super::names::read_json::<super::LayerRecord>(&layer.join("layer.json"));
+                let blob = record.ok().flatten().and_then(|record| record.blob);
+                blobs.extend(blob.map(|blob| blob.digest.hex().to_owned()));
+            }
+        }
         let mut freed = 0;
         let mut trees = vec![Owners::Recorded, owners];
         trees.dedup();
         for owners in trees {
-            let directory = self.path("layers").join(owners.to_string());
-            if directory.is_dir() {
-                for layer in entries(&directory)?.iter().filter(|path| !names(&chains, path)) {
-                    freed += self.discard(layer)?;
+            for kind in ["flat", "layers"] {
+                let directory = self.path(kind).join(owners.to_string());
+                if directory.is_dir() {
+                    for layer in entries(&directory)?.iter().filter(|path| !names(&chains, path)) {
+                        freed += self.discard(layer)?;
+                    }
                 }
             }
         }
@@ -64,7 +85,8 @@ impl Store {
             fs::remove_file(&partial).at("remove", &partial)?;
         }
         // Chain locks are taken under the shared lock only: now no one has or awaits one.
-        for lock in entries(&self.path("locks"))?.iter().filter(|path| !path.ends_with("gc")) {
+        let is_kept = |path: &&PathBuf| path.ends_with("gc") || path.ends_with("names");
+        for lock in entries(&self.path("locks"))?.iter().filter(|path| !is_kept(path)) {
             fs::remove_file(lock).at("remove", lock)?;
         }
         self.sweep()?;
@@ -77,7 +99,7 @@ impl Store {
     }
 
     /// Removes a layer: out of sight at once, so that no half of it is ever seen.
-    fn discard(&self, layer: &Path) -> Result<u64, Error> {
+    pub(super) fn discard(&self, layer: &Path) -> Result<u64, Error> {
         let record = super::names::read_json::<super::LayerRecord>(&layer.join("layer.json"));
         let freed = record.ok().flatten().map_or(0, |record| record.unpacked);
         let name = format!("gone-{}", layer.file_name().unwrap_or_default().display());

@@ -4,7 +4,7 @@
 //! chain IDs of an image from the lowest layer up; then blobs by digest. A chain ID stands for
 //! a layer with all below it: images share a beginning of their chains or nothing, so "from the
 //! lowest up" is one order for all. Who waits for a blob may hold chains, who waits for a chain
-//! holds no blob.
+//! holds no blob. `names` is the last of all.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};

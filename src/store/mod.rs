@@ -8,6 +8,7 @@
 //!     fs/                   its tree
 //!     owners                what links and pipes cannot carry
 //!     layer.json            DiffId, size, number of entries
+//! flat/OWNERS/CHAINHEX/     the layers up to this one as one directory: `fs`, `owners`; where they are many
 //! images/HEX.json           one image: configuration, manifest, layers
 //! tags/ENCODED              one reference in full form and its image
 //! tmp/                      unfinished work, flock'ed while its maker lives, swept later
@@ -19,6 +20,7 @@
 //! needs no repair: what has no name is rubbish.
 
 mod blob;
+mod check;
 mod collect;
 mod error;
 mod image;
@@ -33,11 +35,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub use blob::Partial;
+pub use check::{NameFound, RecordFound};
 pub use error::Error;
 pub use image::{Image, Layer, Names};
 pub use lock::Lock;
 pub use names::full_name;
-pub use publish::{FinishedLayer, LayerRecord, Publication};
+pub use publish::{FinishedFlat, FinishedLayer, LayerRecord, Publication, Shipped};
 pub use scratch::Scratch;
 
 use error::At;
@@ -46,11 +49,12 @@ use scratch::Draft;
 /// The format this code reads and writes.
 const VERSION: u32 = 1;
 
-const DIRECTORIES: [&str; 13] = [
+const DIRECTORIES: [&str; 14] = [
     "blobs",
     "blobs/sha256",
     "partial",
     "layers",
+    "flat",
     "images",
     "tags",
     "containers",

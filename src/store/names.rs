@@ -12,14 +12,15 @@ use crate::reference::Reference;
 
 use super::error::{At, Error};
 use super::image::{Image, Names};
+use super::lock::{How, Lock, lock};
 use super::scratch::Draft;
 use super::{Store, sync_directory};
 
 /// `tags/ENCODED`: a reference in full form and the image it names.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Tag {
-    reference: String,
-    image: Digest,
+    pub(super) reference: String,
+    pub(super) image: Digest,
 }
 
 impl Store {
@@ -99,6 +100,15 @@ impl Store {
         Ok(tags)
     }
 
+    /// Keeps names and records as they are until dropped: for who looks at them and then changes
+    /// them. It is the last lock that is taken, and held for a few renames.
+    pub fn hold_names(&self) -> Result<Lock, Error> {
+        match lock(&self.path("locks").join("names"), How::Exclusive)? {
+            Some(lock) => Ok(lock),
+            None => unreachable!("an exclusive lock waits"),
+        }
+    }
+
     /// Gives an image a name, in full form, in place of the image that has it.
     pub fn tag(&self, name: &str, id: &Digest) -> Result<(), Error> {
         let draft = self.draft_tag(name, id)?;
@@ -135,7 +145,7 @@ impl Store {
         self.path("images").join(format!("{}.json", id.hex()))
     }
 
-    fn ids(&self) -> Result<Vec<Digest>, Error> {
+    pub(super) fn ids(&self) -> Result<Vec<Digest>, Error> {
         let directory = self.path("images");
         let mut ids = Vec::new();
         for entry in fs::read_dir(&directory).at("read", &directory)? {

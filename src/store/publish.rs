@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, openat, syncfs};
 use serde::{Deserialize, Serialize};
 
-use crate::oci::{ChainId, DiffId};
+use crate::oci::{ChainId, DiffId, Digest};
 use crate::owners::Owners;
 use crate::sys;
 
 use super::blob::Partial;
 use super::error::{At, Error};
-use super::image::Image;
+use super::image::{Image, Layer};
 use super::lock::{How, Lock, lock};
 use super::names::read_json;
 use super::scratch::{Draft, Scratch};
@@ -27,6 +27,23 @@ pub struct LayerRecord {
     pub unpacked: u64,
     /// Number of entries.
     pub entries: u64,
+    /// The bytes of its tar archive; 0 where an earlier coracle did not note them.
+    #[serde(default)]
+    pub archive: u64,
+    /// The blob it was unpacked from, which is kept as long as the layer is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<Shipped>,
+}
+
+/// A blob as it was shipped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shipped {
+    /// Its digest.
+    pub digest: Digest,
+    /// What it is.
+    pub media_type: String,
+    /// Its size in bytes.
+    pub size: u64,
 }
 
 /// A layer that lies unpacked in a [`Scratch`].
@@ -42,6 +59,17 @@ pub struct FinishedLayer {
     pub record: LayerRecord,
 }
 
+/// The layers of an image as one directory, which lies in a [`Scratch`].
+#[derive(Debug)]
+pub struct FinishedFlat {
+    /// Where: the directory with `fs` in it.
+    pub path: PathBuf,
+    /// Its place in the store.
+    pub owners: Owners,
+    /// Its name there: that of the whole stack.
+    pub chain: ChainId,
+}
+
 /// What a pull brings.
 #[derive(Debug)]
 pub struct Publication<'a> {
@@ -49,6 +77,8 @@ pub struct Publication<'a> {
     pub blobs: Vec<Partial>,
     /// Unpacked layers.
     pub layers: Vec<FinishedLayer>,
+    /// The image's layers as one.
+    pub flat: Option<FinishedFlat>,
     /// The image.
     pub image: &'a Image,
     /// Its names in full form.
@@ -78,6 +108,49 @@ impl Store {
         }
     }
 
+    /// The blob that a layer of an image can be had from: the one that its manifest names, or
+    /// the one that the layer was unpacked from when another image brought it first, in another
+    /// compression. `None` where neither is here.
+    pub fn shipped(&self, layer: &Layer) -> Result<Option<Shipped>, Error> {
+        let own = Shipped {
+            digest: layer.digest.clone(),
+            media_type: layer.media_type.clone(),
+            size: layer.shipped,
+        };
+        if self.has_blob(&own.digest, own.size) {
+            return Ok(Some(own));
+        }
+        for directory in self.layer_directories()? {
+            let path = directory.join(layer.chain.0.hex()).join("layer.json");
+            let Ok(record) = read_json::<LayerRecord>(&path) else { continue };
+            let blob = record.and_then(|record| record.blob);
+            if let Some(blob) = blob.filter(|blob| self.has_blob(&blob.digest, blob.size)) {
+                return Ok(Some(blob));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The bytes of a layer's tar archive, where they were noted.
+    pub fn archive_size(&self, layer: &Layer) -> Result<Option<u64>, Error> {
+        for directory in self.layer_directories()? {
+            let path = directory.join(layer.chain.0.hex()).join("layer.json");
+            if let Ok(Some(record)) = read_json::<LayerRecord>(&path)
+                && record.archive > 0
+            {
+                return Ok(Some(record.archive));
+            }
+        }
+        Ok(None)
+    }
+
+    /// `layers/OWNERS`, each.
+    pub(super) fn layer_directories(&self) -> Result<Vec<PathBuf>, Error> {
+        let directory = self.path("layers");
+        let entries = fs::read_dir(&directory).at("read", &directory)?;
+        entries.map(|entry| Ok(entry.at("read", &directory)?.path())).collect()
+    }
+
     /// The trees of the image's layers, the lowest first; an error names one that is missing.
     pub fn layers(&self, image: &Image, owners: Owners) -> Result<Vec<PathBuf>, Error> {
         let tree = |chain: &ChainId| {
@@ -86,6 +159,31 @@ impl Store {
             if path.is_dir() { Ok(path) } else { Err(missing()) }
         };
         image.layers.iter().map(|layer| tree(&layer.chain)).collect()
+    }
+
+    /// The layers of a stack as one directory; `None` where that was not made.
+    pub fn flat(&self, owners: Owners, chain: &ChainId) -> Option<PathBuf> {
+        let path = self.flat_path(owners, chain).join("fs");
+        path.is_dir().then_some(path)
+    }
+
+    fn flat_path(&self, owners: Owners, chain: &ChainId) -> PathBuf {
+        self.path("flat").join(owners.to_string()).join(chain.0.hex())
+    }
+
+    /// Gives the layers of a stack as one directory a name, once all of it is on disk.
+    pub fn publish_flat(&self, flat: &FinishedFlat) -> Result<(), Error> {
+        self.sync()?;
+        self.place_flat(flat)
+    }
+
+    fn place_flat(&self, flat: &FinishedFlat) -> Result<(), Error> {
+        let place = self.flat_path(flat.owners, &flat.chain);
+        make_directory(place.parent().unwrap_or(&place))?;
+        match fs::rename(&flat.path, &place) {
+            Err(_) if place.is_dir() => Ok(()), // another command was faster
+            done => done.at("store", &place),
+        }
     }
 
     /// Takes the right to unpack a layer; `waits` is called if another command has it.
@@ -105,7 +203,7 @@ impl Store {
     /// Makes a pull visible: everything is written to disk, then gets its name, the image and
     /// its names last. The caller holds the locks of all it publishes.
     pub fn publish(&self, publication: Publication) -> Result<(), Error> {
-        let Publication { blobs, layers, image, names } = publication;
+        let Publication { blobs, layers, flat, image, names } = publication;
         for layer in &layers {
             let path = layer.path.join("layer.json");
             let bytes = serde_json::to_vec(&layer.record).map_err(std::io::Error::from);
@@ -128,7 +226,12 @@ impl Store {
         for layer in &layers {
             self.place_layer(layer)?;
         }
+        if let Some(flat) = &flat {
+            self.place_flat(flat)?;
+        }
         self.sync_parents(&layers, &blobs)?;
+        // A removal of the same image is before all of this or after it.
+        let _names = self.hold_names()?;
         record.publish(&self.image_path(&image.id))?;
         for (path, tag) in tags {
             tag.publish(&path)?;

@@ -14,6 +14,7 @@ mod remove;
 pub mod seccomp;
 mod size;
 pub mod trim;
+pub mod tuning;
 
 use std::fmt;
 

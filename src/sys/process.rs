@@ -17,6 +17,25 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     if status == 0 { Ok(()) } else { Err(CallError::last("close_range").errno) }
 }
 
+/// Takes the mark off descriptors that the next program is to keep, by number. One that is not open is
+/// an error.
+pub fn keep_over_exec(numbers: &[u32]) -> Result<(), Errno> {
+    for number in numbers {
+        // SAFETY: fcntl(F_SETFD) changes the flags of any number, and fails where it is not open.
+        let status = unsafe { libc::fcntl(number.cast_signed(), libc::F_SETFD, 0) };
+        if status == -1 {
+            return Err(CallError::last("fcntl").errno);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a descriptor of this number is open.
+pub fn is_open(number: u32) -> bool {
+    // SAFETY: fcntl(F_GETFD) reads the flags of any number, open or not.
+    unsafe { libc::fcntl(number.cast_signed(), libc::F_GETFD) != -1 }
+}
+
 /// Closes every descriptor but these, whoever believes to hold one: for a process that ends without
 /// ever returning to its callers (close_range(2), Linux 5.9).
 pub fn close_all_but(kept: &mut [std::os::fd::RawFd]) -> Result<(), Errno> {

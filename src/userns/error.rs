@@ -18,6 +18,43 @@ pub enum Error {
         /// What is missing.
         missing: HelpersMissing,
     },
+    /// A map of more ids than there are.
+    #[error("cannot map the {what} {line}: the caller has {own} of them, itself first")]
+    Unmappable {
+        /// User or group ids.
+        what: &'static str,
+        /// The line.
+        line: String,
+        /// How many ids the caller has.
+        own: u64,
+    },
+    /// A map of more ids than the one there is.
+    #[error(
+        "cannot map the {what} {line}: without a range of ids for {user} there is one only, its own ({missing})"
+    )]
+    OneIdOnly {
+        /// User or group ids.
+        what: &'static str,
+        /// The line.
+        line: String,
+        /// The user.
+        user: String,
+        /// What is missing.
+        missing: HelpersMissing,
+    },
+    /// A map that leaves out who calls.
+    #[error(
+        "the id map leaves the caller itself out: the container's files lie in its store, which it alone may enter"
+    )]
+    WithoutOwn,
+    /// An id in two places.
+    #[error("cannot map the {what} {line}: another line has some of these ids")]
+    MappedTwice {
+        /// User or group ids.
+        what: &'static str,
+        /// The line.
+        line: String,
+    },
     /// A helper failed.
     #[error("{} refused the id map: {message}", helper.display())]
     Helper {
@@ -45,6 +82,9 @@ pub enum Error {
 impl Diagnose for Error {
     fn hint(&self) -> Option<Hint> {
         match self {
+            Self::OneIdOnly { .. } => Some(Hint::new(
+                "map that one (--uidmap ID:0:1), or use --userns single, which has all ids, emulated",
+            )),
             Self::NoRange { user, missing } => Some(Hint::new(match missing {
                 HelpersMissing::NotFound(_) => {
                     "an administrator can install it: package uidmap (Debian) or shadow-utils (Fedora)"
@@ -63,7 +103,13 @@ impl Diagnose for Error {
             })),
             Self::Helper { .. } => Some(Hint::new("--userns single needs no helper")),
             Self::Refused(refusal) => refusal.remedy().map(Hint::new),
-            Self::Map { .. } | Self::Call(_) => None,
+            Self::WithoutOwn => Some(Hint::new(
+                "add a line for it, as any id: --uidmap ID:0:1 (and --gidmap ID:0:1)",
+            )),
+            Self::Unmappable { .. }
+            | Self::MappedTwice { .. }
+            | Self::Map { .. }
+            | Self::Call(_) => None,
         }
     }
 }

@@ -114,6 +114,13 @@ pub fn gather(root: &Path, path: &OsStr) -> Facts {
     facts
 }
 
+/// The caller's name in passwd(5), or its id.
+pub fn caller() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    user_name(&passwd, uid).unwrap_or_else(|| uid.to_string())
+}
+
 fn is_capable() -> bool {
     use rustix::thread::CapabilitySet;
     let wanted = CapabilitySet::SETUID | CapabilitySet::SETGID;

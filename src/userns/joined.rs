@@ -5,7 +5,8 @@ use std::path::Path;
 use rustix::process::Pid;
 
 use super::facts::extents;
-use super::{Error, IdMaps, Mode, Request};
+use super::lines::Line;
+use super::{Error, Extent, IdMaps, Mode, Request};
 
 /// The maps of the user namespace that a process lives in.
 pub fn maps_of(pid: Pid) -> Result<IdMaps, Error> {
@@ -14,16 +15,16 @@ pub fn maps_of(pid: Pid) -> Result<IdMaps, Error> {
 
 /// What to ask for to get ids that fit that process's user namespace.
 pub fn request_of(pid: Pid) -> Result<Request, Error> {
-    Ok(request(&maps_of(pid)?))
+    Ok(Request::Lines(lines(&maps_of(pid)?)))
 }
 
-fn request(maps: &IdMaps) -> Request {
-    match (&maps.mode, maps.uids.first(), maps.gids.first()) {
-        (Mode::Single, Some(uid), Some(gid)) => {
-            Request::HostId { uid: Some(uid.inside), gid: Some(gid.inside) }
-        }
-        _ => Request::Auto,
-    }
+/// The very ids that a map has.
+fn lines(maps: &IdMaps) -> Vec<Line> {
+    let of = |extents: &[Extent], users: bool| {
+        let line = |extent| Line { users, groups: !users, ..Line::of_extent(extent) };
+        extents.iter().map(line).collect::<Vec<_>>()
+    };
+    [of(&maps.uids, true), of(&maps.gids, false)].concat()
 }
 
 fn read(proc: &Path, pid: &str) -> Result<IdMaps, Error> {
@@ -38,6 +39,7 @@ fn read(proc: &Path, pid: &str) -> Result<IdMaps, Error> {
         uids,
         gids,
         mode: if single { Mode::Single } else { Mode::Direct },
+        usual: false,
         emulated: false,
         reason: "joined".to_owned(),
     })
@@ -60,14 +62,15 @@ mod tests {
     #[test]
     fn one_id_is_asked_for_by_its_number() {
         let one = maps("33 1000 1\n", "34 1000 1\n", "deny\n");
-        assert_eq!(request(&one), Request::HostId { uid: Some(33), gid: Some(34) });
+        assert_eq!(Request::Lines(lines(&one)).to_string(), "map=u33:@1000:1,g34:@1000:1");
         assert!(!one.may_set_groups());
     }
 
     #[test]
-    fn a_range_is_the_default_again() {
+    fn a_range_is_asked_for_line_by_line() {
         let range = maps("0 1000 1\n1 100000 65536\n", "0 1000 1\n1 100000 65536\n", "allow\n");
-        assert_eq!(request(&range), Request::Auto);
+        let text = "map=u0:@1000:1,u1:@100000:65536,g0:@1000:1,g1:@100000:65536";
+        assert_eq!(Request::Lines(lines(&range)).to_string(), text);
         assert!(range.maps_uid(999) && range.may_set_groups());
     }
 }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
+use super::lines::{self, Line};
 use super::{Error, Facts, HelpersMissing};
 
 /// `count` consecutive ids (user_namespaces(7), "User and group ID mappings").
@@ -51,6 +52,9 @@ pub struct IdMaps {
     pub gids: Vec<Extent>,
     /// How they are written.
     pub mode: Mode,
+    /// Whether it is the map that containers have where none is asked for, and layers are unpacked
+    /// with.
+    pub usual: bool,
     /// Whether the ids that are not mapped are emulated: then the one that is is root's, and a
     /// supervisor answers for all others.
     pub emulated: bool,
@@ -85,12 +89,34 @@ impl IdMaps {
         }
     }
 
+    /// Whether files that were unpacked for the usual map have other owners in this one.
+    pub fn is_shifted(&self) -> bool {
+        !self.usual && self.mode != Mode::Single
+    }
+
+    /// Which user and group id the caller is inside; root's where it is none.
+    pub fn own(&self, facts: &Facts) -> (u32, u32) {
+        let of = |map: &[Extent], own: u32| own_place(map, own).unwrap_or(0);
+        (of(&self.uids, facts.uid), of(&self.gids, facts.gid))
+    }
+
+    /// The id that `other` has for this one's user id `id`.
+    pub fn user_in(&self, other: &Self, id: u32) -> Option<u32> {
+        translated(&self.uids, &other.uids, id)
+    }
+
+    /// The id that `other` has for this one's group id `id`.
+    pub fn group_in(&self, other: &Self, id: u32) -> Option<u32> {
+        translated(&self.gids, &other.gids, id)
+    }
+
     /// One id: `uid` and `gid` inside are the caller's outside.
     fn single((uid, gid): (u32, u32), facts: &Facts, reason: &str) -> Self {
         Self {
             uids: vec![Extent { inside: uid, outside: facts.uid, count: 1 }],
             gids: vec![Extent { inside: gid, outside: facts.gid, count: 1 }],
             mode: Mode::Single,
+            usual: true,
             emulated: false,
             reason: reason.to_owned(),
         }
@@ -102,8 +128,17 @@ impl IdMaps {
     }
 }
 
+fn translated(from: &[Extent], to: &[Extent], id: u32) -> Option<u32> {
+    let extent = from.iter().find(|extent| extent.contains(id))?;
+    let outside = extent.outside + (id - extent.inside);
+    to.iter().find_map(|extent| {
+        let offset = outside.checked_sub(extent.outside)?;
+        (offset < extent.count).then(|| extent.inside + offset)
+    })
+}
+
 /// What `--userns` asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Request {
     /// A range where it can be had, else one id.
     #[default]
@@ -114,25 +149,47 @@ pub enum Request {
     NoMap,
     /// A range, or an error that says what is missing.
     Range,
-    /// One id, which is the caller's own inside too, or the given one (podman's `keep-id`).
+    /// The caller's own id is its own inside too, or the given one (podman's `keep-id`); the others
+    /// are those of a range, where it can be had.
     HostId {
         /// The user id inside.
         uid: Option<u32>,
         /// The group id inside.
         gid: Option<u32>,
+        /// How many ids there are together; all where nothing is said.
+        size: Option<u32>,
     },
+    /// `--uidmap`, `--gidmap`: these ids and no others.
+    Lines(Vec<Line>),
 }
 
 /// A text that `--userns` does not take.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid user namespace {0:?}: want auto, single, nomap, range or host-id[:uid=N,gid=N]")]
+#[error(
+    "invalid user namespace {0:?}: want auto, single, nomap, range or \
+     host-id[:uid=N,gid=N,size=N]"
+)]
 pub struct InvalidRequest(pub String);
+
+/// Before the lines of a map, in the text of a request.
+const LINES: &str = "map=";
+
+/// The ids that the store's layers are unpacked with for a request. A map of the user's own in a
+/// range has the range's files given to other ids, container by container.
+pub fn choose_for_store(request: &Request, facts: &Facts) -> Result<IdMaps, Error> {
+    let ids = choose(request, (0, 0), facts)?;
+    if ids.is_shifted() { choose(&Request::Auto, (0, 0), facts) } else { Ok(ids) }
+}
 
 impl FromStr for Request {
     type Err = InvalidRequest;
 
     fn from_str(text: &str) -> Result<Self, InvalidRequest> {
         let invalid = || InvalidRequest(text.to_owned());
+        if let Some(lines) = text.strip_prefix(LINES) {
+            let lines: Result<_, _> = lines.split(',').map(str::parse).collect();
+            return lines.map(Self::Lines).map_err(|_| invalid());
+        }
         let (name, options) = text.split_once(':').unwrap_or((text, ""));
         match (name, options) {
             // What podman's default and docker's `host` mean to who is not root.
@@ -141,17 +198,19 @@ impl FromStr for Request {
             ("nomap", "") => Ok(Self::NoMap),
             ("range", "") => Ok(Self::Range),
             ("host-id" | "keep-id", options) => {
-                let (mut uid, mut gid) = (None, None);
+                let (mut uid, mut gid, mut size) = (None, None, None);
                 for option in options.split(',').filter(|option| !option.is_empty()) {
                     let (key, value) = option.split_once('=').ok_or_else(invalid)?;
                     let id = value.parse::<u32>().ok().filter(|id| *id != u32::MAX);
+                    let id = Some(id.ok_or_else(invalid)?);
                     match key {
-                        "uid" => uid = Some(id.ok_or_else(invalid)?),
-                        "gid" => gid = Some(id.ok_or_else(invalid)?),
+                        "uid" => uid = id,
+                        "gid" => gid = id,
+                        "size" if id != Some(0) => size = id,
                         _ => return Err(invalid()),
                     }
                 }
-                Ok(Self::HostId { uid, gid })
+                Ok(Self::HostId { uid, gid, size })
             }
             _ => Err(invalid()),
         }
@@ -166,12 +225,18 @@ impl fmt::Display for Request {
             Self::Single => f.write_str("single"),
             Self::NoMap => f.write_str("nomap"),
             Self::Range => f.write_str("range"),
-            Self::HostId { uid, gid } => {
+            Self::HostId { uid, gid, size } => {
                 f.write_str("host-id")?;
-                let ids = [("uid", uid), ("gid", gid)];
+                let ids = [("uid", uid), ("gid", gid), ("size", size)];
                 let given = ids.iter().filter_map(|(name, id)| Some((name, (**id)?)));
                 given.enumerate().try_for_each(|(at, (name, id))| {
                     write!(f, "{}{name}={id}", if at == 0 { ':' } else { ',' })
+                })
+            }
+            Self::Lines(lines) => {
+                f.write_str(LINES)?;
+                lines.iter().enumerate().try_for_each(|(at, line)| {
+                    write!(f, "{}{line}", if at == 0 { "" } else { "," })
                 })
             }
         }
@@ -189,36 +254,158 @@ impl fmt::Display for Mode {
 }
 
 /// The maps for a request. `user` is whom the program runs as, and whom `NoMap` maps.
-pub fn choose(request: Request, user: (u32, u32), facts: &Facts) -> Result<IdMaps, Error> {
+pub fn choose(request: &Request, user: (u32, u32), facts: &Facts) -> Result<IdMaps, Error> {
     match request {
         Request::Single => Ok(IdMaps::emulated(facts, "asked for")),
         Request::NoMap => Ok(IdMaps::single(user, facts, "asked for")),
-        Request::HostId { uid, gid } => {
+        Request::HostId { uid, gid, size } => {
             let ids = (uid.unwrap_or(facts.uid), gid.unwrap_or(facts.gid));
-            Ok(IdMaps::single(ids, facts, "asked for"))
+            match all_ids(facts) {
+                Ok(all) => kept(&all, ids, *size, facts),
+                // Without more ids it is the only one.
+                Err(_) => Ok(IdMaps::single(ids, facts, "asked for")),
+            }
         }
+        Request::Lines(lines) => by_lines(lines, facts),
         Request::Auto | Request::Range if facts.may_map_directly() => Ok(direct(facts)),
         Request::Auto => match range(facts) {
-            Ok(maps) => Ok(maps),
+            Ok(maps) => Ok(maps.with_user(user)),
             Err(missing) => Ok(IdMaps::emulated(facts, &missing.to_string())),
         },
-        Request::Range => {
-            range(facts).map_err(|missing| Error::NoRange { user: facts.user.clone(), missing })
-        }
+        Request::Range => match range(facts) {
+            Ok(maps) => Ok(maps.with_user(user)),
+            Err(missing) => Err(Error::NoRange { user: facts.user.clone(), missing }),
+        },
     }
 }
 
-/// Every id the caller has, under its own number.
+impl IdMaps {
+    /// The same with a user's ids among them, where they lie beyond: each in place of the last one of
+    /// the range, which images have no use for.
+    fn with_user(mut self, (uid, gid): (u32, u32)) -> Self {
+        for (map, id) in [(&mut self.uids, uid), (&mut self.gids, gid)] {
+            let known = map.iter().any(|extent| extent.contains(id));
+            let Some(last) = map.last_mut().filter(|last| !known && last.count > 1) else {
+                continue;
+            };
+            last.count -= 1;
+            let outside = last.outside + last.count;
+            map.push(Extent { inside: id, outside, count: 1 });
+        }
+        self
+    }
+}
+
+/// All ids that the caller may map: itself first.
+fn all_ids(facts: &Facts) -> Result<IdMaps, HelpersMissing> {
+    if facts.may_map_directly() { Ok(direct(facts)) } else { range(facts) }
+}
+
+/// The caller as `(uid, gid)`, the others around it, as podman's `keep-id` has it.
+fn kept(
+    all: &IdMaps,
+    (uid, gid): (u32, u32),
+    size: Option<u32>,
+    facts: &Facts,
+) -> Result<IdMaps, Error> {
+    let map = |what, usual: &[Extent], own: u32, id: u32| -> Result<Vec<Extent>, Error> {
+        let own = own_place(usual, own).unwrap_or(0);
+        let count = usual.iter().fold(0, |sum: u32, it| sum.saturating_add(it.count));
+        let count = size.unwrap_or(count).min(count);
+        // Before it the first others, behind it the rest; where it stands is no other.
+        let others = count.saturating_sub(1);
+        let before = others.min(id);
+        let mut lines = vec![(id, own, 1)];
+        let first = u32::from(own == 0);
+        lines.push((0, first, before));
+        lines.push((id.saturating_add(1), first + before, others - before));
+        let lines: Vec<Line> = lines
+            .into_iter()
+            .filter(|(_, _, count)| *count > 0)
+            .map(|(inside, outside, count)| Line {
+                of_host: false,
+                ..Line::of_extent(&Extent { inside, outside, count })
+            })
+            .collect();
+        lines::resolve(what, &lines, usual)
+    };
+    let uids = map("user ids", &all.uids, facts.uid, uid)?;
+    let gids = map("group ids", &all.gids, facts.gid, gid)?;
+    Ok(IdMaps { reason: "asked for".to_owned(), ..given(uids, gids, facts)? })
+}
+
+/// Which id of a map the caller's own is.
+fn own_place(usual: &[Extent], own: u32) -> Option<u32> {
+    usual.iter().find_map(|extent| {
+        let offset = own.checked_sub(extent.outside)?;
+        (offset < extent.count).then(|| extent.inside + offset)
+    })
+}
+
+/// The maps that lines come to. One kind alone is for the other too, as podman has it.
+fn by_lines(lines: &[Line], facts: &Facts) -> Result<IdMaps, Error> {
+    let (all, missing) = match all_ids(facts) {
+        Ok(all) => (all, None),
+        Err(missing) => (IdMaps::single((0, 0), facts, ""), Some(missing)),
+    };
+    let of = |wanted: fn(&Line) -> bool| lines.iter().copied().filter(wanted).collect::<Vec<_>>();
+    let (users, groups) = (of(|line| line.users), of(|line| line.groups));
+    let (users, groups) = match (users.is_empty(), groups.is_empty()) {
+        (true, _) => (groups.clone(), groups),
+        (_, true) => (users.clone(), users),
+        _ => (users, groups),
+    };
+    let unmappable = |error| match (&missing, error) {
+        (Some(missing), Error::Unmappable { what, line, .. }) => {
+            Error::OneIdOnly { what, line, user: facts.user.clone(), missing: missing.clone() }
+        }
+        (_, error) => error,
+    };
+    let uids = lines::resolve("user ids", &users, &all.uids).map_err(unmappable)?;
+    let gids = lines::resolve("group ids", &groups, &all.gids).map_err(unmappable)?;
+    let has = |map: &[Extent], own: u32| own_place(map, own).is_some();
+    if !has(&uids, facts.uid) || !has(&gids, facts.gid) {
+        return Err(Error::WithoutOwn);
+    }
+    let maps = given(uids, gids, facts)?;
+    // A container that joins another names the other's map.
+    let last = |map: &[Extent]| map.iter().map(|extent| extent.inside).max().unwrap_or(0);
+    let with_user = all.clone().with_user((last(&maps.uids), last(&maps.gids)));
+    let same = |usual: &IdMaps| {
+        let sorted = |map: &[Extent]| {
+            let mut map = map.to_vec();
+            map.sort_by_key(|extent| extent.inside);
+            lines::joined(map)
+        };
+        sorted(&usual.uids) == sorted(&maps.uids) && sorted(&usual.gids) == sorted(&maps.gids)
+    };
+    Ok(IdMaps { usual: same(&all) || same(&with_user), ..maps })
+}
+
 /// Maps as they are given: `--uidmap`, `--gidmap`, a bundle's mappings. How they are written follows
 /// from what they hold.
 pub fn given(uids: Vec<Extent>, gids: Vec<Extent>, facts: &Facts) -> Result<IdMaps, Error> {
     let own = |extents: &[Extent], id: u32| matches!(extents, [one] if one.count == 1 && one.outside == id);
     let reason = "given".to_owned();
     if facts.may_map_directly() {
-        return Ok(IdMaps { uids, gids, mode: Mode::Direct, emulated: false, reason });
+        return Ok(IdMaps {
+            uids,
+            gids,
+            mode: Mode::Direct,
+            usual: false,
+            emulated: false,
+            reason,
+        });
     }
     if own(&uids, facts.uid) && own(&gids, facts.gid) {
-        return Ok(IdMaps { uids, gids, mode: Mode::Single, emulated: false, reason });
+        return Ok(IdMaps {
+            uids,
+            gids,
+            mode: Mode::Single,
+            usual: false,
+            emulated: false,
+            reason,
+        });
     }
     match &facts.helpers {
         Ok(helpers) => Ok(IdMaps {
@@ -228,6 +415,7 @@ pub fn given(uids: Vec<Extent>, gids: Vec<Extent>, facts: &Facts) -> Result<IdMa
                 newuidmap: helpers.newuidmap.clone(),
                 newgidmap: helpers.newgidmap.clone(),
             },
+            usual: false,
             emulated: false,
             reason,
         }),
@@ -235,6 +423,7 @@ pub fn given(uids: Vec<Extent>, gids: Vec<Extent>, facts: &Facts) -> Result<IdMa
     }
 }
 
+/// Every id the caller has, under its own number.
 fn direct(facts: &Facts) -> IdMaps {
     let same = |extents: &[Extent]| {
         extents
@@ -246,6 +435,7 @@ fn direct(facts: &Facts) -> IdMaps {
         uids: same(&facts.own_uids),
         gids: same(&facts.own_gids),
         mode: Mode::Direct,
+        usual: true,
         emulated: false,
         reason: "root may hand on the ids it has".to_owned(),
     }
@@ -275,6 +465,7 @@ fn range(facts: &Facts) -> Result<IdMaps, HelpersMissing> {
             newuidmap: helpers.newuidmap.clone(),
             newgidmap: helpers.newgidmap.clone(),
         },
+        usual: true,
         emulated: false,
         reason: "newuidmap and a subordinate range are there".to_owned(),
     })
@@ -301,7 +492,7 @@ mod tests {
 
     #[test]
     fn a_range_stands_behind_the_callers_own_id() {
-        let maps = choose(Request::Auto, (0, 0), &facts()).expect("maps");
+        let maps = choose(&Request::Auto, (0, 0), &facts()).expect("maps");
         assert_eq!(maps.uids[1], Extent { inside: 1, outside: 100_000, count: 65536 });
         assert!(maps.maps_uid(65536) && !maps.maps_uid(65537) && maps.may_set_groups());
         assert_eq!(maps.range_start(), Some(100_000));
@@ -310,13 +501,13 @@ mod tests {
     #[test]
     fn without_helpers_one_id_is_no_error_unless_a_range_was_asked_for() {
         let facts = Facts { helpers: Err(HelpersMissing::NotFound("newuidmap")), ..facts() };
-        let maps = choose(Request::Auto, (33, 33), &facts).expect("maps");
+        let maps = choose(&Request::Auto, (33, 33), &facts).expect("maps");
         assert_eq!(maps.uids, [Extent { inside: 0, outside: 1000, count: 1 }]);
         assert!(!maps.may_set_groups() && maps.emulated);
-        let maps = choose(Request::NoMap, (33, 33), &facts).expect("maps");
+        let maps = choose(&Request::NoMap, (33, 33), &facts).expect("maps");
         assert_eq!(maps.uids, [Extent { inside: 33, outside: 1000, count: 1 }]);
         assert!(!maps.may_set_groups() && !maps.emulated);
-        assert!(matches!(choose(Request::Range, (0, 0), &facts), Err(Error::NoRange { .. })));
+        assert!(matches!(choose(&Request::Range, (0, 0), &facts), Err(Error::NoRange { .. })));
     }
 
     #[test]
@@ -336,17 +527,85 @@ mod tests {
     fn root_hands_on_what_it_has() {
         let nested = vec![Extent { inside: 0, outside: 100_000, count: 65536 }];
         let facts = Facts { uid: 0, gid: 0, capable: true, own_uids: nested, ..facts() };
-        let maps = choose(Request::Auto, (0, 0), &facts).expect("maps");
+        let maps = choose(&Request::Auto, (0, 0), &facts).expect("maps");
         assert_eq!(maps.uids, [Extent { inside: 0, outside: 0, count: 65536 }]);
         assert_eq!(maps.mode, Mode::Direct);
+    }
+
+    fn triples(extents: &[Extent]) -> Vec<(u32, u32, u32)> {
+        extents.iter().map(|it| (it.inside, it.outside, it.count)).collect()
+    }
+
+    #[test]
+    fn the_callers_id_is_kept_among_the_others() {
+        let keep = |size| Request::HostId { uid: None, gid: Some(7), size };
+        let maps = choose(&keep(None), (0, 0), &facts()).expect("maps");
+        assert_eq!(
+            triples(&maps.uids),
+            [(0, 100_000, 1000), (1000, 1000, 1), (1001, 101_000, 64536)]
+        );
+        assert_eq!(triples(&maps.gids), [(0, 100_000, 7), (7, 1000, 1), (8, 100_007, 65529)]);
+        let usual = choose(&Request::Auto, (0, 0), &facts()).expect("maps");
+        assert!(maps.is_shifted() && !usual.is_shifted());
+        assert_eq!((maps.user_in(&usual, 0), maps.user_in(&usual, 1000)), (Some(1), Some(0)));
+        let one = choose(&keep(Some(1)), (0, 0), &facts()).expect("maps");
+        assert!(one.mode == Mode::Single && !one.is_shifted());
+        let stored = choose_for_store(&keep(None), &facts()).expect("maps");
+        assert_eq!(stored, usual);
+        let few = choose(&keep(Some(3)), (0, 0), &facts()).expect("maps");
+        assert_eq!(triples(&few.uids), [(0, 100_000, 2), (1000, 1000, 1)]);
+        let alone = Facts { helpers: Err(HelpersMissing::NotFound("newuidmap")), ..facts() };
+        let maps = choose(&keep(None), (0, 0), &alone).expect("maps");
+        assert_eq!(triples(&maps.uids), [(1000, 1000, 1)]);
+    }
+
+    #[test]
+    fn a_user_beyond_the_range_takes_its_last_place() {
+        let maps = choose(&Request::Auto, (1_000_660_000, 5), &facts()).expect("maps");
+        assert_eq!(
+            triples(&maps.uids),
+            [(0, 1000, 1), (1, 100_000, 65535), (1_000_660_000, 165_535, 1)]
+        );
+        assert_eq!(triples(&maps.gids), [(0, 1000, 1), (1, 100_000, 65536)]);
+        assert!(!maps.is_shifted());
+    }
+
+    #[test]
+    fn lines_take_what_the_caller_has() {
+        let lines = |text: &str| text.parse::<Request>().expect("lines");
+        let maps = choose(&lines("map=0:0:9"), (0, 0), &facts()).expect("maps");
+        assert_eq!(triples(&maps.uids), [(0, 1000, 1), (1, 100_000, 8)]);
+        assert!(triples(&maps.gids) == triples(&maps.uids) && maps.is_shifted());
+        let all = choose(&lines("map=0:0:65537"), (0, 0), &facts()).expect("maps");
+        assert!(!all.is_shifted());
+        let foreign = choose(&lines("map=0:1:9"), (0, 0), &facts());
+        assert!(matches!(foreign, Err(Error::WithoutOwn)), "{foreign:?}");
+        let alone = Facts { helpers: Err(HelpersMissing::NotFound("newuidmap")), ..facts() };
+        let maps = choose(&lines("map=5:0:1"), (0, 0), &alone).expect("maps");
+        assert_eq!((triples(&maps.uids), maps.mode), (vec![(5, 1000, 1)], Mode::Single));
+        let two = choose(&lines("map=0:0:2"), (0, 0), &alone);
+        assert!(matches!(two, Err(Error::OneIdOnly { .. })), "{two:?}");
     }
 
     #[test]
     fn requests_are_read() {
         let read = |text: &str| text.parse::<Request>();
-        assert_eq!(read("keep-id"), Ok(Request::HostId { uid: None, gid: None }));
-        assert_eq!(read("host-id:uid=5,gid=6"), Ok(Request::HostId { uid: Some(5), gid: Some(6) }));
-        for bad in ["nomap:uid=1", "keep-id:uid=-1", "keep-id:uid=4294967295", "range:1", "x"] {
+        assert_eq!(read("keep-id"), Ok(Request::HostId { uid: None, gid: None, size: None }));
+        let full = "host-id:uid=5,gid=6,size=70";
+        let request = Request::HostId { uid: Some(5), gid: Some(6), size: Some(70) };
+        assert_eq!(read(full), Ok(request.clone()));
+        assert_eq!(request.to_string(), full);
+        let lines = "map=+u5:@1000:1,0:1:4";
+        assert_eq!(read(lines).expect("lines").to_string(), lines);
+        for bad in [
+            "nomap:uid=1",
+            "keep-id:uid=-1",
+            "keep-id:uid=4294967295",
+            "keep-id:size=0",
+            "range:1",
+            "map=",
+            "x",
+        ] {
             assert!(read(bad).is_err(), "{bad}");
         }
     }

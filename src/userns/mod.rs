@@ -12,12 +12,16 @@ mod enter;
 mod error;
 mod facts;
 mod joined;
+mod lines;
 mod maps;
 mod refusal;
 
 pub use enter::{ChildMaps, ParentMaps, enter_in_place, prepare};
 pub use error::Error;
-pub use facts::{Facts, Helpers, HelpersMissing, SubordinateRange, gather, own_range_start};
+pub use facts::{
+    Facts, Helpers, HelpersMissing, SubordinateRange, caller, gather, own_range_start,
+};
 pub use joined::{maps_of, request_of};
-pub use maps::{Extent, IdMaps, InvalidRequest, Mode, Request, choose, given};
+pub use lines::{InvalidLine, Line};
+pub use maps::{Extent, IdMaps, InvalidRequest, Mode, Request, choose, choose_for_store, given};
 pub use refusal::{Refusal, explain_refusal};

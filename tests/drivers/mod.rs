@@ -4,13 +4,19 @@
 //! What happens inside is this very suite, which is static: it is bound into the container and told
 //! by a variable what to do there.
 
+mod build;
 mod contract;
+mod deep;
+mod exercise;
 mod inside;
 mod mapped;
 mod operations;
+mod posix;
 mod random;
 mod same;
 mod server;
+
+use std::path::Path;
 
 use crate::support::image::{Image, Tar};
 use crate::support::needs::pass;
@@ -87,7 +93,12 @@ fn checked() -> Tar {
 
 /// A home that has the image, and its reference.
 pub fn home() -> (Home, String) {
-    let (home, registry) = (Home::new(), Registry::new());
+    home_in(&std::env::temp_dir())
+}
+
+/// The same elsewhere.
+pub fn home_in(place: &Path) -> (Home, String) {
+    let (home, registry) = (Home::new_in(place), Registry::new());
     let reference = registry.push("union", "1", &image());
     home.coracle(["pull", "-q", &reference]).ok();
     (home, reference)

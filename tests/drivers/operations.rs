@@ -25,7 +25,7 @@ const ATTRIBUTES: [&str; 3] = ["user.a", "user.b", "user.overlay.opaque"];
 const OWN: &str = "d4";
 
 /// `splitmix64`
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -36,7 +36,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.next() % limit
     }
 
@@ -227,7 +227,8 @@ impl Operations {
         if [&old, &new].iter().any(|path| is_directory(path) && !is_own(path)) {
             return Ok("a directory".into());
         }
-        renameat_with(CWD, &old, CWD, &new, flags).map(nothing)
+        let renamed = renameat_with(CWD, &old, CWD, &new, flags);
+        if flags == RenameFlags::NOREPLACE { renamed.map(nothing) } else { full(renamed) }
     }
 
     fn rename_directory(&mut self) -> Told {
@@ -235,7 +236,7 @@ impl Operations {
         if !is_own(&old) || is_directory(&new) && !is_own(&new) {
             return Ok("another".into());
         }
-        renameat_with(CWD, &old, CWD, &new, RenameFlags::empty()).map(nothing)
+        full(renameat_with(CWD, &old, CWD, &new, RenameFlags::empty()))
     }
 
     fn link(&mut self) -> Told {
@@ -425,6 +426,14 @@ impl Operations {
 
 fn nothing((): ()) -> String {
     String::new()
+}
+
+/// What is in the way is not empty: two errors say so (POSIX, rename).
+fn full(renamed: Result<(), Errno>) -> Told {
+    match renamed {
+        Err(Errno::EXIST) => Err(Errno::NOTEMPTY),
+        other => other.map(nothing),
+    }
 }
 
 fn is_own(path: &str) -> bool {

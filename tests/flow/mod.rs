@@ -2,11 +2,14 @@
 
 mod archives;
 mod background;
+mod check;
 mod commands;
+mod content;
 mod crash;
 mod exec;
 mod explain;
 mod files;
+mod given;
 mod hello;
 mod ids;
 mod isolation;
@@ -22,6 +25,7 @@ mod process;
 mod pull;
 mod push;
 mod registries;
+mod saved;
 mod terminal;
 mod unpack;
 mod users;

@@ -202,6 +202,133 @@ fn fields_that_cannot_be_honoured_are_named() {
     assert_eq!(features["ociVersionMax"], "1.2.0");
 }
 
+/// What a program asks of the kernel besides its limits.
+#[test]
+fn programs_are_scheduled_and_told_the_time_as_asked() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let bundle = bundle(&home, &image, |config| {
+        let script_text = "cut -d' ' -f19,41 /proc/self/stat; cat /proc/self/personality; ionice
+            cut -d. -f1 /proc/uptime; exec sleep 60";
+        script(config, &format!("({script_text}) >/out/told"));
+        let out = json!({"destination": "/out", "source": home.path(), "options": ["rbind", "rw"]});
+        config["mounts"].as_array_mut().unwrap().push(out);
+        config["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 7});
+        config["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_BE", "priority": 5});
+        config["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "0"});
+        config["linux"]["personality"] = json!({"domain": "LINUX32"});
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "time"}));
+        config["linux"]["timeOffsets"] =
+            json!({"boottime": {"secs": 1_000_000_000}, "monotonic": {"secs": 5}});
+    });
+    create(&home, &["--bundle", bundle.to_str().unwrap(), "tuned"]).ok();
+    runtime(&home, &["start", "tuned"]).ok();
+    let told = || std::fs::read_to_string(home.path().join("told")).unwrap_or_default();
+    until("what it was told", || told().lines().count() == 4);
+    let told = told();
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[..3], ["7 3", "00000008", "best-effort: prio 5"], "{told}");
+    assert!(lines[3].parse::<u64>().unwrap() >= 1_000_000_000, "{told}");
+    let exec = "grep Cpus_allowed_list /proc/self/status; cut -d. -f1 /proc/uptime; cat /proc/self/personality";
+    let exec = runtime(&home, &["exec", "tuned", "sh", "-c", exec]).ok();
+    let mut lines = exec.lines();
+    assert_eq!(lines.next(), Some("Cpus_allowed_list:\t0"), "{exec}");
+    assert!(lines.next().unwrap().parse::<u64>().unwrap() >= 1_000_000_000, "{exec}");
+    assert_eq!(lines.next(), Some("00000008"), "{exec}");
+    runtime(&home, &["delete", "--force", "tuned"]).ok();
+}
+
+/// As containerd's shim calls it, word for word (go-runc).
+#[test]
+fn the_calls_of_go_runc_are_understood() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let bundle = bundle(&home, &image, |config| {
+        script(config, "trap 'exit 3' TERM; while :; do sleep 0.05; done");
+    });
+    let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+    let (root, log, pid) = (path("states"), path("log.json"), path("pid"));
+    let first = ["--root", &root, "--log", &log, "--log-format", "json"];
+    let call = |arguments: &[&str]| -> Vec<String> {
+        first.iter().chain(arguments).map(|word| (*word).to_owned()).collect()
+    };
+    let runtime = |arguments: &[&str]| {
+        home.coracle(["runtime".to_owned()].into_iter().chain(call(arguments)))
+    };
+    let made =
+        ["create", "--bundle", bundle.to_str().unwrap(), "--pid-file", &pid, "--no-pivot", "shim"];
+    let made = &made[..]; // a root that is no initramfs takes --no-pivot too
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "exec \"$@\" >/dev/null 2>&1", "sh"]).arg(crate::support::binary());
+    command.arg("runtime").args(call(made));
+    home.run(command).ok();
+    let first_pid: u32 = std::fs::read_to_string(&pid).unwrap().parse().unwrap();
+    runtime(&["start", "shim"]).ok();
+    let state: Value = serde_json::from_str(&runtime(&["state", "shim"]).ok()).unwrap();
+    assert_eq!(
+        (state["status"].as_str(), state["pid"].as_u64()),
+        (Some("running"), Some(first_pid.into()))
+    );
+    for ps in [["ps", "--format", "json", "shim"], ["ps", "shim", "--format", "json"]] {
+        let pids: Vec<u32> = serde_json::from_str(&runtime(&ps).ok()).unwrap();
+        assert!(pids.contains(&first_pid), "{pids:?}");
+    }
+    let listed: Value = serde_json::from_str(&runtime(&["list", "--format=json"]).ok()).unwrap();
+    assert_eq!(listed[0]["id"], "shim");
+    let process = json!({
+        "user": {"uid": 0, "gid": 0}, "args": ["sh", "-c", "echo $A >&3"], "cwd": "/",
+        "env": ["PATH=/bin", "A=b"], "terminal": false,
+    });
+    let process = home.write("process.json", process.to_string());
+    let script = format!(
+        "exec {} runtime {} exec --process {} --detach --pid-file {} --preserve-fds 1 shim 3>{} >/dev/null 2>&1",
+        crate::support::binary().display(),
+        first.join(" "),
+        process.display(),
+        path("exec.pid"),
+        path("three"),
+    );
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", &script]);
+    home.run(command).ok();
+    until("its word", || std::fs::read_to_string(path("three")).unwrap_or_default() == "b\n");
+    assert!(std::fs::read_to_string(path("exec.pid")).unwrap().parse::<u32>().unwrap() > first_pid);
+    runtime(&["update", "--resources", "-", "shim"]).stdin("{}").ok();
+    has(&runtime(&["checkpoint", "--image-path", "/x", "shim"]).fails(125), &["cannot be made"]);
+    has(&runtime(&["update", "--l3-cache-schema", "L3:0=f", "shim"]).fails(125), &["resctrl"]);
+    runtime(&["kill", "shim", "15"]).ok();
+    until("its end", || {
+        let state: Value = serde_json::from_str(&runtime(&["state", "shim"]).ok()).unwrap();
+        state["status"] == "stopped"
+    });
+    runtime(&["kill", "--all", "shim", "9"]).output();
+    runtime(&["delete", "shim"]).ok();
+    runtime(&["delete", "--force", "shim"]).ok();
+    runtime(&["state", "shim"]).fails(1);
+    let last = std::fs::read_to_string(&log).unwrap();
+    let last: Value = serde_json::from_str(last.lines().last().unwrap()).unwrap();
+    assert_eq!(last["level"], "error");
+    has(last["msg"].as_str().unwrap(), &["does not exist"]);
+    has(&home.coracle(["runtime", "--version"]).ok(), &["coracle"]);
+}
+
+/// Options may stand behind what they belong to.
+#[test]
+fn options_stand_anywhere() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let bundle = bundle(&home, &image, |config| script(config, "sleep 60"));
+    create(&home, &["behind", "--bundle", bundle.to_str().unwrap()]).ok();
+    runtime(&home, &["kill", "behind", "KILL", "--all"]).ok();
+    runtime(&home, &["delete", "behind", "--force"]).ok();
+    let run = ["run", "here", "--bundle", bundle.to_str().unwrap(), "--detach", "--no-subreaper"];
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "exec \"$@\" >/dev/null 2>&1", "sh"]).arg(crate::support::binary());
+    command.arg("runtime").args(run);
+    home.run(command).ok();
+    runtime(&home, &["delete", "-f", "here"]).ok();
+}
+
 /// A container that counts, with limits; `create` and `start` of it.
 fn limited(home: &Home, image: &str) {
     let bundle = bundle(home, image, |config| {

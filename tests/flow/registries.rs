@@ -24,7 +24,9 @@ fn coracle(home: &Home, words: &[&str]) -> Run {
 fn mirrored(registry: &Registry, mirrors: &[&Registry]) -> String {
     let mut text = format!("[[registry]]\nlocation = \"{}\"\n", registry.address);
     for mirror in mirrors {
-        text += &format!("[[registry.mirror]]\nlocation = \"{}/copy\"\n", mirror.address);
+        text += "[[registry.mirror]]\nlocation = \"";
+        text += &mirror.address.to_string();
+        text += "/copy\"\n";
     }
     text
 }

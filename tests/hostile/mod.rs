@@ -1,6 +1,7 @@
 //! Images, registries and archives that mean harm. Each attack is refused or contained: the
 //! command ends soon, without a panic, and nothing outside the store has changed.
 
+mod copy;
 mod documents;
 mod escape;
 mod layers;

@@ -33,6 +33,14 @@ pub fn fixtures() -> PathBuf {
     made.map_or_else(|| "/var/tmp/coracle-test/fixtures".into(), PathBuf::from)
 }
 
+/// A directory on a file system of this kind, where `tests/run` could mount one.
+pub fn file_system(kind: &str) -> Option<PathBuf> {
+    let all = env::var_os("CORACLE_TEST_FILESYSTEMS").filter(|path| !path.is_empty())?;
+    let path = PathBuf::from(all).join(kind);
+    let here = |path: &Path| rustix::fs::stat(path).ok().map(|stat| stat.st_dev);
+    (here(&path)? != here(path.parent()?)?).then_some(path)
+}
+
 /// Where a test image can be pulled from: the plain registry, or without one the layout itself.
 pub fn image(name: &str, tag: &str) -> String {
     match env::var("CORACLE_TEST_PLAIN") {
@@ -58,7 +66,12 @@ pub struct Home {
 
 impl Home {
     pub fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("home-").tempdir().unwrap().keep();
+        Self::new_in(&env::temp_dir())
+    }
+
+    /// A home elsewhere: on another file system.
+    pub fn new_in(place: &Path) -> Self {
+        let directory = tempfile::Builder::new().prefix("home-").tempdir_in(place).unwrap().keep();
         fs::create_dir(directory.join("run")).unwrap();
         fs::set_permissions(directory.join("run"), fs::Permissions::from_mode(0o700)).unwrap();
         Self { directory, kept: false }

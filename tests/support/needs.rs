@@ -18,6 +18,8 @@ pub enum Need {
     /// A program, by absolute path: the suite's own PATH is bare on purpose.
     Program(&'static str),
     UserNamespaces,
+    /// A directory on a file system of this kind: `tests/run` mounts them where it is root.
+    FileSystem(&'static str),
     /// A control group of the caller's own that has this controller: `tests/run` makes them.
     Controller(&'static str),
 }
@@ -43,6 +45,7 @@ impl Need {
             }
             Self::Fixture(path) => super::fixtures().join(path).exists(),
             Self::Program(path) => Path::new(path).exists(),
+            Self::FileSystem(kind) => super::file_system(kind).is_some(),
             Self::UserNamespaces => in_namespace("true"),
             Self::Controller(name) => {
                 let host = coracle::engine::cgroup::detect(Path::new("/"));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::super::{Context, Error, complete};
-use super::run;
+use super::{run, variables};
 use crate::engine::runtime::DetachKeys;
 use crate::engine::{ExecRequest, Execution};
 
@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// Leave the terminal when these keys are typed, such as ctrl-p,ctrl-q
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<DetachKeys>,
+    /// Pass on so many descriptors from 3 up
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    preserve_fds: u32,
     /// The container, by name or ID
     #[arg(add = complete::container_names())]
     container: String,
@@ -57,7 +60,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let request = ExecRequest {
         container: args.container.clone(),
         command: args.command.clone(),
-        env: run::environment(&args.env_file, &args.env, cx)?,
+        env: variables::environment(&args.env_file, &args.env, cx)?,
         user: args.user.clone(),
         workdir: args.workdir.clone(),
         interactive: args.interactive,
@@ -65,6 +68,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         detach: args.detach,
         privileged: args.privileged,
         detach_keys: args.detach_keys.clone().unwrap_or_default(),
+        preserved: run::row_of_descriptors(args.preserve_fds)?,
     };
     match cx.engine(None, None)?.exec(&request)? {
         Execution::Ended(code) => Ok(ExitCode::from(code)),

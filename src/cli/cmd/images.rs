@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::format::Format;
 use super::super::list::Listing;
+use super::super::parse;
 use super::super::parse::filter::{self, Filter};
 use super::super::{Context, Error, complete, human};
 use crate::engine::images::Listed;
@@ -30,7 +31,17 @@ const WITH_DIGESTS: Listing = Listing {
     columns: "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
     ..LISTING
 };
-const FILTERS: &[&str] = &["before", "dangling", "label", "reference", "since"];
+const TREE: Listing = Listing {
+    columns: "{{.Image}}\t{{.ID}}\t{{.Size}}\t{{.Shipped}}\t{{.InUse}}",
+    headings: &[
+        ("Image", "IMAGE"),
+        ("ID", "ID"),
+        ("Size", "DISK USAGE"),
+        ("Shipped", "CONTENT SIZE"),
+        ("InUse", "IN USE"),
+    ],
+};
+const FILTERS: &[&str] = &["before", "dangling", "label", "reference", "since", "until"];
 
 /// List images
 #[derive(Debug, clap::Args)]
@@ -51,7 +62,10 @@ pub(crate) struct Args {
     /// Show digests
     #[arg(long)]
     digests: bool,
-    /// Only where this holds: dangling, reference, label, before or since
+    /// Show names and platforms below each other, and what is in use
+    #[arg(long, conflicts_with_all = ["quiet", "digests", "format"])]
+    tree: bool,
+    /// Only where this holds: dangling, reference, label, before, since or until
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<Filter>,
     /// Print with a Go template, `table TEMPLATE`, or json
@@ -75,13 +89,18 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         }
     }
     let now = jiff::Timestamp::now();
-    let shown = Shown { repository: args.repository.as_deref(), full: args.no_trunc };
-    let mut items = Vec::new();
+    let until = until(&args.filter, now)?;
+    let mut passing = Vec::new();
     for image in &listed {
-        if passes(&engine, args, image)? {
-            items.extend(rows(&shown, image, now));
+        if older(image, until) && passes(&engine, args, image)? {
+            passing.push(image);
         }
     }
+    if args.tree {
+        return tree(&engine, args, &passing, cx);
+    }
+    let shown = Shown { repository: args.repository.as_deref(), full: args.no_trunc };
+    let items: Vec<Value> = passing.iter().flat_map(|image| rows(&shown, image, now)).collect();
     if args.quiet && args.format.is_none() {
         let mut last = None;
         for item in &items {
@@ -97,6 +116,70 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The earliest of the `until` filters.
+fn until(filters: &[Filter], now: jiff::Timestamp) -> Result<Option<jiff::Timestamp>, Error> {
+    let filters = filters.iter().filter(|filter| filter.key == "until");
+    let moments = filters.map(|filter| parse::moment(&filter.value, now));
+    let moments = moments.collect::<Result<Vec<_>, _>>();
+    Ok(moments.map_err(|error| Error::usage(error.0))?.into_iter().min())
+}
+
+/// Whether an image was made before a moment; one that does not say when was.
+fn older(listed: &Listed, until: Option<jiff::Timestamp>) -> bool {
+    let created = listed.image.created.as_ref().and_then(|created| created.parse().ok());
+    match (until, created) {
+        (Some(until), Some(created)) => jiff::Timestamp::lt(&created, &until),
+        _ => true,
+    }
+}
+
+/// docker's view: a line for all names of an image, and below it the platform that is here.
+fn tree(
+    engine: &Engine,
+    args: &Args,
+    listed: &[&Listed],
+    cx: &mut Context,
+) -> Result<ExitCode, Error> {
+    let containers = engine.containers()?;
+    let mut items = Vec::new();
+    for Listed { image, names } in listed {
+        let mut shown: Vec<String> = names.tags.iter().map(|it| reference::familiar(it)).collect();
+        let wanted = args.repository.as_ref();
+        if wanted.is_some_and(|wanted| !names.tags.iter().any(|tag| named(wanted, tag))) {
+            continue;
+        }
+        if shown.is_empty() {
+            shown.push("<untagged>".to_owned());
+        }
+        let id = if args.no_trunc { image.id.to_string() } else { image.id.short().to_owned() };
+        let shipped: u64 = image.layers.iter().map(|layer| layer.shipped).sum();
+        let in_use = containers.iter().any(|(record, _)| record.image_id == image.id);
+        let row = |name: String, id: &str| {
+            json!({
+                "Image": name,
+                "ID": id,
+                "Size": human::size(image.size()),
+                "Shipped": human::size(shipped),
+                "InUse": if in_use { "U" } else { "" },
+            })
+        };
+        let last = shown.len() - 1;
+        for (place, name) in shown.into_iter().enumerate() {
+            items.push(match place == last {
+                true => row(name, &id),
+                false => json!({"Image": name, "ID": "", "Size": "", "Shipped": "", "InUse": ""}),
+            });
+        }
+        let manifest = match args.no_trunc {
+            true => image.manifest.to_string(),
+            false => image.manifest.short().to_owned(),
+        };
+        items.push(row(format!("└─ {}", image.platform), &manifest));
+    }
+    TREE.print(&mut cx.out, None, &items)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn passes(engine: &Engine, args: &Args, listed: &Listed) -> Result<bool, Error> {
     let wants_labels = args.filter.iter().any(|filter| filter.key == "label");
     let labels = if wants_labels {
@@ -108,7 +191,7 @@ fn passes(engine: &Engine, args: &Args, listed: &Listed) -> Result<bool, Error> 
         "dangling" => listed.names.tags.is_empty() == matches!(value, "true" | "1"),
         "label" => filter::label_holds(value, &labels),
         "reference" => listed.names.tags.iter().any(|tag| named(value, tag)),
-        _ => true, // before and since cut the list itself
+        _ => true, // before, since and until cut the list itself
     }))
 }
 

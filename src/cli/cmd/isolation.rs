@@ -11,7 +11,7 @@ use super::run::read;
 use crate::engine::bundle::{
     self, DeviceRequest, LabelRequest, SeccompChoice, SecurityOptions, Sharing, Ulimit,
 };
-use crate::engine::userns;
+use crate::engine::userns::{self, Line};
 
 /// Namespaces, ids, capabilities, filters, devices.
 #[derive(Debug, clap::Args)]
@@ -28,11 +28,24 @@ pub(super) struct Isolation {
     /// Share the view of the control groups
     #[arg(long, value_name = "private|host|container:NAME", value_parser = parse::namespace)]
     cgroupns: Option<Sharing>,
-    /// Choose the ids in the container: auto, single, nomap, range, host-id[:uid=N,gid=N],
+    /// Choose the ids in the container: auto, single, nomap, range, host-id[:uid=N,gid=N,size=N],
     /// container:NAME
     #[arg(long, value_name = "IDS", value_parser = parse::user_namespace)]
     userns: Option<UserNamespace>,
-    /// Add a group, by name or id
+    /// Map user ids: INSIDE:OUTSIDE[:COUNT], where OUTSIDE 0 is the caller and 1 its first
+    /// subordinate id; @OUTSIDE for the host's, + before it to add to the usual map
+    #[arg(long, value_name = "MAP")]
+    uidmap: Vec<Line>,
+    /// Map group ids likewise; those of --uidmap where there are none
+    #[arg(long, value_name = "MAP")]
+    gidmap: Vec<Line>,
+    /// Take the subordinate user ids of this name: the caller's own
+    #[arg(long, value_name = "NAME")]
+    subuidname: Option<String>,
+    /// Take the subordinate group ids of this name: the caller's own
+    #[arg(long, value_name = "NAME")]
+    subgidname: Option<String>,
+    /// Add a group, by name or id; keep-groups for the caller's own
     #[arg(long, value_name = "GROUP")]
     group_add: Vec<String>,
     /// Add a capability, or ALL
@@ -67,6 +80,9 @@ pub(super) struct Isolation {
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true,
         value_parser = clap::value_parser!(i32).range(-1000..=1000))]
     oom_score_adj: Option<i32>,
+    /// Show the program another interface of the kernel: LINUX32, or a flag of personality(2)
+    #[arg(long, value_name = "NAME", value_parser = parse::personality)]
+    personality: Option<u32>,
     /// Make files without these permissions, in octal
     #[arg(long, value_name = "MODE", value_parser = parse::umask)]
     umask: Option<u32>,
@@ -74,11 +90,40 @@ pub(super) struct Isolation {
 
 impl Isolation {
     /// The ids asked for, for the engine to choose from.
-    pub(super) fn ids(&self) -> Option<userns::Request> {
-        match &self.userns {
-            Some(UserNamespace::Own(request)) => Some(*request),
-            Some(UserNamespace::Container(_)) | None => None,
+    pub(super) fn ids(&self) -> Result<Option<userns::Request>, Error> {
+        let names = [("--subuidname", &self.subuidname), ("--subgidname", &self.subgidname)];
+        for (flag, name) in names {
+            let Some(name) = name else { continue };
+            let caller = userns::caller();
+            if *name != caller && *name != rustix::process::getuid().as_raw().to_string() {
+                return Err(Error::usage(format!(
+                    "{flag} {name}: newuidmap and newgidmap map the ranges of who calls them, which is \
+                     {caller}"
+                )));
+            }
         }
+        let named = self.subuidname.is_some() || self.subgidname.is_some();
+        let lines = self.lines();
+        match (&self.userns, lines.is_empty()) {
+            (Some(_), false) => Err(Error::usage(
+                "--uidmap and --gidmap are a map of their own: leave --userns out",
+            )),
+            (Some(UserNamespace::Own(request)), true) => Ok(Some(request.clone())),
+            (Some(UserNamespace::Container(_)), true) => Ok(None),
+            (None, false) => Ok(Some(userns::Request::Lines(lines))),
+            (None, true) => Ok(named.then_some(userns::Request::Range)),
+        }
+    }
+
+    /// The lines of both maps; those of one alone are for both kinds of ids.
+    fn lines(&self) -> Vec<Line> {
+        let users = self.uidmap.iter().map(|line| match self.gidmap.is_empty() {
+            true => *line,
+            false => Line { groups: false, users: true, ..*line },
+        });
+        let groups = self.gidmap.iter().map(|line| Line { users: false, groups: true, ..*line });
+        let groups = groups.map(|line| Line { users: self.uidmap.is_empty(), ..line });
+        users.chain(groups).collect()
     }
 
     /// Fills in the request.
@@ -91,6 +136,14 @@ impl Isolation {
             request.user_of = Some(name.clone());
         }
         request.group_add = list(&self.group_add);
+        request.keep_groups = request.group_add.iter().any(|group| group == "keep-groups");
+        if request.keep_groups && request.group_add.len() > 1 {
+            return Err(Error::usage(
+                "--group-add keep-groups goes with no other group: only root of the host adds to them",
+            ));
+        }
+        request.group_add.retain(|group| group != "keep-groups");
+        request.personality = self.personality;
         request.cap_add = list(&self.cap_add);
         request.cap_drop = list(&self.cap_drop);
         request.privileged = self.privileged;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::Error;
 use super::super::parse::{self, decimal_size};
-use crate::engine::container::{LogConfig, LogDriver, Restart};
+use crate::engine::container::{LogConfig, LogDriver, OnUnhealthy, Restart};
 use crate::engine::{HealthRequest, RunRequest};
 
 /// Restarts, health checks, logs.
@@ -37,6 +37,9 @@ pub(super) struct Lifecycle {
     /// So many failed checks one after the other make the container unhealthy [default: 3]
     #[arg(long, value_name = "N")]
     health_retries: Option<u32>,
+    /// Do this with an unhealthy container: none, kill, restart, stop [default: none]
+    #[arg(long, value_name = "ACTION", value_parser = on_unhealthy)]
+    health_on_failure: Option<OnUnhealthy>,
     /// Make no health checks, whatever the image says
     #[arg(long)]
     no_healthcheck: bool,
@@ -67,10 +70,21 @@ impl Lifecycle {
             start_period: self.health_start_period,
             start_interval: self.health_start_interval,
             retries: self.health_retries,
+            on_failure: self.health_on_failure.unwrap_or_default(),
         };
         request.health.check().map_err(|error| Error::usage(error.to_string()))?;
         request.log = log(self.log_driver, &self.log_opt)?;
         Ok(())
+    }
+}
+
+fn on_unhealthy(text: &str) -> Result<OnUnhealthy, String> {
+    match text {
+        "none" => Ok(OnUnhealthy::None),
+        "kill" => Ok(OnUnhealthy::Kill),
+        "restart" => Ok(OnUnhealthy::Restart),
+        "stop" => Ok(OnUnhealthy::Stop),
+        _ => Err(format!("{text:?} is none of none, kill, restart and stop")),
     }
 }
 

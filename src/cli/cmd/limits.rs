@@ -77,6 +77,9 @@ pub(super) struct LimitArgs {
     /// Limit writing to a device: /dev/sda:OPERATIONS a second
     #[arg(long, value_name = "DEVICE:NUMBER", value_parser = parse::device_rate)]
     device_write_iops: Vec<(PathBuf, u64)>,
+    /// Set a file of the control group (cgroup v2): memory.high=1073741824
+    #[arg(long, value_name = "FILE=TEXT", value_parser = parse::pair)]
+    cgroup_conf: Vec<(String, String)>,
     /// Insist on limits (enabled), warn of those that cannot be kept, or make no control group
     #[arg(long, value_name = "MODE", action = ArgAction::Set, hide_possible_values = true,
         value_parser = PossibleValuesParser::new(MODES).map(|word| mode(&word)))]
@@ -108,11 +111,13 @@ impl LimitArgs {
             ));
         }
         let flags = self.flags();
-        if flags == Flags::default() {
-            return Ok(Resources::default());
+        let mut resources = Resources::default();
+        if flags != Flags::default() {
+            let machine = Machine::look(Path::new("/"));
+            resources = flags.resources(&machine).map_err(crate::engine::Error::from)?;
         }
-        let machine = Machine::look(Path::new("/"));
-        Ok(flags.resources(&machine).map_err(crate::engine::Error::from)?)
+        resources.unified.extend(self.cgroup_conf.iter().cloned());
+        Ok(resources)
     }
 
     fn flags(&self) -> Flags {

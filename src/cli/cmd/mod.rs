@@ -1,26 +1,36 @@
 //! The commands: one file each, its arguments and what it does with them.
 
 mod attach;
+mod commit;
 mod completion;
 mod container_prune;
+mod cp;
 mod create;
+mod diff;
 mod doctor;
 mod events;
 mod exec;
+mod export;
 mod generate;
 mod generate_systemd;
 mod healthcheck;
 mod hello;
+mod history;
+mod identity;
+mod image_exists;
 mod image_mount;
 mod image_prune;
+mod image_tree;
 mod image_unmount;
 mod images;
+mod import;
 mod info;
 mod inspect;
 mod isolation;
 mod kill;
 mod lifecycle;
 mod limits;
+mod load;
 mod login;
 mod logout;
 mod logs;
@@ -39,10 +49,12 @@ mod rm;
 mod rmi;
 mod run;
 mod runtime;
+mod save;
 mod search;
 mod start;
 mod stats;
 mod stop;
+mod system_check;
 mod system_df;
 mod system_prune;
 mod tag;
@@ -50,7 +62,9 @@ mod top;
 mod unmount;
 mod unpause;
 mod unshare;
+mod untag;
 mod update;
+mod variables;
 mod version;
 mod volume;
 mod wait;
@@ -140,6 +154,10 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(attach, "attach"),
     entry!(logs, "logs"),
     entry!(port, "port"),
+    entry!(cp, "cp"),
+    entry!(diff, "diff"),
+    entry!(export, "export"),
+    entry!(commit, "commit"),
     entry!(rename, "rename"),
     entry!(rm, "rm"),
     entry!(mount, "mount"),
@@ -148,6 +166,11 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(images, "images"),
     entry!(rmi, "rmi"),
     entry!(tag, "tag"),
+    entry!(untag, "untag"),
+    entry!(save, "save"),
+    entry!(load, "load"),
+    entry!(import, "import"),
+    entry!(history, "history"),
     entry!(inspect, "inspect"),
     entry!(info, "info"),
     entry!(events, "events"),
@@ -169,8 +192,12 @@ const GENERATE: &[Entry] =
 
 const CONTAINER: &[Entry] = &[
     entry!(attach, "attach"),
+    entry!(commit, "commit"),
+    entry!(cp, "cp"),
     entry!(create, "create"),
+    entry!(diff, "diff"),
     entry!(exec, "exec"),
+    entry!(export, "export"),
     entry!(inspect, "inspect"),
     entry!(kill, "kill"),
     entry!(pause, "pause"),
@@ -196,7 +223,12 @@ const CONTAINER: &[Entry] = &[
 const HEALTHCHECK: &[Entry] = &[entry!(healthcheck, "run")];
 
 const IMAGE: &[Entry] = &[
+    entry!(diff, "diff"),
+    entry!(image_exists, "exists"),
+    entry!(history, "history"),
+    entry!(import, "import"),
     entry!(inspect, "inspect"),
+    entry!(load, "load"),
     entry!(images, "ls", alias "list"),
     entry!(image_mount, "mount"),
     entry!(image_unmount, "unmount", alias "umount"),
@@ -205,7 +237,10 @@ const IMAGE: &[Entry] = &[
     entry!(push, "push"),
     entry!(search, "search"),
     entry!(rmi, "rm", alias "remove"),
+    entry!(save, "save"),
     entry!(tag, "tag"),
+    entry!(image_tree, "tree"),
+    entry!(untag, "untag"),
 ];
 
 const VOLUME: &[Entry] = &[
@@ -218,6 +253,7 @@ const VOLUME: &[Entry] = &[
 ];
 
 const SYSTEM: &[Entry] = &[
+    entry!(system_check, "check"),
     entry!(system_df, "df"),
     entry!(events, "events"),
     entry!(info, "info"),

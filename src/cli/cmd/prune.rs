@@ -115,17 +115,14 @@ impl PruneArgs {
 
     /// docker's question before several kinds go.
     pub(super) fn question(&self, kinds: &[Kind], extent: Extent) -> String {
-        let mut text = "WARNING! This will remove:\n".to_owned();
-        for kind in kinds {
-            text.push_str(&format!("  - {}\n", (kind.warning)(extent)));
-        }
+        let lines = kinds.iter().map(|kind| format!("  - {}\n", (kind.warning)(extent)));
+        let mut text = format!("WARNING! This will remove:\n{}", lines.collect::<String>());
         if !self.filter.is_empty() {
             let filters =
                 self.filter.iter().map(|filter| format!("{}={}", filter.key, filter.value));
-            let filters = filters.collect::<Vec<_>>().join(", ");
-            text.push_str(&format!(
-                "\n  Items to be pruned will be filtered with:\n  - {filters}\n"
-            ));
+            text += "\n  Items to be pruned will be filtered with:\n  - ";
+            text += &filters.collect::<Vec<_>>().join(", ");
+            text += "\n";
         }
         text + "\n"
     }

@@ -26,6 +26,10 @@ pub(crate) struct RegistryArgs {
     /// Show no progress
     #[arg(short, long)]
     pub(super) quiet: bool,
+    /// Refuse an image whose layers unpack to more than this; 0 for no limit [default: 4g, or 256
+    /// times what is shipped]
+    #[arg(long, value_name = "SIZE", value_parser = super::super::parse::size)]
+    pub(super) max_unpacked_size: Option<u64>,
     #[command(flatten)]
     pub(super) access: AccessArgs,
 }
@@ -122,6 +126,7 @@ pub(super) fn fetch(
             policy,
             owners,
             jobs: cx.config.pull_jobs.unwrap_or(3).clamp(1, 16),
+            most_unpacked: args.max_unpacked_size.map(limit),
         };
         Ok(engine.pull(&request, &shown)?)
     };
@@ -223,6 +228,11 @@ pub(super) fn usual_options(cx: &Context) -> Result<Options, Error> {
         registries: cx.registries()?.into(),
         path: environment.get("PATH").unwrap_or_default(),
     })
+}
+
+/// `--max-unpacked-size`: 0 stands for no limit.
+pub(super) fn limit(size: u64) -> u64 {
+    if size == 0 { u64::MAX } else { size }
 }
 
 pub(super) fn login(creds: &str) -> Result<Login, Error> {

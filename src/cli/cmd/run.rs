@@ -10,19 +10,23 @@ use std::time::Duration;
 use clap::{ArgAction, ValueEnum};
 
 use super::super::context::driver_named;
-use super::super::parse::{self, Invalid, MountRequest};
+use super::super::parse::{self, Invalid, MountRequest, Stream};
 use super::super::{Context, Error, complete};
+use super::identity::Identity;
 use super::isolation::Isolation;
 use super::lifecycle::Lifecycle;
 use super::limits;
 use super::networking::Networking;
 use super::registry::{self, RegistryArgs};
-use crate::engine::bundle::{self, HostAddress, TmpfsRequest, VolumesFrom, signal};
-use crate::engine::container::{LogConfig, Name, Restart};
+use super::variables::Variables;
+use crate::engine::bundle::{
+    self, HostAddress, ImageVolumes, Systemd, TmpfsRequest, VolumesFrom, signal,
+};
+use crate::engine::container::{LogConfig, Name, Restart, Rootfs};
 use crate::engine::pull::Policy;
 use crate::engine::runtime::DetachKeys;
 use crate::engine::snapshot::Driver;
-use crate::engine::{Engine, Found, HealthRequest, Outcome, Phase, RunRequest};
+use crate::engine::{Engine, Found, HealthRequest, Outcome, Phase, Preserved, RunRequest, Streams};
 use crate::oci::{Digest, Platform};
 
 /// Run a command in a new container
@@ -42,6 +46,15 @@ pub(crate) struct Args {
     /// Leave the container running when these keys are typed, such as ctrl-p,ctrl-q
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<DetachKeys>,
+    /// Attach to stdin, stdout or stderr only
+    #[arg(short, long, value_name = "STREAM", value_parser = parse::stream)]
+    attach: Vec<Stream>,
+    /// Pass on so many descriptors from 3 up
+    #[arg(long, value_name = "N")]
+    preserve_fds: Option<u32>,
+    /// Pass on these descriptors, by number
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    preserve_fd: Vec<u32>,
     /// Print what would be done, and do none of it but fetching the image
     #[arg(long, value_name = "text|json", num_args = 0..=1, require_equals = true,
         default_missing_value = "text")]
@@ -69,12 +82,8 @@ pub(super) struct Shape {
     /// Name the container
     #[arg(long)]
     name: Option<Name>,
-    /// Set a variable; a name alone takes the host's value
-    #[arg(short, long, value_name = "NAME[=VALUE]")]
-    env: Vec<OsString>,
-    /// Set the variables in a file, one a line
-    #[arg(long, value_name = "FILE")]
-    env_file: Vec<PathBuf>,
+    #[command(flatten)]
+    variables: Variables,
     /// Mount a volume, or a file or directory of the host: NAME:PATH, HOST-PATH:PATH[:ro], PATH
     #[arg(short, long, value_name = "[SOURCE:]PATH[:OPTIONS]", value_parser = volume,
         add = complete::volume_sources())]
@@ -98,9 +107,8 @@ pub(super) struct Shape {
     /// Run this instead of the image's entry point; "" for none
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<OsString>,
-    /// Name the host in the container
-    #[arg(short = 'h', long, value_name = "NAME")]
-    hostname: Option<String>,
+    #[command(flatten)]
+    identity: Identity,
     /// Make the root file system read-only; volumes and temporary ones are not
     #[arg(long)]
     read_only: bool,
@@ -111,6 +119,19 @@ pub(super) struct Shape {
     /// Put a process before the program that forwards signals and reaps children
     #[arg(long)]
     init: bool,
+    /// Set it up for systemd as its first process: true (where the program is systemd), always, false
+    #[arg(long, value_name = "WHEN", value_parser = parse::systemd)]
+    systemd: Option<Systemd>,
+    /// Limit the size of systemd's temporary file systems, each
+    #[arg(long, value_name = "BYTES", value_parser = parse::size)]
+    shm_size_systemd: Option<u64>,
+    /// Accepted: the program of --init is coracle itself
+    #[arg(long, value_name = "FILE", hide = true)]
+    init_path: Option<PathBuf>,
+    /// Make the image's volumes directories (bind), temporary file systems (tmpfs), or leave them
+    /// (ignore)
+    #[arg(long, value_name = "bind|tmpfs|ignore", value_parser = parse::image_volumes)]
+    image_volume: Option<ImageVolumes>,
     /// Label the container
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse::pair)]
     label: Vec<(String, String)>,
@@ -128,6 +149,23 @@ pub(super) struct Shape {
     /// Write the container's ID to a file that must not be there yet
     #[arg(long, value_name = "FILE")]
     cidfile: Option<PathBuf>,
+    /// Write the pid of the container's first process to a file, at each start
+    #[arg(long, value_name = "FILE")]
+    pidfile: Option<PathBuf>,
+    /// Write the pid of the coracle that stays with the container to a file
+    #[arg(long, value_name = "FILE")]
+    conmon_pidfile: Option<PathBuf>,
+    /// Accepted: what is pulled is checked by its digest
+    #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = super::boolean)]
+    #[allow(dead_code)] // nothing depends on it, in docker 29 neither
+    disable_content_trust: Option<bool>,
+    /// Start these containers first
+    #[arg(long, value_name = "CONTAINER", value_delimiter = ',')]
+    requires: Vec<String>,
+    /// Take a directory in place of the image: DIRECTORY, or DIRECTORY:O to leave it as it is
+    #[arg(long)]
+    rootfs: bool,
     /// Kill the container when it has run for so many seconds; 0 for never
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
@@ -188,6 +226,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     request.detach = args.detach;
     request.sig_proxy = args.sig_proxy.unwrap_or(true);
     request.detach_keys = args.detach_keys.clone().unwrap_or_default();
+    request.attach = args.streams()?;
+    request.preserved = args.preserved()?;
     let (engine, found) = shape.find(cx, &request)?;
     if let Some(kind) = args.explain {
         let prepared = engine.plan(&request, found)?;
@@ -274,6 +314,12 @@ impl Shape {
             sig_proxy: true,
             timeout: self.timeout.filter(|seconds| *seconds > 0).map(Duration::from_secs),
             cidfile: self.cidfile.clone(),
+            pid_file: self.pidfile.as_deref().map(from_here).transpose()?,
+            keeper_pid_file: self.conmon_pidfile.as_deref().map(from_here).transpose()?,
+            requires: self.requires.clone(),
+            rootfs: self.rootfs.then(|| rootfs(image)).transpose()?,
+            attach: Streams::ALL,
+            preserved: Preserved::default(),
             detach: false,
             replace: false,
             detach_keys: DetachKeys::default(),
@@ -293,7 +339,7 @@ impl Shape {
         cx: &Context,
         request: &RunRequest,
     ) -> Result<(Engine, Found), Error> {
-        let engine = cx.engine(self.storage_driver, self.isolation.ids())?;
+        let engine = cx.engine(self.storage_driver, self.isolation.ids()?)?;
         let image = cx.local_image(&engine, &request.image)?;
         let request = &RunRequest { image, ..request.clone() };
         let found = engine.find(request, &|| fetch(self, cx, &engine, request))?;
@@ -307,10 +353,8 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
     let mut request = bundle::Request {
         command: command.to_vec(),
         entrypoint: entrypoint.map(|it| words(it)).transpose()?,
-        env: environment(&args.env_file, &args.env, cx)?,
         workdir: args.workdir.clone(),
         user: args.user.clone(),
-        hostname: args.hostname.clone(),
         interactive: args.interactive,
         tty: args.tty,
         tmpfs: args.tmpfs.clone(),
@@ -318,6 +362,9 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
         read_only: args.read_only,
         shm_size: args.shm_size,
         init: args.init,
+        systemd: args.systemd.unwrap_or_default(),
+        systemd_size: args.shm_size_systemd,
+        image_volumes: args.image_volume.unwrap_or_default(),
         labels: labels(args)?,
         annotations: args.annotation.iter().cloned().collect(),
         stop_signal: args.stop_signal,
@@ -339,6 +386,11 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
     }
     args.isolation.apply(&mut request)?;
     args.networking.apply(&mut request, cx)?;
+    args.variables.apply(&mut request, cx)?;
+    args.identity.apply(&mut request)?;
+    if let Some(path) = &args.init_path {
+        cx.report.note(&format!("--init-path {}: coracle is the init itself", path.display()));
+    }
     Ok(request)
 }
 
@@ -355,23 +407,69 @@ fn words(entrypoint: &OsStr) -> Result<Vec<OsString>, Error> {
     }
 }
 
-/// Files first: what stands on the command line wins.
-pub(super) fn environment(
-    files: &[PathBuf],
-    texts: &[OsString],
-    cx: &Context,
-) -> Result<Vec<(OsString, OsString)>, Error> {
-    let host = |name: &OsStr| cx.environment.get(name);
-    let mut env = Vec::new();
-    for path in files {
-        let variables = parse::env_file(&read(path)?, host);
-        env.extend(variables.map_err(|error| in_file(path, &error))?);
+/// `DIRECTORY` or `DIRECTORY:O`.
+fn rootfs(text: &str) -> Result<Rootfs, Error> {
+    let (path, overlay) = match text.rsplit_once(':') {
+        Some((path, "O")) => (path, true),
+        Some((_, options)) if !Path::new(text).exists() => {
+            return Err(Error::usage(format!("--rootfs {text}: want O, not {options:?}")));
+        }
+        _ => (text, false),
+    };
+    let found = std::fs::canonicalize(path);
+    let path = found.map_err(|source| Error::File {
+        action: "use as a root",
+        path: path.into(),
+        source,
+    })?;
+    Ok(Rootfs { path, overlay })
+}
+
+fn from_here(path: &Path) -> Result<PathBuf, Error> {
+    std::path::absolute(path).map_err(|source| Error::File {
+        action: "find",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+impl Args {
+    fn streams(&self) -> Result<Streams, Error> {
+        if self.attach.is_empty() {
+            return Ok(Streams::ALL);
+        }
+        if self.detach {
+            return Err(Error::usage(
+                "conflicting options: cannot specify both --attach and --detach",
+            ));
+        }
+        let has = |stream| self.attach.contains(&stream);
+        Ok(Streams {
+            stdin: has(Stream::Stdin),
+            stdout: has(Stream::Stdout),
+            stderr: has(Stream::Stderr),
+        })
     }
-    for text in texts {
-        let variable = parse::variable(text, host);
-        env.extend(variable.map_err(|error| Error::usage(format!("--env: {error}")))?);
+
+    /// What was promised to the program must be there.
+    fn preserved(&self) -> Result<Preserved, Error> {
+        let count = row_of_descriptors(self.preserve_fds.unwrap_or(0))?;
+        self.preserve_fd.iter().try_for_each(|number| check_descriptor(*number))?;
+        Ok(Preserved { count, numbers: self.preserve_fd.clone() })
     }
-    Ok(env)
+}
+
+/// So many descriptors from 3 up, which must be open.
+pub(super) fn row_of_descriptors(count: u32) -> Result<u32, Error> {
+    let mut row = (3..).take(usize::try_from(count).unwrap_or(usize::MAX));
+    row.try_for_each(check_descriptor).map(|()| count)
+}
+
+fn check_descriptor(number: u32) -> Result<(), Error> {
+    match crate::engine::runtime::is_open(number) {
+        true => Ok(()),
+        false => Err(Error::usage(format!("there is no descriptor {number} to pass on"))),
+    }
 }
 
 fn labels(args: &Shape) -> Result<std::collections::BTreeMap<String, String>, Error> {
@@ -392,7 +490,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     })
 }
 
-fn in_file(path: &Path, error: &Invalid) -> Error {
+pub(super) fn in_file(path: &Path, error: &Invalid) -> Error {
     Error::usage(format!("{}: {error}", path.display()))
 }
 
@@ -443,7 +541,7 @@ mod tests {
         assert!(args.shape.rm && args.shape.interactive && args.shape.tty);
         assert_eq!(args.shape.image, ["debian", "sh", "-c", "x", "--rm=false", "--"]);
         let args = parse(&["debian", "-e", "x"]).expect("valid");
-        assert_eq!((args.shape.image.len(), args.shape.env.len()), (3, 0));
+        assert_eq!((args.shape.image.len(), args.shape.variables.env.len()), (3, 0));
     }
 
     #[test]
@@ -473,7 +571,7 @@ mod tests {
     #[test]
     fn h_is_the_host_name() {
         let args = parse(&["-h", "box", "i"]).expect("valid");
-        assert_eq!(args.shape.hostname.as_deref(), Some("box"));
+        assert_eq!(args.shape.identity.hostname.as_deref(), Some("box"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod duration;
 mod environment;
 pub mod filter;
 mod hosts;
+mod instruction;
 mod limits;
 mod moment;
 mod mounts;
@@ -15,13 +16,14 @@ mod volumes;
 pub use duration::duration;
 pub use environment::{env_file, label_file, pair, variable};
 pub use hosts::add_host;
+pub use instruction::instruction;
 pub use limits::{billionths, device_rate, device_size, device_weight, size_or_none, ulimit};
 pub use moment::moment;
 pub use mounts::{MountRequest, mount};
 pub use security::{Label, SecurityOption, security_option};
 pub use sharing::{
-    Network, UserNamespace, device, device_cgroup_rule, expose, ip, ip6, ipc, namespace, network,
-    publish, sysctl, umask, user_namespace,
+    Network, Stream, UserNamespace, device, device_cgroup_rule, expose, image_volumes, ip, ip6,
+    ipc, namespace, network, personality, publish, stream, sysctl, systemd, umask, user_namespace,
 };
 pub use sizes::{decimal_size, size};
 pub use volumes::{tmpfs, volume, volumes_from};

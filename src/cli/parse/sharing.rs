@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use super::Invalid;
-use crate::engine::bundle::{DeviceRequest, Sharing};
+use super::{Invalid, boolean};
+use crate::engine::bundle::{self, DeviceRequest, ImageVolumes, Sharing, Systemd};
 use crate::engine::{network, userns};
 
 /// What `--userns` asks for: ids of one's own, or another container's.
@@ -208,6 +208,56 @@ pub fn umask(text: &str) -> Result<u32, Invalid> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
     mode.ok_or_else(|| {
         Invalid::new(format!("{text:?} is no umask: want octal digits, such as 0022"))
+    })
+}
+
+/// `--systemd`
+pub fn systemd(text: &str) -> Result<Systemd, Invalid> {
+    match text {
+        "always" => Ok(Systemd::Always),
+        text => boolean(text)
+            .map(|on| if on { Systemd::Auto } else { Systemd::Never })
+            .map_err(|_| Invalid::new(format!("{text:?} is none of true, false and always"))),
+    }
+}
+
+/// `--image-volume`; podman's `anonymous` and docker's way are `bind`.
+pub fn image_volumes(text: &str) -> Result<ImageVolumes, Invalid> {
+    match text {
+        "bind" | "anonymous" => Ok(ImageVolumes::Bind),
+        "tmpfs" => Ok(ImageVolumes::Tmpfs),
+        "ignore" => Ok(ImageVolumes::Ignore),
+        _ => Err(Invalid::new(format!("{text:?} is none of bind, tmpfs and ignore"))),
+    }
+}
+
+/// One of a container's streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// stdin
+    Stdin,
+    /// stdout
+    Stdout,
+    /// stderr
+    Stderr,
+}
+
+/// `--attach`
+pub fn stream(text: &str) -> Result<Stream, Invalid> {
+    match text.to_ascii_lowercase().as_str() {
+        "stdin" => Ok(Stream::Stdin),
+        "stdout" => Ok(Stream::Stdout),
+        "stderr" => Ok(Stream::Stderr),
+        _ => Err(Invalid::new(format!("{text:?} is none of stdin, stdout and stderr"))),
+    }
+}
+
+/// `--personality`
+pub fn personality(text: &str) -> Result<u32, Invalid> {
+    bundle::personality(text).ok_or_else(|| {
+        Invalid::new(format!(
+            "{text:?} is no personality: want LINUX, LINUX32 or a flag of personality(2)"
+        ))
     })
 }
 

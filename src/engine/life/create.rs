@@ -5,7 +5,7 @@ use super::{Tell, socket};
 use crate::container::Directory;
 use crate::engine::events::Event;
 use crate::engine::record::record;
-use crate::engine::run::{Found, Outcome, Prepared, RunRequest};
+use crate::engine::run::{Found, Outcome, Prepared, RunRequest, Streams};
 use crate::engine::{Engine, Error};
 use crate::runtime::{self, Attached, Leaving, Signals};
 
@@ -42,15 +42,16 @@ impl Engine {
         }
         let signals = Signals::hold()?;
         let (ours, theirs) = socket::pair().map_err(runtime::Error::Pipe)?;
+        let Streams { stdin, stdout, stderr } = request.attach;
         let attached = Attached {
-            stdin: request.container.interactive,
-            stdout: true,
-            stderr: true,
+            stdin: stdin && request.container.interactive,
+            stdout,
+            stderr,
             tty: request.container.tty,
             sig_proxy: request.sig_proxy,
             detach_keys: request.detach_keys.clone(),
         };
-        self.entrust(Charge { first: Some((theirs, (true, true))), ..charge }, tell)?;
+        self.entrust(Charge { first: Some((theirs, (stdout, stderr))), ..charge }, tell)?;
         match runtime::attend(&ours, &signals, &attached)? {
             Leaving::Ended(code) => Ok(done(Some(code))),
             Leaving::Detached => Ok(done(Some(0))),

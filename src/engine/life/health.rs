@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::container::{Check, Directory, Health, Record};
+use crate::container::{Check, Directory, Health, OnUnhealthy, Record};
 use crate::engine::events::Event;
 use crate::engine::{Engine, Error, ExecRequest, run::now};
 use crate::oci::Healthcheck;
@@ -30,6 +30,8 @@ pub struct HealthRequest {
     pub start_interval: Option<Duration>,
     /// `--health-retries`
     pub retries: Option<u32>,
+    /// `--health-on-failure`
+    pub on_failure: OnUnhealthy,
 }
 
 /// A check that cannot be.
@@ -99,12 +101,15 @@ pub(super) struct Checks {
     next: Option<Instant>,
     running: Option<Child>,
     began: Instant,
+    /// Whether it was found not to be well, and nobody has been told yet.
+    unhealthy: bool,
 }
 
 impl Checks {
     pub(super) fn new(check: Option<&Healthcheck>, directory: &Directory) -> Result<Self, Error> {
         let began = Instant::now();
-        let mut checks = Self { check: check.cloned(), next: None, running: None, began };
+        let mut checks =
+            Self { check: check.cloned(), next: None, running: None, began, unhealthy: false };
         if let Some(check) = check {
             directory.write_health(&Health::default())?;
             checks.next = Some(began + checks.pause(check, true));
@@ -143,6 +148,7 @@ impl Checks {
             let _ = child.wait();
             let health = engine.containers.health(record)?.unwrap_or_default();
             let starting = health.status == container::HealthStatus::Starting;
+            self.unhealthy |= health.status == container::HealthStatus::Unhealthy;
             self.next = Some(now + self.pause(&check, starting));
         }
         if self.running.is_none() && self.next.is_some_and(|next| next <= now) {
@@ -159,6 +165,11 @@ impl Checks {
             }
         }
         Ok(())
+    }
+
+    /// Whether the container is not well; told once.
+    pub(super) fn take_unhealthy(&mut self) -> bool {
+        std::mem::take(&mut self.unhealthy)
     }
 
     /// The container has ended.

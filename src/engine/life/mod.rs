@@ -28,6 +28,7 @@ mod wait;
 
 pub use health::{HealthRequest, InvalidHealth};
 pub use logs::{LogRequest, Logs};
+pub(super) use start::request;
 pub use start::{Attend, Begun};
 pub use top::Process as ProcessLine;
 pub use wait::Condition;

@@ -11,7 +11,7 @@ use super::health::Checks;
 use super::server::{Program, Server};
 use super::{Tell, socket};
 use crate::cgroup::InForce;
-use crate::container::{Directory, Keeper, Log, Record, Restart, State};
+use crate::container::{Directory, Keeper, Log, OnUnhealthy, Record, Restart, State};
 use crate::engine::events::Event;
 use crate::engine::limits::Limited;
 use crate::engine::run::{Launched, Manner, Prepared, RunRequest, ended, exit_code};
@@ -104,8 +104,16 @@ impl Engine {
         let _ = rustix::io::write(&report, &[0]);
         drop(report);
         let limited = Some(limited);
-        let mut monitor =
-            Monitor { engine: self, request, directory, server, record, limited, pause: None };
+        let mut monitor = Monitor {
+            engine: self,
+            request,
+            directory,
+            server,
+            record,
+            limited,
+            pause: None,
+            again: false,
+        };
         let settled = settle(&monitor.record.id).map_err(poll_failed);
         let served = settled.and_then(|()| monitor.serve(program));
         sys::fork::exit(u8::from(served.is_err()))
@@ -186,6 +194,8 @@ struct Monitor<'a> {
     limited: Option<Limited>,
     /// How long it has waited before the last restart.
     pause: Option<Duration>,
+    /// Whether it is to be started again whatever its policy says.
+    again: bool,
 }
 
 impl Monitor<'_> {
@@ -233,6 +243,9 @@ impl Monitor<'_> {
                 program.kept.forward(libc::SIGKILL);
             }
             checks.go_on(turn.other_ended, now, self.engine, &self.record, self.directory)?;
+            if checks.take_unhealthy() && !stopping {
+                stopping = self.act_on_unhealthy(program);
+            }
         }
         let exit = program.kept.reap()?;
         let exit = match (exit, program.taken) {
@@ -244,9 +257,31 @@ impl Monitor<'_> {
         Ok(exit_code(self.directory, exit))
     }
 
+    /// Does what was asked for with a container that is not well; whether it is being stopped.
+    fn act_on_unhealthy(&mut self, program: &mut Program) -> bool {
+        match self.record.config.on_unhealthy {
+            OnUnhealthy::None => return false,
+            OnUnhealthy::Kill => {
+                program.kept.forward(libc::SIGKILL);
+                return false;
+            }
+            OnUnhealthy::Stop => self.stop(program),
+            OnUnhealthy::Restart => {
+                self.again = true;
+                self.ask(program);
+            }
+        }
+        true
+    }
+
     /// As `stop` does it: for whoever ends the monitor, a machine that goes down.
     fn stop(&self, program: &mut Program) {
         let _ = self.engine.containers.ask_to_stop(&self.record, None);
+        self.ask(program);
+    }
+
+    /// Sends the stop signal, and has it killed when its time is over.
+    fn ask(&self, program: &mut Program) {
         let signal = self.record.config.stop_signal;
         program.taken = program.kept.forward(signal).or(program.taken);
         let grace = Duration::from_secs(self.record.config.stop_timeout_s.unwrap_or(10));
@@ -261,7 +296,8 @@ impl Monitor<'_> {
         if let Ok(Some(now)) = self.engine.containers.reread(&self.record) {
             self.record = now;
         }
-        self.record.config.restart.wants(code, self.record.restarts)
+        let again = std::mem::take(&mut self.again);
+        again || self.record.config.restart.wants(code, self.record.restarts)
     }
 
     fn finish(&mut self, code: u8, oom: bool) -> Result<(), Error> {

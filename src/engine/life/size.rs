@@ -51,7 +51,7 @@ impl Engine {
             source,
         };
         let measure = || paths.iter().map(|path| sys::tree_size(path)).collect();
-        let ids = self.ids((0, 0))?;
+        let ids = self.store_ids()?;
         if paths.is_empty() || ids.mode == userns::Mode::Direct {
             let sizes: std::io::Result<Vec<u64>> = measure();
             return sizes.map_err(failed);

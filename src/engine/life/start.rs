@@ -8,7 +8,7 @@ use crate::container::{self, Creation, Directory, Record, Restart, State, Status
 use crate::engine::events::Event;
 use crate::engine::mounts::Occasion;
 use crate::engine::pull::Policy;
-use crate::engine::run::{Clock, Prepared, RunRequest};
+use crate::engine::run::{Clock, Prepared, Preserved, RunRequest, Streams};
 use crate::engine::{Engine, Error, HealthRequest, Options};
 use crate::runtime::{self, Attached, DetachKeys, Leaving, Signals};
 use crate::snapshot::Driver;
@@ -51,6 +51,7 @@ impl Engine {
             };
         };
         let creation = self.containers.creation(&record)?;
+        self.start_required(&creation.requires, tell)?;
         let engine = self.as_made(&record, &creation)?;
         let request = request(&record, &creation);
         let prepared = engine.prepare_again(&request, &record, &directory)?;
@@ -79,6 +80,24 @@ impl Engine {
         let ending =
             self.attend(&record, || runtime::attend(&ours, &signals, &attended(&request, attend)))?;
         Ok(Begun::Ended(self.code_of(ending, query)))
+    }
+
+    /// Starts the containers that another one requires, those that they require first.
+    pub(in crate::engine) fn start_required(
+        &self,
+        required: &[String],
+        tell: Tell<'_>,
+    ) -> Result<(), Error> {
+        for query in required {
+            // One that runs, or that is being started by who requires it in its turn, is not waited
+            // for: that ends a circle.
+            let record = self.containers.find(query)?;
+            let free = !record.status().is_up() && self.containers.take(&record)?.is_some();
+            if free {
+                self.start(&record.id, None, tell)?;
+            }
+        }
+        Ok(())
     }
 
     /// Stops a container, as `stop` does, and starts it again.
@@ -160,7 +179,10 @@ impl Engine {
     }
 
     /// Holds a container that does not run; `None` when it does.
-    fn take_stopped(&self, query: &str) -> Result<Option<(Record, Directory)>, Error> {
+    pub(in crate::engine) fn take_stopped(
+        &self,
+        query: &str,
+    ) -> Result<Option<(Record, Directory)>, Error> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let record = self.containers.find(query)?;
@@ -189,17 +211,36 @@ impl Engine {
 
     /// An engine with the ids and the driver that a container was made with. What is written by
     /// overlay and fuse looks the same, so that one can be asked for in place of the other.
-    fn as_made(&self, record: &Record, creation: &Creation) -> Result<Self, Error> {
+    pub(in crate::engine) fn as_made(
+        &self,
+        record: &Record,
+        creation: &Creation,
+    ) -> Result<Self, Error> {
         let made: Option<Driver> = record.config.driver.parse().ok();
         let driver = match (self.options.driver, made) {
             (Some(asked), Some(made)) if asked.has_upper() && made.has_upper() => Some(asked),
             (asked, made) => made.or(asked),
         };
-        let options = Options {
-            userns: creation.userns.parse().unwrap_or(self.options.userns),
-            driver,
-            ..self.options.clone()
+        let userns = creation.userns.parse().unwrap_or_else(|_| self.options.userns.clone());
+        Self::with(Options { driver, userns, ..self.options.clone() })
+    }
+
+    /// The same for a container that keeps nothing to be started from again: while it runs, its ids
+    /// tell.
+    pub(in crate::engine) fn as_it_runs(&self, record: &Record) -> Result<Self, Error> {
+        let userns = match &record.state {
+            _ if record.config.emulated => crate::userns::Request::Single,
+            State::Running { process, .. } if process.is_running() => {
+                let pid = rustix::process::Pid::from_raw(process.pid);
+                let own = || Ok(self.options.userns.clone());
+                pid.map_or_else(own, crate::userns::request_of)?
+            }
+            _ => self.options.userns.clone(),
         };
+        Self::with(Options { userns, ..self.options.clone() })
+    }
+
+    fn with(options: Options) -> Result<Self, Error> {
         let store = Store::open(&options.root)?;
         let containers = container::Containers::new(&options.root);
         let volumes = crate::volume::Volumes::new(&options.root);
@@ -207,15 +248,18 @@ impl Engine {
     }
 
     /// Decides anew what a container is to be, from the image that it was made from.
-    pub(super) fn prepare_again(
+    pub(in crate::engine) fn prepare_again(
         &self,
         request: &RunRequest,
         record: &Record,
         directory: &Directory,
     ) -> Result<Prepared, Error> {
         let hold = self.store.hold()?;
-        // By its ID, as its name may be another's now.
-        let image = self.store.resolve(&record.image_id.to_string())?;
+        let image = match &request.rootfs {
+            // By its ID, as its name may be another's now.
+            None => self.store.resolve(&record.image_id.to_string())?,
+            Some(_) => crate::engine::rootfs::no_image(),
+        };
         let (id, path) = (&directory.id, &directory.path);
         let mut prepared = self.specify(request, image, hold, id, path, Clock::start())?;
         self.make_volumes(&mut prepared, id, Occasion::Starting)?;
@@ -224,7 +268,7 @@ impl Engine {
 }
 
 /// What would make the same container again.
-fn request(record: &Record, creation: &Creation) -> RunRequest {
+pub(in crate::engine) fn request(record: &Record, creation: &Creation) -> RunRequest {
     let config = &record.config;
     RunRequest {
         image: record.image.clone(),
@@ -235,6 +279,12 @@ fn request(record: &Record, creation: &Creation) -> RunRequest {
         sig_proxy: true,
         timeout: creation.timeout_s.map(Duration::from_secs),
         cidfile: None,
+        pid_file: creation.pid_file.clone(),
+        keeper_pid_file: creation.keeper_pid_file.clone(),
+        requires: creation.requires.clone(),
+        rootfs: creation.rootfs.clone(),
+        attach: Streams::ALL,
+        preserved: Preserved::default(),
         detach: true,
         replace: false,
         detach_keys: DetachKeys::default(),

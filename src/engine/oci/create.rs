@@ -39,6 +39,8 @@ pub struct Create {
     pub bundle: PathBuf,
     /// `--console-socket`
     pub terminal: Terminal,
+    /// `--pidfd-socket`
+    pub pidfd_socket: Option<PathBuf>,
     /// `--pid-file`
     pub pid_file: Option<PathBuf>,
     /// `--preserve-fds`
@@ -166,6 +168,9 @@ impl Runtime {
         written.process = Instance::of(pid.as_raw_nonzero().get());
         entry.write(&written)?;
         let running = starting.finish()?;
+        if let Some(path) = &create.pidfd_socket {
+            running.send_pidfd(&connect(path)?)?;
+        }
         if let Some(path) = &create.pid_file {
             let written = write_pid(path, pid);
             if written.is_err() {

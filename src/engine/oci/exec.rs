@@ -18,6 +18,10 @@ pub struct Exec {
     pub process: Process,
     /// `--console-socket`
     pub terminal: Terminal,
+    /// `--pidfd-socket`
+    pub pidfd_socket: Option<PathBuf>,
+    /// `--ignore-paused`: it waits with the others of a paused container.
+    pub ignore_paused: bool,
     /// `--pid-file`
     pub pid_file: Option<PathBuf>,
     /// `--detach`
@@ -36,7 +40,9 @@ impl Runtime {
     /// Runs another program in a running container; its end, unless detached.
     pub fn exec(&self, exec: &Exec) -> Result<Option<Exit>, Error> {
         let (state, status) = self.state(&exec.id)?;
-        let (Status::Created | Status::Running, Some(held)) = (status, state.hold()) else {
+        let paused = status == Status::Paused && exec.ignore_paused;
+        let runs = matches!(status, Status::Created | Status::Running) || paused;
+        let Some(held) = state.hold().filter(|_| runs) else {
             return Err(Error::Status { action: "exec in", id: exec.id.clone(), status });
         };
         let config = read_bundle(&state.bundle)?;
@@ -71,6 +77,9 @@ impl Runtime {
         let starting = state.in_force.on_its_processors(|| runtime::join(&join))??;
         let pid = starting.pid();
         let running = starting.finish()?;
+        if let Some(path) = &exec.pidfd_socket {
+            running.send_pidfd(&connect(path)?)?;
+        }
         if let Some(path) = &exec.pid_file {
             write_pid(path, pid)?;
         }

@@ -116,6 +116,14 @@ pub enum Error {
         /// Why not.
         source: layer::Error,
     },
+    /// More bytes than the layers may unpack to.
+    #[error("{image} unpacks to more than {limit} bytes, which is more than it may")]
+    TooLarge {
+        /// The image.
+        image: String,
+        /// The limit, in bytes.
+        limit: u64,
+    },
     /// It will not fit.
     #[error("{image} needs at least {needed} bytes in {}, where {free} are free", path.display())]
     NoSpace {
@@ -153,6 +161,9 @@ impl Diagnose for Error {
             Self::Download { .. } => {
                 Some(Hint::new("pull again: what was fetched is kept, and the rest will follow"))
             }
+            Self::TooLarge { .. } => Some(Hint::new(
+                "an image may unpack to 4 GiB, or to 256 times what is shipped; --max-unpacked-size allows more",
+            )),
             Self::NoSpace { .. } => Some(Hint::new(space)),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some(Hint::new(space))

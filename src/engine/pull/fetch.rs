@@ -71,16 +71,16 @@ impl Sink {
     }
 }
 
-/// Fetches what `partial` lacks of the blob, and passes the whole of it on.
+/// Fetches what `partial` lacks of the blob, and passes the whole of it on, where there is whom to.
 pub(super) fn fetch(
     job: &Job,
     source: &dyn ImageSource,
     partial: &Partial,
-    output: Writer,
+    output: Option<Writer>,
     hopeless: &AtomicBool, // who unpacks failed in a way that a wrong blob does not explain
 ) -> Result<(), Error> {
     let Descriptor { digest, size, .. } = job.descriptor;
-    let mut sink = Sink { output: Some(output) };
+    let mut sink = Sink { output };
     let mut hasher = Hasher::new(digest.algorithm());
     let kept = partial.length()?;
     if kept > *size {

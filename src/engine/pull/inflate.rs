@@ -5,52 +5,39 @@ use std::io::{self, BufRead, Read};
 use flate2::bufread::MultiGzDecoder;
 
 use super::pipe::Writer;
+use crate::registry::Compression;
 
 /// The largest window a zstd frame may ask for: 128 MiB, the most that zstd itself takes unasked.
 const WINDOW_LOG_MAX: u32 = 27;
 
-/// How a layer is compressed, by its first bytes.
-///
-/// docker and containerd look at these and not at the media type, and images rely on it. The
-/// `DiffId` tells in the end whether it was right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    Plain,
-    Gzip,
-    Zstd,
+/// The compression's name, for messages.
+pub(super) fn name(format: Compression) -> &'static str {
+    match format {
+        Compression::None => "tar",
+        Compression::Gzip => "gzip",
+        Compression::Zstd => "zstd",
+    }
 }
 
-impl Format {
-    /// Looks at the beginning of a stream.
-    pub(super) fn of(start: &[u8]) -> Self {
-        match start {
-            [0x1f, 0x8b, ..] => Self::Gzip,
-            // A frame, or one that is skipped and comes before it.
-            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
-            _ => Self::Plain,
+/// The tar archive in `input`, which begins with a layer's first byte.
+pub(in crate::engine) fn inflated<'a>(
+    format: Compression,
+    input: impl BufRead + 'a,
+) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match format {
+        Compression::None => Box::new(input),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
+        Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
+            decoder.window_log_max(WINDOW_LOG_MAX)?;
+            Box::new(decoder)
         }
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "tar",
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        }
-    }
+    })
 }
 
 /// Inflates all of `input` into `output`.
-pub(super) fn inflate(format: Format, input: impl BufRead, output: Writer) -> io::Result<()> {
-    match format {
-        Format::Plain => pump(input, output),
-        Format::Gzip => pump(MultiGzDecoder::new(input), output),
-        Format::Zstd => {
-            let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-            decoder.window_log_max(WINDOW_LOG_MAX)?;
-            pump(decoder, output)
-        }
-    }
+pub(super) fn inflate(format: Compression, input: impl BufRead, output: Writer) -> io::Result<()> {
+    pump(inflated(format, input)?, output)
 }
 
 fn pump(mut input: impl Read, mut output: Writer) -> io::Result<()> {
@@ -91,10 +78,11 @@ mod tests {
         encoder.finish().expect("memory")
     }
 
-    fn inflated(bytes: &[u8]) -> io::Result<Vec<u8>> {
+    fn inflate_all(bytes: &[u8]) -> io::Result<Vec<u8>> {
         let (writer, mut reader) = pipe();
         let bytes = bytes.to_vec();
-        let inflating = std::thread::spawn(move || inflate(Format::of(&bytes), &bytes[..], writer));
+        let format = Compression::of(&bytes);
+        let inflating = std::thread::spawn(move || inflate(format, &bytes[..], writer));
         let mut all = Vec::new();
         let read = reader.read_to_end(&mut all);
         inflating.join().expect("no panic")?;
@@ -106,17 +94,17 @@ mod tests {
         let text = vec![b'a'; 300_000];
         let twice = [&text[..], b"end"].concat();
         let members = [gzip(&text), gzip(b"end")].concat();
-        assert_eq!(inflated(&members).expect("gzip"), twice);
+        assert_eq!(inflate_all(&members).expect("gzip"), twice);
         let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 1).expect("memory");
         let frames = [zstd(&text), zstd(b"end")].concat();
-        assert_eq!(inflated(&frames).expect("zstd"), twice);
-        assert_eq!(inflated(&text).expect("plain"), text);
+        assert_eq!(inflate_all(&frames).expect("zstd"), twice);
+        assert_eq!(inflate_all(&text).expect("plain"), text);
     }
 
     #[test]
     fn a_cut_stream_is_an_error() {
         let whole = gzip(&vec![7; 100_000]);
-        assert!(inflated(&whole[..whole.len() - 9]).is_err());
-        assert!(inflated(&[&whole[..], b"junk"].concat()).is_err());
+        assert!(inflate_all(&whole[..whole.len() - 9]).is_err());
+        assert!(inflate_all(&[&whole[..], b"junk"].concat()).is_err());
     }
 }

@@ -27,6 +27,27 @@ impl ImageSource for Kept<'_> {
     }
 }
 
+/// A source that has nothing: for what must come from the store.
+pub(super) struct Nowhere;
+
+impl ImageSource for Nowhere {
+    fn manifest(&self, _platform: &Platform) -> Result<Resolved, Error> {
+        Err(nothing("a manifest"))
+    }
+
+    fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        Err(nothing(&descriptor.digest.to_string()))
+    }
+
+    fn blob(&self, descriptor: &Descriptor, _from: u64) -> Result<BlobStream, Error> {
+        Err(nothing(&descriptor.digest.to_string()))
+    }
+}
+
+fn nothing(what: &str) -> Error {
+    Error::Io { what: what.to_owned(), source: io::ErrorKind::NotFound.into() }
+}
+
 fn unreadable(digest: &Digest, source: io::Error) -> Error {
     Error::Io { what: format!("the kept blob {digest}"), source }
 }

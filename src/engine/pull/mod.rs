@@ -11,6 +11,7 @@
 //! Until the renames nothing of it is visible. What was fetched stays in `partial/`, however
 //! the pull ends, and the next one goes on from there.
 
+mod budget;
 mod error;
 mod fetch;
 mod inflate;
@@ -28,7 +29,9 @@ use crate::store::{Image, Store};
 
 pub use error::{Error, Which};
 
-use kept::Kept;
+pub(super) use inflate::inflated;
+
+use kept::{Kept, Nowhere};
 use work::Work;
 
 /// When to ask the registry (`--pull`).
@@ -169,6 +172,9 @@ pub struct Request<'a> {
     pub owners: Owners,
     /// Layers at once; docker's is 3.
     pub jobs: usize,
+    /// The bytes that the layers may unpack to, all together; by default 4 GiB, or 256 times as
+    /// much as is shipped if that is more.
+    pub most_unpacked: Option<u64>,
 }
 
 /// Brings an image into the store, as far as it is not there.
@@ -291,6 +297,28 @@ fn from_kept(
     };
     bring(store, &request, progress, &source.1)?;
     Ok(pulled(&request, image, Status::UpToDate))
+}
+
+/// Unpacks what is missing of an image from the blobs that are here; asks no registry.
+pub fn restore(
+    store: &Store,
+    image: &Image,
+    owners: Owners,
+    progress: &dyn Progress,
+) -> Result<Pulled, Error> {
+    let _hold = store.hold()?;
+    let request = Request {
+        source: &Nowhere,
+        image: image.id.to_string(),
+        name: None,
+        repository: None,
+        platform: None,
+        policy: Policy::Never,
+        owners,
+        jobs: 3,
+        most_unpacked: Some(u64::MAX), // it was here before
+    };
+    from_kept(store, &request, progress, image)
 }
 
 fn described(layer: &crate::store::Layer) -> LayerDescriptor {

@@ -10,13 +10,14 @@ use std::thread;
 use crate::layer::{self, Applied, Limits, Tree};
 use crate::oci::DiffId;
 use crate::owners::Owners;
-use crate::registry::ImageSource;
+use crate::registry::{Compression, ImageSource};
 use crate::store::Partial;
 
 use super::State;
+use super::budget::Budget;
 use super::error::Error;
 use super::fetch::{self, Job};
-use super::inflate::{Format, inflate};
+use super::inflate::{self, inflate};
 use super::pipe::{Reader, Writer, pipe};
 
 /// Where a layer's bytes are.
@@ -36,6 +37,8 @@ pub(super) struct Task<'a> {
     pub(super) owners: Owners,
     /// A directory that does not exist yet.
     pub(super) place: PathBuf,
+    /// What the image may still unpack to.
+    pub(super) budget: &'a Budget,
 }
 
 /// A layer whose tree is to be settled.
@@ -67,7 +70,8 @@ pub(super) fn unpack(task: &Task, blob: Blob) -> Result<Unpacked, Error> {
 fn attempt(task: &Task, blob: Blob) -> Result<Unpacked, Error> {
     let Task { job, source, .. } = task;
     let which = || job.which.clone();
-    let limits = Limits::of(job.descriptor.size);
+    // The image's budget bounds the bytes of all layers together.
+    let limits = Limits { bytes: u64::MAX, ..Limits::of(job.descriptor.size) };
     DirBuilder::new().mode(0o700).create(&task.place).map_err(|source| Error::Io {
         action: "make",
         path: task.place.clone(),
@@ -81,21 +85,24 @@ fn attempt(task: &Task, blob: Blob) -> Result<Unpacked, Error> {
         let hopeless = &hopeless;
         let fetching = scope.spawn(move || match blob {
             Blob::Here(path) => fetch::read(job, path, writer),
-            Blob::Coming(partial) => fetch::fetch(job, *source, partial, writer, hopeless),
+            Blob::Coming(partial) => fetch::fetch(job, *source, partial, Some(writer), hopeless),
         });
         // A stream that fails at its first byte says so again below.
-        let format = reader.fill_buf().map_or(Format::Plain, Format::of);
+        let format = reader.fill_buf().map_or(Compression::None, Compression::of);
         let mut apply = |input: Reader| {
             let algorithm = task.diff_id.0.algorithm();
-            let applied = layer::apply(input, &mut tree, algorithm, &limits);
-            if let Err(error) = &applied
-                && !matches!(error, layer::Error::Read(_) | layer::Error::Malformed { .. })
-            {
+            let metered = task.budget.meter(input);
+            let applied = layer::apply(metered, &mut tree, algorithm, &limits);
+            let hopes = |error: &layer::Error| match error {
+                layer::Error::Read(error) => error.kind() != io::ErrorKind::FileTooLarge,
+                error => matches!(error, layer::Error::Malformed { .. }),
+            };
+            if applied.as_ref().is_err_and(|error| !hopes(error)) {
                 hopeless.store(true, Ordering::Relaxed);
             }
             applied
         };
-        let (inflated, applied) = if format == Format::Plain {
+        let (inflated, applied) = if format == Compression::None {
             (Ok(()), apply(reader))
         } else {
             let (output, input): (Writer, Reader) = pipe();
@@ -103,7 +110,7 @@ fn attempt(task: &Task, blob: Blob) -> Result<Unpacked, Error> {
             let applied = apply(input);
             (inflating.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())), applied)
         };
-        let inflated = inflated.map_err(|source| (format.name(), source));
+        let inflated = inflated.map_err(|source| (inflate::name(format), source));
         (fetching.join().unwrap_or(Err(Error::Stopped)), inflated, applied)
     });
     // The first stage that failed of itself is the cause; those behind it met a broken pipe.
@@ -118,6 +125,10 @@ fn attempt(task: &Task, blob: Blob) -> Result<Unpacked, Error> {
         Err(_) | Ok(()) => {}
     }
     let applied = match applied {
+        Err(layer::Error::Read(error)) if error.kind() == io::ErrorKind::FileTooLarge => {
+            let limit = task.budget.limit();
+            return Err(Error::TooLarge { image: which().image, limit });
+        }
         Err(layer::Error::Read(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
             return Err(Error::Stopped);
         }

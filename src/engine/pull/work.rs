@@ -8,14 +8,18 @@ use std::thread;
 
 use rustix::fs::{CWD, Mode, OFlags, fstatvfs, openat};
 
+use crate::layer::Limits;
 use crate::oci::{ChainId, Digest, ImageConfig, Platform};
-use crate::registry::{LayerDescriptor, Resolved};
+use crate::registry::{Descriptor, LayerDescriptor, Resolved};
+use crate::snapshot;
 use crate::store::{
-    FinishedLayer, Image, Layer, LayerRecord, Lock, Partial, Publication, Scratch, Store,
+    FinishedFlat, FinishedLayer, Image, Layer, LayerRecord, Lock, Partial, Publication, Scratch,
+    Shipped, Store,
 };
 
+use super::budget::Budget;
 use super::error::{Error, Which};
-use super::fetch::{Job, check_document};
+use super::fetch::{Job, check_document, fetch};
 use super::unpack::{Blob, Task, Unpacked, unpack};
 use super::{Event, Progress, Request, State};
 
@@ -28,6 +32,14 @@ pub(super) struct Work<'a> {
     config_bytes: Vec<u8>,
     config: ImageConfig,
     chain: Vec<ChainId>,
+}
+
+/// A layer that something is to be done for.
+#[derive(Clone, Copy)]
+struct Wanted {
+    index: usize,
+    /// Whether it is to be unpacked; else its blob alone is fetched.
+    unpack: bool,
 }
 
 /// What was done.
@@ -88,11 +100,11 @@ impl<'a> Work<'a> {
             }
             records.push(record);
         }
-        let missing: Vec<usize> = (0..records.len()).filter(|&i| records[i].is_none()).collect();
-        let partials = self.partials(&missing)?;
-        self.check_space(&missing, &partials)?;
+        let wanted = self.wanted(&records);
+        let partials = self.partials(&wanted)?;
+        self.check_space(&wanted, &partials)?;
         let scratch = self.store.scratch()?;
-        let unpacked = self.unpack(&missing, &partials, &scratch)?;
+        let unpacked = self.unpack(&wanted, &partials, &scratch)?;
         let layers = self.settle(&mut records, unpacked)?;
         let image = self.image(records)?;
         let outcome = Outcome { id: image.id.clone(), brought: !layers.is_empty() };
@@ -102,8 +114,43 @@ impl<'a> Work<'a> {
         }
         self.progress.event(Event::Storing);
         let blobs = partials.into_values().collect();
-        self.store.publish(Publication { blobs, layers, image: &image, names })?;
+        let flat = self.flatten(&layers, &scratch);
+        self.store.publish(Publication { blobs, layers, flat, image: &image, names })?;
         Ok(outcome)
+    }
+
+    /// The layers that something is to be done for: those that are not unpacked, and those whose
+    /// blob is lost (`save` and `push` need it).
+    fn wanted(&self, records: &[Option<LayerRecord>]) -> Vec<Wanted> {
+        let has_blob = |index: usize, record: &LayerRecord| {
+            let descriptor = &self.layer(index).descriptor;
+            let from = record.blob.as_ref();
+            self.store.has_blob(&descriptor.digest, descriptor.size)
+                || from.is_some_and(|blob| self.store.has_blob(&blob.digest, blob.size))
+        };
+        let wanted = |(index, record): (usize, &Option<LayerRecord>)| match record {
+            None => Some(Wanted { index, unpack: true }),
+            Some(record) if has_blob(index, record) => None,
+            Some(_) => Some(Wanted { index, unpack: false }),
+        };
+        records.iter().enumerate().filter_map(wanted).collect()
+    }
+
+    /// The layers as one directory, where there are too many for an overlay. Where it cannot be made
+    /// now, the first run tries again and says why.
+    fn flatten(&self, layers: &[FinishedLayer], scratch: &Scratch) -> Option<FinishedFlat> {
+        let (owners, chain) = (self.request.owners, self.chain.last()?);
+        if self.chain.len() <= snapshot::MOST_LOWERS || self.store.flat(owners, chain).is_some() {
+            return None;
+        }
+        let tree = |chain: &ChainId| {
+            let new = layers.iter().find(|layer| layer.chain == *chain);
+            new.map_or_else(|| self.store.layer_path(owners, chain), |layer| layer.path.clone())
+        };
+        let trees: Vec<PathBuf> = self.chain.iter().map(|chain| tree(chain).join("fs")).collect();
+        let path = scratch.path().join("flat");
+        snapshot::flatten(&trees, &path).ok()?;
+        Some(FinishedFlat { path, owners, chain: chain.clone() })
     }
 
     fn layer(&self, index: usize) -> &LayerDescriptor {
@@ -137,9 +184,9 @@ impl<'a> Work<'a> {
 
     /// Takes all blobs that are not here, in the order of their digests, and writes the small
     /// ones.
-    fn partials(&self, missing: &[usize]) -> Result<BTreeMap<Digest, Partial>, Error> {
+    fn partials(&self, layers: &[Wanted]) -> Result<BTreeMap<Digest, Partial>, Error> {
         let mut wanted: BTreeMap<&Digest, (u64, Option<usize>, &[u8])> = BTreeMap::new();
-        for &index in missing {
+        for &Wanted { index, .. } in layers {
             let descriptor = &self.layer(index).descriptor;
             wanted.entry(&descriptor.digest).or_insert((descriptor.size, Some(index), &[]));
         }
@@ -168,13 +215,13 @@ impl<'a> Work<'a> {
     /// Refuses early what surely does not fit: a layer takes at least its shipped size again.
     fn check_space(
         &self,
-        missing: &[usize],
+        wanted: &[Wanted],
         partials: &BTreeMap<Digest, Partial>,
     ) -> Result<(), Error> {
         let mut needed = 0_u64;
-        for &index in missing {
+        for &Wanted { index, unpack } in wanted {
             let size = self.layer(index).descriptor.size;
-            needed = needed.saturating_add(size);
+            needed = needed.saturating_add(if unpack { size } else { 0 });
             if let Some(partial) = partials.get(&self.layer(index).descriptor.digest) {
                 needed = needed.saturating_add(size.saturating_sub(partial.length()?));
             }
@@ -200,16 +247,17 @@ impl<'a> Work<'a> {
     /// over at the end.
     fn unpack(
         &self,
-        missing: &[usize],
+        wanted: &[Wanted],
         partials: &BTreeMap<Digest, Partial>,
         scratch: &Scratch,
     ) -> Result<Vec<(usize, PathBuf, Unpacked)>, Error> {
-        let mut by_digest: BTreeMap<&Digest, Vec<usize>> = BTreeMap::new();
-        for &index in missing {
-            by_digest.entry(&self.layer(index).descriptor.digest).or_default().push(index);
+        let mut by_digest: BTreeMap<&Digest, Vec<Wanted>> = BTreeMap::new();
+        for &layer in wanted {
+            by_digest.entry(&self.layer(layer.index).descriptor.digest).or_default().push(layer);
         }
-        let mut groups: Vec<Vec<usize>> = by_digest.into_values().collect();
-        groups.sort_by_key(|group| std::cmp::Reverse(self.layer(group[0]).descriptor.size));
+        let mut groups: Vec<Vec<Wanted>> = by_digest.into_values().collect();
+        groups.sort_by_key(|group| std::cmp::Reverse(self.layer(group[0].index).descriptor.size));
+        let budget = Budget::new(self.limit());
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let done = Mutex::new(Vec::new());
         let failed = Mutex::new(None);
@@ -217,7 +265,7 @@ impl<'a> Work<'a> {
             for _ in 0..self.request.jobs.clamp(1, groups.len().max(1)) {
                 scope.spawn(|| {
                     while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        match self.unpack_group(group, partials, scratch, &stop) {
+                        match self.unpack_group(group, partials, scratch, &budget, &stop) {
                             Ok(unpacked) => lock(&done).extend(unpacked),
                             Err(Error::Stopped) => break,
                             Err(error) => {
@@ -241,19 +289,21 @@ impl<'a> Work<'a> {
     /// Layers that were shipped as one blob: it is fetched once.
     fn unpack_group(
         &self,
-        group: &[usize],
+        group: &[Wanted],
         partials: &BTreeMap<Digest, Partial>,
         scratch: &Scratch,
+        budget: &Budget,
         stop: &AtomicBool,
     ) -> Result<Vec<(usize, PathBuf, Unpacked)>, Error> {
         let mut done = Vec::new();
-        for (count, &index) in group.iter().enumerate() {
+        for (count, &Wanted { index, unpack: unpacks }) in group.iter().enumerate() {
             let task = Task {
                 job: self.job(index, stop),
                 source: self.request.source,
                 diff_id: &self.config.diff_ids[index],
                 owners: self.request.owners,
                 place: scratch.path().join(index.to_string()),
+                budget,
             };
             task.job.check()?;
             let digest = &self.layer(index).descriptor.digest;
@@ -263,6 +313,13 @@ impl<'a> Work<'a> {
                 Some(partial) if count > 0 => Blob::Here(partial.path()),
                 Some(partial) => Blob::Coming(partial),
             };
+            if !unpacks {
+                if let Blob::Coming(partial) = blob {
+                    fetch(&task.job, task.source, partial, None, &AtomicBool::new(false))?;
+                }
+                task.job.report(State::Exists);
+                continue;
+            }
             let unpacked = unpack(&task, blob)?;
             done.push((index, task.place, unpacked));
         }
@@ -287,11 +344,25 @@ impl<'a> Work<'a> {
                 diff_id: applied.diff_id,
                 unpacked: applied.bytes,
                 entries: applied.entries,
+                archive: applied.archive,
+                blob: Some(self.shipped(index)),
             };
             records[index] = Some(record.clone());
             layers.push(FinishedLayer { path, owners, chain: self.chain[index].clone(), record });
         }
         Ok(layers)
+    }
+
+    fn shipped(&self, index: usize) -> Shipped {
+        let Descriptor { media_type, digest, size } = self.layer(index).descriptor.clone();
+        Shipped { digest, media_type, size }
+    }
+
+    /// The bytes that all layers together may unpack to.
+    fn limit(&self) -> u64 {
+        let sizes = self.resolved.layers.iter().map(|layer| layer.descriptor.size);
+        let shipped = sizes.fold(0, u64::saturating_add);
+        self.request.most_unpacked.unwrap_or_else(|| Limits::of(shipped).bytes)
     }
 
     fn image(&self, records: Vec<Option<LayerRecord>>) -> Result<Image, Error> {

@@ -45,9 +45,10 @@ impl Diagnose for Error {
             Self::Registry(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::NoSuchTag { name } => Some(Hint::new(format!("coracle tag IMAGE {name}"))),
-            Self::MissingBlob { .. } | Self::DamagedBlob { .. } => {
-                Some(Hint::new("pull or load the image again: that brings back what is missing"))
-            }
+            // A layer that is unpacked already is not fetched in a second form.
+            Self::MissingBlob { .. } | Self::DamagedBlob { .. } => Some(Hint::new(
+                "remove the image, and others with this layer; then pull or load it again",
+            )),
         }
     }
 }

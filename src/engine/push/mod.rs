@@ -152,9 +152,14 @@ fn push(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Pus
             blobs.push(blob.clone());
         }
     }
-    if let Some(blob) = blobs.iter().find(|blob| !store.has_blob(&blob.digest, blob.size)) {
-        let image = request.target.reference().familiar();
-        return Err(Error::MissingBlob { image, digest: blob.digest.clone() });
+    // A layer that another image had brought, packed otherwise, was not fetched again.
+    let (blobs, missing): (Vec<Descriptor>, Vec<Descriptor>) =
+        blobs.into_iter().partition(|blob| store.has_blob(&blob.digest, blob.size));
+    for Descriptor { digest, .. } in missing {
+        if !request.target.has_blob(&digest)? {
+            let image = request.target.reference().familiar();
+            return Err(Error::MissingBlob { image, digest });
+        }
     }
     send(store, request, &blobs, progress)?;
     for paper in below {

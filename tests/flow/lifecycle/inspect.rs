@@ -130,7 +130,7 @@ fn a_container_has_dockers_fields() {
     let log = value["LogPath"].as_str().unwrap();
     assert!(std::path::Path::new(log).exists() && log.contains(&id), "{log}");
     until("a check", || b.field("web", ".State.Health.Status") == "healthy");
-    assert_eq!(b.field("web", "len .State.Health.Log | printf \"%d\"").is_empty(), false);
+    assert_ne!(b.field("web", "len .State.Health.Log | printf \"%d\""), "0");
     let networks =
         "{{range $name, $it := .NetworkSettings.Networks}}{{$name}}{{$it.IPAddress}}{{end}}";
     assert_eq!(b.ok(&["inspect", "-f", networks, "web"]), "none");
@@ -213,8 +213,10 @@ fn podman_says_the_same() {
         command.args(words);
         b.home.run(command)
     };
-    let archive = b.image.replace("oci:", "oci:");
-    let source = if archive.starts_with("oci:") { archive } else { format!("docker://{archive}") };
+    let source = match b.image.starts_with("oci:") {
+        true => b.image.clone(),
+        false => format!("docker://{}", b.image),
+    };
     podman(&["pull", "-q", "--tls-verify=false", &source]).ok();
     let image = podman(&["images", "-q"]).ok();
     let image = image.lines().next().unwrap();

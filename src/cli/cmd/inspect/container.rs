@@ -40,7 +40,7 @@ pub(super) fn json(described: &Described) -> Value {
         "Path": path,
         "Args": args,
         "State": state_of(described),
-        "Image": record.image_id,
+        "Image": record.known_image().map(ToString::to_string).unwrap_or_default(),
         "ResolvConfPath": file("resolv.conf"),
         "HostnamePath": file("hostname"),
         "HostsPath": file("hosts"),

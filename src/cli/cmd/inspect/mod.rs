@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Show how much containers wrote, and how much it is with their image
     #[arg(short, long)]
     size: bool,
+    /// Print an image's manifest, or the index it was chosen from, as it was shipped
+    #[arg(long, conflicts_with = "format")]
+    raw: bool,
     /// Names, IDs or beginnings of IDs
     #[arg(required = true, value_name = "NAME|ID", add = complete::object_names())]
     names: Vec<String>,
@@ -41,6 +44,16 @@ enum Kind {
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
+    if args.raw {
+        cx.each(&args.names, |cx, name| {
+            let bytes = engine.raw(name)?;
+            match String::from_utf8(bytes) {
+                Ok(text) => cx.out.text(text),
+                Err(error) => cx.out.bytes(error.as_bytes()),
+            }
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut found = Vec::new();
     // One that is missing does not hide the others.
     let looked_up = cx.each(&args.names, |cx, name| {

@@ -32,7 +32,7 @@ pub(super) fn features(cx: &mut Context) -> Result<ExitCode, Error> {
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
         "mountOptions": &MOUNT_OPTIONS[..],
         "linux": {
-            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": CapabilitySet::ALL.names(),
             "cgroup": {"v1": true, "v2": true, "systemd": false, "systemdUser": true, "rdma": false},
             "seccomp": {

@@ -73,6 +73,18 @@ pub(super) struct UpdateArgs {
     #[arg(long, value_name = "BYTES", value_parser = parse::size_or_none,
         allow_negative_numbers = true)]
     memory_swap: Option<i64>,
+    /// Refused: the kernel counts its own memory as the container's
+    #[arg(long, hide = true, value_name = "BYTES", allow_negative_numbers = true)]
+    kernel_memory: Option<String>,
+    /// Refused likewise
+    #[arg(long, hide = true, value_name = "BYTES", allow_negative_numbers = true)]
+    kernel_memory_tcp: Option<String>,
+    /// Refused: resctrl takes root
+    #[arg(long, hide = true, value_name = "SCHEMA")]
+    l3_cache_schema: Option<String>,
+    /// Refused likewise
+    #[arg(long, hide = true, value_name = "SCHEMA")]
+    mem_bw_schema: Option<String>,
     /// Limit how many processes there are; -1 for any
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     pids_limit: Option<i64>,
@@ -104,6 +116,21 @@ pub(super) fn resume(args: &ResumeArgs, runtime: &Runtime) -> Result<ExitCode, E
 }
 
 pub(super) fn update(args: &UpdateArgs, runtime: &Runtime) -> Result<ExitCode, Error> {
+    let kernel =
+        "the kernel no longer limits its own memory apart (Linux 5.16); --memory counts it";
+    let refused = [
+        ("--kernel-memory", &args.kernel_memory, kernel),
+        ("--kernel-memory-tcp", &args.kernel_memory_tcp, kernel),
+        ("--l3-cache-schema", &args.l3_cache_schema, "resctrl takes root of the host"),
+        ("--mem-bw-schema", &args.mem_bw_schema, "resctrl takes root of the host"),
+    ];
+    // runc's callers pass 0 and nothing for what they do not limit.
+    let asked = |value: &&String| !matches!(value.as_str(), "" | "0");
+    for (flag, value, why) in refused {
+        if let Some(value) = value.as_ref().filter(asked) {
+            return Err(Error::usage(format!("{flag} {value}: {why}")));
+        }
+    }
     let resources = match &args.resources {
         Some(path) => read(path)?,
         None => args.resources(),

@@ -17,6 +17,9 @@ pub(super) struct CreateArgs {
     /// Send the terminal to who listens on this socket
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
+    /// Send a pidfd of the container's first process to who listens on this socket
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
     /// Write the pid of the container's first process to a file
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
@@ -41,6 +44,9 @@ pub(super) struct RunArgs {
     /// Do not wait for the end
     #[arg(short, long)]
     detach: bool,
+    /// Accepted: what a container leaves behind ends with it
+    #[arg(long, hide = true)]
+    no_subreaper: bool,
     /// Do not delete the container when it ends
     #[arg(long)]
     keep: bool,
@@ -82,6 +88,7 @@ impl CreateArgs {
             id: self.id.clone(),
             bundle: absolute(&self.bundle)?,
             terminal: terminal(self.console_socket.as_ref())?,
+            pidfd_socket: self.pidfd_socket.as_deref().map(absolute).transpose()?,
             pid_file: self.pid_file.as_deref().map(absolute).transpose()?,
             preserve_fds: self.preserve_fds,
             no_pivot: self.no_pivot,

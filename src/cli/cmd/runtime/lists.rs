@@ -27,6 +27,9 @@ pub(super) struct PsArgs {
     format: Format,
     /// The container's ID
     id: String,
+    /// Refused: options of ps(1), which is not called
+    #[arg(num_args = 0.., trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    options: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -62,6 +65,12 @@ pub(super) fn list(
 }
 
 pub(super) fn ps(args: &PsArgs, runtime: &Runtime, cx: &mut Context) -> Result<ExitCode, Error> {
+    if !args.options.is_empty() {
+        return Err(Error::usage(format!(
+            "ps {}: ps(1) is not called, so it has no options; there is --format json",
+            args.options.join(" ")
+        )));
+    }
     let pids: Vec<i32> =
         runtime.pids(&args.id)?.into_iter().map(|pid| pid.as_raw_nonzero().get()).collect();
     if args.format == Format::Json {

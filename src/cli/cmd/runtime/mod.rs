@@ -20,7 +20,11 @@ use crate::engine::oci::Runtime;
 
 /// Run bundles as an OCI runtime does
 #[derive(Debug, clap::Args)]
+#[command(display_name = "coracle runtime", disable_version_flag = true, version = concat!(env!("CARGO_PKG_VERSION"), "\nspec: 1.2.0"))]
 pub(crate) struct Args {
+    /// Print the versions, as runc does
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
     /// Keep the states of containers there [default: $XDG_RUNTIME_DIR/coracle-runtime]
     #[arg(long, value_name = "DIRECTORY")]
     root: Option<PathBuf>,
@@ -64,8 +68,21 @@ enum Command {
     Events(group::EventsArgs),
     List(lists::ListArgs),
     Ps(lists::PsArgs),
+    /// Refused: coracle makes no checkpoints
+    #[command(hide = true)]
+    Checkpoint(NoCheckpoint),
+    /// Refused: there are no checkpoints to go on from
+    #[command(hide = true)]
+    Restore(NoCheckpoint),
     Spec(features::SpecArgs),
     Features(features::FeaturesArgs),
+}
+
+/// Whatever stands behind `checkpoint` and `restore`.
+#[derive(Debug, clap::Args)]
+struct NoCheckpoint {
+    #[arg(num_args = 0.., trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    _rest: Vec<std::ffi::OsString>,
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
@@ -92,6 +109,9 @@ fn dispatch(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         Command::Events(args) => group::events(args, &runtime, cx),
         Command::List(args) => lists::list(args, &runtime, cx),
         Command::Ps(args) => lists::ps(args, &runtime, cx),
+        Command::Checkpoint(_) | Command::Restore(_) => Err(Error::usage(
+            "a checkpoint cannot be made: it takes CRIU, and that root of the host",
+        )),
         Command::Spec(args) => features::spec(args),
         Command::Features(_) => features::features(cx),
     }

@@ -14,10 +14,26 @@ use crate::engine::oci::{Exec, Runtime};
 
 /// Run another program in a container
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(super) struct ExecArgs {
     /// Send the terminal to who listens on this socket
     #[arg(long, value_name = "SOCKET")]
     console_socket: Option<PathBuf>,
+    /// Send a pidfd of the program to who listens on this socket
+    #[arg(long, value_name = "SOCKET")]
+    pidfd_socket: Option<PathBuf>,
+    /// Label the program for SELinux
+    #[arg(long, value_name = "LABEL")]
+    process_label: Option<String>,
+    /// Put the program under a profile of AppArmor
+    #[arg(long, value_name = "PROFILE")]
+    apparmor: Option<String>,
+    /// Refused but for the container's own group
+    #[arg(long, value_name = "PATH", hide = true)]
+    cgroup: Vec<String>,
+    /// Execute in a paused container too: the program waits with the others
+    #[arg(long)]
+    ignore_paused: bool,
     /// Start in this directory
     #[arg(long, value_name = "DIRECTORY")]
     cwd: Option<PathBuf>,
@@ -59,6 +75,11 @@ pub(super) struct ExecArgs {
 }
 
 pub(super) fn exec(args: &ExecArgs, runtime: &Runtime) -> Result<ExitCode, Error> {
+    if let Some(path) = args.cgroup.iter().find(|path| !matches!(path.as_str(), "" | "/" | ".")) {
+        return Err(Error::usage(format!(
+            "--cgroup {path}: a program goes into the container's own group, not one below it"
+        )));
+    }
     let process = match &args.process {
         Some(path) => {
             bundle::read_process_json(&read(path)?).map_err(crate::engine::oci::Error::from)?
@@ -70,6 +91,8 @@ pub(super) fn exec(args: &ExecArgs, runtime: &Runtime) -> Result<ExitCode, Error
         id: args.id.clone(),
         process,
         terminal: terminal(args.console_socket.as_ref())?,
+        pidfd_socket: args.pidfd_socket.as_deref().map(absolute).transpose()?,
+        ignore_paused: args.ignore_paused,
         pid_file: args.pid_file.as_deref().map(absolute).transpose()?,
         detach: args.detach,
         preserve_fds: args.preserve_fds,
@@ -90,6 +113,12 @@ fn changed(args: &ExecArgs, mut process: Process) -> Result<Process, Error> {
         (process.user.uid, process.user.gid) = (uid, gid);
     }
     process.user.groups.extend(&args.additional_gids);
+    if let Some(label) = &args.process_label {
+        process.labels.selinux = Some(label.clone());
+    }
+    if let Some(profile) = &args.apparmor {
+        process.labels.apparmor = Some(profile.clone()).filter(|name| name != "unconfined");
+    }
     process.no_new_privileges |= args.no_new_privs;
     for name in &args.cap {
         let one = CapabilitySet::named(name)

@@ -154,6 +154,7 @@ fn request(source: &Memory) -> Request<'_> {
         policy: Policy::Always,
         owners: Owners::Recorded,
         jobs: 3,
+        most_unpacked: None,
     }
 }
 
@@ -393,16 +394,26 @@ fn what_no_one_needs_is_collected() {
     let source = three_layers();
     let pulled = pull(&store, &request(&source), &()).expect("a pull");
     let image = store.image(&pulled.id).expect("it").expect("it");
-    assert_eq!(store.collect(&[], Owners::Recorded).expect("a look"), 0);
+    assert_eq!(store.collect(unused, Owners::Recorded).expect("a look"), 0);
     let hold = store.hold().expect("a hold");
     store.forget(&pulled.id).expect("forgotten");
-    assert_eq!(store.collect(&[], Owners::Recorded).expect("held"), 0);
+    assert_eq!(store.collect(unused, Owners::Recorded).expect("held"), 0);
     drop(hold);
     let used = [image.layers[0].chain.clone()];
-    assert!(store.collect(&used, Owners::Recorded).expect("collected") > 400_000);
+    assert!(
+        store
+            .collect(|| Ok::<_, crate::store::Error>(used.to_vec()), Owners::Recorded)
+            .expect("collected")
+            > 400_000
+    );
     assert_eq!(names(&store.root().join("layers/single")), [used[0].0.hex()]);
-    assert!(store.collect(&[], Owners::Recorded).expect("collected") > 0);
+    assert!(store.collect(unused, Owners::Recorded).expect("collected") > 0);
     for directory in ["layers/single", "blobs/sha256", "tmp"] {
         assert_eq!(names(&store.root().join(directory)), [""; 0], "{directory}");
     }
+}
+
+#[allow(clippy::unnecessary_wraps)] // as a collection asks
+fn unused() -> Result<Vec<crate::oci::ChainId>, crate::store::Error> {
+    Ok(Vec::new())
 }

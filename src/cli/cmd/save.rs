@@ -1,0 +1,112 @@
+//! `save`
+
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+use super::super::{Context, Error, complete};
+use crate::engine::Engine;
+use crate::engine::save::{self, Form};
+
+/// Write images to an archive or a directory
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Write there and not to standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// How: docker-archive, oci-archive, oci-dir or docker-dir
+    #[arg(long, value_name = "FORMAT", default_value = "docker-archive")]
+    format: Name,
+    /// Say nothing (nothing is said anyway)
+    #[arg(short, long)]
+    quiet: bool,
+    /// Several images are fine; docker-dir alone holds one
+    #[arg(short = 'm', long)]
+    multi_image_archive: bool,
+    /// Names, IDs or beginnings of IDs
+    #[arg(required = true, value_name = "IMAGE", add = complete::image_names())]
+    images: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Name {
+    DockerArchive,
+    OciArchive,
+    OciDir,
+    DockerDir,
+}
+
+impl Name {
+    fn form(self) -> Form {
+        match self {
+            Self::DockerArchive => Form::DockerArchive,
+            Self::OciArchive => Form::OciArchive,
+            Self::OciDir => Form::OciDirectory,
+            Self::DockerDir => Form::DockerDirectory,
+        }
+    }
+}
+
+pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
+    let form = args.format.form();
+    let engine = cx.engine(None, None)?;
+    let images = args.images.iter().map(|image| cx.local_image(&engine, image));
+    let images: Vec<String> = images.collect::<Result<_, _>>()?;
+    match &args.output {
+        None if form.is_directory() => {
+            return Err(Error::usage("a directory needs a name: --output DIRECTORY"));
+        }
+        None if io::stdout().is_terminal() => return Err(Error::ToTerminal),
+        None => {
+            let mut sink = save::Tar::new(BufWriter::with_capacity(1 << 20, io::stdout().lock()));
+            engine.save(&images, form, &mut sink)?;
+        }
+        Some(path) if form.is_directory() => {
+            let existed = path.exists();
+            let mut sink = save::Directory::new(path).map_err(crate::engine::Error::from)?;
+            if let Err(error) = engine.save(&images, form, &mut sink) {
+                clear(path, existed);
+                return Err(error.into());
+            }
+        }
+        Some(path) => to_file(&engine, &images, form, path)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A file appears under its name when it is whole; a pipe or a device is written to as it is.
+fn to_file(engine: &Engine, images: &[String], form: Form, path: &Path) -> Result<(), Error> {
+    let error = |source| Error::File { action: "write", path: path.to_owned(), source };
+    let write = |file: &File| {
+        let mut sink = save::Tar::new(BufWriter::with_capacity(1 << 20, file));
+        engine.save(images, form, &mut sink)
+    };
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        let file = File::options().write(true).open(path).map_err(error)?;
+        return Ok(write(&file)?);
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let file = tempfile::Builder::new()
+        .prefix(".coracle-save-")
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)) // less the umask
+        .tempfile_in(parent.unwrap_or(Path::new(".")))
+        .map_err(error)?;
+    write(file.as_file())?;
+    file.persist(path).map_err(|failed| error(failed.error))?;
+    Ok(())
+}
+
+/// Takes back what was written into a directory that was empty or not there.
+fn clear(path: &Path, existed: bool) {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    for entry in entries {
+        let _ =
+            std::fs::remove_dir_all(entry.path()).or_else(|_| std::fs::remove_file(entry.path()));
+    }
+    if !existed {
+        let _ = std::fs::remove_dir(path);
+    }
+}

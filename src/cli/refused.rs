@@ -1,0 +1,89 @@
+//! Flags of docker and podman that coracle knows and cannot honour. They are looked up only when the
+//! command line does not parse: a run pays nothing for them.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use super::Error;
+use crate::diagnose::Hint;
+
+/// A flag, why it cannot be honoured, and what can be had in its place.
+type Row = (&'static str, &'static str, Option<&'static str>);
+
+const WINDOWS: &str = "it is for containers of Windows";
+const RESCTRL: &str = "resctrl(5) takes root of the host";
+const STARTUP: &str = "there is one kind of health check";
+
+/// What `run` and `create` know.
+const ROWS: [Row; 22] = [
+    (
+        "--cgroup-parent",
+        "a container's group lies below coracle's own, where the user may make one",
+        None,
+    ),
+    ("--cpu-count", WINDOWS, Some("--cpus")),
+    ("--cpu-percent", WINDOWS, Some("--cpus")),
+    ("--decryption-key", "encrypted layers are not read", None),
+    (
+        "--health-log-destination",
+        "the last checks are in the container's health, in coracle inspect",
+        None,
+    ),
+    ("--health-max-log-count", "as in docker, the last five checks are kept", None),
+    ("--health-max-log-size", "as in docker, 4096 bytes of each check are kept", None),
+    ("--health-startup-cmd", STARTUP, Some("--health-start-period and --health-start-interval")),
+    ("--health-startup-interval", STARTUP, Some("--health-start-interval")),
+    ("--health-startup-retries", STARTUP, Some("--health-start-period")),
+    ("--health-startup-success", STARTUP, Some("--health-start-period")),
+    ("--health-startup-timeout", STARTUP, Some("--health-timeout")),
+    ("--io-maxbandwidth", WINDOWS, Some("--device-read-bps and --device-write-bps")),
+    ("--io-maxiops", WINDOWS, Some("--device-read-iops and --device-write-iops")),
+    ("--isolation", WINDOWS, None),
+    ("--rdt-class", RESCTRL, None),
+    (
+        "--runtime",
+        "coracle is the OCI runtime of its containers",
+        Some("podman --runtime, for others"),
+    ),
+    (
+        "--sdnotify",
+        "a container's messages do not reach the host's systemd",
+        Some("coracle generate systemd"),
+    ),
+    ("--seccomp-policy", "no profile is read from an image", Some("--security-opt seccomp=FILE")),
+    (
+        "--storage-opt",
+        "a quota for one container takes root of the host; there is no other storage option",
+        None,
+    ),
+    ("--use-api-socket", "there is no daemon, and so no socket of one", None),
+    ("--volume-driver", "there is one kind of volume, local", None),
+];
+
+/// The reason for a flag that the parser does not know.
+pub(super) fn reason(error: &clap::Error) -> Option<Error> {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
+    let name = flag.split('=').next().unwrap_or_default();
+    let (name, why, instead) = ROWS.iter().find(|(known, ..)| *known == name)?;
+    Some(Error::Usage {
+        message: format!("{name} cannot be honoured: {why}"),
+        hint: instead.map(|instead| Hint::new(format!("see {instead}"))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::cmd;
+
+    #[test]
+    fn no_flag_is_both_refused_and_taken() {
+        let run = cmd::find(cmd::ENTRIES, "run").expect("a command").build();
+        for (flag, ..) in ROWS {
+            let taken = run.get_arguments().any(|arg| arg.get_long() == flag.strip_prefix("--"));
+            assert!(!taken, "{flag}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What an image is made of, and its blobs as they are read.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+
+use serde_json::Value;
+
+use crate::engine::pull::inflated;
+use crate::oci::{Digest, Hasher, media_type};
+use crate::registry::Compression;
+use crate::store::{Image, Layer, Shipped, Store};
+
+use super::Error;
+use super::sink::Sink;
+
+/// An image's documents and blobs.
+pub(super) struct Content {
+    pub(super) config: Vec<u8>,
+    /// As shipped; made anew only where the store has a layer in another compression.
+    pub(super) manifest: Vec<u8>,
+    pub(super) media_type: String,
+    /// The lowest first.
+    pub(super) layers: Vec<Shipped>,
+}
+
+impl Content {
+    pub(super) fn of(store: &Store, image: &Image) -> Result<Self, Error> {
+        let layers = image.layers.iter().map(|layer| shipped(store, image, layer));
+        let layers: Vec<Shipped> = layers.collect::<Result<_, _>>()?;
+        let mut manifest = store.document(&image.manifest)?;
+        let damaged = |error: serde_json::Error| crate::store::Error::Damaged {
+            path: store.blob_path(&image.manifest),
+            why: error.to_string(),
+        };
+        let mut value: Value = serde_json::from_slice(&manifest).map_err(damaged)?;
+        if layers.iter().zip(&image.layers).any(|(here, layer)| here.digest != layer.digest) {
+            substitute(&mut value, &layers);
+            manifest = serde_json::to_vec(&value).map_err(damaged)?;
+        }
+        let media_type = value["mediaType"].as_str().unwrap_or(media_type::OCI_MANIFEST).to_owned();
+        Ok(Self { config: store.document(&image.id)?, manifest, media_type, layers })
+    }
+}
+
+fn shipped(store: &Store, image: &Image, layer: &Layer) -> Result<Shipped, Error> {
+    let missing = || Error::NoBlob { image: image.id.clone(), layer: layer.digest.clone() };
+    store.shipped(layer)?.ok_or_else(missing)
+}
+
+/// Names the blobs that are here in the manifest's list of layers.
+fn substitute(manifest: &mut Value, layers: &[Shipped]) {
+    let described = layers.iter().map(descriptor);
+    manifest["layers"] = described.collect();
+}
+
+/// A descriptor (image-spec, descriptor.md).
+pub(super) fn descriptor(blob: &Shipped) -> Value {
+    serde_json::json!({"mediaType": blob.media_type, "digest": blob.digest, "size": blob.size})
+}
+
+/// Writes a blob as it was shipped, and checks it.
+pub(super) fn write_blob(
+    store: &Store,
+    image: &Image,
+    blob: &Shipped,
+    name: &str,
+    sink: &mut dyn Sink,
+) -> Result<(), Error> {
+    if sink.has(name) {
+        return Ok(());
+    }
+    let mut hashed = Hashed::new(open(store, &blob.digest)?, &blob.digest);
+    sink.file(name, blob.size, &mut hashed)?;
+    hashed.check(image)
+}
+
+/// Writes a layer's tar archive, and checks it against its `DiffId`.
+pub(super) fn write_archive(
+    store: &Store,
+    image: &Image,
+    layer: &Layer,
+    name: &str,
+    sink: &mut dyn Sink,
+) -> Result<(), Error> {
+    if sink.has(name) {
+        return Ok(());
+    }
+    let blob = shipped(store, image, layer)?;
+    let io = |source| Error::Io {
+        action: "read",
+        what: format!("the kept blob {}", blob.digest),
+        source,
+    };
+    let archive = || -> Result<_, Error> {
+        let mut file = BufReader::with_capacity(128 << 10, open(store, &blob.digest)?);
+        let format = Compression::of(io::BufRead::fill_buf(&mut file).map_err(io)?);
+        inflated(format, file).map_err(io)
+    };
+    let size = match store.archive_size(layer)? {
+        Some(size) => size,
+        None => io::copy(&mut archive()?, &mut io::sink()).map_err(io)?,
+    };
+    let mut hashed = Hashed::new(archive()?, &layer.diff_id.0);
+    sink.file(name, size, &mut hashed)?;
+    hashed.check(image)
+}
+
+fn open(store: &Store, digest: &Digest) -> Result<File, Error> {
+    let path = store.blob_path(digest);
+    File::open(&path).map_err(|source| Error::Io {
+        action: "open",
+        what: path.display().to_string(),
+        source,
+    })
+}
+
+/// Hashes what is read.
+struct Hashed<R> {
+    inner: R,
+    hasher: Hasher,
+    want: Digest,
+}
+
+impl<R: Read> Hashed<R> {
+    fn new(inner: R, want: &Digest) -> Self {
+        Self { inner, hasher: Hasher::new(want.algorithm()), want: want.clone() }
+    }
+
+    fn check(self, image: &Image) -> Result<(), Error> {
+        let (want, got) = (self.want, self.hasher.finish());
+        if want == got {
+            Ok(())
+        } else {
+            Err(Error::Damaged { image: image.id.clone(), want, got })
+        }
+    }
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}

@@ -1,0 +1,95 @@
+//! Images to archives and directories, as `load`, docker, podman and skopeo read them.
+//!
+//! ```text
+//! store ─ which images, under which names ─ content: manifest, configuration, blobs
+//!   docker   HEX.tar of each layer, inflated ─ HEX.json ─ manifest.json      ┐
+//!   oci      blobs/sha256/HEX as shipped ─ index.json ─ oci-layout            ├─ Sink
+//!   docker directory   HEX of each blob ─ manifest.json ─ version             ┘
+//! ```
+//!
+//! The same images give the same bytes: no time and no owner is written. Every blob is hashed on
+//! its way: what is damaged in the store does not get out of it.
+
+mod content;
+mod docker;
+mod error;
+mod oci;
+mod sink;
+
+use crate::oci::Digest;
+use crate::reference::Reference;
+use crate::store::{Image, Store, full_name};
+
+pub use error::Error;
+pub use sink::{Directory, Sink, Tar};
+
+/// How images are laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// `docker-archive`: what `docker save` writes.
+    #[default]
+    DockerArchive,
+    /// `oci-archive`: an OCI layout in a tar archive.
+    OciArchive,
+    /// `oci-dir`: an OCI layout in a directory.
+    OciDirectory,
+    /// `docker-dir`: one image in a `dir:` directory.
+    DockerDirectory,
+}
+
+impl Form {
+    /// Whether it is a directory and no file.
+    pub fn is_directory(self) -> bool {
+        matches!(self, Self::OciDirectory | Self::DockerDirectory)
+    }
+}
+
+/// An image to save and the names it is saved under, in full form.
+#[derive(Debug)]
+struct Chosen {
+    image: Image,
+    names: Vec<String>,
+}
+
+/// Writes images out. Nothing of the store is collected meanwhile.
+pub fn save(
+    store: &Store,
+    queries: &[String],
+    form: Form,
+    sink: &mut dyn Sink,
+) -> Result<(), Error> {
+    let _hold = store.hold()?;
+    let chosen = choose(store, queries)?;
+    match (form, &chosen[..]) {
+        (Form::DockerArchive, _) => docker::write_archive_of(store, &chosen, sink)?,
+        (Form::OciArchive | Form::OciDirectory, _) => oci::write(store, &chosen, sink)?,
+        (Form::DockerDirectory, [one]) => docker::write_directory(store, one, sink)?,
+        (Form::DockerDirectory, _) => return Err(Error::OneOnly { asked: chosen.len() }),
+    }
+    sink.finish()
+}
+
+/// The images, each once: two names of one image are two names of one entry. One that is asked
+/// for by its ID has no name in the archive, as docker has it.
+fn choose(store: &Store, queries: &[String]) -> Result<Vec<Chosen>, Error> {
+    let mut chosen: Vec<Chosen> = Vec::new();
+    for query in queries {
+        let image = store.resolve(query)?;
+        let name = query.parse::<Reference>().ok().map(|reference| full_name(&reference));
+        let is_tag = |name: &String| store.named(name).is_ok_and(|it| it.is_some());
+        let name = name.filter(|name| !name.contains('@') && is_tag(name));
+        match chosen.iter_mut().find(|known| known.image.id == image.id) {
+            Some(known) => {
+                known.names.extend(name);
+                known.names.dedup();
+            }
+            None => chosen.push(Chosen { image, names: name.into_iter().collect() }),
+        }
+    }
+    Ok(chosen)
+}
+
+/// Where a blob lies in an OCI layout.
+fn blob_path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
