@@ -79,20 +79,24 @@ impl Engine {
     ) -> Result<u64, Error> {
         let (data, sends) = pipe()?;
         let (says, tells) = pipe()?;
-        let errand = self.errand(&from.container, |engine_owners, container| {
-            let inside = Inside { container, path: &from.path, owners: engine_owners };
-            let mut tells = Some(File::from(duplicate(&tells)));
-            let say = |what: &What| tell(tells.as_ref(), if what.is_directory { "d" } else { "f" });
-            let sent = inside.send(options.follow, say, File::from(duplicate(&sends)));
-            match sent {
+        let mut ours = Some((data, says));
+        let errand = self.errand(&from.container, |owners, container| {
+            drop(ours.take()); // or nothing would tell it that nobody reads any more
+            let inside = Inside { container, path: &from.path, owners };
+            let tells = File::from(duplicate(&tells));
+            let say = |what: &What| tell(&tells, if what.is_directory { "d" } else { "f" });
+            match inside.send(options.follow, say, File::from(duplicate(&sends))) {
                 Ok(()) => 0,
+                // Who has gone knows why.
+                Err(error) if error.is_broken_pipe() => 1,
                 Err(error) => {
-                    tell(tells.take().as_ref(), &format!("!{error}"));
+                    tell(&tells, &format!("!{error}"));
                     1
                 }
             }
         })?;
         drop((sends, tells));
+        let Some((data, says)) = ours else { return Err(lost(0)) };
         let mut says = File::from(says);
         let mut first = [0];
         let kind = match says.read(&mut first) {
@@ -109,9 +113,9 @@ impl Engine {
         let mut why = String::new();
         let _ = says.read_to_string(&mut why);
         let code = errand.end()?;
-        // What failed here comes first: the child at most met a broken pipe.
         let why = if kind == b'!' { why } else { why.trim_start_matches('!').to_owned() };
         match (moved, code) {
+            // An archive that the child has broken off.
             (Err(Error::Layer(_)), 1) if !why.is_empty() => Err(Error::InContainer { why }),
             (Err(error), _) => Err(error),
             (Ok(bytes), 0) => Ok(bytes),
@@ -142,11 +146,11 @@ impl Engine {
             let tells = File::from(duplicate(&tells));
             match inside.receive(what, options.archive, from) {
                 Ok(bytes) => {
-                    tell(Some(&tells), &bytes.to_string());
+                    tell(&tells, &bytes.to_string());
                     0
                 }
                 Err(error) => {
-                    tell(Some(&tells), &error.to_string());
+                    tell(&tells, &error.to_string());
                     1
                 }
             }
@@ -259,6 +263,7 @@ impl Local {
         let failed = |source: io::Error| {
             let why = match source.kind() {
                 io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+                io::ErrorKind::NotADirectory => "not a directory".to_owned(),
                 _ => source.to_string(),
             };
             Error::InContainer { why: format!("lstat {}: {why}", path.display()) }
@@ -377,8 +382,8 @@ fn duplicate(descriptor: &OwnedFd) -> OwnedFd {
 }
 
 /// Says a word to who waits for the errand; who has gone does not miss it.
-fn tell(to: Option<&File>, word: &str) {
-    let _ = to.map(|mut to| to.write_all(word.as_bytes()));
+fn tell(mut to: &File, word: &str) {
+    let _ = to.write_all(word.as_bytes());
 }
 
 fn stream(action: &'static str, source: io::Error) -> Error {

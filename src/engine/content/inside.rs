@@ -42,6 +42,13 @@ pub(super) enum Failed {
     Layer(#[from] layer::Error),
 }
 
+impl Failed {
+    /// Whether who was written to has gone.
+    pub(super) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Layer(layer::Error::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
 /// docker's words for what is refused, without the archive's.
 fn words(error: &layer::Error) -> String {
     match error {
