@@ -58,6 +58,7 @@ fn start(spec: &ContainerSpec, ids: &IdMaps) -> Result<Running, runtime::Error> 
         gate: None,
         no_pivot: false,
         group: None,
+        network: None,
         state: &state,
     })?
     .finish()

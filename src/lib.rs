@@ -19,6 +19,7 @@ pub mod store;
 pub mod bundle;
 pub mod cgroup;
 pub mod container;
+pub mod network;
 pub mod runtime;
 pub mod supervisor;
 pub mod union;

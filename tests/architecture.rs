@@ -20,13 +20,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     // run side
     ("userns", &[]),
     ("cgroup", &[]),
-    ("bundle", &["cgroup"]),
+    ("network", &[]),
+    ("bundle", &["cgroup", "network"]),
     ("supervisor", &[]),
     ("union", &[]),
-    ("runtime", &["bundle", "userns", "supervisor", "union", "cgroup"]),
-    ("network", &["userns"]),
+    ("runtime", &["bundle", "userns", "supervisor", "union", "cgroup", "network"]),
     ("volume", &[]),
-    ("container", &["bundle", "cgroup"]),
+    ("container", &["bundle", "cgroup", "network"]),
     // joined
     (
         "engine",

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Error, HostAddress, Request, Sharing};
+use crate::network::{self, Addresses};
 
 /// Files that are made for each container and bound into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,10 +56,16 @@ impl EtcFiles {
         if !hosts.ends_with('\n') {
             hosts.push('\n');
         }
+        let private = request.network == Some(Sharing::Private);
+        let addresses = Addresses::new(&request.private);
+        if private {
+            hosts = private_hosts(&addresses, hostname, &host.hosts);
+        }
         for (name, address) in &request.add_hosts {
             let address = match address {
                 HostAddress::Ip(address) => *address,
                 HostAddress::Gateway if shares_hosts => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                HostAddress::Gateway if private => addresses.gateway.into(),
                 HostAddress::Gateway => return Err(Error::NoGateway { host: name.clone() }),
             };
             let _ = writeln!(hosts, "{address}\t{name}");
@@ -66,10 +73,40 @@ impl EtcFiles {
         Ok(Self {
             hosts,
             hostname: format!("{hostname}\n"),
-            resolv_conf: resolv_conf(request, &host.resolv_conf),
+            resolv_conf: match private && request.dns.is_empty() {
+                true => {
+                    resolv_conf(&asking_the_server(request, &host.resolv_conf), &host.resolv_conf)
+                }
+                false => resolv_conf(request, &host.resolv_conf),
+            },
             localtime: host.localtime.clone(),
         })
     }
+}
+
+/// The container's own name, the host's names, and of the host's other names those that are not its
+/// loopback's, which is another in the container.
+fn private_hosts(addresses: &Addresses, hostname: &str, host: &str) -> String {
+    let mut hosts = format!(
+        "{LOOPBACK}{}\t{hostname}\n{}\thost.docker.internal host.containers.internal\n",
+        addresses.guest, addresses.gateway
+    );
+    let others = host.lines().filter(|line| {
+        let address = line.split_whitespace().next().and_then(|word| word.parse().ok());
+        address.is_some_and(network::is_outside)
+    });
+    for line in others {
+        let _ = writeln!(hosts, "{line}");
+    }
+    hosts
+}
+
+/// The server's addresses in place of the host's resolvers, each of which it stands for.
+fn asking_the_server(request: &Request, host: &str) -> Request {
+    // The number of a device is of no interest here.
+    let count = network::read_resolvers(host, |_| Some(0)).count();
+    let dns = Addresses::resolvers(count).map(IpAddr::V4).collect();
+    Request { dns, ..request.clone() }
 }
 
 /// The host's resolv.conf(5), with the lines replaced that the user gave.
@@ -112,6 +149,31 @@ mod tests {
         };
         let host = "# by hand\nnameserver 1.1.1.1\nsearch example.org\noptions ndots:2\n";
         assert_eq!(resolv_conf(&request, host), "# by hand\noptions ndots:2\nnameserver 9.9.9.9\n");
+    }
+
+    #[test]
+    fn a_private_network_has_names_of_its_own() {
+        let host = HostFiles {
+            hosts: "127.0.0.1 localhost\n127.0.1.1 box\n192.168.1.9 nas # disks\n::1 x\n".into(),
+            resolv_conf: "nameserver 127.0.0.53\nnameserver 192.168.1.1\nsearch lan\n".into(),
+            ..HostFiles::default()
+        };
+        let mut request = Request {
+            network: Some(Sharing::Private),
+            add_hosts: vec![("up".into(), HostAddress::Gateway)],
+            ..Request::default()
+        };
+        let files = EtcFiles::new(&request, "web", &host).expect("valid");
+        let rest = files.hosts.strip_prefix(LOOPBACK).expect("localhost first");
+        assert_eq!(
+            rest,
+            "10.0.2.100\tweb\n10.0.2.2\thost.docker.internal host.containers.internal\n\
+             192.168.1.9 nas # disks\n10.0.2.2\tup\n"
+        );
+        assert_eq!(files.resolv_conf, "search lan\nnameserver 10.0.2.3\nnameserver 10.0.2.4\n");
+        request.dns = vec![IpAddr::from([9, 9, 9, 9])];
+        let files = EtcFiles::new(&request, "web", &host).expect("valid");
+        assert_eq!(files.resolv_conf, "search lan\nnameserver 9.9.9.9\n");
     }
 
     #[test]

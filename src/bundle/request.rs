@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::LabelRequest;
 use crate::cgroup::{self, Resources};
 use crate::mount::Propagation;
+use crate::network;
 
 /// The flags of `run` that shape a container, in neutral types.
 ///
@@ -67,8 +68,16 @@ pub struct Request {
     pub interactive: bool,
     /// `--tty`: a terminal of its own.
     pub tty: bool,
-    /// `--network`; the host's where nothing is said.
+    /// `--network`; the host's where nothing is said. `Private` is one with a way out.
     pub network: Option<Sharing>,
+    /// What a private network is to be like.
+    pub private: network::Settings,
+    /// `--publish`
+    pub publish: Vec<network::PortRequest>,
+    /// `--publish-all`
+    pub publish_all: bool,
+    /// `--expose`
+    pub expose: Vec<network::Expose>,
     /// `--pid`
     pub pid: Sharing,
     /// `--ipc`

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::cgroup::{self, Resources};
 use crate::mount::{Mount, Propagation, RootMount};
+use crate::network;
 
 /// How to create a container; the runtime specification's `config.json` as a value.
 ///
@@ -28,6 +29,8 @@ pub struct ContainerSpec {
     pub root_propagation: Option<Propagation>,
     /// Which namespaces are new, the caller's, or another container's.
     pub namespaces: Namespaces,
+    /// What its private network is like, where it has one.
+    pub network: Option<network::Settings>,
     /// What is mounted below the root, in order.
     pub mounts: Vec<Mount>,
     /// Lines added to files of the root, where they are not there yet; before anything is mounted.
@@ -201,6 +204,7 @@ impl ContainerSpec {
                 root,
                 root_read_only: false,
                 root_propagation: None,
+                network: None,
                 mounts: defaults::mounts(&namespaces, false, Some(defaults::SHM_SIZE)),
                 namespaces,
                 added: Vec::new(),

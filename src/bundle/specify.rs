@@ -86,6 +86,12 @@ pub fn specify(
         spec.namespaces = cx.namespaces;
         spec.root_read_only = request.read_only;
         spec.sysctls.clone_from(&request.sysctls);
+        if request.network == Some(Sharing::Private) {
+            spec.network = Some(request.private.clone());
+            // As docker has it: low ports of a network of its own are nobody else's.
+            let low = "net.ipv4.ip_unprivileged_port_start".to_owned();
+            spec.sysctls.entry(low).or_insert_with(|| "0".to_owned());
+        }
         // Root of a user namespace sets this one by its own call only (setdomainname(2)).
         let domainname = spec.sysctls.remove("kernel.domainname");
         spec.domainname = request.domainname.clone().or(domainname);

@@ -58,6 +58,14 @@ pub enum Error {
     /// Neither a container nor an image.
     #[error("No such object: {0}")]
     NoSuchObject(String),
+    /// A port that nothing on the host leads to. docker's words.
+    #[error("No public port '{port}' published for {container}")]
+    NoPublicPort {
+        /// The container's port.
+        port: String,
+        /// The container.
+        container: String,
+    },
     /// One of several objects failed; each was told about.
     #[error("some of it failed")]
     Told,
@@ -114,6 +122,7 @@ impl Diagnose for Error {
             | Self::Execute { .. }
             | Self::Output(_)
             | Self::NoSuchObject(_)
+            | Self::NoPublicPort { .. }
             | Self::AttachSeveral
             | Self::ToTerminal
             | Self::Told => None,

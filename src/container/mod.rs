@@ -379,6 +379,7 @@ mod tests {
             remove: false,
             keeper: None,
             restarts: 0,
+            ports: Vec::new(),
             config: config(),
         }
     }
@@ -391,6 +392,9 @@ mod tests {
             user: String::new(),
             hostname: "box".into(),
             network: "host".into(),
+            private: None,
+            publish: Vec::new(),
+            expose: Vec::new(),
             emulated: false,
             privileged: false,
             read_only: false,

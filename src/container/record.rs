@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{LogConfig, OnUnhealthy, Restart};
 use crate::bundle::{Process, SeccompChoice};
 use crate::cgroup::{InForce, Resources};
+use crate::network::{self, Expose, PortRequest, Published};
 use crate::oci::{ChainId, Digest, Healthcheck};
 
 /// The version of the record's format that this binary writes.
@@ -47,6 +48,9 @@ pub struct Record {
     /// How often the restart policy has started it again since a user did.
     #[serde(default)]
     pub restarts: u32,
+    /// Ports that the host has for it, while it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Published>,
     /// The circumstances, for `inspect`.
     pub config: Config,
 }
@@ -63,8 +67,17 @@ pub struct Config {
     pub user: String,
     /// The name in the uts namespace.
     pub hostname: String,
-    /// `host`, `none` or `container:ID`.
+    /// `host`, `private`, `none` or `container:ID`.
     pub network: String,
+    /// What its private network is like, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private: Option<network::Settings>,
+    /// Ports that the host is to have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<PortRequest>,
+    /// Ports that others are told of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expose: Vec<Expose>,
     /// Whether ids that are not mapped are emulated.
     pub emulated: bool,
     /// All that the user itself may do.

@@ -7,7 +7,7 @@ use crate::container::LogDriver;
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::Platform;
 use crate::snapshot::Driver;
-use crate::{bundle, cgroup, container, layer, runtime, snapshot, store, userns, volume};
+use crate::{bundle, cgroup, container, layer, network, runtime, snapshot, store, userns, volume};
 
 /// Why the engine could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,9 @@ pub enum Error {
     /// The launch.
     #[error(transparent)]
     Runtime(#[from] runtime::Error),
+    /// The network, or its ports.
+    #[error(transparent)]
+    Network(#[from] network::Error),
     /// The limits.
     #[error(transparent)]
     Limits(#[from] cgroup::Error),
@@ -304,6 +307,7 @@ impl Diagnose for Error {
             Self::Snapshot(error) => error.hint(),
             Self::Bundle(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
+            Self::Network(error) => error.hint(),
             Self::Limits(error) => error.hint(),
             Self::Foreign { image, .. } => Some(Hint::new(format!(
                 "pull the image for this machine, or have an administrator install qemu-user-static for {}",

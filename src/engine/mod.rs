@@ -37,6 +37,7 @@ mod made;
 mod mounted;
 mod mounts;
 mod of_host;
+mod ports;
 mod processes;
 mod prune;
 mod record;
@@ -59,7 +60,8 @@ use crate::volume::Volumes;
 
 // What the command line needs of the folders below, which it does not import itself.
 pub use crate::{
-    bundle, cgroup, container, reference, registry, runtime, snapshot, store, userns, volume,
+    bundle, cgroup, container, network, reference, registry, runtime, snapshot, store, userns,
+    volume,
 };
 
 pub use crate::layer::Difference;

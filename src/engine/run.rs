@@ -13,7 +13,7 @@ use super::of_host::{
 };
 use super::pull::Policy;
 use super::record::record;
-use super::{Engine, Error, HealthRequest, Removal, Tell, rootfs};
+use super::{Engine, Error, HealthRequest, Removal, Tell, ports, rootfs};
 use crate::bundle::{
     self, BindRequest, Circumstances, ContainerSpec, EtcFiles, HostFiles, SeccompChoice,
     SecurityModules, User,
@@ -23,6 +23,7 @@ use crate::container::{
     Directory, Instance, Keeper, Log, LogConfig, Name, Record, Restart, Rootfs, State, Stream,
 };
 use crate::mount::RootMount;
+use crate::network::{Expose, PortRequest};
 use crate::oci::{Digest, Healthcheck, ImageConfig, Platform};
 use crate::owners::Owners;
 use crate::runtime::seccomp::Profile;
@@ -158,8 +159,12 @@ pub struct Prepared {
     pub etc: EtcFiles,
     /// How its limits are kept.
     pub limits: cgroup::Plan,
-    /// `host`, `none` or `container:ID`.
+    /// `host`, `private`, `none` or `container:ID`.
     pub(super) network: String,
+    /// Ports that the host is to have.
+    pub ports: Vec<PortRequest>,
+    /// Ports that others are told of.
+    pub(super) exposed: Vec<Expose>,
     /// How it is found out whether it is well.
     pub(super) health: Option<Healthcheck>,
     /// Volumes and what else is mounted.
@@ -472,6 +477,8 @@ impl Engine {
         let limits = limits::plan(&spec, &ids, &GroupName::of(id))?;
         clock.lap("limits");
         let network = shared.network;
+        let exposed = ports::exposed(&request.container, &config.exposed_ports);
+        let ports = ports::wanted(&request.container, &exposed);
         let health = request.health.applied_to(config.healthcheck);
         Ok(Prepared {
             image,
@@ -482,6 +489,8 @@ impl Engine {
             etc,
             limits,
             network,
+            ports,
+            exposed,
             health,
             settled,
             layers,
@@ -536,7 +545,7 @@ impl Engine {
         write_files(&directory.path, &prepared.etc)?;
         let mut record =
             manner.known.cloned().unwrap_or_else(|| record(request, &prepared, directory));
-        let Prepared { image, ids, mut spec, limits, hold, mut clock, .. } = prepared;
+        let Prepared { image, ids, mut spec, limits, ports, hold, mut clock, .. } = prepared;
         clock.lap("files");
         let profile = profile(&spec.seccomp)?;
         let name = GroupName::of(&directory.id);
@@ -545,6 +554,7 @@ impl Engine {
         // What a later program in it starts from.
         record.config.process.limits.clone_from(&spec.process.limits);
         clock.lap("group");
+        let network = self.network(&spec, &ports)?;
         let state = HookState {
             id: directory.id.clone(),
             bundle: directory.path.clone(),
@@ -559,6 +569,7 @@ impl Engine {
             gate: None,
             no_pivot: false,
             group: limited.in_force().group.as_ref(),
+            network: network.as_ref(),
             state: &state,
         };
         let starting = limited.in_force().on_its_processors(|| runtime::start(&launch))??;
@@ -566,6 +577,8 @@ impl Engine {
         write_pid_file(request.pid_file.as_deref(), starting.pid())?;
         write_pid_file(request.keeper_pid_file.as_deref(), rustix::process::getpid())?;
         let in_force = limited.in_force().clone();
+        let published =
+            network.as_ref().map_or_else(Vec::new, |network| network.publications.list.clone());
         let state = State::Running {
             process: Instance::of(starting.pid().as_raw_nonzero().get()).unwrap_or(GONE),
             started: now(),
@@ -575,10 +588,12 @@ impl Engine {
             let restarts = record.restarts;
             record = directory.edit(|record| {
                 (record.state, record.keeper, record.restarts) = (state, keeper, restarts);
+                record.ports = published;
                 record.in_force = in_force;
             })?;
         } else {
             (record.state, record.keeper, record.in_force) = (state, keeper, in_force);
+            record.ports = published;
             directory.write(&record)?;
         }
         drop(hold);

@@ -126,7 +126,7 @@ fn from_file(file: &File, name: &str, options: &Options) -> Result<Option<Login>
 
 /// The keys under which a login may stand: each part of the name, the longest first, then the
 /// registry (containers-auth.json(5)).
-fn keys(name: &str) -> Vec<String> {
+pub(super) fn keys(name: &str) -> Vec<String> {
     let mut keys = Vec::new();
     let mut name = name;
     loop {

@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Map, Value, json};
 
-use super::credentials::{HUB, normalized, stored};
+use super::credentials::{HUB, keys, normalized, stored};
 use super::helper::Helper;
 use super::{Error, Login, Options};
 
@@ -35,7 +35,10 @@ pub fn known_login(options: &Options, name: &str) -> Result<Option<Login>, Error
 /// one that is read; else it is the last: docker's own.
 pub fn keep_login(options: &Options, name: &str, login: &Login) -> Result<Kept, Error> {
     let files = &options.auth_files;
-    let has = |path: &&PathBuf| read(path).is_ok_and(|file| has_entry(&file, name));
+    // One that answers for a part of the name would be asked before any later one.
+    let keys = keys(name);
+    let has =
+        |path: &&PathBuf| read(path).is_ok_and(|file| keys.iter().any(|key| has_entry(&file, key)));
     let Some(path) = files.iter().find(has).or(files.last()) else {
         return Err(Error::Io {
             what: "a file for logins".into(),

@@ -194,10 +194,13 @@ impl Registries {
         }
     }
 
-    /// The table with the longest prefix of a name in full form.
+    /// The table with the longest prefix of a name in full form; a host before a pattern.
     pub(super) fn table(&self, name: &str) -> Option<&Table> {
         let fits = |table: &&Table| matched(table.prefix(), name).is_some();
-        self.tables.iter().filter(fits).max_by_key(|table| table.prefix().len())
+        self.tables
+            .iter()
+            .filter(fits)
+            .max_by_key(|table| (table.prefix().len(), !table.prefix().starts_with('*')))
     }
 
     /// docker's mirrors of the hub.

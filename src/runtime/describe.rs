@@ -112,6 +112,7 @@ fn of_container(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
         Stage::Hostname => {
             format!("set the host name {:?}", spec.hostname.as_deref().unwrap_or_default())
         }
+        Stage::Network => "make the private network's device (/dev/net/tun)".into(),
         Stage::Loopback => "bring the loopback device up".into(),
         Stage::Sysctl => spec.sysctls.iter().nth(item).map_or_else(String::new, |(name, value)| {
             format!("set the kernel parameter {name}={value}")

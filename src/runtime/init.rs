@@ -17,6 +17,7 @@ use super::stage::{At, Failure, Stage};
 use super::tuning::Tuned;
 use super::{rootfs, tuning};
 use crate::cgroup::Entrances;
+use crate::network;
 use crate::sys;
 use crate::union;
 use crate::userns::ChildMaps;
@@ -33,6 +34,8 @@ pub(super) struct Ends<'a> {
     pub(super) errand: Option<Box<dyn FnOnce() -> u8 + 'a>>,
     /// Where the root's server waits, where it has one.
     pub(super) union: Option<union::Entrance>,
+    /// Where the private network's server waits, where it has one.
+    pub(super) network: Option<network::Entrance>,
     /// The rest.
     pub(super) streams: Streams,
 }
@@ -98,6 +101,9 @@ fn steps(plan: &Plan, ends: &mut Ends<'_>) -> Result<Infallible, Failure> {
     rootfs::make_slave().at(Stage::Propagation)?; // or unmounts reach the host
     let root = build_root(plan, ends.union.take().as_ref())?;
     let terminal = open_terminal(root.as_fd(), plan, ends)?;
+    if let Some(mut network) = ends.network.take() {
+        network.enter().at(Stage::Network)?; // by the host's /dev
+    }
     write_sysctls(root.as_fd(), plan)?;
     rootfs::mask(root.as_fd(), &plan.masked, &plan.null)?;
     rootfs::make_read_only(root.as_fd(), &plan.read_only)?;

@@ -10,7 +10,7 @@ use super::emulate::Supervision;
 use super::supervise::{Exit, forward, reap};
 use super::{Error, Running, launch};
 use crate::sys::fork::Child;
-use crate::union;
+use crate::{network, union};
 
 /// A program that runs, and the far ends of its streams.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub struct Kept {
     /// All three, where it has a terminal.
     pub terminal: Option<OwnedFd>,
     supervision: Supervision,
+    network: Option<network::Server>,
     /// Let go of last.
     union: Option<union::Server>,
 }
@@ -34,8 +35,8 @@ impl Running {
     pub fn keep(self) -> Kept {
         let [stdin, stdout, stderr] = self.pipes;
         let (child, terminal) = (self.child, self.terminal);
-        let (supervision, union) = (self.supervision, self.union);
-        Kept { child, stdin, stdout, stderr, terminal, supervision, union }
+        let (supervision, network, union) = (self.supervision, self.network, self.union);
+        Kept { child, stdin, stdout, stderr, terminal, supervision, network, union }
     }
 }
 
@@ -70,6 +71,7 @@ impl Kept {
         let exit = reap(self.pidfd());
         // In this order: a supervisor is in its mounts too.
         self.supervision = Supervision::None;
+        self.network = None;
         self.union = None;
         exit
     }

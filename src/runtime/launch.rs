@@ -21,8 +21,8 @@ use crate::cgroup::Group;
 use crate::mount::RootMount;
 use crate::supervisor::Meeting;
 use crate::sys::fork::{Child, Side};
-use crate::union;
 use crate::userns::{self, IdMaps};
+use crate::{network, union};
 
 /// What a launch needs besides the specification.
 #[derive(Debug)]
@@ -46,6 +46,8 @@ pub struct Launch<'a> {
     pub no_pivot: bool,
     /// The control group that it goes into before anything else.
     pub group: Option<&'a Group>,
+    /// What its private network is served by, where it has one.
+    pub network: Option<&'a network::Options>,
     /// What the hooks are told.
     pub state: &'a HookState,
 }
@@ -88,6 +90,8 @@ pub struct Running {
     pub(super) pipes: [Option<OwnedFd>; 3],
     /// Answers for the container's ids, where these are emulated.
     pub(super) supervision: Supervision,
+    /// Carries the container's packets, where it has a private network.
+    pub(super) network: Option<network::Server>,
     /// Serves the container's root, where the kernel's overlayfs does not. Let go of last: it ends
     /// with the mount, which a supervisor is in too.
     pub(super) union: Option<union::Server>,
@@ -129,6 +133,7 @@ pub struct Starting<'a> {
     spec: Option<&'a ContainerSpec>,
     state: &'a HookState,
     supervision: Supervision,
+    network: Option<network::Server>,
     union: Option<union::Server>,
 }
 
@@ -173,13 +178,20 @@ pub(super) fn start_with<'a>(
     let recorded = recorded_root(launch);
     let supervision = emulate::prepare(launch.ids, &spec.process, Some(&recorded))?;
     let mut served = union_of(spec, launch.volatile)?;
+    let mut network =
+        launch.network.map(|_| network::Meeting::new()).transpose().map_err(Error::Pipe)?;
     let group = launch.group.map(Group::entrances).transpose()?.unwrap_or_default();
     match spawn::in_namespaces(&spec.namespaces, launch.group.is_none())? {
         Side::Child => {
             drop((parent, parent_maps));
             streams.entrance = supervision.map(Meeting::entrance);
             let union = served.take().map(|(meeting, _)| meeting.entrance());
-            init::become_program(&plan, Ends { maps, group, meeting, errand, union, streams })
+            let network = network
+                .take()
+                .zip(launch.network)
+                .map(|(meeting, options)| meeting.entrance(options));
+            let ends = Ends { maps, group, meeting, errand, union, network, streams };
+            init::become_program(&plan, ends)
         }
         Side::Parent(child) => {
             // First: a supervisor must not hold the child's ends.
@@ -192,12 +204,22 @@ pub(super) fn start_with<'a>(
                 spec: Some(spec),
                 state,
                 supervision: Supervision::None,
+                network: None,
                 union: None,
             };
             let outlives = launch.attachment.detached;
             if let Some((meeting, options)) = served {
                 match meeting.fork(&options, outlives) {
                     Ok(server) => starting.union = Some(server),
+                    Err(errno) => {
+                        starting.abandon();
+                        return Err(Error::Pipe(errno));
+                    }
+                }
+            }
+            if let (Some(meeting), Some(options)) = (network, launch.network) {
+                match meeting.fork(options, &starting.child.pidfd, outlives) {
+                    Ok(server) => starting.network = Some(server),
                     Err(errno) => {
                         starting.abandon();
                         return Err(Error::Pipe(errno));
@@ -270,6 +292,7 @@ pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
                 spec: None,
                 state,
                 supervision: Supervision::None,
+                network: None,
                 union: None,
             };
             if let (Some(meeting), Some(root)) = (supervision, join.root) {
@@ -368,8 +391,8 @@ impl Starting<'_> {
                     flows = terminal_flows(master, self.process.interactive)?;
                 }
                 let (child, pipes) = (self.child, self.parent.pipes);
-                let (supervision, union) = (self.supervision, self.union);
-                Ok(Running { child, flows, terminal, pipes, supervision, union })
+                let (supervision, network, union) = (self.supervision, self.network, self.union);
+                Ok(Running { child, flows, terminal, pipes, supervision, network, union })
             }
             Err(error) => {
                 self.abandon();

@@ -31,6 +31,8 @@ pub enum Stage {
     MountTarget,
     /// Making a link below the root.
     Link,
+    /// Making the private network's device.
+    Network,
     /// Setting a kernel parameter; the item is its place.
     Sysctl,
     /// Hiding a path.
@@ -84,7 +86,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 36] = [
+    const ALL: [Self; 37] = [
         Self::Group,
         Self::IdMap,
         Self::Clocks,
@@ -96,6 +98,7 @@ impl Stage {
         Self::Mount,
         Self::MountTarget,
         Self::Link,
+        Self::Network,
         Self::Sysctl,
         Self::Mask,
         Self::ReadOnly,

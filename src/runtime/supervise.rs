@@ -15,7 +15,7 @@ use super::relay::{Flow, Tap};
 use super::terminal::{Raw, copy_size};
 use super::{Error, Running};
 use crate::sys;
-use crate::union;
+use crate::{network, union};
 
 /// How a container's first process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +120,7 @@ pub struct Unattended {
     child: sys::fork::Child,
     terminal: Option<OwnedFd>,
     supervision: Supervision,
+    _network: Option<network::Server>,
     /// Let go of last.
     _union: Option<union::Server>,
 }
@@ -148,7 +149,7 @@ pub fn supervise(
     mut tap: Option<&mut dyn Tap>,
 ) -> Result<Parting, Error> {
     // The root's server is waited for when all else is let go of: a supervisor is in its mounts too.
-    let Running { union, child, mut flows, terminal, mut supervision, .. } = running;
+    let Running { union, network, child, mut flows, terminal, mut supervision, .. } = running;
     let stdin = rustix::stdio::stdin();
     let interactive = terminal.is_some() && flows.len() > 1;
     let _raw = if interactive { Raw::enter(stdin).map_err(Error::Terminal)? } else { None };
@@ -175,6 +176,7 @@ pub fn supervise(
                 child,
                 terminal,
                 supervision,
+                _network: network,
                 _union: union,
             }));
         }

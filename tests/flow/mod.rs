@@ -18,6 +18,7 @@ mod limits;
 mod login;
 mod namespaces;
 mod nested;
+mod network;
 mod oci;
 pub mod podman;
 mod process;

@@ -119,7 +119,7 @@ fn what_cannot_be_shared_is_told() {
     has(&refused(&both), &["one", "two", "user namespace", "--userns container:one"]);
     has(&refused(&["--pid", "container:nobody"]), &["No such container: nobody"]);
     has(&refused(&["--network", "container:one", "--hostname", "x"]), &["--hostname", "one"]);
-    has(&refused(&["--network", "bridge"]), &["bridge"]);
+    has(&refused(&["--network", "harbour"]), &["harbour"]);
     home.coracle(["run", "--name", "ended", &image, "true"]).ok();
     has(&refused(&["--ipc", "container:ended"]), &["ended", "is not running"]);
 }

@@ -16,9 +16,6 @@ use crate::engine::userns::{self, Line};
 /// Namespaces, ids, capabilities, filters, devices.
 #[derive(Debug, clap::Args)]
 pub(super) struct Isolation {
-    /// Use the network of the host, none, or a container's
-    #[arg(long, alias = "net", value_name = "host|none|container:NAME", value_parser = parse::network)]
-    pub(super) network: Option<Sharing>,
     /// See the host's processes, or a container's
     #[arg(long, value_name = "private|host|container:NAME", value_parser = parse::namespace)]
     pid: Option<Sharing>,

@@ -35,7 +35,9 @@ mod login;
 mod logout;
 mod logs;
 mod mount;
+mod networking;
 mod pause;
+mod port;
 mod prune;
 mod ps;
 mod pull;
@@ -151,6 +153,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     entry!(wait, "wait"),
     entry!(attach, "attach"),
     entry!(logs, "logs"),
+    entry!(port, "port"),
     entry!(cp, "cp"),
     entry!(diff, "diff"),
     entry!(export, "export"),
@@ -205,6 +208,7 @@ const CONTAINER: &[Entry] = &[
     entry!(mount, "mount"),
     entry!(unmount, "unmount", alias "umount"),
     entry!(ps, "ls", alias "list", alias "ps"),
+    entry!(port, "port"),
     entry!(container_prune, "prune"),
     entry!(rename, "rename"),
     entry!(restart, "restart"),

@@ -277,7 +277,7 @@ pub(super) fn row(
         "Labels": labels.join(","),
         "Mounts": mounts.join(","),
         "Networks": record.config.network,
-        "Ports": "",
+        "Ports": super::port::words(record, status.is_up()),
         "Health": health.unwrap_or_default(),
         "Restarts": record.restarts,
     })

@@ -16,6 +16,7 @@ use super::identity::Identity;
 use super::isolation::Isolation;
 use super::lifecycle::Lifecycle;
 use super::limits;
+use super::networking::Networking;
 use super::registry::{self, RegistryArgs};
 use super::variables::Variables;
 use crate::engine::bundle::{
@@ -174,6 +175,8 @@ pub(super) struct Shape {
     /// Limit the size of /dev/shm
     #[arg(long, value_name = "BYTES", value_parser = parse::size)]
     shm_size: Option<u64>,
+    #[command(flatten)]
+    networking: Networking,
     #[command(flatten)]
     isolation: Isolation,
     /// Add a host to /etc/hosts: HOST:ADDRESS, or HOST:host-gateway
@@ -346,14 +349,6 @@ impl Shape {
 }
 
 fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle::Request, Error> {
-    let network = match (&args.isolation.network, &cx.config.network) {
-        (Some(network), _) => Some(network.clone()),
-        (None, Some(name)) => Some(
-            parse::network(name)
-                .map_err(|error| Error::usage(format!("configuration: {error}")))?,
-        ),
-        (None, None) => None,
-    };
     let entrypoint = args.entrypoint.as_ref();
     let mut request = bundle::Request {
         command: command.to_vec(),
@@ -362,7 +357,6 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
         user: args.user.clone(),
         interactive: args.interactive,
         tty: args.tty,
-        network,
         tmpfs: args.tmpfs.clone(),
         volumes_from: args.volumes_from.clone(),
         read_only: args.read_only,
@@ -391,6 +385,7 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
         }
     }
     args.isolation.apply(&mut request)?;
+    args.networking.apply(&mut request, cx)?;
     args.variables.apply(&mut request, cx)?;
     args.identity.apply(&mut request)?;
     if let Some(path) = &args.init_path {
@@ -566,7 +561,8 @@ mod tests {
             parse(&["-w", "/a", "-w", "/b", "--net=none", "--dns-opt", "x", "--explain", "i"])
                 .expect("valid");
         assert_eq!(args.shape.workdir, Some("/b".into()));
-        assert_eq!(args.shape.isolation.network, Some(bundle::Sharing::None));
+        let network = args.shape.networking.network.map(|network| network.sharing);
+        assert_eq!(network, Some(bundle::Sharing::None));
         assert_eq!(args.explain, Some(Explain::Text));
         assert_eq!(args.shape.dns_option, ["x"]);
         assert_eq!(args.shape.image, ["i"]);
@@ -584,8 +580,8 @@ mod tests {
             &["--nope", "i"][..],
             &[],
             &["-v", "data:x", "i"],
-            &["--network", "bridge", "i"],
-            &["-p", "80:80", "i"],
+            &["--network", "web", "i"],
+            &["-p", "80:x", "i"],
             &["-w", "relative", "i"],
         ] {
             assert!(parse(line).is_err(), "{line:?}");

@@ -22,8 +22,8 @@ pub use moment::moment;
 pub use mounts::{MountRequest, mount};
 pub use security::{Label, SecurityOption, security_option};
 pub use sharing::{
-    Stream, UserNamespace, device, device_cgroup_rule, image_volumes, ipc, namespace, network,
-    personality, stream, sysctl, systemd, umask, user_namespace,
+    Network, Stream, UserNamespace, device, device_cgroup_rule, expose, image_volumes, ip, ip6,
+    ipc, namespace, network, personality, publish, stream, sysctl, systemd, umask, user_namespace,
 };
 pub use sizes::{decimal_size, size};
 pub use volumes::{tmpfs, volume, volumes_from};

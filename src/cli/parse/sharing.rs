@@ -1,10 +1,11 @@
 //! Whose namespaces, which devices, which kernel parameters.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use super::{Invalid, boolean};
 use crate::engine::bundle::{self, DeviceRequest, ImageVolumes, Sharing, Systemd};
-use crate::engine::userns;
+use crate::engine::{network, userns};
 
 /// What `--userns` asks for: ids of one's own, or another container's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +27,108 @@ pub fn user_namespace(text: &str) -> Result<UserNamespace, Invalid> {
     }
 }
 
+/// A network, and what it is to be like where it is a private one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// Whose.
+    pub sharing: Sharing,
+    /// What it is to be like.
+    pub settings: network::Settings,
+}
+
+/// What docker and podman call a network of one's own with a way out.
+const PRIVATE: [&str; 5] = ["private", "bridge", "default", "pasta", "slirp4netns"];
+
 /// `--network`
-pub fn network(text: &str) -> Result<Sharing, Invalid> {
-    let known = |sharing: &Sharing| !matches!(sharing, Sharing::Private);
-    let wanted = "host, none, container:NAME or ns:PATH";
+pub fn network(text: &str) -> Result<Network, Invalid> {
+    let (name, options) = match text.split_once(':') {
+        Some((name, options)) if PRIVATE.contains(&name) => (name, options),
+        _ => (text, ""),
+    };
+    if PRIVATE.contains(&name) {
+        return Ok(Network { sharing: Sharing::Private, settings: settings(text, options)? });
+    }
+    let wanted = "private, host, none, container:NAME or ns:PATH";
     sharing(text, &["none"])
-        .filter(known)
+        .filter(|sharing| !matches!(sharing, Sharing::Private))
+        .map(|sharing| Network { sharing, settings: network::Settings::default() })
         .ok_or_else(|| Invalid::new(format!("there is no network {text:?}: want {wanted}")))
+}
+
+/// `host-loopback,mtu=N,mac=MAC,ip=ADDRESS,ip6=ADDRESS`
+fn settings(text: &str, options: &str) -> Result<network::Settings, Invalid> {
+    let mut settings = network::Settings::default();
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let invalid = |why: String| Invalid::new(format!("{text:?}: {why}"));
+        match name {
+            // The second is slirp4netns's word for it, as podman has it.
+            "host-loopback" | "allow_host_loopback" => {
+                settings.host_loopback = match value {
+                    "" | "true" => true,
+                    "false" => false,
+                    _ => return Err(invalid(format!("{name} is true or false"))),
+                }
+            }
+            "mtu" => settings.mtu = Some(mtu(value).map_err(invalid)?),
+            "mac" => {
+                let mac =
+                    value.parse().map_err(|error: network::InvalidMac| invalid(error.to_string()));
+                settings.mac = Some(mac?);
+            }
+            "ip" => settings.ip = Some(ip(value)?),
+            "ip6" => settings.ip6 = Some(ip6(value)?),
+            _ => {
+                return Err(invalid(format!(
+                    "a private network has no option {name:?}: want host-loopback, mtu=BYTES, mac=MAC, \
+                     ip=ADDRESS or ip6=ADDRESS"
+                )));
+            }
+        }
+    }
+    Ok(settings)
+}
+
+fn mtu(text: &str) -> Result<u16, String> {
+    use network::Settings;
+    let fits = |mtu: &u16| (Settings::SHORTEST_MTU..=Settings::MTU).contains(mtu);
+    text.parse()
+        .ok()
+        .filter(fits)
+        .ok_or_else(|| format!("mtu is from {} to {} bytes", Settings::SHORTEST_MTU, Settings::MTU))
+}
+
+/// `--ip`
+pub fn ip(text: &str) -> Result<Ipv4Addr, Invalid> {
+    on_link(text, "10.0.2.6 to 10.0.2.254")
+}
+
+/// `--ip6`
+pub fn ip6(text: &str) -> Result<Ipv6Addr, Invalid> {
+    on_link(text, "fd00::6 and above of fd00::/64")
+}
+
+fn on_link<T: std::str::FromStr + Copy + Into<IpAddr>>(
+    text: &str,
+    wanted: &str,
+) -> Result<T, Invalid> {
+    let address: Option<T> = text.parse().ok();
+    let free = |address: &T| network::Addresses::is_free((*address).into());
+    address.filter(free).ok_or_else(|| {
+        Invalid::new(format!(
+            "{text:?} is no address of a private network's containers: want {wanted}"
+        ))
+    })
+}
+
+/// `--publish`
+pub fn publish(text: &str) -> Result<std::sync::Arc<[network::PortRequest]>, network::InvalidPort> {
+    network::PortRequest::parse(text).map(Into::into)
+}
+
+/// `--expose`
+pub fn expose(text: &str) -> Result<std::sync::Arc<[network::Expose]>, network::InvalidPort> {
+    network::Expose::parse(text).map(Into::into)
 }
 
 /// `--pid`, `--uts`, `--cgroupns`
@@ -178,15 +274,46 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_private_network_has_options() {
+        let settings = |text: &str| network(text).map(|network| network.settings);
+        let all = settings(
+            "private:host-loopback,mtu=1500,mac=02:00:00:00:00:07,ip=10.0.2.7,ip6=fd00::7",
+        );
+        let all = all.expect("valid");
+        assert!(all.host_loopback && all.mtu == Some(1500));
+        assert_eq!((all.ip, all.ip6), (Some([10, 0, 2, 7].into()), "fd00::7".parse().ok()));
+        let loopback = settings("slirp4netns:allow_host_loopback=true").expect("valid");
+        assert!(loopback.host_loopback);
+        for bad in [
+            "private:mtu=100",
+            "private:mtu=x",
+            "private:ip=10.0.2.2",
+            "private:ip=1.1.1.1",
+            "pasta:--mtu,1500",
+            "slirp4netns:cidr=10.9.0.0/24",
+            "private:mac=x",
+            "web",
+            "host:x",
+            "",
+        ] {
+            assert!(network(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn namespaces_are_dockers_words() {
         assert_eq!(namespace("host"), Ok(Sharing::Host));
         assert_eq!(ipc("shareable"), Ok(Sharing::Private));
         assert_eq!(ipc("container:web"), Ok(Sharing::Container("web".into())));
-        assert_eq!(network("ns:/run/x"), Ok(Sharing::Path("/run/x".into())));
+        let sharing = |text: &str| network(text).map(|network| network.sharing);
+        assert_eq!(sharing("ns:/run/x"), Ok(Sharing::Path("/run/x".into())));
+        assert_eq!(sharing("none"), Ok(Sharing::None));
         for bad in ["container:", "none", "x", "ns:relative"] {
             assert!(namespace(bad).is_err(), "{bad}");
         }
-        assert!(network("bridge").is_err() && network("private").is_err());
+        for private in PRIVATE {
+            assert_eq!(sharing(private), Ok(Sharing::Private));
+        }
         assert_eq!(user_namespace("container:a"), Ok(UserNamespace::Container("a".into())));
         assert!(user_namespace("container:").is_err());
     }

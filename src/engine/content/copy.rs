@@ -218,6 +218,7 @@ impl Engine {
             gate: None,
             no_pivot: false,
             group: None,
+            network: None,
             state: &HookState::default(),
         };
         Ok(runtime::errand_before(&launch, work)?)

@@ -158,6 +158,7 @@ impl Runtime {
             gate: gate.as_ref(),
             no_pivot: create.no_pivot,
             group: written.in_force.group.as_ref(),
+            network: None,
             state: &state,
         };
         let starting = limited.in_force().on_its_processors(|| runtime::start(&launch))??;

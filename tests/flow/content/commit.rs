@@ -9,10 +9,10 @@ use crate::support::needs::pass;
 fn an_image_says_what_its_container_was() {
     requires!(UserNamespaces, Image("busybox", "latest"));
     let (home, image) = home_with_tree();
-    // A user without a name gets a line in /etc/passwd otherwise, which is a change, as in podman.
-    let passwd = "--passwd=false";
-    let flags =
-        ["--name", "cc", "-e", "A=from run", "-w", "/t", "--label", "l=v", "-u", "7:8", passwd];
+    // Without an account for its user, which would be a change.
+    let user = ["-u", "7:8", "--passwd=false"];
+    let flags = ["--name", "cc", "-e", "A=from run", "-w", "/t", "--label", "l=v"];
+    let flags = [&flags[..], &user].concat();
     run(&home, &flags, &image, "echo $A");
     let iidfile = home.path().join("iid");
     let id = home

@@ -1,5 +1,6 @@
 //! A container as docker's JSON (moby, `api/types/container`).
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -10,6 +11,7 @@ use super::{graph_driver, or_null, set};
 use crate::engine::bundle::{self, HostAddress, Request, SeccompChoice, Sharing, signal};
 use crate::engine::cgroup::{Device, Resources, Throttle, ThrottleKind};
 use crate::engine::container::{LogConfig, LogDriver, MountPoint, Record, State, Status};
+use crate::engine::network::{Addresses, Expose, PortRequest};
 use crate::engine::{Described, reference};
 
 /// docker writes this for a time that has not come.
@@ -139,8 +141,12 @@ fn config_of(described: &Described, request: &Request) -> Value {
         "Labels": config.labels,
         "StopSignal": signal::name(config.stop_signal),
     });
-    if !image.exposed_ports.is_empty() {
-        value["ExposedPorts"] = set(&image.exposed_ports);
+    let exposed: Vec<String> = match config.expose.is_empty() {
+        true => image.exposed_ports.clone(),
+        false => config.expose.iter().map(ToString::to_string).collect(),
+    };
+    if !exposed.is_empty() {
+        value["ExposedPorts"] = set(&exposed);
     }
     if let Some(check) = &config.health {
         value["Healthcheck"] = json!(check);
@@ -166,7 +172,7 @@ fn host_config(record: &Record, request: &Request) -> Value {
         "ContainerIDFile": "",
         "LogConfig": {"Type": config.log.driver.to_string(), "Config": log_options(&config.log)},
         "NetworkMode": config.network,
-        "PortBindings": {},
+        "PortBindings": bindings(&config.publish),
         "RestartPolicy": {
             "Name": config.restart.name(),
             "MaximumRetryCount": config.restart.most(),
@@ -189,7 +195,7 @@ fn host_config(record: &Record, request: &Request) -> Value {
         "OomScoreAdj": config.process.oom_score_adj.unwrap_or_default(),
         "PidMode": mode(&request.pid, ""),
         "Privileged": config.privileged,
-        "PublishAllPorts": false,
+        "PublishAllPorts": request.publish_all,
         "ReadonlyRootfs": config.read_only,
         "SecurityOpt": or_null(&security_options(request)),
         "UTSMode": mode(&request.uts, ""),
@@ -431,13 +437,13 @@ fn network(record: &Record, status: Status) -> Value {
     // One that is another container's is told of there.
     let networks = match network.starts_with("container:") {
         true => Map::new(),
-        false => Map::from_iter([(network.clone(), endpoint())]),
+        false => Map::from_iter([(network.clone(), endpoint(record, status))]),
     };
-    json!({
+    let mut value = json!({
         "Bridge": "",
         "SandboxID": "",
         "SandboxKey": key,
-        "Ports": {},
+        "Ports": open_ports(record, status),
         "HairpinMode": false,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
@@ -452,12 +458,14 @@ fn network(record: &Record, status: Status) -> Value {
         "IPv6Gateway": "",
         "MacAddress": "",
         "Networks": networks,
-    })
+    });
+    address(&mut value, record, status);
+    value
 }
 
-/// A network without addresses of its own.
-fn endpoint() -> Value {
-    json!({
+/// The container's end of its network; with addresses while it runs in a private one.
+fn endpoint(record: &Record, status: Status) -> Value {
+    let mut value = json!({
         "IPAMConfig": null,
         "Links": null,
         "Aliases": null,
@@ -472,5 +480,50 @@ fn endpoint() -> Value {
         "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0,
         "DNSNames": null,
-    })
+    });
+    address(&mut value, record, status);
+    value
+}
+
+fn address(value: &mut Value, record: &Record, status: Status) {
+    let Some(settings) = record.config.private.as_ref().filter(|_| status.is_up()) else { return };
+    let addresses = Addresses::new(settings);
+    value["IPAddress"] = json!(addresses.guest);
+    value["IPPrefixLen"] = Addresses::PREFIX.into();
+    value["Gateway"] = json!(addresses.gateway);
+    value["GlobalIPv6Address"] = json!(addresses.guest6);
+    value["GlobalIPv6PrefixLen"] = Addresses::PREFIX6.into();
+    value["IPv6Gateway"] = json!(addresses.gateway6);
+    value["MacAddress"] = settings.mac().to_string().into();
+}
+
+/// What was asked for.
+fn bindings(requests: &[PortRequest]) -> BTreeMap<String, Vec<Value>> {
+    let mut bindings = BTreeMap::<_, Vec<_>>::new();
+    for request in requests {
+        let ip = request.host_ip.map(|ip| ip.to_string()).unwrap_or_default();
+        let port = match request.host {
+            None => String::new(),
+            Some((first, last)) if first == last => first.to_string(),
+            Some((first, last)) => format!("{first}-{last}"),
+        };
+        let name = Expose { port: request.container, protocol: request.protocol }.to_string();
+        bindings.entry(name).or_default().push(json!({"HostIp": ip, "HostPort": port}));
+    }
+    bindings
+}
+
+/// What is exposed, and where the host has it, while it runs.
+fn open_ports(record: &Record, status: Status) -> BTreeMap<String, Option<Vec<Value>>> {
+    if !status.is_up() || record.config.private.is_none() {
+        return BTreeMap::new();
+    }
+    let mut open: BTreeMap<String, Option<Vec<Value>>> =
+        record.config.expose.iter().map(|port| (port.to_string(), None)).collect();
+    for port in &record.ports {
+        let name = Expose { port: port.container, protocol: port.protocol }.to_string();
+        let host = json!({"HostIp": port.host_ip, "HostPort": port.host_port.to_string()});
+        open.entry(name).or_default().get_or_insert_default().push(host);
+    }
+    open
 }

@@ -1,0 +1,207 @@
+//! The container's end of the link: a tap in its network namespace, with addresses and routes.
+
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
+    SocketType,
+};
+
+use super::{Addresses, Error, Settings};
+use crate::sys;
+
+/// What the device is called in the container.
+const NAME: &std::ffi::CStr = c"eth0";
+/// Frames that may wait for the server.
+const QUEUE: u32 = 8192;
+
+/// Whether a private network can be made here, and why not.
+pub fn usable() -> Result<(), Error> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    match rustix::fs::open("/dev/net/tun", flags, Mode::empty()) {
+        Ok(_) => Ok(()),
+        Err(errno) => Err(Error::NoTun { errno }),
+    }
+}
+
+/// The container's end, made before the clone: what is to be said to the kernel, and where the server
+/// waits.
+#[derive(Debug)]
+pub struct Entrance {
+    pub(super) socket: OwnedFd,
+    pub(super) messages: Vec<Message>,
+}
+
+impl Entrance {
+    /// Makes the device in this process's network namespace, and hands it to the server. Takes
+    /// `CAP_NET_ADMIN` there, and the host's /dev in sight.
+    pub fn enter(&mut self) -> Result<(), Errno> {
+        let tap = sys::network::open_tap(NAME)?;
+        let flags = SocketFlags::CLOEXEC;
+        let kernel = rustix::net::socket_with(
+            AddressFamily::NETLINK,
+            SocketType::RAW,
+            flags,
+            None, // NETLINK_ROUTE
+        )?;
+        let index = sys::network::index_of(NAME)?;
+        for message in &mut self.messages {
+            message.name_device(index);
+            match message.perform(&kernel) {
+                Err(_) if message.optional => {}
+                other => other?,
+            }
+        }
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [tap.as_fd()];
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        rustix::net::sendmsg(
+            &self.socket,
+            &[IoSlice::new(b"t")],
+            &mut control,
+            SendFlags::NOSIGNAL,
+        )?;
+        Ok(())
+    }
+}
+
+// Kinds and attributes of linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h.
+const NEW_LINK: u16 = 16;
+const NEW_ADDRESS: u16 = 20;
+const NEW_ROUTE: u16 = 24;
+const LINK_ADDRESS: u16 = 1;
+const LINK_MTU: u16 = 4;
+const LINK_QUEUE: u16 = 13;
+const ADDRESS: u16 = 1;
+const LOCAL: u16 = 2;
+const BROADCAST: u16 = 4;
+const ADDRESS_FLAGS: u16 = 8;
+const OUT_DEVICE: u16 = 4;
+const GATEWAY: u16 = 5;
+
+/// A request to the kernel (rtnetlink(7)).
+#[derive(Debug)]
+pub(super) struct Message {
+    bytes: Vec<u8>,
+    /// Where the device's number stands.
+    index_at: usize,
+    /// Whether the network does without: a kernel without IPv6.
+    optional: bool,
+}
+
+const HEADER: usize = 16;
+
+impl Message {
+    /// `body` with the device's number at `index_at`.
+    fn new(kind: u16, body: &[u8], index_at: usize) -> Self {
+        let create = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
+        let create = if kind == NEW_LINK { 0 } else { create };
+        let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_ACK | create).unwrap_or(0);
+        let mut bytes = vec![0; HEADER];
+        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
+        bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
+        bytes.extend(body);
+        let mut message = Self { bytes, index_at: HEADER + index_at, optional: false };
+        message.close();
+        message
+    }
+
+    fn with(mut self, kind: u16, value: &[u8]) -> Self {
+        let length = u16::try_from(4 + value.len()).unwrap_or(4);
+        self.bytes.extend(length.to_ne_bytes());
+        self.bytes.extend(kind.to_ne_bytes());
+        self.bytes.extend(value);
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        self.close();
+        self
+    }
+
+    fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    fn close(&mut self) {
+        let length = u32::try_from(self.bytes.len()).unwrap_or(0);
+        self.bytes[..4].copy_from_slice(&length.to_ne_bytes());
+    }
+
+    fn name_device(&mut self, index: u32) {
+        self.bytes[self.index_at..self.index_at + 4].copy_from_slice(&index.to_ne_bytes());
+    }
+
+    /// Sends it and waits for the answer.
+    fn perform(&self, kernel: &OwnedFd) -> Result<(), Errno> {
+        rustix::net::send(kernel, &self.bytes, SendFlags::empty())?;
+        let mut room = [0; 1024];
+        let (answer, _) = rustix::net::recv(kernel, &mut room, RecvFlags::empty())?;
+        // `struct nlmsgerr` behind the header: zero, or the negated errno.
+        let code = answer.checked_sub(HEADER + 4).map(|_| &room[HEADER..HEADER + 4]);
+        let code =
+            code.and_then(|code| code.try_into().ok()).map_or(-libc::EBADMSG, i32::from_ne_bytes);
+        if code == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(-code)) }
+    }
+}
+
+/// The device up, with addresses and a way out.
+pub(super) fn messages(settings: &Settings) -> Vec<Message> {
+    let addresses = Addresses::new(settings);
+    let up = (libc::IFF_UP.cast_unsigned()).to_ne_bytes();
+    // `struct ifinfomsg`: family, type, index, flags, and which of those are meant.
+    let link = [&[0; 8][..], &up, &up].concat();
+    vec![
+        Message::new(NEW_LINK, &link, 4)
+            .with(LINK_ADDRESS, &settings.mac().0)
+            .with(LINK_MTU, &u32::from(settings.mtu()).to_ne_bytes())
+            .with(LINK_QUEUE, &QUEUE.to_ne_bytes()),
+        address(addresses.guest.into()),
+        route(addresses.gateway.into()),
+        address(addresses.guest6.into()).optional(),
+        route(addresses.gateway6.into()).optional(),
+    ]
+}
+
+fn family(ip: IpAddr) -> u8 {
+    let family = if ip.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
+    u8::try_from(family).unwrap_or(0)
+}
+
+fn address(ip: IpAddr) -> Message {
+    let prefix = if ip.is_ipv6() { Addresses::PREFIX6 } else { Addresses::PREFIX };
+    // `struct ifaddrmsg`: family, prefix, flags, scope, index.
+    let message = Message::new(NEW_ADDRESS, &[family(ip), prefix, 0, 0, 0, 0, 0, 0], 4);
+    match ip {
+        IpAddr::V4(ip) => message
+            .with(LOCAL, &ip.octets())
+            .with(ADDRESS, &ip.octets())
+            .with(BROADCAST, &broadcast(ip).octets()),
+        // Nobody else is on the link who could have it, so nobody is asked (IFA_F_NODAD).
+        IpAddr::V6(ip) => message
+            .with(ADDRESS, &ip.octets())
+            .with(ADDRESS_FLAGS, &libc::IFA_F_NODAD.to_ne_bytes()),
+    }
+}
+
+fn broadcast(ip: Ipv4Addr) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(ip) | (u32::MAX >> Addresses::PREFIX))
+}
+
+fn route(gateway: IpAddr) -> Message {
+    const MAIN: u8 = libc::RT_TABLE_MAIN;
+    const BOOT: u8 = libc::RTPROT_BOOT;
+    const UNICAST: u8 = libc::RTN_UNICAST;
+    // `struct rtmsg`: family, both prefixes, service, table, protocol, scope, type, flags.
+    let body = [family(gateway), 0, 0, 0, MAIN, BOOT, libc::RT_SCOPE_UNIVERSE, UNICAST, 0, 0, 0, 0];
+    // The device's number is the value of the first attribute.
+    let message = Message::new(NEW_ROUTE, &body, body.len() + 4).with(OUT_DEVICE, &[0; 4]);
+    match gateway {
+        IpAddr::V4(ip) => message.with(GATEWAY, &ip.octets()),
+        IpAddr::V6(ip) => message.with(GATEWAY, &ip.octets()),
+    }
+}

@@ -1,0 +1,49 @@
+//! A network of one's own, without root and without a helper: `--network private`.
+//!
+//! ```text
+//! first process: /dev/net/tun ─ eth0, addresses, routes (device) ─ the tap by SCM_RIGHTS ─► server
+//! container ── eth0 ── frames of up to 64 KiB, virtio-net header ──► server ── a socket a flow ──► outside
+//!                                                                       ▲ listeners of published ports
+//! ```
+//!
+//! - `settings`, `port`: what is asked for; `addresses`: who has which address on the link.
+//! - `device` is the container's end, `start` the server's process, `confine` what that may not do.
+//! - `serve` is the loop; `frame` the bytes of the link; `policy` says where a destination leads.
+//! - `tcp` ends the container's connections and carries their bytes, `ring` holds what is under way,
+//!   `datagram` does the same for UDP and echo.
+//! - `publish` opens ports on the host, before anything else is done.
+//!
+//! The link is a queue in memory, and its other end a Linux kernel: nothing is lost but where a queue
+//! is full. So `tcp` needs no congestion control and no reassembly; it does need retransmission,
+//! windows and all that a hostile container may send. Segments of 64 KiB with the checksum left out
+//! (`TUN_F_TSO4`, `TUN_F_CSUM`) are what makes it fast: a packet costs the same whatever its length.
+//!
+//! The server lives in the network of its caller and opens ordinary sockets, so that a flow is to the
+//! host what a flow of the caller's would be.
+
+mod addresses;
+mod confine;
+mod datagram;
+mod device;
+mod error;
+mod fragments;
+mod frame;
+mod policy;
+mod port;
+mod publish;
+mod resolvers;
+mod ring;
+mod serve;
+mod settings;
+mod start;
+mod tcp;
+
+pub use addresses::Addresses;
+pub use device::{Entrance, usable};
+pub use error::Error;
+pub(crate) use policy::is_outside;
+pub use port::{Expose, InvalidPort, PortRequest, Protocol, Published, plan as plan_ports};
+pub use publish::{Publications, open as publish};
+pub use resolvers::{Resolvers, read as read_resolvers};
+pub use settings::{InvalidMac, Mac, Settings};
+pub use start::{Meeting, Options, Server};

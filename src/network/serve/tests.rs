@@ -1,0 +1,397 @@
+//! The server against a hand-made kernel: a socket pair for the tap, real sockets on loopback behind
+//! it, and time that passes when the test says so.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+
+use rustix::net::AddressFamily;
+use smoltcp::wire::{
+    EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, Ipv4Packet, Ipv4Repr,
+    TcpPacket, TcpSeqNumber, UdpRepr,
+};
+
+use super::*;
+use crate::network::frame::VNET;
+use crate::network::{Settings, publish};
+
+const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+const PORT: u16 = 40_000;
+
+/// The container's kernel, as the test plays it.
+struct Guest {
+    tap: OwnedFd,
+    server: Server,
+    now: Instant,
+}
+
+/// A segment of the server's, as far as tests look at it.
+#[derive(Debug)]
+struct Seen {
+    control: TcpControl,
+    sequence: u32,
+    ack: Option<u32>,
+    window: u16,
+    to: u16,
+    payload: Vec<u8>,
+}
+
+impl Guest {
+    fn new(ports: &str) -> Self {
+        let kind = SocketType::SEQPACKET;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None).expect("a pair");
+        let settings = Settings { host_loopback: true, ..Settings::default() };
+        let link = Link::new(theirs, settings.mac(), settings.mtu());
+        let addresses = Addresses::new(&settings);
+        let policy = Policy { addresses, host_loopback: true, resolvers: Vec::new() };
+        let requests = match ports {
+            "" => Vec::new(),
+            text => crate::network::PortRequest::parse(text).expect("a port"),
+        };
+        let ports = publish(&requests).expect("open").sockets;
+        let server =
+            Server::new(Parts { link, policy, ports, descriptors: 512 }).expect("a server");
+        Self { tap: ours, server, now: Instant::now() }
+    }
+
+    /// Lets the server do what there is to do.
+    fn turn(&mut self) {
+        for _ in 0..4 {
+            let patience = Some(Duration::from_millis(3));
+            self.server.turn(patience, Some(self.now)).expect("a turn");
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.turn();
+    }
+
+    fn put(&mut self, frame: &[u8]) {
+        rustix::io::write(&self.tap, frame).expect("sent");
+        self.turn();
+    }
+
+    fn frame(protocol: IpProtocol, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; VNET + 14 + 20 + length];
+        let ethernet = EthernetRepr {
+            src_addr: EthernetAddress(Settings::default().mac().0),
+            dst_addr: EthernetAddress([2; 6]),
+            ethertype: EthernetProtocol::Ipv4,
+        };
+        ethernet.emit(&mut EthernetFrame::new_unchecked(&mut bytes[VNET..]));
+        let ip = Ipv4Repr {
+            src_addr: GUEST,
+            dst_addr: GATEWAY,
+            next_header: protocol,
+            payload_len: length,
+            hop_limit: 64,
+        };
+        ip.emit(
+            &mut Ipv4Packet::new_unchecked(&mut bytes[VNET + 14..]),
+            &ChecksumCapabilities::default(),
+        );
+        bytes
+    }
+
+    fn send(
+        &mut self,
+        to: u16,
+        control: TcpControl,
+        sequence: u32,
+        ack: Option<u32>,
+        payload: &[u8],
+    ) {
+        self.send_with(to, control, sequence, ack, payload, 4096);
+    }
+
+    fn send_with(
+        &mut self,
+        to: u16,
+        control: TcpControl,
+        sequence: u32,
+        ack: Option<u32>,
+        payload: &[u8],
+        window: u16,
+    ) {
+        let syn = control == TcpControl::Syn;
+        let repr = TcpRepr {
+            src_port: PORT,
+            dst_port: to,
+            control,
+            seq_number: TcpSeqNumber(sequence.cast_signed()),
+            ack_number: ack.map(|ack| TcpSeqNumber(ack.cast_signed())),
+            window_len: window,
+            window_scale: syn.then_some(0),
+            max_seg_size: syn.then_some(1000),
+            sack_permitted: false,
+            sack_ranges: [None; 3],
+            timestamp: None,
+            payload,
+        };
+        let mut bytes = Self::frame(IpProtocol::Tcp, repr.buffer_len());
+        let packet = &mut TcpPacket::new_unchecked(&mut bytes[VNET + 34..]);
+        repr.emit(packet, &GUEST.into(), &GATEWAY.into(), &ChecksumCapabilities::ignored());
+        self.put(&bytes);
+    }
+
+    fn seen(&mut self) -> Vec<Seen> {
+        let mut room = vec![0; LONGEST];
+        let mut seen = Vec::new();
+        while let Ok(length) = rustix::io::read(&self.tap, &mut *room) {
+            let Some(Frame::Ip(packet)) = frame::read(&room[..length]) else { continue };
+            let Some(segment) = frame::read_tcp(&packet) else { continue };
+            seen.push(Seen {
+                control: segment.control,
+                sequence: segment.seq_number.0.cast_unsigned(),
+                ack: segment.ack_number.map(|ack| ack.0.cast_unsigned()),
+                window: segment.window_len,
+                to: segment.dst_port,
+                payload: segment.payload.to_vec(),
+            });
+        }
+        seen
+    }
+
+    /// A connection to the listener; the server's next number.
+    fn connect(&mut self, to: u16) -> u32 {
+        self.send(to, TcpControl::Syn, 1000, None, b"");
+        let seen = self.seen();
+        assert_eq!((seen.len(), seen[0].control, seen[0].ack), (1, TcpControl::Syn, Some(1001)));
+        let next = seen[0].sequence.wrapping_add(1);
+        self.send(to, TcpControl::None, 1001, Some(next), b"");
+        next
+    }
+}
+
+fn listener() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    (listener, port)
+}
+
+fn connected(guest: &mut Guest) -> (TcpStream, u16, u32) {
+    let (listener, port) = listener();
+    let next = guest.connect(port);
+    let (stream, _) = listener.accept().expect("a stream");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    (stream, port, next)
+}
+
+#[test]
+fn bytes_go_both_ways_and_each_side_ends_for_itself() {
+    let mut guest = Guest::new("");
+    let (mut stream, port, next) = connected(&mut guest);
+    guest.send(port, TcpControl::Psh, 1001, Some(next), b"question");
+    assert_eq!(guest.seen().last().and_then(|seen| seen.ack), Some(1009));
+    let mut room = [0; 8];
+    stream.read_exact(&mut room).expect("read");
+    assert_eq!(&room, b"question");
+    // The container ends its side: what is said to it still arrives.
+    guest.send(port, TcpControl::Fin, 1009, Some(next), b"");
+    assert_eq!(guest.seen().last().and_then(|seen| seen.ack), Some(1010));
+    assert_eq!(stream.read(&mut room).expect("read"), 0);
+    stream.write_all(b"answer").expect("written");
+    guest.turn();
+    let seen = guest.seen();
+    assert_eq!((seen[0].sequence, &*seen[0].payload), (next, &b"answer"[..]));
+    drop(stream);
+    guest.send(port, TcpControl::None, 1010, Some(next.wrapping_add(6)), b"");
+    let seen = guest.seen();
+    assert_eq!((seen[0].control, seen[0].sequence), (TcpControl::Fin, next.wrapping_add(6)));
+    guest.send(port, TcpControl::None, 1010, Some(next.wrapping_add(7)), b"");
+    assert_eq!(guest.server.count(), 0);
+}
+
+#[test]
+fn what_is_lost_is_sent_again_and_nothing_twice() {
+    let mut guest = Guest::new("");
+    let (mut stream, port, next) = connected(&mut guest);
+    stream.write_all(&[7; 2500]).expect("written");
+    guest.turn();
+    assert_eq!(guest.seen().iter().map(|seen| seen.payload.len()).sum::<usize>(), 2500);
+    // Nothing is heard of it.
+    guest.pass(Duration::from_millis(250));
+    let again = guest.seen();
+    assert_eq!((again[0].sequence, again[0].payload.len()), (next, 2500));
+    guest.send(port, TcpControl::None, 1001, Some(next.wrapping_add(2500)), b"");
+    guest.pass(Duration::from_secs(60));
+    assert!(guest.seen().is_empty());
+    // A piece ahead of its time is asked for again; one that is past is acknowledged and not taken.
+    guest.send(port, TcpControl::Psh, 1011, Some(next.wrapping_add(2500)), b"second");
+    assert_eq!(guest.seen()[0].ack, Some(1001));
+    guest.send(port, TcpControl::Psh, 1001, Some(next.wrapping_add(2500)), b"first-word");
+    guest.send(port, TcpControl::Psh, 1001, Some(next.wrapping_add(2500)), b"first-word");
+    guest.send(port, TcpControl::Psh, 1006, Some(next.wrapping_add(2500)), b"-wordsecond");
+    assert_eq!(guest.seen().last().and_then(|seen| seen.ack), Some(1017));
+    let mut room = [0; 16];
+    stream.read_exact(&mut room).expect("read");
+    assert_eq!(&room, b"first-wordsecond");
+}
+
+#[test]
+fn windows_hold_both_sides_back() {
+    let mut guest = Guest::new("");
+    let (mut stream, port, next) = connected(&mut guest);
+    // The container takes nothing: nothing is sent, and it is asked now and then.
+    guest.send_with(port, TcpControl::None, 1001, Some(next), b"", 0);
+    stream.write_all(&[1; 100]).expect("written");
+    guest.turn();
+    assert!(guest.seen().iter().all(|seen| seen.payload.is_empty()));
+    for _ in 0..40 {
+        guest.pass(Duration::from_secs(11));
+        let asked = guest.seen();
+        assert!(!asked.is_empty() && asked.iter().all(|seen| seen.payload.is_empty()));
+        guest.send_with(port, TcpControl::None, 1001, Some(next), b"", 0);
+    }
+    guest.send_with(port, TcpControl::None, 1001, Some(next), b"", 50);
+    assert_eq!(guest.seen()[0].payload.len(), 50);
+    guest.send(port, TcpControl::None, 1001, Some(next.wrapping_add(50)), b"");
+    assert_eq!(guest.seen()[0].payload.len(), 50);
+    // The host takes nothing: the container's window closes, and opens when it does.
+    let (chunk, mut sequence, mut window) = (vec![9; 60_000], 1001_u32, u16::MAX);
+    for _ in 0..400 {
+        guest.send(port, TcpControl::Psh, sequence, Some(next.wrapping_add(100)), &chunk);
+        let Some(last) = guest.seen().pop() else { continue };
+        (sequence, window) = (last.ack.expect("an answer"), last.window);
+        if window == 0 {
+            break;
+        }
+    }
+    assert_eq!(window, 0);
+    let mut taken = 0;
+    let mut room = vec![0; 1 << 20];
+    let wanted = sequence.wrapping_sub(1001) as usize;
+    let mut opened = false;
+    while taken < wanted {
+        taken += stream.read(&mut room).expect("read");
+        guest.turn();
+        opened |= guest.seen().iter().any(|seen| seen.window > 0);
+    }
+    assert!(opened && taken == wanted);
+}
+
+#[test]
+fn refusals_and_resets_pass_through() {
+    let mut guest = Guest::new("");
+    let (listener, port) = listener();
+    drop(listener);
+    guest.send(port, TcpControl::Syn, 1000, None, b"");
+    let seen = guest.seen();
+    assert_eq!((seen[0].control, seen[0].ack), (TcpControl::Rst, Some(1001)));
+    let (mut stream, port, next) = connected(&mut guest);
+    guest.send(port, TcpControl::Rst, 900_000_000, None, b"");
+    assert_eq!(guest.server.count(), 1, "a guess is no reset");
+    guest.send(port, TcpControl::Rst, 1001, Some(next), b"");
+    assert_eq!(guest.server.count(), 0);
+    let error = stream.read(&mut [0; 1]).expect_err("reset");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    guest.send(port, TcpControl::Psh, 1001, Some(next), b"late");
+    assert_eq!(guest.seen()[0].control, TcpControl::Rst);
+}
+
+#[test]
+fn who_has_forgotten_a_connection_is_forgotten() {
+    let mut guest = Guest::new("");
+    let (_stream, port, next) = connected(&mut guest);
+    // A day of silence is asked about, and answered.
+    for _ in 0..12 {
+        guest.pass(Duration::from_secs(2 * 60 * 60 + 1));
+        let asked = guest.seen();
+        assert_eq!(asked[0].sequence, next.wrapping_sub(1));
+        guest.send(port, TcpControl::None, 1001, Some(next), b"");
+    }
+    assert_eq!(guest.server.count(), 1);
+    guest.pass(Duration::from_secs(2 * 60 * 60 + 1));
+    for _ in 0..20 {
+        guest.pass(Duration::from_secs(11));
+    }
+    assert_eq!(guest.server.count(), 0);
+}
+
+#[test]
+fn a_published_port_leads_to_the_container() {
+    let mut guest = Guest::new("127.0.0.1::80");
+    let address = rustix::net::getsockname(&guest.server.ports[0].socket).expect("bound");
+    let address = SocketAddr::try_from(address).expect("an address");
+    let mut stream = TcpStream::connect(address).expect("connected");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    guest.turn();
+    let seen = guest.seen();
+    assert_eq!((seen[0].control, seen[0].ack, seen[0].to), (TcpControl::Syn, None, 80));
+    // Nobody there: it is asked again, then given up.
+    guest.pass(Duration::from_millis(250));
+    assert_eq!(guest.seen()[0].control, TcpControl::Syn);
+    for _ in 0..8 {
+        guest.pass(Duration::from_secs(14));
+    }
+    assert_eq!(guest.server.count(), 0);
+    assert!(stream.read(&mut [0; 1]).is_err());
+}
+
+#[test]
+fn datagrams_are_answered_and_forgotten() {
+    let mut guest = Guest::new("");
+    let peer = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let to = peer.local_addr().expect("an address").port();
+    let repr = UdpRepr { src_port: PORT, dst_port: to };
+    let mut bytes = Guest::frame(IpProtocol::Udp, 8 + 5);
+    let packet = &mut UdpPacket::new_unchecked(&mut bytes[VNET + 34..]);
+    repr.emit(
+        packet,
+        &GUEST.into(),
+        &GATEWAY.into(),
+        5,
+        |room| room.copy_from_slice(b"hello"),
+        &ChecksumCapabilities::ignored(),
+    );
+    guest.put(&bytes);
+    let mut room = [0; 16];
+    let (length, from) = peer.recv_from(&mut room).expect("received");
+    assert_eq!(&room[..length], b"hello");
+    peer.send_to(b"world", from).expect("sent");
+    guest.turn();
+    let mut frame = vec![0; LONGEST];
+    let length = rustix::io::read(&guest.tap, &mut *frame).expect("a frame");
+    assert_eq!(&frame[length - 5..length], b"world");
+    guest.pass(Duration::from_secs(100));
+    assert_eq!(guest.server.count(), 1);
+    guest.pass(Duration::from_secs(81));
+    assert_eq!(guest.server.count(), 0);
+}
+
+/// Whatever stands in a frame, the server goes on, and keeps no more than its limits.
+#[test]
+fn malformed_frames_do_nothing() {
+    let mut guest = Guest::new("");
+    let (_stream, port, next) = connected(&mut guest);
+    let repr_frame = |length| Guest::frame(IpProtocol::Tcp, length);
+    let mut seed = 7_u32;
+    let mut random = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 16) as usize
+    };
+    for round in 0..20_000 {
+        let mut bytes = repr_frame(20 + random() % 60);
+        bytes[VNET + 34..VNET + 36].copy_from_slice(&PORT.to_be_bytes());
+        bytes[VNET + 36..VNET + 38].copy_from_slice(&port.to_be_bytes());
+        bytes[VNET + 46] = 5 << 4;
+        for _ in 0..random() % 12 {
+            // Not the destination: the test asks nobody outside.
+            let place = random() % bytes.len();
+            if !(VNET + 30..VNET + 34).contains(&place) && place != VNET + 12 && place != VNET + 13
+            {
+                bytes[place] = (random() & 0xff) as u8;
+            }
+        }
+        bytes.truncate(bytes.len() - random() % 8 * (round % 2));
+        guest.server.take_frame(&bytes);
+        guest.server.acknowledge();
+        guest.seen();
+    }
+    guest.turn();
+    let _ = next;
+    assert!(guest.server.count() <= 512);
+}
