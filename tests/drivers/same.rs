@@ -9,7 +9,7 @@ use crate::support::{Home, file_system};
 const BROKEN_LINKS: &str = "lower links stay one file";
 
 /// Random operations on each driver and file system, beside the contract.
-const OPERATIONS: usize = 2000;
+const OPERATIONS: usize = 500;
 
 fn holds(place: &str, home: &Home, image: &str) {
     let told = DRIVERS.map(|driver| said(work(home, driver, image, "contract")));

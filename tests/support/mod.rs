@@ -110,7 +110,7 @@ impl Home {
         }
         command.env("HOME", &self.directory);
         command.env("XDG_RUNTIME_DIR", self.directory.join("run")).current_dir(&self.directory);
-        Run { command, stdin: None, timeout: Duration::from_secs(120) }
+        Run { command, stdin: None, timeout: Duration::from_secs(400) }
     }
 
     pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
