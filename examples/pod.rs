@@ -48,7 +48,7 @@ fn spec(root: &Path, script: &str) -> coracle::bundle::Builder {
 
 fn start(spec: &ContainerSpec, ids: &IdMaps) -> Result<Running, runtime::Error> {
     let state = HookState::default();
-    let profile = Profile::docker_default();
+    let profile = Profile::Default;
     runtime::start(&Launch {
         spec,
         ids,

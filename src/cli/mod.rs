@@ -41,6 +41,7 @@ use report::Report;
 
 /// Runs the command line; gives its exit code.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    crate::sys::memory::populate();
     let arguments: Vec<OsString> = arguments.collect();
     let environment = Environment::of_process();
     if environment.get(complete::VARIABLE).is_some() {

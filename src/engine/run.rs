@@ -26,7 +26,7 @@ use crate::mount::RootMount;
 use crate::network::{Expose, PortRequest};
 use crate::oci::{Digest, Healthcheck, ImageConfig, Platform};
 use crate::owners::Owners;
-use crate::runtime::seccomp::Profile;
+use crate::runtime::seccomp::{Profile, Rules};
 use crate::runtime::{
     self, Attachment, Attendance, DetachKeys, ExecRefusal, Exit, HookState, Launch, Parting,
     Running, Signals, Source, Tap,
@@ -822,8 +822,8 @@ pub(super) fn now() -> String {
 pub(super) fn profile(choice: &SeccompChoice) -> Result<Option<Profile>, Error> {
     match choice {
         SeccompChoice::Unconfined => Ok(None),
-        SeccompChoice::Default => Ok(Some(Profile::docker_default())),
-        SeccompChoice::Json(text) => Ok(Some(Profile::from_json(text.as_bytes())?)),
+        SeccompChoice::Default => Ok(Some(Profile::Default)),
+        SeccompChoice::Json(text) => Ok(Some(Profile::Own(Rules::from_json(text.as_bytes())?))),
     }
 }
 

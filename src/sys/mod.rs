@@ -6,6 +6,7 @@
 pub mod exec;
 pub mod fork;
 pub mod landlock;
+pub mod memory;
 pub mod mount;
 pub mod network;
 pub mod notify;

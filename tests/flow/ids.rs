@@ -3,11 +3,13 @@
 //! With a range the kernel itself answers, and all must be the same; where it cannot be (device
 //! nodes), a test says so.
 
+use std::fs;
+
 use super::background::Background;
 use super::{pulled, run, run_image, sh};
 use crate::requires;
-use crate::support::has;
 use crate::support::needs::pass;
+use crate::support::{Home, has, until};
 
 /// What a Python script prints; it asks the kernel's questions without a C library's opinions.
 fn python(flags: &[&str], script: &str) -> String {
@@ -261,4 +263,24 @@ su joe -c 'ssh -qp 2222 -o StrictHostKeyChecking=no joe@127.0.0.1 whoami'
     let image = pulled("debian", "12");
     let told = run_image(&image, &["-v", &debs], &["bash", "-c", script]).timeout_s(300).ok();
     assert_eq!(told, "postgres 700\npostgres\nwww-data\npostgres\nroot\njoe");
+}
+
+/// Looking a name up on PATH asks nothing, and neither does a program that only asks who it is.
+#[test]
+fn a_program_found_on_the_path_needs_no_supervisor() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let image = pulled("busybox", "latest");
+    let running = Home::shared()
+        .coracle(["run", "--rm", "-i", "--network", "none", &image, "cat"])
+        .spawn_open();
+    let coracle = running.child.id();
+    let children = || {
+        let pids = fs::read_to_string(format!("/proc/{coracle}/task/{coracle}/children"));
+        let pids = pids.unwrap_or_default();
+        let name = |pid| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        pids.split_whitespace().map(name).collect::<Vec<_>>()
+    };
+    until("the program runs", || children().contains(&"cat\n".to_owned()));
+    assert_eq!(children(), ["cat\n"]);
+    drop(running);
 }

@@ -14,7 +14,7 @@ use super::{Error, Runtime, State, Status};
 use crate::bundle::{Config, Joined, SeccompChoice, read_config};
 use crate::cgroup::InForce;
 use crate::container::Instance;
-use crate::runtime::seccomp::Profile;
+use crate::runtime::seccomp::{Profile, Rules};
 use crate::runtime::{
     self, Attachment, Attendance, Exit, HookState, Launch, Parting, Running, Signals,
 };
@@ -317,8 +317,8 @@ fn hook_state(config: &Config, create: &Create) -> HookState {
 pub(super) fn profile(choice: &SeccompChoice) -> Result<Option<Profile>, Error> {
     match choice {
         SeccompChoice::Unconfined => Ok(None),
-        SeccompChoice::Default => Ok(Some(Profile::docker_default())),
-        SeccompChoice::Json(text) => Ok(Some(Profile::from_json(text.as_bytes())?)),
+        SeccompChoice::Default => Ok(Some(Profile::Default)),
+        SeccompChoice::Json(text) => Ok(Some(Profile::Own(Rules::from_json(text.as_bytes())?))),
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::borrow::Cow;
 
-use super::profile::{Action, Comparison, Condition, Profile, Rule};
+use super::profile::{Action, Comparison, Condition, Rule, Rules};
 use crate::bundle::capabilities::CapabilitySet;
 
 pub(super) const EPERM: Action = Action::Errno(errno(libc::EPERM));
@@ -104,8 +104,8 @@ const AF_VSOCK: u32 = 40;
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541c;
 
-impl Profile {
-    /// The profile of every container that asks for no other.
+impl Rules {
+    /// The rules of every container that asks for no other.
     pub fn docker_default() -> Self {
         let admin = CapabilitySet::named("CAP_SYS_ADMIN").unwrap_or_default();
         let mut rules = vec![

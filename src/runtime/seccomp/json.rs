@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::Error;
-use super::profile::{Action, Comparison, Condition, Profile, Rule};
+use super::profile::{Action, Comparison, Condition, Rule, Rules};
 use crate::bundle::capabilities::CapabilitySet;
 
 #[derive(Deserialize)]
@@ -75,7 +75,7 @@ struct Only {
     min_kernel: Option<String>,
 }
 
-impl Profile {
+impl Rules {
     /// Reads a profile in docker's JSON form. What this binary cannot honour is an error.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
         let file: File = serde_json::from_slice(bytes)?;
@@ -278,7 +278,7 @@ mod tests {
              "valueTwo":0,"op":"SCMP_CMP_MASKED_EQ"}],"excludes":{"caps":["CAP_SYS_ADMIN"]}},
             {"names":["arch_prctl"],"action":"SCMP_ACT_ALLOW","includes":{"arches":["nosuch"]}},
             {"names":["ptrace"],"action":"SCMP_ACT_ALLOW","includes":{"minKernel":"99.0"}}]}"#;
-        let profile = Profile::from_json(text).expect("a profile");
+        let profile = Rules::from_json(text).expect("a profile");
         assert_eq!(profile.default, Action::Errno(38));
         assert_eq!(profile.rules.len(), 2);
         assert_eq!(profile.rules[0].names, ["clone"]);
@@ -297,7 +297,7 @@ mod tests {
                 "args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]}]}"#,
             "[]",
         ] {
-            assert!(Profile::from_json(text.as_bytes()).is_err(), "{text}");
+            assert!(Rules::from_json(text.as_bytes()).is_err(), "{text}");
         }
         for (field, name) in [
             (r#""listenerPath":"/run/agent""#, "listenerPath \"/run/agent\""),
@@ -307,7 +307,7 @@ mod tests {
             (r#""syscalls":[{"names":["x"],"action":"SCMP_ACT_MAYBE"}]"#, "\"SCMP_ACT_MAYBE\""),
         ] {
             let text = format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW",{field}}}"#);
-            let error = Profile::from_json(text.as_bytes()).expect_err(&text).to_string();
+            let error = Rules::from_json(text.as_bytes()).expect_err(&text).to_string();
             assert!(error.contains(name), "{error}");
         }
     }
@@ -319,7 +319,7 @@ mod tests {
             "flags":["SECCOMP_FILTER_FLAG_TSYNC","SECCOMP_FILTER_FLAG_LOG",
             "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]}}"#
         );
-        let profile = Profile::from_json(text.as_bytes()).expect("a profile");
+        let profile = Rules::from_json(text.as_bytes()).expect("a profile");
         assert_eq!(profile.default, Action::Errno(EPERM));
         assert_eq!(profile.flags, 0b111);
         assert!(profile.compat);

@@ -17,7 +17,7 @@ mod profile;
 mod interpret;
 
 pub use compile::Program;
-pub use profile::{Action, Comparison, Condition, Profile, Rule};
+pub use profile::{Action, Comparison, Condition, Profile, Rule, Rules};
 
 use crate::diagnose::{Diagnose, Hint};
 use crate::sys;

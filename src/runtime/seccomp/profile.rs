@@ -80,9 +80,18 @@ pub struct Rule {
     pub without: CapabilitySet,
 }
 
-/// A profile: rules in order, the first that matches answers; an answer for the rest.
+/// What a filter is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Profile {
+pub enum Profile {
+    /// Docker's default, and what this project refuses besides (`Rules::docker_default`).
+    Default,
+    /// The user's own.
+    Own(Rules),
+}
+
+/// Rules in order, the first that matches answers; an answer for the rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
     /// The answer where no rule matches.
     pub default: Action,
     /// The rules.

@@ -1,0 +1,40 @@
+//! The first memory of a process, got at once.
+#![allow(unsafe_code)]
+
+use rustix::mm::{Advice, madvise};
+
+const PAGE: usize = 4096;
+/// What a command writes to of the heap until its container runs, and a little more.
+const HEAP: usize = 384 << 10;
+/// The same of the stack. The kernel maps 128 KiB of it below a new program's arguments.
+const STACK: usize = 88 << 10;
+
+/// Gets the first pages of heap and stack by two calls: one by one they take a fault each, of which a
+/// start had 130, a tenth of its time. Call it first of all. Where the kernel cannot
+/// (`MADV_POPULATE_WRITE` is new in Linux 5.14) they come one by one.
+#[inline(never)]
+pub fn populate() {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: mallopt(3) takes any number; no other thread allocates yet.
+        unsafe {
+            // The heap grows by so much at a time, and is not given back in between.
+            libc::mallopt(libc::M_TOP_PAD, libc::c_int::try_from(HEAP).unwrap_or(0));
+            libc::mallopt(libc::M_TRIM_THRESHOLD, 4 << 20);
+        }
+        let first: Vec<u8> = Vec::with_capacity(64);
+        let start = (first.as_ptr().addr() & !(PAGE - 1)) + PAGE;
+        write_to(start, HEAP - PAGE);
+    }
+    let marker = 0_u8;
+    let here = std::ptr::from_ref(&marker).addr() & !(PAGE - 1);
+    write_to(here.saturating_sub(STACK), STACK);
+}
+
+fn write_to(start: usize, length: usize) {
+    // SAFETY: the advice changes no byte; a range that is not mapped is an error, which is ignored.
+    unsafe {
+        let start = std::ptr::with_exposed_provenance_mut(start);
+        let _ = madvise(start, length, Advice::LinuxPopulateWrite);
+    }
+}
