@@ -4,7 +4,7 @@
 //! root = "/var/tmp/me/coracle"     # the store
 //! storage-driver = "copy"          # overlay, fuse or copy; probed where absent
 //! userns = "single"                # auto, single, nomap, range, host-id
-//! network = "none"                 # host or none
+//! network = "host"                 # private, host or none; private where it can be
 //! pull-jobs = 3                    # layers at once
 //!
 //! [[registry]]                     # as in registries.conf, over what is said there

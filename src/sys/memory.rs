@@ -18,11 +18,11 @@ pub fn populate() {
     {
         // SAFETY: mallopt(3) takes any number; no other thread allocates yet.
         unsafe {
-            // The heap grows by so much at a time, and is not given back in between.
-            libc::mallopt(libc::M_TOP_PAD, libc::c_int::try_from(HEAP).unwrap_or(0));
+            // What is freed stays, and blocks of this size come from the heap.
             libc::mallopt(libc::M_TRIM_THRESHOLD, 4 << 20);
+            libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
         }
-        let first: Vec<u8> = Vec::with_capacity(64);
+        let first = std::hint::black_box(Vec::<u8>::with_capacity(HEAP));
         let start = (first.as_ptr().addr() & !(PAGE - 1)) + PAGE;
         write_to(start, HEAP - PAGE);
     }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::super::parse::{self, Network};
 use super::super::{Context, Error};
 use crate::engine::bundle::{self, Sharing};
-use crate::engine::network::{Expose, Mac, PortRequest};
+use crate::engine::network::{self, Expose, Mac, PortRequest};
 
 /// Network and ports.
 #[derive(Debug, clap::Args)]
 pub(super) struct Networking {
-    /// Use a network of its own, the host's, none, or a container's
+    /// Use a network of its own (where it can be made, that is what is used), the host's, none, or a
+    /// container's
     #[arg(long, alias = "net", value_name = "private|host|none|container:NAME",
         value_parser = parse::network)]
     pub(super) network: Option<Network>,
@@ -50,12 +51,14 @@ impl Networking {
         };
         let publishes = self.publish_all || !self.publish.is_empty();
         let addressed = self.ip.is_some() || self.ip6.is_some() || self.mac_address.is_some();
-        // What takes a private network asks for one.
-        let private = || Network { sharing: Sharing::Private, ..Network::default() };
-        let network = asked.or_else(|| (publishes || addressed).then(private));
-        let sharing = network.as_ref().map_or(Sharing::Host, |network| network.sharing.clone());
+        let Network { sharing, mut settings } = match asked {
+            Some(network) => network,
+            // What takes a private network asks for one.
+            None if publishes || addressed => private(),
+            None => by_default(cx),
+        };
         let refuse = |what: &str| Err(Error::usage(format!("conflicting options: {what}")));
-        match sharing {
+        match &sharing {
             Sharing::Private => {}
             _ if addressed => {
                 return refuse(
@@ -74,15 +77,31 @@ impl Networking {
                 .note("published ports are discarded: the container has no network of coracle's"),
             _ => {}
         }
-        if let Some(Network { sharing, mut settings }) = network {
-            settings.ip = self.ip.or(settings.ip);
-            settings.ip6 = self.ip6.or(settings.ip6);
-            settings.mac = self.mac_address.or(settings.mac);
-            (request.network, request.private) = (Some(sharing), settings);
-        }
+        settings.ip = self.ip.or(settings.ip);
+        settings.ip6 = self.ip6.or(settings.ip6);
+        settings.mac = self.mac_address.or(settings.mac);
+        (request.network, request.private) = (Some(sharing), settings);
         request.publish = self.publish.iter().flat_map(|all| all.iter().cloned()).collect();
         request.publish_all = self.publish_all;
         request.expose = self.expose.iter().flat_map(|all| all.iter().copied()).collect();
         Ok(())
+    }
+}
+
+fn private() -> Network {
+    Network { sharing: Sharing::Private, ..Network::default() }
+}
+
+/// A network of its own, where one can be made; else the host's, which is said.
+fn by_default(cx: &Context) -> Network {
+    match network::usable() {
+        Ok(()) => private(),
+        Err(error) => {
+            cx.report.note(&format!(
+                "the container shares the host's network: {error} (--network host or none says \
+                 which it is to be)"
+            ));
+            Network { sharing: Sharing::Host, ..Network::default() }
+        }
     }
 }
