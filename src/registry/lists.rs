@@ -187,7 +187,7 @@ impl Lists {
 pub const INDEX: &str = "index.docker.io";
 
 /// `</v2/…>; rel="next"`
-fn next_page(link: &str) -> Option<&str> {
+pub(super) fn next_page(link: &str) -> Option<&str> {
     link.split(',').find_map(|part| {
         let (target, parameters) = part.trim().strip_prefix('<')?.split_once('>')?;
         let mut parameters = parameters.split(';').map(|text| text.trim().replace('"', ""));

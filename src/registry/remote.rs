@@ -16,9 +16,10 @@ use super::document::{self, CONFIG_LIMIT, Document, MANIFEST_LIMIT};
 use super::error::Cause;
 use super::route::Endpoint;
 use super::transport::{Ask, Place, Purpose, STALL, Transport, accepting};
-use super::{BlobStream, Descriptor, Error, ImageSource, Login, Options, Resolved, Way};
+use super::{Beside, BlobStream, Descriptor, Error, ImageSource, Login, Options, Resolved, Way};
 use crate::oci::{Digest, Platform, media_type};
 use crate::reference::Reference;
+use crate::trust::Signature;
 
 /// Times that a document may break off and be asked for again.
 const MOST_BREAKS: u32 = 3;
@@ -37,7 +38,7 @@ pub struct Remote {
 }
 
 /// One way to the image.
-struct Door {
+pub(super) struct Door {
     way: Way,
     transport: OnceLock<Transport>,
     /// Blobs that broke off.
@@ -78,7 +79,7 @@ impl Remote {
         Self { options, reference, doors, runtime: OnceLock::new() }
     }
 
-    fn runtime(&self) -> Result<&tokio::runtime::Runtime, Error> {
+    pub(super) fn runtime(&self) -> Result<&tokio::runtime::Runtime, Error> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
         }
@@ -102,7 +103,7 @@ impl Remote {
     }
 
     /// Asks one after the other; gives the first answer, or what the last one said.
-    fn first<T>(
+    pub(super) fn first<T>(
         &self,
         mut ask: impl FnMut(&Door, &Transport) -> Result<T, Error>,
     ) -> Result<T, Error> {
@@ -123,13 +124,18 @@ impl Remote {
     }
 
     /// A document by tag or digest: its bytes and the media type it was sent as.
-    fn document(&self, tag_or_digest: &str) -> Result<(Vec<u8>, Option<String>), Error> {
+    pub(super) fn document(&self, tag_or_digest: &str) -> Result<(Vec<u8>, Option<String>), Error> {
         let path = format!("manifests/{tag_or_digest}");
         let what = format!("the manifest of {}", self.named());
         let by_digest: Option<Digest> = tag_or_digest.parse().ok();
         self.first(|_, transport| {
             let (bytes, headers) =
-                self.runtime()?.block_on(whole(transport, &path, &accepted(), MANIFEST_LIMIT))?;
+                self.runtime()?.block_on(whole(
+                transport,
+                Place::Repository(&path),
+                &accepted(),
+                MANIFEST_LIMIT,
+            ))?;
             // By what it was asked for, or by what the registry itself calls it.
             let told = || headers.get("docker-content-digest")?.to_str().ok()?.parse().ok();
             if let Some(want) = by_digest.clone().or_else(told) {
@@ -142,21 +148,21 @@ impl Remote {
         })
     }
 
-    fn named(&self) -> String {
+    pub(super) fn named(&self) -> String {
         self.reference.familiar()
     }
 }
 
 /// A body that fits in memory.
-async fn whole(
+pub(super) async fn whole(
     transport: &Transport,
-    path: &str,
+    place: Place<'_>,
     accept: &str,
     limit: u64,
 ) -> Result<(Vec<u8>, reqwest::header::HeaderMap), Error> {
     let mut broken = 0;
     let headers = accepting(accept);
-    let ask = Ask::new(&Method::GET, Place::Repository(path));
+    let ask = Ask::new(&Method::GET, place);
     let ask = if accept.is_empty() { ask } else { ask.headers(&headers) };
     let mut response = transport.ask(ask).await?;
     let mut bytes = Vec::new();
@@ -177,7 +183,7 @@ async fn whole(
         }
         if bytes.len() as u64 > limit {
             let why = format!("it is longer than {limit} bytes");
-            return Err(Error::Document { what: path.to_owned(), why });
+            return Err(Error::Document { what: ask.what(), why });
         }
     }
 }
@@ -235,10 +241,20 @@ impl ImageSource for Remote {
         let path = format!("blobs/{}", descriptor.digest);
         let what = format!("the configuration of {}", self.named());
         self.first(|_, transport| {
-            let (bytes, _) = self.runtime()?.block_on(whole(transport, &path, "", CONFIG_LIMIT))?;
+            let place = Place::Repository(&path);
+            let (bytes, _) = self.runtime()?.block_on(whole(transport, place, "", CONFIG_LIMIT))?;
             verified(&what, &descriptor.digest, &bytes)?;
             Ok(bytes)
         })
+    }
+
+    fn signatures(
+        &self,
+        document: &Digest,
+        place: Beside,
+        enough: &mut dyn FnMut(&Signature) -> bool,
+    ) -> Result<(), Error> {
+        self.show_signatures(document, place, enough)
     }
 
     fn digest(&self) -> Result<Option<Digest>, Error> {
@@ -291,7 +307,7 @@ fn starts_at(response: &reqwest::Response, from: u64) -> bool {
     start.and_then(|start| start.parse().ok()) == Some(from)
 }
 
-fn verified(what: &str, want: &Digest, bytes: &[u8]) -> Result<Digest, Error> {
+pub(super) fn verified(what: &str, want: &Digest, bytes: &[u8]) -> Result<Digest, Error> {
     let mut hasher = crate::oci::Hasher::new(want.algorithm());
     hasher.update(bytes);
     let got = hasher.finish();
