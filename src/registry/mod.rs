@@ -64,5 +64,7 @@ pub use remote::Remote;
 pub use repository::{Placed, Repository};
 pub use route::Endpoint;
 pub use saved::{Input, Saved, saved};
-pub use source::{Beside, BlobStream, Compression, Descriptor, ImageSource, LayerDescriptor, Resolved};
+pub use source::{
+    Beside, BlobStream, Compression, Descriptor, ImageSource, LayerDescriptor, Resolved,
+};
 pub use tls::{Authorities, authorities};

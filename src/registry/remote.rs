@@ -129,8 +129,7 @@ impl Remote {
         let what = format!("the manifest of {}", self.named());
         let by_digest: Option<Digest> = tag_or_digest.parse().ok();
         self.first(|_, transport| {
-            let (bytes, headers) =
-                self.runtime()?.block_on(whole(
+            let (bytes, headers) = self.runtime()?.block_on(whole(
                 transport,
                 Place::Repository(&path),
                 &accepted(),

@@ -127,10 +127,7 @@ pub trait ImageSource: Send + Sync {
     }
 
     /// Whether an image that is here already may be used; `here` gives its manifest and its index.
-    fn vouch(
-        &self,
-        _here: &dyn Fn() -> Result<Vec<Subject>, Error>,
-    ) -> Result<(), Error> {
+    fn vouch(&self, _here: &dyn Fn() -> Result<Vec<Subject>, Error>) -> Result<(), Error> {
         Ok(())
     }
 

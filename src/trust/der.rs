@@ -46,7 +46,8 @@ mod tests {
         assert_eq!(two.element(INTEGER), Some(&[5][..]));
         assert_eq!(two.element(INTEGER), None);
         assert_eq!(two.element(OBJECT_ID), Some(&[1, 2][..]));
-        for broken in [&[][..], &[INTEGER], &[INTEGER, 2, 1], &[INTEGER, 0x82, 1], &[INTEGER, 0x84]] {
+        for broken in [&[][..], &[INTEGER], &[INTEGER, 2, 1], &[INTEGER, 0x82, 1], &[INTEGER, 0x84]]
+        {
             assert_eq!(Der(broken).element(INTEGER), None, "{broken:?}");
         }
         assert_eq!(Der(&[INTEGER, 1, 5, 0]).only(INTEGER), None);

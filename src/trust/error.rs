@@ -97,11 +97,15 @@ impl Diagnose for Error {
                     ),
                 }))
             }
-            Self::Rejected { path, .. } | Self::Unverifiable { path, .. } => Some(Hint::new(format!(
-                "what is accepted stands in {}, or in a policy.json of your own: containers-policy.json(5)",
-                path.display()
-            ))),
-            Self::Read { .. } | Self::Key { .. } | Self::Policy { .. } | Self::NoPlace { .. } => None,
+            Self::Rejected { path, .. } | Self::Unverifiable { path, .. } => {
+                Some(Hint::new(format!(
+                    "what is accepted stands in {}, or in a policy.json of your own: containers-policy.json(5)",
+                    path.display()
+                )))
+            }
+            Self::Read { .. } | Self::Key { .. } | Self::Policy { .. } | Self::NoPlace { .. } => {
+                None
+            }
         }
     }
 }

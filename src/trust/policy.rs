@@ -104,11 +104,18 @@ enum SignedIdentity {
     MatchRepoDigestOrExact {},
     MatchRepository {},
     #[serde(rename_all = "camelCase")]
-    ExactReference { docker_reference: String },
+    ExactReference {
+        docker_reference: String,
+    },
     #[serde(rename_all = "camelCase")]
-    ExactRepository { docker_repository: String },
+    ExactRepository {
+        docker_repository: String,
+    },
     #[serde(rename_all = "camelCase")]
-    RemapIdentity { prefix: String, signed_prefix: String },
+    RemapIdentity {
+        prefix: String,
+        signed_prefix: String,
+    },
 }
 
 impl Policy {
@@ -281,10 +288,9 @@ impl SignedIdentity {
             Self::ExactRepository { docker_repository } => {
                 Identity::ExactRepository(docker_repository.clone())
             }
-            Self::RemapIdentity { prefix, signed_prefix } => Identity::Remapped {
-                prefix: prefix.clone(),
-                signed_prefix: signed_prefix.clone(),
-            },
+            Self::RemapIdentity { prefix, signed_prefix } => {
+                Identity::Remapped { prefix: prefix.clone(), signed_prefix: signed_prefix.clone() }
+            }
         }
     }
 }
@@ -414,20 +420,25 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused_with_its_place() {
-        let signed = |inner: &str| format!(r#"{{"default":[{{"type":"sigstoreSigned",{inner}}}]}}"#);
+        let signed =
+            |inner: &str| format!(r#"{{"default":[{{"type":"sigstoreSigned",{inner}}}]}}"#);
         for text in [
             "{}".to_owned(),
             r#"{"default":[]}"#.to_owned(),
             r#"{"default":[{"type":"trustMe"}]}"#.to_owned(),
             r#"{"default":[{"type":"reject","but":"not really"}]}"#.to_owned(),
             format!(r#"{{"default":{REJECT},"default":{ACCEPT}}}"#),
-            format!(r#"{{"default":{REJECT},"transports":{{"docker":{{"a":{REJECT},"a":{ACCEPT}}}}}}}"#),
+            format!(
+                r#"{{"default":{REJECT},"transports":{{"docker":{{"a":{REJECT},"a":{ACCEPT}}}}}}}"#
+            ),
             format!(r#"{{"default":{REJECT},"extra":1}}"#),
             signed(r#""keyPath":"a","keyData":"b""#),
             signed(r#""keyPaths":[]"#),
             signed(r#""key":"a""#),
             signed(r#""keyPath":"a","signedIdentity":{"type":"any"}"#),
-            signed(r#""keyPath":"a","signedIdentity":{"type":"exactReference","dockerReference":"A B"}"#),
+            signed(
+                r#""keyPath":"a","signedIdentity":{"type":"exactReference","dockerReference":"A B"}"#,
+            ),
             signed(r#""keyPath":"a","signedIdentity":{"type":"remapIdentity","prefix":"a"}"#),
         ] {
             let error = policy(&text).expect_err(&text).to_string();

@@ -27,6 +27,7 @@ mod push;
 mod registries;
 mod saved;
 mod terminal;
+mod trust;
 mod unpack;
 mod users;
 mod volumes;

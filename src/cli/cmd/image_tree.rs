@@ -125,8 +125,7 @@ fn attached(args: &Args, cx: &mut Context, engine: &Engine) -> Result<(), Error>
             );
             escape(&text).replace('\n', "\\n") // a line each, whatever it says
         };
-        let lines: Vec<String> =
-            all.iter().filter(|it| it.to == *document).map(line).collect();
+        let lines: Vec<String> = all.iter().filter(|it| it.to == *document).map(line).collect();
         branches(cx, &lines)?;
     }
     Ok(())

@@ -25,9 +25,9 @@ use crate::engine::bundle::{
 use crate::engine::container::{LogConfig, Name, Restart, Rootfs};
 use crate::engine::pull::Policy;
 use crate::engine::reference::Reference;
-use crate::engine::store::full_name;
 use crate::engine::runtime::DetachKeys;
 use crate::engine::snapshot::Driver;
+use crate::engine::store::full_name;
 use crate::engine::{Engine, Found, HealthRequest, Outcome, Phase, Preserved, RunRequest, Streams};
 use crate::oci::{Digest, Platform};
 
