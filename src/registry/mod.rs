@@ -30,6 +30,7 @@ mod layout;
 mod lists;
 mod login;
 mod options;
+mod pace;
 mod parts;
 mod plain_directory;
 mod reach;

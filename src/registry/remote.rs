@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reqwest::header::{CONTENT_TYPE, RANGE};
 use reqwest::{Method, Response};
@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::document::{self, CONFIG_LIMIT, Document, MANIFEST_LIMIT};
 use super::error::Cause;
+use super::pace::Pace;
 use super::route::Endpoint;
 use super::transport::{Ask, Place, Purpose, STALL, Transport, accepting};
 use super::{Beside, BlobStream, Descriptor, Error, ImageSource, Login, Options, Resolved, Way};
@@ -25,9 +26,6 @@ use crate::trust::Signature;
 const MOST_BREAKS: u32 = 3;
 /// Chunks that wait for a slow reader; what it does not take is not fetched.
 const WAITING: usize = 16;
-/// Slower than this over `SLOW_SPAN`, a connection is given up, to be resumed by another.
-const SLOWEST: u64 = 64 << 10;
-const SLOW_SPAN: Duration = Duration::from_secs(60);
 
 /// One image of one registry. Opens no connection and starts no thread before the first question.
 pub struct Remote {
@@ -164,10 +162,16 @@ pub(super) async fn whole(
     let ask = Ask::new(&Method::GET, place);
     let ask = if accept.is_empty() { ask } else { ask.headers(&headers) };
     let mut response = transport.ask(ask).await?;
-    let mut bytes = Vec::new();
+    let (mut bytes, mut pace) = (Vec::new(), Pace::default());
     loop {
+        let began = Instant::now();
         match tokio::time::timeout(STALL, response.chunk()).await {
-            Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
+            Ok(Ok(Some(chunk))) => {
+                bytes.extend_from_slice(&chunk);
+                if pace.crawls(began.elapsed(), chunk.len()) {
+                    return Err(transport.crawling());
+                }
+            }
             Ok(Ok(None)) => return Ok((bytes, response.headers().clone())),
             // A document that broke off is short enough to be asked for again from its
             // start; blobs, which are not, go on where they broke off.
@@ -320,12 +324,11 @@ type Chunk = Vec<u8>;
 
 /// Brings a body to its reader, chunk by chunk, until it ends, stalls or nobody reads on.
 async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Chunk>>) {
-    // Of the time, what the reader takes does not count.
-    let (mut waited, mut brought) = (Duration::ZERO, 0_u64);
+    let mut pace = Pace::default();
     loop {
         let began = Instant::now();
         let next = tokio::time::timeout(STALL, response.chunk()).await;
-        waited += began.elapsed();
+        let waited = began.elapsed();
         let next = match next {
             Ok(Ok(Some(chunk))) => Ok(chunk),
             Ok(Ok(None)) => return,
@@ -339,17 +342,14 @@ async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Chunk>>)
                 return;
             }
         };
-        brought += chunk.len() as u64;
+        let crawls = pace.crawls(waited, chunk.len());
         if sender.send(Ok(chunk.into())).await.is_err() {
             return;
         }
-        if waited > SLOW_SPAN {
-            if brought < SLOWEST {
-                let _ =
-                    sender.send(Err(io::Error::new(io::ErrorKind::TimedOut, "it crawls"))).await;
-                return;
-            }
-            (waited, brought) = (Duration::ZERO, 0);
+        if crawls {
+            let crawl = io::Error::new(io::ErrorKind::TimedOut, "it crawls");
+            let _ = sender.send(Err(crawl)).await;
+            return;
         }
     }
 }

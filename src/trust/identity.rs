@@ -98,6 +98,7 @@ impl Named {
 
 #[cfg(test)]
 mod tests {
+    use super::Identity::{Exact, Repository, RepositoryDigestOrExact, RepositoryIfSaid};
     use super::*;
 
     fn accepts(identity: &Identity, asked: &str, signed: &str) -> bool {
@@ -108,7 +109,6 @@ mod tests {
     fn tags_count_where_they_are_exact() {
         let digest = format!("sha256:{}", "a".repeat(64));
         let by_digest = format!("r.example/app@{digest}");
-        use Identity::{Exact, Repository, RepositoryDigestOrExact, RepositoryIfSaid};
         for (identity, asked, signed, want) in [
             (Exact, "r.example/app:1", "r.example/app:1", true),
             (Exact, "r.example/app:1", "r.example/app:2", false),

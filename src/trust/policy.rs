@@ -155,9 +155,10 @@ impl Policy {
                 Requirement::Reject {} => {
                     return Err(Error::Rejected { image, path, scope: scope.to_string() });
                 }
-                Requirement::SigstoreSigned(wanted) => match wanted.beyond() {
-                    Some(what) => what,
-                    None => {
+                Requirement::SigstoreSigned(wanted) => {
+                    if let Some(what) = wanted.beyond() {
+                        what
+                    } else {
                         demands.push(Demand {
                             keys: self.keys(wanted, &scope)?,
                             identity: wanted.signed_identity.rule(),
@@ -166,7 +167,7 @@ impl Policy {
                         });
                         continue;
                     }
-                },
+                }
                 Requirement::SignedBy(_) => "signedBy (a GPG signature)",
                 Requirement::SignedBaseLayer(_) => "signedBaseLayer",
             };

@@ -1,7 +1,7 @@
 //! Signatures made as cosign makes them, by openssl: an implementation that is not ours.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use base64::Engine as _;
@@ -27,9 +27,12 @@ pub struct Signer {
 impl Signer {
     /// Makes a key of this kind: `P-256`, `P-384`, `P-521`, `ED25519`, or `RSA` and its bits.
     pub fn new(home: &Home, name: &str, kind: &str) -> Self {
-        let directory = home.path().join("keys");
-        fs::create_dir_all(&directory).unwrap();
-        let signer = Self { directory, name: name.to_owned() };
+        Self::in_directory(&home.path().join("keys"), name, kind)
+    }
+
+    pub fn in_directory(directory: &Path, name: &str, kind: &str) -> Self {
+        fs::create_dir_all(directory).unwrap();
+        let signer = Self { directory: directory.to_owned(), name: name.to_owned() };
         let option;
         let arguments: &[&str] = if let Some(bits) = kind.strip_prefix("RSA") {
             option = format!("rsa_keygen_bits:{bits}");

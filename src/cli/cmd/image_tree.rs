@@ -90,16 +90,14 @@ fn attached(args: &Args, cx: &mut Context, engine: &Engine) -> Result<(), Error>
     let name = names.into_iter().next().ok_or_else(|| Error::usage("no such image"))?;
     let ways = ways(&options, &name)?;
     let remote = Remote::by(options, name.clone(), ways);
-    let (index, manifest) = match engine.store().named(&full_name(&name))? {
-        Some(image) => {
-            let read = |digest: &Digest| Ok((digest.clone(), engine.store().document(digest)?));
-            let index = image.index.as_ref().map(read);
-            (index.transpose().map_err(|error: store::Error| Error::Store(error))?, image.manifest)
-        }
-        None => {
-            let resolved = remote.manifest(&Platform::host())?;
-            (resolved.index, resolved.manifest_digest)
-        }
+    let (index, manifest) = if let Some(image) = engine.store().named(&full_name(&name))? {
+        let read = |digest: &Digest| -> Result<_, store::Error> {
+            Ok((digest.clone(), engine.store().document(digest)?))
+        };
+        (image.index.as_ref().map(read).transpose()?, image.manifest)
+    } else {
+        let resolved = remote.manifest(&Platform::host())?;
+        (resolved.index, resolved.manifest_digest)
     };
     let bytes = index.as_ref().map(|(_, bytes)| bytes.as_slice());
     let documents: Vec<Digest> =
