@@ -36,6 +36,18 @@ pub struct Saved {
 /// Reads what images there are. A pipe and a compressed file are written out to `scratch`, to a
 /// file without a name; nothing of an archive is ever unpacked by its name.
 pub fn saved(input: Input, scratch: &Path) -> Result<Vec<Saved>, Error> {
+    let name = match &input {
+        Input::Directory(directory) => directory.display().to_string(),
+        Input::File(_, name) => name.clone(),
+    };
+    let found = find(input, scratch)?;
+    if found.is_empty() {
+        return Err(Error::Document { what: name, why: "it holds no image".to_owned() });
+    }
+    Ok(found)
+}
+
+fn find(input: Input, scratch: &Path) -> Result<Vec<Saved>, Error> {
     match input {
         Input::Directory(directory) if directory.join("index.json").exists() => {
             Ok(Layout::all_in(&directory)?.into_iter().map(|it| of_layout("oci", it)).collect())
