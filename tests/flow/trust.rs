@@ -236,6 +236,7 @@ fn an_image_that_is_here_is_verified_again() {
         &home.coracle(["create", "--verify", &key, &scene.name, "/f"]).fails(125),
         &["no signature"],
     );
+    has(&run(&["--rootfs", "/"]).fails(125), &["a directory (--rootfs) has no signature"]);
     let id = home.coracle(["images", "-q"]).ok();
     has(&run(&[&id]).fails(125), &["name it as its registry does"]);
     scene.sign(&scene.key, &scene.repository(), &scene.digest);

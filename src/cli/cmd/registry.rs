@@ -43,6 +43,11 @@ pub(crate) struct RegistryArgs {
 }
 
 impl RegistryArgs {
+    /// Whether the command line itself asks for a signature.
+    pub(super) fn verifies(&self) -> bool {
+        !self.verify.is_empty()
+    }
+
     /// The keys, one of which must have signed an image: of the flag, else of the configuration.
     pub(super) fn keys<'a>(&'a self, cx: &'a Context) -> &'a [PathBuf] {
         match self.verify.as_slice() {

@@ -312,6 +312,9 @@ impl Shape {
         let (image, command) = self.image.split_first().ok_or_else(|| Error::usage("no image"))?;
         let image = image.to_str().ok_or_else(|| Error::usage("the image's name is no text"))?;
         let image = image.strip_prefix("docker://").unwrap_or(image);
+        if self.rootfs && self.registry.verifies() {
+            return Err(Error::usage("--verify: a directory (--rootfs) has no signature"));
+        }
         // The embedded image follows the binary: whether it still fits is looked at each time.
         let policy = match self.pull {
             Policy::Missing if registry::is_embedded(image) => Policy::Always,
