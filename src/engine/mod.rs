@@ -5,12 +5,14 @@
 //! run     store ─► snapshot ─► bundle ─► runtime, with a record in container/
 //! ```
 
+pub mod artifact;
 pub mod check;
 pub mod doctor;
 pub mod events;
 pub mod hello;
 pub mod images;
 pub mod info;
+pub mod manifest;
 pub mod oci;
 pub mod probe;
 pub mod pull;

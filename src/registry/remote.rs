@@ -36,6 +36,17 @@ pub struct Remote {
     runtime: OnceLock<tokio::runtime::Runtime>,
 }
 
+/// A document as a registry has it, verified where there is a digest to hold it against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its digest.
+    pub digest: Digest,
+    /// What it calls itself, or was sent as.
+    pub media_type: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
 /// One way to the image.
 struct Door {
     way: Way,
@@ -140,6 +151,18 @@ impl Remote {
                 kind.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_owned());
             Ok((bytes, kind))
         })
+    }
+
+    /// What the name stands for, or a document of its repository by its digest, whatever it is about:
+    /// an image, an index, an artifact.
+    pub fn sent(&self, digest: Option<&Digest>) -> Result<Sent, Error> {
+        let name = digest.map_or_else(|| self.reference.tag_or_digest(), Digest::to_string);
+        let (bytes, sent_as) = self.document(&name)?;
+        let by_digest = digest.or(self.reference.digest()).cloned();
+        let digest = by_digest.unwrap_or_else(|| Digest::of(&bytes));
+        let own = document::own_kind(&self.named(), &bytes)?;
+        let media_type = own.or(sent_as).unwrap_or_else(|| media_type::OCI_MANIFEST.to_owned());
+        Ok(Sent { digest, media_type, bytes })
     }
 
     fn named(&self) -> String {

@@ -166,6 +166,22 @@ impl Repository {
         })
     }
 
+    /// Whether a blob could be taken from one of `sources`, repositories of the same registry.
+    pub fn mount(&self, digest: &Digest, sources: &[String]) -> Result<Option<Placed>, Error> {
+        self.runtime.block_on(async {
+            for source in sources {
+                let from = format!("blobs/uploads/?mount={digest}&from={source}");
+                // Who may not look into the other repository may have the blob from elsewhere. What
+                // is begun in place of a mount is left to the registry, which forgets it.
+                let Ok(response) = self.begin(&from).await else { continue };
+                if response.status().as_u16() == 201 {
+                    return Ok(Some(Placed::Mounted(source.clone())));
+                }
+            }
+            Ok(None)
+        })
+    }
+
     async fn has(&self, path: &str) -> Result<bool, Error> {
         let headers = accepting(&accepted());
         let ask = Ask::new(&Method::HEAD, Place::Repository(path));

@@ -1,6 +1,6 @@
 //! `push`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::super::progress::Shown;
@@ -12,6 +12,7 @@ use crate::engine::push;
 use crate::engine::reference::{self, Reference, Source};
 use crate::engine::registry::{Options, Repository, way_to_push};
 use crate::engine::store::Image;
+use crate::oci::Digest;
 
 /// Send an image to a registry
 #[derive(Debug, clap::Args)]
@@ -99,16 +100,26 @@ fn send(
             "{name} came as one of several platforms; what was pushed is the image for {platform} alone"
         ));
     }
-    if let Some(path) = &args.digestfile {
-        std::fs::write(path, pushed.digest.to_string()).map_err(|source| Error::File {
-            action: "write",
-            path: path.clone(),
-            source,
-        })?;
+    if pushed.repacked {
+        cx.report.note(&format!(
+            "a layer of {} is here in another packing than its own, and was sent in that: the digest is new",
+            target.familiar()
+        ));
     }
+    digestfile(args.digestfile.as_deref(), &pushed.digest)?;
     if args.quiet {
         return cx.out.line(target);
     }
     let tag = target.tag_or_digest();
     cx.out.line(format_args!("{tag}: digest: {} size: {}", pushed.digest, pushed.size))
+}
+
+/// `--digestfile`
+pub(super) fn digestfile(path: Option<&Path>, digest: &Digest) -> Result<(), Error> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::write(path, digest.to_string()).map_err(|source| Error::File {
+        action: "write",
+        path: path.to_owned(),
+        source,
+    })
 }

@@ -7,7 +7,7 @@ use super::super::report::escape;
 use super::super::{Context, Error};
 use super::registry::{self, AccessArgs};
 use crate::engine::check::{Check, Checked};
-use crate::engine::registry::{ImageSource, Remote, ways};
+use crate::engine::registry::{Remote, ways};
 use crate::engine::{self, reference::Reference};
 
 /// Look for damage in the store, and repair it
@@ -33,10 +33,10 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let mut checked = engine.check_store(check)?;
     tell(cx, &checked)?;
     if args.repair && !checked.faults.is_empty() {
-        let source = |reference: &Reference| -> Result<Box<dyn ImageSource>, engine::Error> {
+        let source = |reference: &Reference| -> Result<Remote, engine::Error> {
             let ways =
                 ways(&options, reference).map_err(|error| engine::Error::Pull(error.into()))?;
-            Ok(Box::new(Remote::by(options.clone(), reference.clone(), ways)))
+            Ok(Remote::by(options.clone(), reference.clone(), ways))
         };
         cx.out.flush()?;
         let (report, shown) = (cx.report, Shown::new(args.quiet, &cx.environment));

@@ -11,6 +11,7 @@
 //! Until the renames nothing of it is visible. What was fetched stays in `partial/`, however
 //! the pull ends, and the next one goes on from there.
 
+mod blobs;
 mod budget;
 mod error;
 mod fetch;
@@ -27,6 +28,7 @@ use crate::owners::Owners;
 use crate::registry::{Compression, Descriptor, ImageSource, LayerDescriptor, Resolved};
 use crate::store::{Image, Store};
 
+pub use blobs::bring_blobs;
 pub use error::{Error, Which};
 
 pub(super) use inflate::inflated;

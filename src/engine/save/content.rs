@@ -1,7 +1,9 @@
 //! What an image is made of, and its blobs as they are read.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -14,17 +16,19 @@ use super::Error;
 use super::sink::Sink;
 
 /// An image's documents and blobs.
-pub(super) struct Content {
+pub(in crate::engine) struct Content {
     pub(super) config: Vec<u8>,
     /// As shipped; made anew only where the store has a layer in another compression.
-    pub(super) manifest: Vec<u8>,
+    pub(in crate::engine) manifest: Vec<u8>,
     pub(super) media_type: String,
     /// The lowest first.
     pub(super) layers: Vec<Shipped>,
+    /// Layers that were packed anew, and lie elsewhere than in the store.
+    pub(in crate::engine) files: HashMap<Digest, PathBuf>,
 }
 
 impl Content {
-    pub(super) fn of(store: &Store, image: &Image) -> Result<Self, Error> {
+    pub(in crate::engine) fn of(store: &Store, image: &Image) -> Result<Self, Error> {
         let layers = image.layers.iter().map(|layer| shipped(store, image, layer));
         let layers: Vec<Shipped> = layers.collect::<Result<_, _>>()?;
         let mut manifest = store.document(&image.manifest)?;
@@ -38,7 +42,8 @@ impl Content {
             manifest = serde_json::to_vec(&value).map_err(damaged)?;
         }
         let media_type = value["mediaType"].as_str().unwrap_or(media_type::OCI_MANIFEST).to_owned();
-        Ok(Self { config: store.document(&image.id)?, manifest, media_type, layers })
+        let (config, files) = (store.document(&image.id)?, HashMap::new());
+        Ok(Self { config, manifest, media_type, layers, files })
     }
 }
 

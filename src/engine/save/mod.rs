@@ -20,6 +20,7 @@ use crate::oci::Digest;
 use crate::reference::Reference;
 use crate::store::{Image, Store, full_name};
 
+pub(super) use content::Content;
 pub use error::Error;
 pub use sink::{Directory, Sink, Tar};
 
