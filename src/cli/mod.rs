@@ -95,7 +95,11 @@ fn dispatch(
             };
         };
         path = format!("{path} {}", found.name);
-        command = if entry.name == "container" { found.name } else { entry.name };
+        command = match entry.name {
+            "container" | "image" => found.name,
+            "artifact" if matches!(found.name, "push" | "pull") => found.name,
+            group => group,
+        };
         (entry, rest) = (found, &rest[skipped..]);
     }
     let mut parser = entry.build().bin_name(path).no_binary_name(true);

@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::engine::pull::{self, Policy, Pulled};
 use crate::engine::reference::{Reference, Source};
 use crate::engine::registry::{
-    self, DockerArchive, ImageSource, Layout, Login, Options, Remote, Way,
+    self, DockerArchive, ImageSource, Layout, Login, Options, PlainDirectory, Remote, Way,
 };
 use crate::engine::store::full_name;
 use crate::oci::Platform;
@@ -159,6 +159,9 @@ pub(super) fn fetch(
             let name = name_in_layout(tag.as_deref());
             let scratch = scratch()?;
             pull(&Layout::open_archive(&file, tag, scratch.path())?, name.as_ref(), false)
+        }
+        Some(Source::PlainDirectory { directory }) => {
+            pull(&PlainDirectory::open(&directory)?, None, false)
         }
         Some(Source::DockerArchive { file, reference }) => {
             let scratch = scratch()?;

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::engine::save::Words;
 use crate::oci::{Digest, media_type};
 
 /// What is said of an entry, or changed: what is not given stays.
@@ -24,15 +25,6 @@ pub struct Details {
     pub features: Vec<String>,
     /// `--annotation`
     pub annotations: Vec<(String, String)>,
-}
-
-/// In whose words a list is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Words {
-    /// An OCI index.
-    Oci,
-    /// docker's manifest list.
-    Docker,
 }
 
 /// A list of manifests.

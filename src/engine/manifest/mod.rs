@@ -26,7 +26,7 @@ use crate::store::{self, Kind, Pinned, Store, full_name};
 use super::Engine;
 
 pub use error::Error;
-pub use index::{Details, Words};
+pub use index::Details;
 pub use inspect::Inspected;
 pub use send::Sending;
 

@@ -1,13 +1,14 @@
 //! A list to a registry, with the images that it names.
 
 use crate::engine::push::{Load, Paper, Progress, Pushed, Sources, To, blobs_of, deliver};
+use crate::engine::save::Words;
 use crate::engine::{Engine, pull};
 use crate::oci::Digest;
 use crate::reference::Reference;
 use crate::registry::{Descriptor, Repository};
 use crate::store::{Kind, Pinned, Store, full_name};
 
-use super::index::{Index, Words};
+use super::index::Index;
 use super::{Error, Registries};
 
 /// What is sent, and where to.

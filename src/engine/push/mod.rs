@@ -10,6 +10,7 @@ mod deliver;
 mod error;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use crate::oci::Digest;
 use crate::reference::Reference;
@@ -17,7 +18,7 @@ use crate::registry::{Descriptor, Placed, Repository};
 use crate::store::{Image, Store, full_name};
 
 use super::Engine;
-use super::save::{self, Content};
+use super::save::{self, Content, Shape};
 
 pub(super) use deliver::{Load, Paper, To, blobs_of, deliver};
 pub use error::Error;
@@ -66,6 +67,10 @@ pub struct Request<'a> {
     pub sources: &'a Sources,
     /// Blobs at once; docker's is 5.
     pub jobs: usize,
+    /// What is to be another than it was.
+    pub shape: Shape,
+    /// The image alone, though it came as one of several platforms.
+    pub alone: bool,
 }
 
 /// What a push ends with.
@@ -149,9 +154,12 @@ impl Engine {
 
 fn push(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Pushed, Error> {
     let _hold = store.hold()?;
-    let mut load = as_it_came(store, request)?;
+    let scratch = store.scratch()?;
+    let shaped = in_shape(store, request, scratch.path())?;
+    let is_shaped = shaped.is_some();
+    let mut load = shaped.map_or_else(|| as_it_came(store, request), Ok)?;
     let mut repacked = false;
-    if !take_what_is_there(store, request.target, &mut load)? {
+    if !is_shaped && !take_what_is_there(store, request.target, &mut load)? {
         load = as_it_is_here(store, request)?;
         repacked = true;
     }
@@ -159,8 +167,18 @@ fn push(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Pus
     deliver(to, &load, progress)?;
     let (reference, top) = (request.target.reference(), load.top);
     store.tag(&format!("{}@{}", reference.name(), top.digest), &request.image.id)?;
-    let alone = request.image.index.is_some() && top.parts.manifests.is_empty();
+    let alone = request.image.index.is_some() && !is_shaped && top.parts.manifests.is_empty();
     Ok(Pushed { digest: top.digest, size: top.bytes.len(), alone, repacked })
+}
+
+/// The image in the shape that was asked for; `None` if it is as it came.
+fn in_shape(store: &Store, request: &Request, scratch: &Path) -> Result<Option<Load>, Error> {
+    if request.shape == Shape::default() {
+        return Ok(None);
+    }
+    let content = here(store, request)?;
+    let shaped = save::reshaped(store, request.image, &content, &request.shape, scratch)?;
+    shaped.map(|content| load_of(store, content)).transpose()
 }
 
 /// The document that gets the tag, and those that it names and that are here.
@@ -192,12 +210,15 @@ fn take_what_is_there(store: &Store, target: &Repository, load: &mut Load) -> Re
 
 /// The image with the packings of its layers that are here, under a manifest made anew.
 fn as_it_is_here(store: &Store, request: &Request) -> Result<Load, Error> {
+    load_of(store, here(store, request)?)
+}
+
+fn here(store: &Store, request: &Request) -> Result<Content, Error> {
     let image = request.target.reference().familiar();
-    let content = Content::of(store, request.image).map_err(|error| match error {
+    Content::of(store, request.image).map_err(|error| match error {
         save::Error::NoBlob { layer, .. } => Error::MissingBlob { image, digest: layer },
         error => error.into(),
-    })?;
-    load_of(store, content)
+    })
 }
 
 fn load_of(store: &Store, content: Content) -> Result<Load, Error> {
@@ -211,7 +232,8 @@ fn load_of(store: &Store, content: Content) -> Result<Load, Error> {
 
 fn papers(store: &Store, request: &Request) -> Result<(Paper, Vec<Paper>), Error> {
     let image = request.image;
-    if let Some(index) = image.index.as_ref().and_then(|index| Paper::of(store, index).ok()) {
+    let index = image.index.as_ref().filter(|_| !request.alone);
+    if let Some(index) = index.and_then(|index| Paper::of(store, index).ok()) {
         let mut below = Vec::new();
         let mut whole = true;
         for manifest in &index.parts.manifests {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -66,6 +66,7 @@ pub(super) fn descriptor(blob: &Shipped) -> Value {
 /// Writes a blob as it was shipped, and checks it.
 pub(super) fn write_blob(
     store: &Store,
+    content: &Content,
     image: &Image,
     blob: &Shipped,
     name: &str,
@@ -74,7 +75,11 @@ pub(super) fn write_blob(
     if sink.has(name) {
         return Ok(());
     }
-    let mut hashed = Hashed::new(open(store, &blob.digest)?, &blob.digest);
+    let file = match content.files.get(&blob.digest) {
+        Some(path) => open_file(path)?,
+        None => open(store, &blob.digest)?,
+    };
+    let mut hashed = Hashed::new(file, &blob.digest);
     sink.file(name, blob.size, &mut hashed)?;
     hashed.check(image)
 }
@@ -110,9 +115,12 @@ pub(super) fn write_archive(
     hashed.check(image)
 }
 
-fn open(store: &Store, digest: &Digest) -> Result<File, Error> {
-    let path = store.blob_path(digest);
-    File::open(&path).map_err(|source| Error::Io {
+pub(super) fn open(store: &Store, digest: &Digest) -> Result<File, Error> {
+    open_file(&store.blob_path(digest))
+}
+
+fn open_file(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(|source| Error::Io {
         action: "open",
         what: path.display().to_string(),
         source,
@@ -120,18 +128,18 @@ fn open(store: &Store, digest: &Digest) -> Result<File, Error> {
 }
 
 /// Hashes what is read.
-struct Hashed<R> {
+pub(super) struct Hashed<R> {
     inner: R,
     hasher: Hasher,
     want: Digest,
 }
 
 impl<R: Read> Hashed<R> {
-    fn new(inner: R, want: &Digest) -> Self {
+    pub(super) fn new(inner: R, want: &Digest) -> Self {
         Self { inner, hasher: Hasher::new(want.algorithm()), want: want.clone() }
     }
 
-    fn check(self, image: &Image) -> Result<(), Error> {
+    pub(super) fn check(self, image: &Image) -> Result<(), Error> {
         let (want, got) = (self.want, self.hasher.finish());
         if want == got {
             Ok(())

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use super::super::super::progress::Shown;
 use super::super::super::{Context, Error, complete};
-use super::super::{boolean, push::digestfile};
+use super::super::boolean;
+use super::super::push::{digestfile, words};
 use super::{AskArgs, asking, list_name};
 use crate::diagnose::Hint;
-use crate::engine::manifest::{Sending, Words};
+use crate::engine::manifest::Sending;
 use crate::engine::reference::{Reference, Source};
 use crate::engine::registry::{Repository, way_to_push};
+use crate::engine::save::Words;
 
 /// Send a list to a registry, with its images
 #[derive(Debug, clap::Args)]
@@ -43,15 +45,6 @@ pub(crate) struct Args {
 
 /// Blobs at once, as docker does it.
 const JOBS: usize = 5;
-
-pub(in super::super) fn words(text: &str) -> Result<Words, String> {
-    match text {
-        "oci" => Ok(Words::Oci),
-        "v2s2" | "docker" => Ok(Words::Docker),
-        "v2s1" => Err("docker's schema 1 is no longer written; want oci or v2s2".to_owned()),
-        _ => Err("want oci or v2s2".to_owned()),
-    }
-}
 
 pub(in super::super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let list = list_name(&args.list)?;
