@@ -68,9 +68,7 @@ pub use crate::{
 
 pub use crate::layer::Difference;
 pub use containers::{Removal, Removed};
-pub use content::{
-    CommitRequest, CopyOptions, Format, InContainer, Instruction, Line, Outside, UnknownFormat,
-};
+pub use content::{CommitRequest, CopyOptions, Format, InContainer, Outside, UnknownFormat};
 pub use described::Described;
 pub use disk::{ContainerUse, DiskUse, ImageUse, VolumeUse};
 pub use error::Error;

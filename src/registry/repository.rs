@@ -77,7 +77,7 @@ impl Repository {
     pub fn new(
         options: &Options,
         reference: &Reference,
-        Way { endpoint, login }: Way,
+        Way { endpoint, login, .. }: Way,
         sources: &[String],
     ) -> Result<Self, Error> {
         let mut scopes = vec![format!("repository:{}:pull,push", endpoint.repository)];

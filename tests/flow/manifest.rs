@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use super::podman::podman;
 use super::push::scratch;
 use crate::requires;
 use crate::support::image::{Image, Tar, digest};
@@ -300,7 +301,6 @@ fn others_choose_from_a_list_that_was_pushed() {
         return;
     }
     requires!(UserNamespaces, Program("/usr/bin/podman"));
-    use super::podman::podman;
     let theirs = format!("{}:1", scratch("podmans"));
     podman(&["manifest", "create", &theirs]).ok();
     for part in &parts {

@@ -144,7 +144,13 @@ pub(super) fn fetch(
             let mut failure = None;
             for (name, ways) in wanted.ways {
                 let source = Remote::by(wanted.options.clone(), name.clone(), ways);
-                match pull(&source, Some(&name), true) {
+                let pulled = pull(&source, Some(&name), true);
+                if let Some(registry) = source.refused_login() {
+                    cx.report.note(&format!(
+                        "{registry} refused the login that is stored for it, and gave the image to anybody; coracle logout {registry} forgets it"
+                    ));
+                }
+                match pulled {
                     Err(error) => failure = Some(error),
                     pulled => return pulled,
                 }

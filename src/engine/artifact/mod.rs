@@ -13,6 +13,7 @@ mod document;
 mod error;
 mod extract;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -219,8 +220,7 @@ fn pin(store: &Store, reference: String, bytes: Vec<u8>) -> Result<Digest, Error
     store.keep_document(&paper.bytes)?;
     let parts = paper.parts.blobs.into_iter().map(|blob| blob.digest).collect();
     let document = paper.digest;
-    let pinned =
-        Pinned { reference, document: document.clone(), parts, origins: Default::default() };
+    let pinned = Pinned { reference, document: document.clone(), parts, origins: BTreeMap::new() };
     store.pin(Kind::Artifact, &pinned)?;
     Ok(document)
 }

@@ -130,12 +130,10 @@ fn chosen(wanted: &Wanted, bytes: &[u8]) -> Result<Vec<(Digest, Value)>, Error> 
         what: wanted.image.clone(),
         why: error.to_string(),
     })?;
+    let platform = || wanted.platform.clone().unwrap_or_else(Platform::host);
     let one = match wanted.all {
         true => None,
-        false => {
-            let platform = wanted.platform.clone().unwrap_or_else(Platform::host);
-            Some(registry::offered(&wanted.image, bytes, &platform)?.digest)
-        }
+        false => Some(registry::offered(&wanted.image, bytes, &platform())?.digest),
     };
     let entries = index.entries().iter().filter_map(|entry| {
         let digest = index::digest_of(entry)?;

@@ -102,12 +102,9 @@ impl Index {
         let odd = self.not_dockers();
         let kind = match (words, odd) {
             (Some(Words::Docker), Some(odd)) => return Err(odd),
-            (Some(Words::Oci), _) | (None, Some(_)) => media_type::OCI_INDEX,
-            (Some(Words::Docker) | None, None) if !self.entries().is_empty() => {
-                media_type::DOCKER_LIST
-            }
             (Some(Words::Docker), None) => media_type::DOCKER_LIST,
-            (None, None) => media_type::OCI_INDEX,
+            (None, None) if !self.entries().is_empty() => media_type::DOCKER_LIST,
+            (Some(Words::Oci) | None, _) => media_type::OCI_INDEX,
         };
         self.0.insert("mediaType".into(), json!(kind));
         Ok(Value::Object(self.0.clone()).to_string().into_bytes())

@@ -66,7 +66,12 @@ fn bring(store: &Store, source: &dyn ImageSource, job: &Job) -> Result<(), Error
         job.report(State::Exists);
         return Ok(());
     }
-    fetch(job, source, &partial, None, &AtomicBool::new(false))?;
+    loop {
+        match fetch(job, source, &partial, None, &AtomicBool::new(false)) {
+            Err(Error::Digest { want, .. }) if source.distrust(&want) => {}
+            done => break done?,
+        }
+    }
     store.keep_partial(partial)?;
     job.report(State::Done);
     Ok(())

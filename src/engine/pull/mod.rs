@@ -232,7 +232,13 @@ fn bring(
 ) -> Result<work::Outcome, Error> {
     let digest = digest_of(resolved).clone();
     progress.event(Event::Resolved { layers: resolved.layers.len(), digest });
-    Work::new(store, request, progress, resolved)?.perform()
+    loop {
+        match Work::new(store, request, progress, resolved)?.perform() {
+            // A mirror that has other bytes is not asked again; what is right so far was kept.
+            Err(Error::Digest { want, .. }) if request.source.distrust(&want) => {}
+            done => return done,
+        }
+    }
 }
 
 /// The image as it is in the store. A damaged record is none: the pull replaces it.

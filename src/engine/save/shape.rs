@@ -106,18 +106,13 @@ pub(in crate::engine) fn reshaped(
             continue;
         };
         formats.push(wanted.format);
-        let known = packed.get(&shipped.digest).cloned();
-        let new = match known {
-            Some(new) => new,
-            None => {
-                let path = scratch.join(format!("packed-{}", packed.len()));
-                let new = pack(store, image, layer, shipped, wanted, &path)?;
-                files.insert(new.digest.clone(), path);
-                packed.insert(shipped.digest.clone(), new.clone());
-                new
-            }
-        };
-        layers.push(new);
+        if !packed.contains_key(&shipped.digest) {
+            let path = scratch.join(format!("packed-{}", packed.len()));
+            let new = pack(store, image, layer, shipped, wanted, &path)?;
+            files.insert(new.digest.clone(), path);
+            packed.insert(shipped.digest.clone(), new);
+        }
+        layers.extend(packed.get(&shipped.digest).cloned());
     }
     // docker's words, unless there are none and nobody insists on them.
     let speechless = formats.contains(&Compression::Zstd);

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::super::super::{Context, Error};
-use super::super::manifest::pair;
+use super::super::super::{Context, Error, parse};
 use crate::engine::artifact::Adding;
 use crate::engine::reference::Reference;
 
@@ -21,7 +20,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TYPE")]
     file_type: Option<String>,
     /// Say something of each file
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse::pair)]
     annotation: Vec<(String, String)>,
     /// The artifact's name
     #[arg(value_name = "NAME")]

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::super::super::{Context, Error, complete};
+use super::super::super::{Context, Error, complete, parse};
 use super::{AskArgs, DetailArgs, asking, list_name, wanted};
 use crate::engine::manifest::Wanted;
 use crate::engine::reference::Reference;
@@ -17,7 +17,7 @@ pub(crate) struct Args {
     #[arg(long)]
     all: bool,
     /// Say something of the list itself
-    #[arg(long, value_name = "KEY=VALUE", value_parser = super::pair)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse::pair)]
     annotation: Vec<(String, String)>,
     #[command(flatten)]
     ask: AskArgs,

@@ -10,7 +10,7 @@ pub(super) mod push;
 pub(super) mod remove;
 pub(super) mod rm;
 
-use super::super::{Context, Error};
+use super::super::{Context, Error, parse};
 use super::registry::{self, AccessArgs};
 use crate::diagnose::Hint;
 use crate::engine::manifest::{Details, Place, Wanted};
@@ -58,7 +58,7 @@ pub(super) struct DetailArgs {
     #[arg(long, value_name = "FEATURE", value_delimiter = ',')]
     features: Vec<String>,
     /// Say something else of it
-    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse::pair)]
     annotation: Vec<(String, String)>,
 }
 
@@ -90,14 +90,6 @@ impl DetailArgs {
             text = format!("{text}/{variant}");
         }
         text.parse().map(Some).map_err(|error| Error::usage(format!("{error}")))
-    }
-}
-
-/// `KEY=VALUE`
-pub(super) fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("want KEY=VALUE".to_owned()),
     }
 }
 

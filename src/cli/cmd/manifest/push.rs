@@ -50,15 +50,7 @@ pub(in super::super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, E
     let list = list_name(&args.list)?;
     let target = match &args.destination {
         None => list.clone(),
-        Some(destination) => match destination.parse()? {
-            Source::Registry(target) => target,
-            _ => {
-                let message =
-                    format!("cannot push to {destination}: lists are pushed to registries only");
-                let hint = Some(Hint::new("coracle save writes an image to files"));
-                return Err(Error::Usage { message, hint });
-            }
-        },
+        Some(destination) => registry_of(destination)?,
     };
     let (engine, options) = (cx.engine(None, None)?, args.ask.options(cx)?);
     let sources = engine.list_sources(list, &target)?;
@@ -81,4 +73,14 @@ pub(in super::super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, E
     }
     cx.out.line(pushed.digest)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where a list can be sent to.
+fn registry_of(destination: &str) -> Result<Reference, Error> {
+    if let Source::Registry(target) = destination.parse()? {
+        return Ok(target);
+    }
+    let message = format!("cannot push to {destination}: lists are pushed to registries only");
+    let hint = Some(Hint::new("coracle save or push writes an image of it to files"));
+    Err(Error::Usage { message, hint })
 }
