@@ -166,8 +166,8 @@ impl Tarball {
         if let Some(variant) = variant {
             config["variant"] = variant.into();
         }
-        for change in &changes {
-            change.apply(&mut config);
+        if let Some(config) = config["config"].as_object_mut() {
+            crate::oci::change(config, &changes);
         }
         let config = config.to_string().into_bytes();
         let resolved = made::resolved(&config, vec![layer]);

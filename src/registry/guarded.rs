@@ -22,6 +22,11 @@ impl<S: ImageSource> Guarded<S> {
         Self { source, asked, demands }
     }
 
+    /// What stands behind it.
+    pub fn inner(&self) -> &S {
+        &self.source
+    }
+
     /// Looks until each demand is met. What cannot be looked at is no consent.
     fn check(&self, demands: Vec<&Demand>, subjects: &[Subject]) -> Result<(), Error> {
         let mut unmet: Vec<(&Demand, Findings)> =
@@ -103,6 +108,10 @@ impl<S: ImageSource> ImageSource for Guarded<S> {
 
     fn digest(&self) -> Result<Option<Digest>, Error> {
         self.source.digest()
+    }
+
+    fn distrust(&self, blob: &Digest) -> bool {
+        self.source.distrust(blob)
     }
 
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobStream, Error> {

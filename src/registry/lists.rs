@@ -58,7 +58,7 @@ struct Page {
 
 impl Lists {
     /// A registry, or a repository there, by a way to it.
-    pub fn new(options: &Options, Way { endpoint, login }: Way) -> Result<Self, Error> {
+    pub fn new(options: &Options, Way { endpoint, login, .. }: Way) -> Result<Self, Error> {
         let scopes = match endpoint.repository.as_str() {
             "" => Vec::new(),
             repository => vec![format!("repository:{repository}:pull")],

@@ -3,10 +3,11 @@
 //! There may be several ways to it: mirrors, then the registry itself. Each question goes to the
 //! first of them that answers it; one that failed in the middle of a blob comes last from then on.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, RANGE};
 use reqwest::{Method, Response};
@@ -32,15 +33,48 @@ pub struct Remote {
     options: Options,
     reference: Reference,
     doors: Vec<Door>,
+    /// Which of them each blob came from last.
+    served: Mutex<HashMap<Digest, usize>>,
     runtime: OnceLock<tokio::runtime::Runtime>,
+}
+
+/// A document as a registry has it, verified where there is a digest to hold it against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its digest.
+    pub digest: Digest,
+    /// What it calls itself, or was sent as.
+    pub media_type: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// One way to the image.
 pub(super) struct Door {
     way: Way,
     transport: OnceLock<Transport>,
-    /// Blobs that broke off.
+    /// Blobs that broke off, or many of them where one was another than it should be.
     broken: Arc<AtomicU32>,
+    /// As nobody, where the stored login turned out to be worth nothing.
+    anonymous: OnceLock<Transport>,
+}
+
+/// What one wrong blob counts for: nobody who only breaks off is asked after that mirror.
+const WRONG: u32 = 1 << 16;
+
+impl Door {
+    fn is_trusted(&self) -> bool {
+        self.broken.load(Ordering::Relaxed) < WRONG
+    }
+
+    /// Whether a stored login may be to blame for a refusal.
+    fn may_be_stale(&self, error: &Error) -> bool {
+        let refused = matches!(
+            error,
+            Error::Unauthorized { login: true, .. } | Error::Denied { login: true, .. }
+        );
+        refused && self.way.stored
+    }
 }
 
 /// The kinds of documents that are understood, as an Accept header.
@@ -66,15 +100,20 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
 impl Remote {
     /// The image that `reference` names, asked for with `login` (see [`super::lookup`]).
     pub fn new(options: Options, reference: Reference, login: Option<Login>) -> Self {
-        let way = Way { endpoint: Endpoint::of(&reference), login };
+        let way = Way { endpoint: Endpoint::of(&reference), login, stored: false };
         Self::by(options, reference, vec![way])
     }
 
     /// The same by these ways, the first first (see [`super::ways`]).
     pub fn by(options: Options, reference: Reference, ways: Vec<Way>) -> Self {
-        let door = |way| Door { way, transport: OnceLock::new(), broken: Arc::default() };
+        let door = |way| Door {
+            way,
+            transport: OnceLock::new(),
+            broken: Arc::default(),
+            anonymous: OnceLock::new(),
+        };
         let doors = ways.into_iter().map(door).collect();
-        Self { options, reference, doors, runtime: OnceLock::new() }
+        Self { options, reference, doors, served: Mutex::default(), runtime: OnceLock::new() }
     }
 
     pub(super) fn runtime(&self) -> Result<&tokio::runtime::Runtime, Error> {
@@ -85,19 +124,42 @@ impl Remote {
         Ok(self.runtime.get_or_init(|| runtime))
     }
 
+    /// The registry that refused the stored login, and gave to anybody what it was asked for.
+    pub fn refused_login(&self) -> Option<String> {
+        let door = self.doors.iter().find(|door| door.anonymous.get().is_some())?;
+        Some(door.way.endpoint.registry.clone())
+    }
+
     fn transport<'a>(&self, door: &'a Door) -> Result<&'a Transport, Error> {
-        if let Some(transport) = door.transport.get() {
+        if let Some(transport) = door.anonymous.get().or_else(|| door.transport.get()) {
             return Ok(transport);
         }
-        let Way { endpoint, login } = &door.way;
+        let transport = self.open(door, door.way.login.clone())?;
+        Ok(door.transport.get_or_init(|| transport))
+    }
+
+    fn open(&self, door: &Door, login: Option<Login>) -> Result<Transport, Error> {
+        let endpoint = &door.way.endpoint;
         // Whoever else could be asked is, rather than this one a second time.
         let mut options = self.options.clone();
         let is_last = self.doors.last().is_some_and(|last| std::ptr::eq(last, door));
         options.retries = if is_last { options.retries } else { Some(0) };
         let scopes = vec![format!("repository:{}:pull", endpoint.repository)];
         let purpose = (Purpose::Pull, self.named());
-        let transport = Transport::new(&options, endpoint, purpose, scopes, login.clone())?;
-        Ok(door.transport.get_or_init(|| transport))
+        Transport::new(&options, endpoint, purpose, scopes, login)
+    }
+
+    /// Asks as nobody, after the stored login was refused: many registries give to anybody what they
+    /// refuse to a login that has ended.
+    fn as_nobody<T>(
+        &self,
+        door: &Door,
+        ask: &mut impl FnMut(&Door, &Transport) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let transport = self.open(door, None)?;
+        let answer = ask(door, &transport)?;
+        let _ = door.anonymous.set(transport);
+        Ok(answer)
     }
 
     /// Asks one after the other; gives the first answer, or what the last one said.
@@ -106,11 +168,22 @@ impl Remote {
         mut ask: impl FnMut(&Door, &Transport) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut doors: Vec<&Door> = self.doors.iter().collect();
+        // Whoever gave wrong bytes is asked only where all have.
+        if doors.iter().any(|door| door.is_trusted()) {
+            doors.retain(|door| door.is_trusted());
+        }
         doors.sort_by_key(|door| door.broken.load(Ordering::Relaxed)); // stable
         let mut failure = None;
         for door in doors {
             match self.transport(door).and_then(|transport| ask(door, transport)) {
                 Ok(answer) => return Ok(answer),
+                Err(error) if door.may_be_stale(&error) => {
+                    match self.as_nobody(door, &mut ask) {
+                        Ok(answer) => return Ok(answer),
+                        // Refused as well: what was said of the login is the nearer reason.
+                        Err(_) => failure = Some(error),
+                    }
+                }
                 Err(error) => failure = Some(error),
             }
         }
@@ -143,6 +216,18 @@ impl Remote {
                 kind.map(|kind| kind.split(';').next().unwrap_or_default().trim().to_owned());
             Ok((bytes, kind))
         })
+    }
+
+    /// What the name stands for, or a document of its repository by its digest, whatever it is about:
+    /// an image, an index, an artifact.
+    pub fn sent(&self, digest: Option<&Digest>) -> Result<Sent, Error> {
+        let name = digest.map_or_else(|| self.reference.tag_or_digest(), Digest::to_string);
+        let (bytes, sent_as) = self.document(&name)?;
+        let by_digest = digest.or(self.reference.digest()).cloned();
+        let digest = by_digest.unwrap_or_else(|| Digest::of(&bytes));
+        let own = document::own_kind(&self.named(), &bytes)?;
+        let media_type = own.or(sent_as).unwrap_or_else(|| media_type::OCI_MANIFEST.to_owned());
+        Ok(Sent { digest, media_type, bytes })
     }
 
     pub(super) fn named(&self) -> String {
@@ -271,6 +356,14 @@ impl ImageSource for Remote {
         })
     }
 
+    fn distrust(&self, blob: &Digest) -> bool {
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner).get(blob).copied();
+        if let Some(door) = served.and_then(|at| self.doors.get(at)) {
+            door.broken.fetch_add(WRONG, Ordering::Relaxed);
+        }
+        served.is_some() && self.doors.iter().any(Door::is_trusted)
+    }
+
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobStream, Error> {
         let path = format!("blobs/{}", descriptor.digest);
         self.first(|door, transport| {
@@ -282,6 +375,10 @@ impl ImageSource for Remote {
                 }
                 answer => answer?,
             };
+            let place = self.doors.iter().position(|it| std::ptr::eq(it, door));
+            let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+            served.extend(place.map(|place| (descriptor.digest.clone(), place)));
+            drop(served);
             let (sender, receiver) = mpsc::channel(WAITING);
             runtime.spawn(stream(response, sender));
             let broken = door.broken.clone();

@@ -131,6 +131,12 @@ pub trait ImageSource: Send + Sync {
         Ok(())
     }
 
+    /// Told that a blob was not what its digest says: whether somebody else can be asked for it, who
+    /// is from then on.
+    fn distrust(&self, _blob: &Digest) -> bool {
+        false
+    }
+
     /// A blob from byte `from` on; several are read at once.
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobStream, Error>;
 }

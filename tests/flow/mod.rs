@@ -1,6 +1,7 @@
 //! From pull to exit, as a user types it.
 
 mod archives;
+mod artifact;
 mod background;
 mod check;
 mod commands;
@@ -16,6 +17,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod login;
+mod manifest;
 mod namespaces;
 mod nested;
 mod network;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::super::progress::Shown;
-use super::super::{Context, Error};
+use super::super::{Context, Error, parse};
 use super::load::{open, standard_input};
 use super::registry::{limit, policy};
 use crate::engine::reference::Reference;
@@ -15,8 +15,8 @@ use crate::oci::{Change, Platform};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Change the image by an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL,
-    /// ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR
-    #[arg(short, long, value_name = "INSTRUCTION")]
+    /// HEALTHCHECK, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR
+    #[arg(short, long, value_name = "INSTRUCTION", value_parser = parse::instruction)]
     change: Vec<Change>,
     /// Write this into the image's history
     #[arg(short, long, value_name = "TEXT")]

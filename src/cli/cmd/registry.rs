@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::engine::pull::{self, Policy, Pulled};
 use crate::engine::reference::{Reference, Source};
 use crate::engine::registry::{
-    self, DockerArchive, Guarded, ImageSource, Layout, Login, Options, Remote, Way,
+    self, DockerArchive, Guarded, ImageSource, Layout, Login, Options, PlainDirectory, Remote, Way,
 };
 use crate::engine::store::full_name;
 use crate::engine::trust::{self, Demand, Key, Origin, Trust};
@@ -208,8 +208,16 @@ pub(super) fn fetch(
             for Candidate { name, ways, demands } in wanted.candidates {
                 let pulled = demands.map_err(registry::Error::from).map_err(Error::from);
                 let pulled = pulled.and_then(|demands| {
-                    let source = Remote::by(wanted.options.clone(), name.clone(), ways);
-                    pull(&Guarded::new(source, name.clone(), demands), Some(&name), true)
+                    let remote = Remote::by(wanted.options.clone(), name.clone(), ways);
+                    let source = Guarded::new(remote, name.clone(), demands);
+                    let pulled = pull(&source, Some(&name), true);
+                    if let Some(registry) = source.inner().refused_login() {
+                        cx.report.note(&format!(
+                            "{registry} refused the login that is stored for it, and gave the \
+                             image to anybody; coracle logout {registry} forgets it"
+                        ));
+                    }
+                    pulled
                 });
                 match pulled {
                     Err(error) => failure = Some(error),
@@ -226,6 +234,9 @@ pub(super) fn fetch(
             let name = name_in_layout(tag.as_deref());
             let scratch = scratch()?;
             pull(&Layout::open_archive(&file, tag, scratch.path())?, name.as_ref(), false)
+        }
+        Some(Source::PlainDirectory { directory }) => {
+            pull(&PlainDirectory::open(&directory)?, None, false)
         }
         Some(Source::DockerArchive { file, reference }) => {
             let scratch = scratch()?;

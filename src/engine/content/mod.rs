@@ -20,5 +20,4 @@ mod subject;
 mod target;
 
 pub use commit::{CommitRequest, Format, UnknownFormat};
-pub use config::{Instruction, Line};
 pub use copy::{CopyOptions, InContainer, Outside};

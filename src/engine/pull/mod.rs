@@ -11,6 +11,7 @@
 //! Until the renames nothing of it is visible. What was fetched stays in `partial/`, however
 //! the pull ends, and the next one goes on from there.
 
+mod blobs;
 mod budget;
 mod error;
 mod fetch;
@@ -28,6 +29,7 @@ use crate::registry::{Compression, Descriptor, ImageSource, LayerDescriptor, Res
 use crate::store::{Image, Store};
 use crate::trust::Subject;
 
+pub use blobs::bring_blobs;
 pub use error::{Error, Which};
 
 pub(super) use inflate::inflated;
@@ -236,7 +238,13 @@ fn bring(
 ) -> Result<work::Outcome, Error> {
     let digest = digest_of(resolved).clone();
     progress.event(Event::Resolved { layers: resolved.layers.len(), digest });
-    Work::new(store, request, progress, resolved)?.perform()
+    loop {
+        match Work::new(store, request, progress, resolved)?.perform() {
+            // A mirror that has other bytes is not asked again; what is right so far was kept.
+            Err(Error::Digest { want, .. }) if request.source.distrust(&want) => {}
+            done => return done,
+        }
+    }
 }
 
 /// The image as it is in the store. A damaged record is none: the pull replaces it.
