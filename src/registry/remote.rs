@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, RANGE};
 use reqwest::{Method, Response};
 use tokio::sync::mpsc;
@@ -22,8 +23,8 @@ use crate::reference::Reference;
 
 /// Times that a document may break off and be asked for again.
 const MOST_BREAKS: u32 = 3;
-/// Chunks that wait for a slow reader; what it does not take is not fetched.
-const WAITING: usize = 16;
+/// Chunks that wait for a slow reader, each up to some 400 kB; what it does not take is not fetched.
+const WAITING: usize = 2;
 /// Slower than this over `SLOW_SPAN`, a connection is given up, to be resumed by another.
 const SLOWEST: u64 = 64 << 10;
 const SLOW_SPAN: Duration = Duration::from_secs(60);
@@ -301,10 +302,8 @@ fn verified(what: &str, want: &Digest, bytes: &[u8]) -> Result<Digest, Error> {
     Err(Error::Digest { what: what.to_owned(), want: want.clone(), got })
 }
 
-type Chunk = Vec<u8>;
-
 /// Brings a body to its reader, chunk by chunk, until it ends, stalls or nobody reads on.
-async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Chunk>>) {
+async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Bytes>>) {
     // Of the time, what the reader takes does not count.
     let (mut waited, mut brought) = (Duration::ZERO, 0_u64);
     loop {
@@ -325,7 +324,7 @@ async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Chunk>>)
             }
         };
         brought += chunk.len() as u64;
-        if sender.send(Ok(chunk.into())).await.is_err() {
+        if sender.send(Ok(chunk)).await.is_err() {
             return;
         }
         if waited > SLOW_SPAN {
@@ -341,8 +340,8 @@ async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Chunk>>)
 
 /// A blocking reader of what `stream` brings.
 struct Chunks {
-    receiver: mpsc::Receiver<io::Result<Chunk>>,
-    chunk: io::Cursor<Chunk>,
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    chunk: io::Cursor<Bytes>,
     broken: Arc<AtomicU32>,
 }
 

@@ -16,6 +16,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod login;
+mod loops;
 mod namespaces;
 mod nested;
 mod network;
