@@ -11,7 +11,7 @@ use crate::support::registry::{Registry, Reply};
 use crate::support::{Home, busybox, has, image};
 
 /// A repository of the registry for pushes that no other test and no other pass uses.
-fn scratch(name: &str) -> String {
+pub fn scratch(name: &str) -> String {
     format!("{}/{}/{name}", address("SCRATCH"), pass())
 }
 
