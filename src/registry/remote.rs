@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, RANGE};
 use reqwest::{Method, Response};
 use tokio::sync::mpsc;
@@ -25,8 +26,8 @@ use crate::trust::Signature;
 
 /// Times that a document may break off and be asked for again.
 const MOST_BREAKS: u32 = 3;
-/// Chunks that wait for a slow reader; what it does not take is not fetched.
-const WAITING: usize = 16;
+/// Chunks that wait for a slow reader, each up to some 400 kB; what it does not take is not fetched.
+const WAITING: usize = 2;
 
 /// One image of one registry. Opens no connection and starts no thread before the first question.
 pub struct Remote {
@@ -417,10 +418,8 @@ pub(super) fn verified(what: &str, want: &Digest, bytes: &[u8]) -> Result<Digest
     Err(Error::Digest { what: what.to_owned(), want: want.clone(), got })
 }
 
-type Chunk = Vec<u8>;
-
 /// Brings a body to its reader, chunk by chunk, until it ends, stalls or nobody reads on.
-async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Chunk>>) {
+async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Bytes>>) {
     let mut pace = Pace::default();
     loop {
         let began = Instant::now();
@@ -440,7 +439,7 @@ async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Chunk>>)
             }
         };
         let crawls = pace.crawls(waited, chunk.len());
-        if sender.send(Ok(chunk.into())).await.is_err() {
+        if sender.send(Ok(chunk)).await.is_err() {
             return;
         }
         if crawls {
@@ -453,8 +452,8 @@ async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Chunk>>)
 
 /// A blocking reader of what `stream` brings.
 struct Chunks {
-    receiver: mpsc::Receiver<io::Result<Chunk>>,
-    chunk: io::Cursor<Chunk>,
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    chunk: io::Cursor<Bytes>,
     broken: Arc<AtomicU32>,
 }
 

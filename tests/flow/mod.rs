@@ -17,6 +17,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod login;
+mod loops;
 mod manifest;
 mod namespaces;
 mod nested;

@@ -4,6 +4,7 @@
 //! source ─ manifest, configuration ─ which layers are missing (work)
 //!   each layer, several at once (unpack), three threads with pipes between them:
 //!     source ┬ fetch: hash, partial/sha256-HEX ─ inflate ─ hash DiffId, tar to tmp/…/fs
+//!     a fourth one has the disk begin with what is written so far (write_out)
 //!   settle, the lowest layer first
 //!   one syncfs, then renames: layers, blobs, image, tags (store/publish.rs)
 //! ```
@@ -15,11 +16,13 @@ mod blobs;
 mod budget;
 mod error;
 mod fetch;
+mod gzip;
 mod inflate;
 mod kept;
 mod pipe;
 mod unpack;
 mod work;
+mod write_out;
 
 use std::str::FromStr;
 
