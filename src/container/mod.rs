@@ -44,7 +44,10 @@ pub use health::{Check, Health, HealthStatus, OnUnhealthy};
 pub use list::Survey;
 pub use log::{Entry, Log, LogConfig, LogDriver, Reader, Stream, UnknownLogDriver};
 pub use name::{InvalidName, Name};
-pub use record::{Config, Instance, Keeper, MountPoint, OLDEST, Record, State, VERSION};
+pub use record::{
+    Config, Instance, Keeper, MountPoint, OLDEST, Record, Shown, ShownProcess, State, Summary,
+    VERSION,
+};
 pub use restart::{InvalidRestart, Restart};
 pub use wait::Waiter;
 
@@ -95,7 +98,7 @@ impl Status {
     }
 }
 
-impl Record {
+impl<C> Record<C> {
     /// The image's ID; none where a directory stands for it (`--rootfs`).
     pub fn known_image(&self) -> Option<&Digest> {
         Some(&self.image_id).filter(|id| **id != Digest::of(b""))
@@ -274,7 +277,7 @@ impl Containers {
     }
 
     /// Where a container's own files lie.
-    pub fn directory(&self, record: &Record) -> PathBuf {
+    pub fn directory<C>(&self, record: &Record<C>) -> PathBuf {
         self.records.join(&record.id)
     }
 
@@ -301,7 +304,7 @@ impl Containers {
                 && is_at(&lock, &path)
                 && self.is_abandoned(&id)
             {
-                let record = self.read(&id).ok().flatten();
+                let record: Option<Record> = self.read(&id).ok().flatten();
                 if let Some(group) = record.as_ref().and_then(|it| it.in_force.group.as_ref()) {
                     let _ = group.remove(); // gone with a reboot
                 }
@@ -327,7 +330,7 @@ impl Containers {
     }
 
     fn is_abandoned(&self, id: &str) -> bool {
-        match self.read(id) {
+        match self.read::<Shown>(id) {
             Ok(None) => true,
             // `--rm` of a coracle that was killed before it could.
             Ok(Some(record)) => record.is_abandoned(),

@@ -3,9 +3,11 @@
 use std::io::Read;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+
 use super::events::Event;
 use super::{Engine, Error};
-use crate::container::{self, Record, Remains, Status, Survey};
+use crate::container::{self, Record, Remains, Status, Summary, Survey};
 use crate::oci::ChainId;
 use crate::sys;
 use crate::userns::{self, IdMaps};
@@ -35,13 +37,22 @@ impl Engine {
     /// All containers, the newest first, with what each is at this moment. What killed commands
     /// left behind is cleared away on the way.
     pub fn containers(&self) -> Result<Vec<(Record, Status)>, Error> {
+        self.survey()
+    }
+
+    /// The same, with no more of each than lists show.
+    pub fn summaries(&self) -> Result<Vec<(Summary, Status)>, Error> {
+        self.survey()
+    }
+
+    fn survey<C: DeserializeOwned>(&self) -> Result<Vec<(Record<C>, Status)>, Error> {
         let Survey { records, abandoned, unreadable } = self.containers.survey()?;
         self.clear(self.containers.sweep_these(abandoned).unwrap_or_default());
         for (id, error) in unreadable {
             let id = id.get(..12).unwrap_or(&id);
             self.options.warn.tell(&format!("container {id} is left out: {error}"));
         }
-        let status = |record: Record| {
+        let status = |record: Record<C>| {
             let status = record.status();
             (record, status)
         };

@@ -79,7 +79,7 @@ use volume::{
     list as volume_list, prune as volume_prune, remove as volume_remove,
 };
 
-use crate::engine::container::{self, Record, Status};
+use crate::engine::container::{self, Status, Summary};
 use crate::engine::{self, Engine};
 
 pub use completion::scripts as completion_scripts;
@@ -102,7 +102,7 @@ pub(super) enum Action {
     /// Something to do.
     Run {
         build: fn(Command) -> Command,
-        run: fn(&ArgMatches, &mut Context) -> Result<ExitCode, Error>,
+        run: fn(ArgMatches, &mut Context) -> Result<ExitCode, Error>,
     },
 }
 
@@ -114,9 +114,11 @@ macro_rules! entry {
             hidden: false $(|| $hidden)?,
             action: Action::Run {
                 build: $module::Args::augment_args,
-                run: |matches, cx| {
-                    let args = $module::Args::from_arg_matches(matches)
+                run: |mut matches, cx| {
+                    let args = $module::Args::from_arg_matches_mut(&mut matches)
                         .map_err(|error| Error::usage(error.to_string()))?;
+                    // What lives on with a container lives on with this memory.
+                    drop(matches);
                     $module::run(&args, cx)
                 },
             },
@@ -275,13 +277,13 @@ fn named(
     if !all {
         return Ok(names.to_vec());
     }
-    let containers = engine.containers()?.into_iter();
+    let containers = engine.summaries()?.into_iter();
     let right = containers.filter(|(_, status)| right(*status));
     Ok(right.map(|(record, _)| record.id).collect())
 }
 
 /// What a running container's health checks have found; `None` where it has none.
-fn health(engine: &Engine, record: &Record, status: Status) -> Option<&'static str> {
+fn health(engine: &Engine, record: &Summary, status: Status) -> Option<&'static str> {
     if status != Status::Running || record.config.health.is_none() {
         return None;
     }
