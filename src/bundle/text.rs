@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Holder>(&json).expect("a value"), holder);
         let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(serde_json::from_value::<Holder>(value).expect("a value"), holder);
-        for wrong in [r#"[1]"#, r#"[{}]"#, r#"[{"base64":"?"}]"#, r#"[{"base64":"","x":""}]"#] {
+        for wrong in ["[1]", "[{}]", r#"[{"base64":"?"}]"#, r#"[{"base64":"","x":""}]"#] {
             assert!(serde_json::from_str::<Holder>(wrong).is_err(), "{wrong}");
         }
     }

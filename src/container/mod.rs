@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 
 use directory::{is_at, lock};
 use error::Tried;
@@ -123,6 +124,17 @@ impl<C> Record<C> {
     /// Whether it was to be removed at its end, and who was to do it is not there any more.
     fn is_abandoned(&self) -> bool {
         self.remove && matches!(self.status(), Status::Stopped(_))
+    }
+
+    /// Whether it has ended, and who was to write that down is gone: killed, or with its machine.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost_by(self.status())
+    }
+
+    /// The same where the status is known.
+    pub fn is_lost_by(&self, status: Status) -> bool {
+        matches!(self.state, State::Running { .. } | State::Restarting { .. })
+            && matches!(status, Status::Stopped(_))
     }
 
     /// Whether its processes are stopped, by its control group.
@@ -282,7 +294,10 @@ impl Containers {
     }
 
     /// Reads the record anew: another command may have changed or removed it.
-    pub fn reread(&self, record: &Record) -> Result<Option<Record>, Error> {
+    pub fn reread<C: DeserializeOwned>(
+        &self,
+        record: &Record<C>,
+    ) -> Result<Option<Record<C>>, Error> {
         self.read(&record.id)
     }
 
@@ -403,6 +418,7 @@ mod tests {
             read_only: false,
             init: false,
             mounts: Vec::new(),
+            added: Vec::new(),
             labels: std::collections::BTreeMap::new(),
             annotations: std::collections::BTreeMap::new(),
             stop_signal: 15,

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
 
 use super::{LogConfig, OnUnhealthy, Restart};
-use crate::bundle::{self, Process, SeccompChoice};
+use crate::bundle::{self, Added, Process, SeccompChoice};
 use crate::cgroup::{InForce, Resources};
 use crate::network::{self, Expose, PortRequest, Published};
 use crate::oci::{ChainId, Digest, Healthcheck};
@@ -93,6 +93,9 @@ pub struct Config {
     pub init: bool,
     /// Volumes, binds and file systems.
     pub mounts: Vec<MountPoint>,
+    /// Lines that are added to files of its root at each start: nothing that it has changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<Added>,
     /// Labels of image and command line.
     pub labels: BTreeMap<String, String>,
     /// Annotations.

@@ -52,23 +52,28 @@ impl Engine {
             let id = id.get(..12).unwrap_or(&id);
             self.options.warn.tell(&format!("container {id} is left out: {error}"));
         }
-        let status = |record: Record<C>| {
-            let status = record.status();
-            (record, status)
+        let now = |record: Record<C>| -> Result<_, Error> {
+            let mut status = record.status();
+            let mut record = record;
+            if record.is_lost_by(status) {
+                record = self.settle_lost(record)?;
+                status = record.status();
+            }
+            Ok((record, status))
         };
-        Ok(records.into_iter().map(status).collect())
+        records.into_iter().map(now).collect()
     }
 
     /// One container by name, ID or the beginning of its ID.
     pub fn container(&self, query: &str) -> Result<(Record, Status), Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         let status = record.status();
         Ok((record, status))
     }
 
     /// Removes a container and all that it wrote.
     pub fn remove_container(&self, query: &str, removal: Removal) -> Result<Removed, Error> {
-        let mut record = match self.containers.find(query) {
+        let mut record = match self.container_named(query) {
             Err(container::Error::NoSuchContainer { .. }) if removal.force => {
                 return Ok(Removed::Nothing);
             }
@@ -136,6 +141,7 @@ impl Engine {
             if self.remove_tree(&remains.path).is_ok()
                 && let Some(record) = record
             {
+                self.tell_lost(&record);
                 self.emit(&[Event::of_container("destroy", &record)]);
             }
         }

@@ -212,3 +212,29 @@ fn a_monitor_that_is_terminated_stops_its_container() {
     until("its end", || b.status("web") == "exited");
     assert_eq!(b.field("web", ".State.ExitCode"), "9");
 }
+
+/// A monitor gives its memory back when nothing has happened for a second, its relocated data too, and
+/// has all of it again for whatever comes: output, health checks in children, a new run, the end.
+#[test]
+fn a_monitor_that_slept_goes_on() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let script = "echo run; sleep 3; echo late; sleep 3; [ -e /again ] || { >/again; exit 3; }; exec sleep 600";
+    let flags = [
+        "--name",
+        "web",
+        "--restart",
+        "on-failure",
+        "--health-cmd",
+        "true",
+        "--health-interval",
+        "2s",
+    ];
+    b.run_d(&flags, &["sh", "-c", script]);
+    until("a second run, and its words", || b.ok(&["logs", "web"]) == "run\nlate\nrun\nlate");
+    until("its health", || b.field("web", ".State.Health.Status") == "healthy");
+    b.ok(&["restart", "-t", "0", "web"]);
+    b.ok(&["stop", "-t", "0", "web"]);
+    assert_eq!(b.field("web", ".State.Status"), "exited");
+    b.ok(&["rm", "web"]);
+}
