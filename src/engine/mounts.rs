@@ -22,7 +22,7 @@ use crate::userns::{self, IdMaps, Mode};
 use crate::volume::{self, Held, Volume};
 
 /// docker's label of a volume that nobody named.
-const ANONYMOUS: &str = "com.docker.volume.anonymous";
+pub(super) const ANONYMOUS: &str = "com.docker.volume.anonymous";
 
 /// What the mounts of a request come to.
 #[derive(Debug, Default)]

@@ -3,6 +3,7 @@
 mod attach;
 mod commit;
 mod completion;
+mod container_exists;
 mod container_prune;
 mod cp;
 mod create;
@@ -75,8 +76,9 @@ use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
 use super::{Context, Error};
 use volume::{
-    create as volume_create, exists as volume_exists, inspect as volume_inspect,
-    list as volume_list, prune as volume_prune, remove as volume_remove,
+    create as volume_create, exists as volume_exists, export as volume_export,
+    import as volume_import, inspect as volume_inspect, list as volume_list, prune as volume_prune,
+    remove as volume_remove,
 };
 
 use crate::engine::container::{self, Status, Summary};
@@ -199,6 +201,7 @@ const CONTAINER: &[Entry] = &[
     entry!(create, "create"),
     entry!(diff, "diff"),
     entry!(exec, "exec"),
+    entry!(container_exists, "exists"),
     entry!(export, "export"),
     entry!(inspect, "inspect"),
     entry!(kill, "kill"),
@@ -248,6 +251,8 @@ const IMAGE: &[Entry] = &[
 const VOLUME: &[Entry] = &[
     entry!(volume_create, "create"),
     entry!(volume_exists, "exists"),
+    entry!(volume_export, "export"),
+    entry!(volume_import, "import"),
     entry!(volume_inspect, "inspect"),
     entry!(volume_list, "ls", alias "list"),
     entry!(volume_prune, "prune"),

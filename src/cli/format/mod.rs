@@ -101,7 +101,7 @@ mod tests {
         let value = json!({
             "ID": "abc", "Names": "web", "Size": 12, "Tags": ["a", "b"], "None": null,
             "State": {"Running": true, "ExitCode": 3},
-            "Labels": {"a.b": "x", "z": "y"},
+            "Labels": {"a.b": "x", "z": "y"}, "Listed": {"Labels": "a=1,b=2"},
         });
         for (text, want) in [
             ("{{.ID}}", "abc"),
@@ -141,6 +141,8 @@ mod tests {
             ("{{if lt .Size 13}}less{{end}}", "less"),
             ("{{eq .ID \"x\" \"abc\"}}", "true"),
             ("{{slice .ID 1}}", "bc"),
+            ("{{.Label \"a\"}}", ""),
+            ("{{$.ID}}{{with .Listed}}{{.Label \"b\"}}{{.Label \"no\"}}{{end}}", "abc2"),
         ] {
             assert_eq!(render(text, &value), want, "{text}");
         }

@@ -407,6 +407,15 @@ impl Cursor<'_> {
             return Ok(Command::Call(function, arguments));
         }
         match self.operand()? {
+            // The one method that docker's lists have.
+            Some(Operand::Field(mut names)) if names.last().is_some_and(|last| last == "Label") => {
+                let Some(key) = self.operand()? else {
+                    return Ok(Command::Operand(Operand::Field(names)));
+                };
+                names.pop();
+                names.push("Labels".to_owned());
+                Ok(Command::Call(Function::Label, vec![Operand::Field(names), key]))
+            }
             Some(operand) => Ok(Command::Operand(operand)),
             None => syntax("missing value for command"),
         }

@@ -238,3 +238,18 @@ fn a_monitor_that_slept_goes_on() {
     assert_eq!(b.field("web", ".State.Status"), "exited");
     b.ok(&["rm", "web"]);
 }
+
+#[test]
+fn rm_gives_time_and_takes_what_is_gone_for_removed() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let script = "trap 'echo bye >/said/bye; exit' TERM; echo ready; while :; do sleep 0.02; done";
+    b.run_d(&["--name", "web", "-v", "said:/said"], &["sh", "-c", script]);
+    until("it to be ready", || b.ok(&["logs", "web"]) == "ready");
+    b.coracle(&["rm", "-t", "60", "web"]).fails(125);
+    assert_eq!(b.ok(&["rm", "-f", "-t", "60", "web"]), "web");
+    let said = b.started("run", &["--rm", "-v", "said:/said"], &["cat", "/said/bye"]).ok();
+    assert_eq!(said, "bye");
+    b.coracle(&["rm", "web"]).fails(1);
+    assert_eq!(b.ok(&["rm", "--ignore", "web"]), "");
+}
