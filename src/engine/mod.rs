@@ -35,6 +35,7 @@ mod host_mounts;
 mod life;
 mod limits;
 mod load;
+mod lost;
 mod made;
 mod mounted;
 mod mounts;
