@@ -3,7 +3,7 @@
 //! The check stands between the manifest and everything that the manifest names: nothing else of an
 //! image is fetched before it is trusted.
 
-use super::{Beside, BlobStream, Descriptor, Error, ImageSource, Resolved};
+use super::{Beside, BlobStream, Descriptor, Error, ImageSource, Resolved, Sent};
 use crate::oci::{Digest, Platform};
 use crate::reference::Reference;
 use crate::trust::{self, Demand, Findings, Subject, Verdict};
@@ -25,6 +25,15 @@ impl<S: ImageSource> Guarded<S> {
     /// What stands behind it.
     pub fn inner(&self) -> &S {
         &self.source
+    }
+
+    /// Whether a document that is no image meets the demands.
+    pub fn admit(&self, sent: &Sent) -> Result<(), Error> {
+        let Sent { digest, bytes, .. } = sent;
+        self.check(
+            self.demands.iter().collect(),
+            &[Subject { digest: digest.clone(), bytes: bytes.clone() }],
+        )
     }
 
     /// Looks until each demand is met. What cannot be looked at is no consent.

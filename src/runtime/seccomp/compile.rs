@@ -506,7 +506,8 @@ pub(super) mod tests {
         let held = CapabilitySet::docker_default();
         let made = Rules::docker_default().compile(held).expect("a program");
         if std::env::var_os("CORACLE_UPDATE").is_some() {
-            let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/runtime/seccomp/default.x86_64.bpf");
+            let file =
+                concat!(env!("CARGO_MANIFEST_DIR"), "/src/runtime/seccomp/default.x86_64.bpf");
             let bytes: Vec<u8> = made.instructions.iter().flat_map(bytes).collect();
             return std::fs::write(file, bytes).expect("written");
         }
