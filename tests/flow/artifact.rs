@@ -67,6 +67,8 @@ fn files_are_made_an_artifact_sent_fetched_and_written_out() {
     let words = ["artifact", "extract", "--title", "a.txt", &name, file.to_str().unwrap()];
     other.coracle(words).ok();
     assert_eq!(fs::read_to_string(&file).unwrap(), "one\n");
+    let words = ["artifact", "extract", "--title", "a.txt", &name, "/dev/stdout"];
+    assert_eq!(other.coracle(words).ok(), "one", "a pipe is written to");
     let by_digest = digest(b"one\n");
     let words = ["artifact", "extract", "--digest", &by_digest, &name, file.to_str().unwrap()];
     other.coracle(words).ok();
