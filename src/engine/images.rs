@@ -11,7 +11,7 @@ use crate::diagnose::{Diagnose, Hint};
 use crate::oci::{Digest, ImageConfig};
 use crate::owners::Owners;
 use crate::reference::{Reference, familiar};
-use crate::store::{self, Image, Names, Store, full_name};
+use crate::store::{self, Image, Names, PATIENCE, Store, full_name};
 
 /// An image with its names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -300,7 +300,7 @@ impl Engine {
         let removed = remove(self.store(), query, force, &users)?;
         self.emit(&told(&image.id, &removed));
         if prune && removed.iter().any(|removed| matches!(removed, Removed::Deleted(_))) {
-            self.store().collect(|| self.layers_in_use(), owners)?;
+            self.store().collect(|| self.layers_in_use(), owners, PATIENCE)?;
         }
         Ok(removed)
     }

@@ -35,6 +35,7 @@ mod host_mounts;
 mod life;
 mod limits;
 mod load;
+mod lost;
 mod made;
 mod mounted;
 mod mounts;
@@ -62,8 +63,8 @@ use crate::volume::Volumes;
 
 // What the command line needs of the folders below, which it does not import itself.
 pub use crate::{
-    bundle, cgroup, container, network, reference, registry, runtime, snapshot, store, userns,
-    volume,
+    bundle, cgroup, container, network, reference, registry, runtime, snapshot, store, trust,
+    userns, volume,
 };
 
 pub use crate::layer::Difference;

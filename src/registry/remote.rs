@@ -9,25 +9,25 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, RANGE};
 use reqwest::{Method, Response};
 use tokio::sync::mpsc;
 
 use super::document::{self, CONFIG_LIMIT, Document, MANIFEST_LIMIT};
 use super::error::Cause;
+use super::pace::Pace;
 use super::route::Endpoint;
 use super::transport::{Ask, Place, Purpose, STALL, Transport, accepting};
-use super::{BlobStream, Descriptor, Error, ImageSource, Login, Options, Resolved, Way};
+use super::{Beside, BlobStream, Descriptor, Error, ImageSource, Login, Options, Resolved, Way};
 use crate::oci::{Digest, Platform, media_type};
 use crate::reference::Reference;
+use crate::trust::Signature;
 
 /// Times that a document may break off and be asked for again.
 const MOST_BREAKS: u32 = 3;
-/// Chunks that wait for a slow reader; what it does not take is not fetched.
-const WAITING: usize = 16;
-/// Slower than this over `SLOW_SPAN`, a connection is given up, to be resumed by another.
-const SLOWEST: u64 = 64 << 10;
-const SLOW_SPAN: Duration = Duration::from_secs(60);
+/// Chunks that wait for a slow reader, each up to some 400 kB; what it does not take is not fetched.
+const WAITING: usize = 2;
 
 /// One image of one registry. Opens no connection and starts no thread before the first question.
 pub struct Remote {
@@ -51,7 +51,7 @@ pub struct Sent {
 }
 
 /// One way to the image.
-struct Door {
+pub(super) struct Door {
     way: Way,
     transport: OnceLock<Transport>,
     /// Blobs that broke off, or many of them where one was another than it should be.
@@ -117,7 +117,7 @@ impl Remote {
         Self { options, reference, doors, served: Mutex::default(), runtime: OnceLock::new() }
     }
 
-    fn runtime(&self) -> Result<&tokio::runtime::Runtime, Error> {
+    pub(super) fn runtime(&self) -> Result<&tokio::runtime::Runtime, Error> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
         }
@@ -164,7 +164,7 @@ impl Remote {
     }
 
     /// Asks one after the other; gives the first answer, or what the last one said.
-    fn first<T>(
+    pub(super) fn first<T>(
         &self,
         mut ask: impl FnMut(&Door, &Transport) -> Result<T, Error>,
     ) -> Result<T, Error> {
@@ -196,13 +196,17 @@ impl Remote {
     }
 
     /// A document by tag or digest: its bytes and the media type it was sent as.
-    fn document(&self, tag_or_digest: &str) -> Result<(Vec<u8>, Option<String>), Error> {
+    pub(super) fn document(&self, tag_or_digest: &str) -> Result<(Vec<u8>, Option<String>), Error> {
         let path = format!("manifests/{tag_or_digest}");
         let what = format!("the manifest of {}", self.named());
         let by_digest: Option<Digest> = tag_or_digest.parse().ok();
         self.first(|_, transport| {
-            let (bytes, headers) =
-                self.runtime()?.block_on(whole(transport, &path, &accepted(), MANIFEST_LIMIT))?;
+            let (bytes, headers) = self.runtime()?.block_on(whole(
+                transport,
+                Place::Repository(&path),
+                &accepted(),
+                MANIFEST_LIMIT,
+            ))?;
             // By what it was asked for, or by what the registry itself calls it.
             let told = || headers.get("docker-content-digest")?.to_str().ok()?.parse().ok();
             if let Some(want) = by_digest.clone().or_else(told) {
@@ -227,27 +231,33 @@ impl Remote {
         Ok(Sent { digest, media_type, bytes })
     }
 
-    fn named(&self) -> String {
+    pub(super) fn named(&self) -> String {
         self.reference.familiar()
     }
 }
 
 /// A body that fits in memory.
-async fn whole(
+pub(super) async fn whole(
     transport: &Transport,
-    path: &str,
+    place: Place<'_>,
     accept: &str,
     limit: u64,
 ) -> Result<(Vec<u8>, reqwest::header::HeaderMap), Error> {
     let mut broken = 0;
     let headers = accepting(accept);
-    let ask = Ask::new(&Method::GET, Place::Repository(path));
+    let ask = Ask::new(&Method::GET, place);
     let ask = if accept.is_empty() { ask } else { ask.headers(&headers) };
     let mut response = transport.ask(ask).await?;
-    let mut bytes = Vec::new();
+    let (mut bytes, mut pace) = (Vec::new(), Pace::default());
     loop {
+        let began = Instant::now();
         match tokio::time::timeout(STALL, response.chunk()).await {
-            Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
+            Ok(Ok(Some(chunk))) => {
+                bytes.extend_from_slice(&chunk);
+                if pace.crawls(began.elapsed(), chunk.len()) {
+                    return Err(transport.crawling());
+                }
+            }
             Ok(Ok(None)) => return Ok((bytes, response.headers().clone())),
             // A document that broke off is short enough to be asked for again from its
             // start; blobs, which are not, go on where they broke off.
@@ -262,7 +272,7 @@ async fn whole(
         }
         if bytes.len() as u64 > limit {
             let why = format!("it is longer than {limit} bytes");
-            return Err(Error::Document { what: path.to_owned(), why });
+            return Err(Error::Document { what: ask.what(), why });
         }
     }
 }
@@ -320,10 +330,20 @@ impl ImageSource for Remote {
         let path = format!("blobs/{}", descriptor.digest);
         let what = format!("the configuration of {}", self.named());
         self.first(|_, transport| {
-            let (bytes, _) = self.runtime()?.block_on(whole(transport, &path, "", CONFIG_LIMIT))?;
+            let place = Place::Repository(&path);
+            let (bytes, _) = self.runtime()?.block_on(whole(transport, place, "", CONFIG_LIMIT))?;
             verified(&what, &descriptor.digest, &bytes)?;
             Ok(bytes)
         })
+    }
+
+    fn signatures(
+        &self,
+        document: &Digest,
+        place: Beside,
+        enough: &mut dyn FnMut(&Signature) -> bool,
+    ) -> Result<(), Error> {
+        self.show_signatures(document, place, enough)
     }
 
     fn digest(&self) -> Result<Option<Digest>, Error> {
@@ -388,7 +408,7 @@ fn starts_at(response: &reqwest::Response, from: u64) -> bool {
     start.and_then(|start| start.parse().ok()) == Some(from)
 }
 
-fn verified(what: &str, want: &Digest, bytes: &[u8]) -> Result<Digest, Error> {
+pub(super) fn verified(what: &str, want: &Digest, bytes: &[u8]) -> Result<Digest, Error> {
     let mut hasher = crate::oci::Hasher::new(want.algorithm());
     hasher.update(bytes);
     let got = hasher.finish();
@@ -398,16 +418,13 @@ fn verified(what: &str, want: &Digest, bytes: &[u8]) -> Result<Digest, Error> {
     Err(Error::Digest { what: what.to_owned(), want: want.clone(), got })
 }
 
-type Chunk = Vec<u8>;
-
 /// Brings a body to its reader, chunk by chunk, until it ends, stalls or nobody reads on.
-async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Chunk>>) {
-    // Of the time, what the reader takes does not count.
-    let (mut waited, mut brought) = (Duration::ZERO, 0_u64);
+async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Bytes>>) {
+    let mut pace = Pace::default();
     loop {
         let began = Instant::now();
         let next = tokio::time::timeout(STALL, response.chunk()).await;
-        waited += began.elapsed();
+        let waited = began.elapsed();
         let next = match next {
             Ok(Ok(Some(chunk))) => Ok(chunk),
             Ok(Ok(None)) => return,
@@ -421,25 +438,22 @@ async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Chunk>>)
                 return;
             }
         };
-        brought += chunk.len() as u64;
-        if sender.send(Ok(chunk.into())).await.is_err() {
+        let crawls = pace.crawls(waited, chunk.len());
+        if sender.send(Ok(chunk)).await.is_err() {
             return;
         }
-        if waited > SLOW_SPAN {
-            if brought < SLOWEST {
-                let _ =
-                    sender.send(Err(io::Error::new(io::ErrorKind::TimedOut, "it crawls"))).await;
-                return;
-            }
-            (waited, brought) = (Duration::ZERO, 0);
+        if crawls {
+            let crawl = io::Error::new(io::ErrorKind::TimedOut, "it crawls");
+            let _ = sender.send(Err(crawl)).await;
+            return;
         }
     }
 }
 
 /// A blocking reader of what `stream` brings.
 struct Chunks {
-    receiver: mpsc::Receiver<io::Result<Chunk>>,
-    chunk: io::Cursor<Chunk>,
+    receiver: mpsc::Receiver<io::Result<Bytes>>,
+    chunk: io::Cursor<Bytes>,
     broken: Arc<AtomicU32>,
 }
 

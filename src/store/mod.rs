@@ -39,6 +39,7 @@ use std::path::{Path, PathBuf};
 
 pub use blob::Partial;
 pub use check::{NameFound, RecordFound};
+pub use collect::PATIENCE;
 pub use error::Error;
 pub use image::{Image, Layer, Names};
 pub use lock::Lock;

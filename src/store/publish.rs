@@ -292,6 +292,12 @@ impl Store {
         parents.iter().try_for_each(|parent| sync_directory(parent))
     }
 
+    /// Writes out what is there already, while more is being made: the barrier before the renames then
+    /// has less to wait for.
+    pub fn write_out(&self) -> Result<(), Error> {
+        self.sync()
+    }
+
     /// Waits until all that was written to the store's file system is on disk.
     fn sync(&self) -> Result<(), Error> {
         let root = self.root();

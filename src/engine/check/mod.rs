@@ -17,11 +17,12 @@ use std::path::{Path, PathBuf};
 
 use super::pull::{self, Policy, Progress, inflated};
 use super::{Engine, Error};
+use crate::container;
 use crate::layer::{self, Limits, Tree};
 use crate::oci::{ChainId, Digest, ImageConfig};
 use crate::owners::Owners;
 use crate::reference::{Reference, familiar};
-use crate::registry::{Compression, Remote};
+use crate::registry::{Compression, Guarded, Remote};
 use crate::store::{Image, Scratch, Store};
 
 /// Something that is not as it should be.
@@ -70,7 +71,7 @@ pub struct Check {
 }
 
 /// Where an image is fetched from again.
-pub type Sources<'a> = &'a dyn Fn(&Reference) -> Result<Remote, Error>;
+pub type Sources<'a> = &'a dyn Fn(&Reference) -> Result<Guarded<Remote>, Error>;
 
 impl Engine {
     /// Looks at everything. What is in the store stays meanwhile.
@@ -187,7 +188,7 @@ impl Engine {
         let mut fault = |path: PathBuf, why: String| {
             done.faults.push(Fault { path, why, images: Vec::new(), cause: Cause::Container });
         };
-        let survey = self.containers.survey()?;
+        let survey = self.containers.survey::<container::Config>()?;
         for (id, error) in survey.unreadable {
             fault(Path::new("containers").join(id), error.to_string());
         }
@@ -203,8 +204,12 @@ impl Engine {
     }
 
     fn layers_of_running(&self) -> Result<Vec<ChainId>, Error> {
-        let running =
-            self.containers.survey()?.records.into_iter().filter(|record| record.status().is_up());
+        let running = self
+            .containers
+            .survey::<container::Config>()?
+            .records
+            .into_iter()
+            .filter(|record| record.status().is_up());
         Ok(running.flat_map(|record| record.layers).collect())
     }
 }
