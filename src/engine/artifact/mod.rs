@@ -22,7 +22,7 @@ use crate::oci::{Digest, Hasher};
 use crate::owners::Owners;
 use crate::reference::Reference;
 use crate::registry::{Descriptor, ImageSource, Remote, Repository};
-use crate::store::{Kind, Pinned, Store, full_name};
+use crate::store::{Kind, PATIENCE, Pinned, Store, full_name};
 
 use super::push::{self, Load, Paper, Pushed, Sources, To, deliver};
 use super::{Engine, pull};
@@ -140,7 +140,7 @@ impl Engine {
             store.unpin(Kind::Artifact, &pinned.reference)?;
             pinned.document
         };
-        store.collect(|| self.layers_in_use(), owners)?;
+        store.collect(|| self.layers_in_use(), owners, PATIENCE)?;
         Ok(digest)
     }
 }

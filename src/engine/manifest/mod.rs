@@ -21,7 +21,7 @@ use crate::oci::{Digest, Platform};
 use crate::owners::Owners;
 use crate::reference::Reference;
 use crate::registry::{self, Remote};
-use crate::store::{self, Kind, Pinned, Store, full_name};
+use crate::store::{self, Kind, PATIENCE, Pinned, Store, full_name};
 
 use super::Engine;
 
@@ -163,7 +163,7 @@ impl Engine {
     /// [`Engine::enter_owners`] gave them.
     pub fn remove_list(&self, name: &Reference, owners: Owners) -> Result<Digest, super::Error> {
         let digest = self.forget_list(name)?;
-        self.store().collect(|| self.layers_in_use(), owners)?;
+        self.store().collect(|| self.layers_in_use(), owners, PATIENCE)?;
         Ok(digest)
     }
 
