@@ -155,3 +155,14 @@ fn a_registry_that_lies_leaves_no_artifact() {
     has(&home.coracle(["system", "check", "--repair"]).ok(), &["repaired: 1"]);
     home.coracle(["artifact", "extract", &name, "out"]).ok();
 }
+
+/// The policy file is for all that comes from a registry.
+#[test]
+fn what_the_policy_rejects_is_not_fetched() {
+    let (registry, home) = (Registry::new(), Home::new());
+    let name = strange(&registry, "1", &["file"]);
+    home.write(".config/containers/policy.json", r#"{"default":[{"type":"reject"}]}"#);
+    has(&home.coracle(["artifact", "pull", "-q", &name]).fails(1), &["policy.json"]);
+    assert_eq!(registry.blob_requests(), 0);
+    assert_eq!(home.coracle(["artifact", "ls", "-q"]).ok(), "");
+}
