@@ -33,6 +33,7 @@ mod host_mounts;
 mod life;
 mod limits;
 mod load;
+mod lost;
 mod made;
 mod mounted;
 mod mounts;
