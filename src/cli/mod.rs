@@ -114,7 +114,7 @@ fn dispatch(
         _ => Context::new(environment, globals),
     };
     let done = context.and_then(|mut cx| {
-        let done = run(&matches, &mut cx);
+        let done = run(matches, &mut cx);
         // What was printed before a failure stays printed.
         cx.out.flush().and(done)
     });

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::pull::{self, Policy, Progress, inflated};
 use super::{Engine, Error};
+use crate::container;
 use crate::layer::{self, Limits, Tree};
 use crate::oci::{ChainId, Digest, ImageConfig};
 use crate::owners::Owners;
@@ -183,7 +184,7 @@ impl Engine {
         let mut fault = |path: PathBuf, why: String| {
             done.faults.push(Fault { path, why, images: Vec::new(), cause: Cause::Container });
         };
-        let survey = self.containers.survey()?;
+        let survey = self.containers.survey::<container::Config>()?;
         for (id, error) in survey.unreadable {
             fault(Path::new("containers").join(id), error.to_string());
         }
@@ -199,8 +200,12 @@ impl Engine {
     }
 
     fn layers_of_running(&self) -> Result<Vec<ChainId>, Error> {
-        let running =
-            self.containers.survey()?.records.into_iter().filter(|record| record.status().is_up());
+        let running = self
+            .containers
+            .survey::<container::Config>()?
+            .records
+            .into_iter()
+            .filter(|record| record.status().is_up());
         Ok(running.flat_map(|record| record.layers).collect())
     }
 }
