@@ -3,6 +3,7 @@
 mod attach;
 mod commit;
 mod completion;
+mod container_exists;
 mod container_prune;
 mod cp;
 mod create;
@@ -75,11 +76,12 @@ use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
 use super::{Context, Error};
 use volume::{
-    create as volume_create, exists as volume_exists, inspect as volume_inspect,
-    list as volume_list, prune as volume_prune, remove as volume_remove,
+    create as volume_create, exists as volume_exists, export as volume_export,
+    import as volume_import, inspect as volume_inspect, list as volume_list, prune as volume_prune,
+    remove as volume_remove,
 };
 
-use crate::engine::container::{self, Record, Status};
+use crate::engine::container::{self, Status, Summary};
 use crate::engine::{self, Engine};
 
 pub use completion::scripts as completion_scripts;
@@ -102,7 +104,7 @@ pub(super) enum Action {
     /// Something to do.
     Run {
         build: fn(Command) -> Command,
-        run: fn(&ArgMatches, &mut Context) -> Result<ExitCode, Error>,
+        run: fn(ArgMatches, &mut Context) -> Result<ExitCode, Error>,
     },
 }
 
@@ -114,9 +116,11 @@ macro_rules! entry {
             hidden: false $(|| $hidden)?,
             action: Action::Run {
                 build: $module::Args::augment_args,
-                run: |matches, cx| {
-                    let args = $module::Args::from_arg_matches(matches)
+                run: |mut matches, cx| {
+                    let args = $module::Args::from_arg_matches_mut(&mut matches)
                         .map_err(|error| Error::usage(error.to_string()))?;
+                    // What lives on with a container lives on with this memory.
+                    drop(matches);
                     $module::run(&args, cx)
                 },
             },
@@ -197,6 +201,7 @@ const CONTAINER: &[Entry] = &[
     entry!(create, "create"),
     entry!(diff, "diff"),
     entry!(exec, "exec"),
+    entry!(container_exists, "exists"),
     entry!(export, "export"),
     entry!(inspect, "inspect"),
     entry!(kill, "kill"),
@@ -246,6 +251,8 @@ const IMAGE: &[Entry] = &[
 const VOLUME: &[Entry] = &[
     entry!(volume_create, "create"),
     entry!(volume_exists, "exists"),
+    entry!(volume_export, "export"),
+    entry!(volume_import, "import"),
     entry!(volume_inspect, "inspect"),
     entry!(volume_list, "ls", alias "list"),
     entry!(volume_prune, "prune"),
@@ -275,13 +282,13 @@ fn named(
     if !all {
         return Ok(names.to_vec());
     }
-    let containers = engine.containers()?.into_iter();
+    let containers = engine.summaries()?.into_iter();
     let right = containers.filter(|(_, status)| right(*status));
     Ok(right.map(|(record, _)| record.id).collect())
 }
 
 /// What a running container's health checks have found; `None` where it has none.
-fn health(engine: &Engine, record: &Record, status: Status) -> Option<&'static str> {
+fn health(engine: &Engine, record: &Summary, status: Status) -> Option<&'static str> {
     if status != Status::Running || record.config.health.is_none() {
         return None;
     }
