@@ -11,7 +11,7 @@ use crate::diagnose::{Diagnose, Hint};
 use crate::oci::{Digest, ImageConfig};
 use crate::owners::Owners;
 use crate::reference::{Reference, familiar};
-use crate::store::{self, Image, Names, Store, full_name};
+use crate::store::{self, Image, Names, PATIENCE, Store, full_name};
 
 /// An image with its names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -273,6 +273,15 @@ impl Engine {
         Ok(save::save(self.store(), queries, form, sink)?)
     }
 
+    /// Writes one image to files, as a push does it; the digest of its manifest there.
+    pub fn copy_image(
+        &self,
+        copy: save::Copy,
+        sink: &mut dyn save::Sink,
+    ) -> Result<Option<Digest>, super::Error> {
+        Ok(save::copy(self.store(), copy, sink)?)
+    }
+
     /// Takes away a name, and with the last one the image and, with `prune`, what only it needed.
     /// `owners` as [`Engine::enter_owners`] gave them: the files may be those of subordinate ids.
     pub fn remove_image(
@@ -291,7 +300,7 @@ impl Engine {
         let removed = remove(self.store(), query, force, &users)?;
         self.emit(&told(&image.id, &removed));
         if prune && removed.iter().any(|removed| matches!(removed, Removed::Deleted(_))) {
-            self.store().collect(|| self.layers_in_use(), owners)?;
+            self.store().collect(|| self.layers_in_use(), owners, PATIENCE)?;
         }
         Ok(removed)
     }

@@ -1,12 +1,14 @@
 //! `prune`: what nothing needs is cleared away, a kind of thing at a time.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::events::{Event, Kind};
 use super::images::{self, User};
 use super::{Engine, Error};
 use crate::container::{self, Status};
 use crate::owners::Owners;
+use crate::store::PATIENCE;
 
 /// Whether something may go, by when it was made (RFC 3339) and its labels.
 pub type Fits<'a> = &'a dyn Fn(&str, &BTreeMap<String, String>) -> bool;
@@ -51,8 +53,8 @@ impl Engine {
         Ok(pruned)
     }
 
-    /// Removes images that no container was made from: those without a tag, or `all`. `owners` as
-    /// [`Engine::enter_owners`] gave them.
+    /// Removes images that no container was made from: those without a tag, or `all`, which takes what
+    /// broken downloads left too. `owners` as [`Engine::enter_owners`] gave them.
     pub fn prune_images(&self, all: bool, fits: Fits<'_>, owners: Owners) -> Result<Pruned, Error> {
         // Who has a record that cannot be read keeps everything: nothing is removed then.
         self.layers_in_use()?;
@@ -84,7 +86,8 @@ impl Engine {
             }
         }
         // What killed commands left goes too, with or without an image.
-        pruned.reclaimed = self.store().collect(|| self.layers_in_use(), owners)?;
+        let patience = if all { Duration::ZERO } else { PATIENCE };
+        pruned.reclaimed = self.store().collect(|| self.layers_in_use(), owners, patience)?;
         self.emit(&[Event::of_prune(Kind::Image, pruned.reclaimed)]);
         Ok(pruned)
     }

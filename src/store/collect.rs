@@ -14,8 +14,8 @@ use super::error::{At, Error};
 use super::lock::{How, Lock, lock};
 use super::scratch;
 
-/// How long a blob that no one went on fetching is kept for another try.
-const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long a blob that no one went on fetching is kept for another try, unasked.
+pub const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Store {
     /// Keeps all that is in the store in place until dropped: for a pull, and for a run until
@@ -27,21 +27,29 @@ impl Store {
         }
     }
 
-    /// Removes layers and blobs that neither an image nor `in_use` needs, and gives how many
+    /// Removes layers and blobs that neither an image, a list, an artifact nor `in_use` needs, and gives how many
     /// bytes of blobs and layers that were. `in_use` is asked once nobody else is in the store:
     /// what a container that starts meanwhile uses is written down by then. While anyone holds the store, it does nothing: a
     /// later collection will. Of layers in another user namespace than that of `owners` it has
     /// no power over the files, so it leaves them.
+    ///
+    /// What was fetched of a blob before a pull ended early goes once nobody went on for `patience`.
     pub fn collect<E: From<Error>>(
         &self,
         in_use: impl FnOnce() -> Result<Vec<ChainId>, E>,
         owners: Owners,
+        patience: Duration,
     ) -> Result<u64, E> {
         let Some(_alone) = lock(&self.gc_lock(), How::Try)? else { return Ok(0) };
-        Ok(self.collect_alone(&in_use()?, owners)?)
+        Ok(self.collect_alone(&in_use()?, owners, patience)?)
     }
 
-    fn collect_alone(&self, in_use: &[ChainId], owners: Owners) -> Result<u64, Error> {
+    fn collect_alone(
+        &self,
+        in_use: &[ChainId],
+        owners: Owners,
+        patience: Duration,
+    ) -> Result<u64, Error> {
         let images = self.images()?;
         let mut blobs = HashSet::new();
         let mut chains: HashSet<String> =
@@ -62,6 +70,7 @@ impl Store {
                 blobs.extend(blob.map(|blob| blob.digest.hex().to_owned()));
             }
         }
+        blobs.extend(self.pinned_blobs()?);
         let mut freed = 0;
         let mut trees = vec![Owners::Recorded, owners];
         trees.dedup();
@@ -81,7 +90,9 @@ impl Store {
                 fs::remove_file(&blob).at("remove", &blob)?;
             }
         }
-        for partial in entries(&self.path("partial"))?.into_iter().filter(|path| is_stale(path)) {
+        for partial in entries(&self.path("partial"))? {
+            let Some(size) = stale(&partial, patience) else { continue };
+            freed += size;
             fs::remove_file(&partial).at("remove", &partial)?;
         }
         // Chain locks are taken under the shared lock only: now no one has or awaits one.
@@ -119,10 +130,11 @@ fn names(wanted: &HashSet<String>, path: &Path) -> bool {
     path.file_name().and_then(|name| name.to_str()).is_some_and(|name| wanted.contains(name))
 }
 
-fn is_stale(path: &Path) -> bool {
-    let modified = path.symlink_metadata().and_then(|metadata| metadata.modified());
-    modified
-        .is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > PATIENCE))
+/// The size of a file that nobody changed for so long.
+fn stale(path: &Path, patience: Duration) -> Option<u64> {
+    let metadata = path.symlink_metadata().ok()?;
+    let age = SystemTime::now().duration_since(metadata.modified().ok()?);
+    (patience.is_zero() || age.is_ok_and(|age| age > patience)).then_some(metadata.len())
 }
 
 fn entries(directory: &Path) -> Result<Vec<PathBuf>, Error> {

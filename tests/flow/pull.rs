@@ -1,11 +1,12 @@
 //! Pull from each kind of registry, as each tool pushed.
 
 use std::env;
+use std::process::Command;
 
 use crate::requires;
-use crate::support::image::{Image, Tar};
+use crate::support::image::{Image, Tar, digest, gzip};
 use crate::support::registry::{Registry, Reply};
-use crate::support::{Home, busybox, has, image};
+use crate::support::{Home, busybox, has, image, listing};
 
 pub fn address(kind: &str) -> String {
     env::var(format!("CORACLE_TEST_{kind}")).unwrap()
@@ -316,4 +317,69 @@ fn a_redirect_keeps_the_login_at_home() {
 fn base64(text: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+/// Layers with a table of contents are layers first of all.
+#[test]
+fn zstd_chunked_as_skopeo_writes_it() {
+    requires!(Registry, Program("/usr/bin/skopeo"), Image("busybox", "latest"));
+    let (plain, home) = (Home::new(), Home::new());
+    let (from, to) = (busybox(), format!("{}:1", super::push::scratch("chunked")));
+    let mut skopeo = Command::new("/usr/bin/skopeo");
+    skopeo.args(["copy", "--insecure-policy", "--src-tls-verify=false", "--dest-tls-verify=false"]);
+    skopeo.args(["--dest-compress-format", "zstd:chunked"]);
+    skopeo.args([format!("docker://{from}"), format!("docker://{to}")]);
+    home.run(skopeo).ok();
+    plain.coracle(["pull", "-q", &from]).ok();
+    home.coracle(["pull", "-q", &to]).ok();
+    has(&home.coracle(["inspect", "--raw", &to]).ok(), &["zstd-chunked", "tar+zstd"]);
+    let layers = |home: &Home| {
+        let listing = listing(&home.store().join("layers"));
+        listing.replace(&home.path().display().to_string(), "")
+    };
+    // But for the record of the blob: another one was shipped.
+    let trees = |home: &Home| -> Vec<String> {
+        let all = layers(home);
+        all.lines().filter(|line| !line.contains("layer.json")).map(str::to_owned).collect()
+    };
+    assert!(trees(&home).len() > 100);
+    assert_eq!(trees(&home), trees(&plain));
+}
+
+/// A gzip member for each file, one with the table, and an empty one that says where that is
+/// (stargz-snapshotter, docs/estargz.md).
+#[test]
+fn estargz() {
+    let registry = Registry::new();
+    let pieces = [
+        Tar::new().directory("d", 0o755),
+        Tar::new().file("d/a", &"some text\n".repeat(20_000)),
+        Tar::new().symlink("b", "d/a"),
+    ];
+    let table =
+        r#"{"version":1,"entries":[{"name":"d/a","type":"reg","size":200000,"offset":99}]}"#;
+    let table = Tar::new().file("stargz.index.json", table).finish();
+    let pieces: Vec<Vec<u8>> = pieces.into_iter().map(Tar::unfinished).chain([table]).collect();
+    let packed: Vec<Vec<u8>> = pieces.iter().map(|piece| gzip(piece)).collect();
+    let start: usize = packed[..packed.len() - 1].iter().map(Vec::len).sum();
+    let mut extra = b"SG\x16\0".to_vec();
+    extra.extend(format!("{start:016x}STARGZ").bytes());
+    let footer = flate2::GzBuilder::new().extra(extra);
+    let footer = footer.write(Vec::new(), flate2::Compression::none()).finish().unwrap();
+    let layer = [packed.concat(), footer].concat();
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "config": {},
+        "rootfs": {"type": "layers", "diff_ids": [digest(&pieces.concat())]},
+    });
+    let mut image = Image::with_config(config.to_string().into_bytes(), vec![layer]);
+    image.manifest["layers"][0]["annotations"] =
+        serde_json::json!({"containerd.io/snapshot/stargz/toc.digest": digest(b"the table")});
+    let home = Home::new();
+    home.coracle(["pull", "-q", &registry.push("star", "1", &image)]).ok();
+    let listing = home.listing();
+    has(
+        &listing,
+        &["/fs/d/a 100644 200000 bytes", "/fs/b 120777 -> d/a", "/fs/stargz.index.json "],
+    );
+    has(&home.coracle(["system", "check"]).ok(), &["no damage: 1 images"]);
 }

@@ -132,6 +132,11 @@ impl Tar {
         self.entry(&Entry { name: b"PaxHeaders/x", kind: b'x', data: &data, ..Entry::default() })
     }
 
+    /// Without an end mark: more is to follow.
+    pub fn unfinished(self) -> Vec<u8> {
+        self.0
+    }
+
     pub fn finish(mut self) -> Vec<u8> {
         self.0.extend_from_slice(&[0; 1024]);
         self.0

@@ -1,5 +1,6 @@
 //! The commands: one file each, its arguments and what it does with them.
 
+mod artifact;
 mod attach;
 mod commit;
 mod completion;
@@ -35,6 +36,7 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod manifest;
 mod mount;
 mod networking;
 mod pause;
@@ -75,6 +77,15 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
 use super::{Context, Error};
+use artifact::{
+    add as artifact_add, extract as artifact_extract, inspect as artifact_inspect,
+    list as artifact_list, pull as artifact_pull, push as artifact_push, remove as artifact_remove,
+};
+use manifest::{
+    add as manifest_add, annotate as manifest_annotate, create as manifest_create,
+    exists as manifest_exists, inspect as manifest_inspect, list as manifest_list,
+    push as manifest_push, remove as manifest_remove, rm as manifest_rm,
+};
 use volume::{
     create as volume_create, exists as volume_exists, export as volume_export,
     import as volume_import, inspect as volume_inspect, list as volume_list, prune as volume_prune,
@@ -184,6 +195,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     group!("container", CONTAINER),
     group!("healthcheck", HEALTHCHECK),
     group!("image", IMAGE),
+    group!("manifest", MANIFEST),
+    group!("artifact", ARTIFACT),
     group!("volume", VOLUME),
     group!("system", SYSTEM),
     entry!(runtime, "runtime"),
@@ -246,6 +259,28 @@ const IMAGE: &[Entry] = &[
     entry!(tag, "tag"),
     entry!(image_tree, "tree"),
     entry!(untag, "untag"),
+];
+
+const MANIFEST: &[Entry] = &[
+    entry!(manifest_add, "add"),
+    entry!(manifest_annotate, "annotate"),
+    entry!(manifest_create, "create"),
+    entry!(manifest_exists, "exists"),
+    entry!(manifest_inspect, "inspect"),
+    entry!(manifest_list, "ls", alias "list"),
+    entry!(manifest_push, "push"),
+    entry!(manifest_remove, "remove"),
+    entry!(manifest_rm, "rm"),
+];
+
+const ARTIFACT: &[Entry] = &[
+    entry!(artifact_add, "add"),
+    entry!(artifact_extract, "extract"),
+    entry!(artifact_inspect, "inspect"),
+    entry!(artifact_list, "ls", alias "list"),
+    entry!(artifact_pull, "pull"),
+    entry!(artifact_push, "push"),
+    entry!(artifact_remove, "rm", alias "remove"),
 ];
 
 const VOLUME: &[Entry] = &[
@@ -321,7 +356,9 @@ impl Entry {
             Action::Run { build, .. } => build(command),
             Action::Group(entries) => {
                 let what = match self.name {
+                    "artifact" => "files in registries that are no images",
                     "image" => "images",
+                    "manifest" => "lists of images for several platforms",
                     "volume" => "volumes",
                     "generate" => "files for other programs",
                     "healthcheck" => "health checks",

@@ -22,5 +22,4 @@ mod target;
 mod volume;
 
 pub use commit::{CommitRequest, Format, UnknownFormat};
-pub use config::{Instruction, Line};
 pub use copy::{CopyOptions, InContainer, Outside};

@@ -274,6 +274,7 @@ pub(in crate::engine) fn request(record: &Record, creation: &Creation) -> RunReq
         image: record.image.clone(),
         platform: None,
         policy: Policy::Never,
+        verify: false, // it was, when it was created
         name: None,
         remove: record.remove,
         sig_proxy: true,

@@ -19,6 +19,11 @@ impl Budget {
         self.limit
     }
 
+    /// The bytes that came so far.
+    pub(super) fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// Counts what is read through it, and fails with `FileTooLarge` where it is too much.
     pub(super) fn meter<R: BufRead>(&self, input: R) -> impl BufRead {
         Metered { input, budget: self }

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::gzip::Gzip;
 use super::pipe::Writer;
 use crate::registry::Compression;
 
@@ -35,9 +36,12 @@ pub(in crate::engine) fn inflated<'a>(
     })
 }
 
-/// Inflates all of `input` into `output`.
+/// Inflates all of `input` into `output`, whose reader checks the digest of it.
 pub(super) fn inflate(format: Compression, input: impl BufRead, output: Writer) -> io::Result<()> {
-    pump(inflated(format, input)?, output)
+    match format {
+        Compression::Gzip => pump(Gzip::new(input), output),
+        format => pump(inflated(format, input)?, output),
+    }
 }
 
 fn pump(mut input: impl Read, mut output: Writer) -> io::Result<()> {

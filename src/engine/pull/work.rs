@@ -21,6 +21,7 @@ use super::budget::Budget;
 use super::error::{Error, Which};
 use super::fetch::{Job, check_document, fetch};
 use super::unpack::{Blob, Task, Unpacked, unpack};
+use super::write_out;
 use super::{Event, Progress, Request, State};
 
 /// One image on its way into the store.
@@ -261,8 +262,11 @@ impl<'a> Work<'a> {
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let done = Mutex::new(Vec::new());
         let failed = Mutex::new(None);
+        let ended = AtomicBool::new(false);
         thread::scope(|scope| {
-            for _ in 0..self.request.jobs.clamp(1, groups.len().max(1)) {
+            let _writing = write_out::start(scope, self.store, &budget, &ended);
+            let jobs = self.request.jobs.clamp(1, groups.len().max(1));
+            let work = |_| {
                 scope.spawn(|| {
                     while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
                         match self.unpack_group(group, partials, scratch, &budget, &stop) {
@@ -275,7 +279,11 @@ impl<'a> Work<'a> {
                             }
                         }
                     }
-                });
+                })
+            };
+            let workers: Vec<_> = (0..jobs).map(work).collect();
+            for worker in workers {
+                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             }
         });
         if let Some(error) = lock(&failed).take() {

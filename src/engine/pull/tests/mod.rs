@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::oci::DiffId;
 use crate::registry::{self, BlobStream};
+use crate::store::PATIENCE;
 
 use super::*;
 
@@ -394,20 +395,20 @@ fn what_no_one_needs_is_collected() {
     let source = three_layers();
     let pulled = pull(&store, &request(&source), &()).expect("a pull");
     let image = store.image(&pulled.id).expect("it").expect("it");
-    assert_eq!(store.collect(unused, Owners::Recorded).expect("a look"), 0);
+    assert_eq!(store.collect(unused, Owners::Recorded, PATIENCE).expect("a look"), 0);
     let hold = store.hold().expect("a hold");
     store.forget(&pulled.id).expect("forgotten");
-    assert_eq!(store.collect(unused, Owners::Recorded).expect("held"), 0);
+    assert_eq!(store.collect(unused, Owners::Recorded, PATIENCE).expect("held"), 0);
     drop(hold);
     let used = [image.layers[0].chain.clone()];
     assert!(
         store
-            .collect(|| Ok::<_, crate::store::Error>(used.to_vec()), Owners::Recorded)
+            .collect(|| Ok::<_, crate::store::Error>(used.to_vec()), Owners::Recorded, PATIENCE)
             .expect("collected")
             > 400_000
     );
     assert_eq!(names(&store.root().join("layers/single")), [used[0].0.hex()]);
-    assert!(store.collect(unused, Owners::Recorded).expect("collected") > 0);
+    assert!(store.collect(unused, Owners::Recorded, PATIENCE).expect("collected") > 0);
     for directory in ["layers/single", "blobs/sha256", "tmp"] {
         assert_eq!(names(&store.root().join(directory)), [""; 0], "{directory}");
     }
