@@ -3,7 +3,7 @@
 //! The check stands between the manifest and everything that the manifest names: nothing else of an
 //! image is fetched before it is trusted.
 
-use super::{Beside, BlobStream, Descriptor, Error, ImageSource, Resolved, Sent};
+use super::{Beside, BlobStream, Descriptor, Error, ImageSource, Resolved};
 use crate::oci::{Digest, Platform};
 use crate::reference::Reference;
 use crate::trust::{self, Demand, Findings, Subject, Verdict};
@@ -27,13 +27,13 @@ impl<S: ImageSource> Guarded<S> {
         &self.source
     }
 
-    /// Whether a document that is no image meets the demands.
-    pub fn admit(&self, sent: &Sent) -> Result<(), Error> {
-        let Sent { digest, bytes, .. } = sent;
-        self.check(
-            self.demands.iter().collect(),
-            &[Subject { digest: digest.clone(), bytes: bytes.clone() }],
-        )
+    /// Checks a document of the source, whatever it is about, before anything that it names is fetched.
+    pub fn check_document(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+        if self.demands.is_empty() {
+            return Ok(());
+        }
+        let subject = Subject { digest: digest.clone(), bytes: bytes.to_vec() };
+        self.check(self.demands.iter().collect(), &[subject])
     }
 
     /// Looks until each demand is met. What cannot be looked at is no consent.

@@ -272,14 +272,14 @@ fn fetch(
 ) -> Result<Digest, Error> {
     let _hold = store.hold()?;
     let sent = remote.inner().sent(None)?;
-    remote.admit(&sent)?;
+    remote.check_document(&sent.digest, &sent.bytes)?;
     let document = |why| Error::Document { name: name.familiar(), why };
     let manifest = Manifest::read(&sent.bytes).map_err(document)?;
     if let Some(config) = manifest.inline_config() {
         store.keep_document(&config)?;
     }
     let blobs = Paper::new(sent.bytes.clone())?.parts.blobs;
-    bring(store, name, remote, &blobs, jobs, progress)?;
+    bring(store, name, remote.inner(), &blobs, jobs, progress)?;
     let _pinned = store.hold_pinned()?;
     pin(store, full_name(name), sent.bytes)
 }

@@ -220,6 +220,7 @@ impl List {
     /// The manifest that a digest, or the name of an image that was added, stands for.
     fn find(&self, store: &Store, list: &Reference, image: &str) -> Result<Digest, Error> {
         let known = self.index.digests();
+        let image = image.trim_start_matches("docker://").trim_start_matches("containers-storage:");
         let (list, missing) = (list.familiar(), image.to_owned());
         let missing = || Error::NotInList { list: list.clone(), image: missing.clone() };
         let text = image.rsplit('@').next().unwrap_or(image);

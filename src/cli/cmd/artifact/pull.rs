@@ -26,10 +26,10 @@ pub(in super::super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, E
     let engine = cx.engine(None, None)?;
     let options = registry::options(cx, &args.access)?;
     let ways = ways(&options, &args.name)?;
-    let trust = registry::policy(cx, None)?;
-    let demands = trust.demands(Origin::Registry(&args.name)).map_err(registries::Error::from)?;
-    let remote =
-        Guarded::new(Remote::by(options, args.name.clone(), ways), args.name.clone(), demands);
+    let remote = Remote::by(options, args.name.clone(), ways);
+    let demands = registry::policy(cx, None)?.demands(Origin::Registry(&args.name));
+    let demands = demands.map_err(registries::Error::from)?;
+    let remote = Guarded::new(remote, args.name.clone(), demands);
     let shown = Shown::new(args.quiet, &cx.environment);
     let jobs = cx.config.pull_jobs.unwrap_or(3).clamp(1, 16);
     let digest = engine.pull_artifact(&args.name, &remote, jobs, &shown)?;
