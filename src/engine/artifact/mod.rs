@@ -21,8 +21,9 @@ use std::path::{Path, PathBuf};
 use crate::oci::{Digest, Hasher};
 use crate::owners::Owners;
 use crate::reference::Reference;
-use crate::registry::{Descriptor, ImageSource, Remote, Repository};
-use crate::store::{Kind, Pinned, Store, full_name};
+use crate::registry::{Descriptor, ImageSource, Remote, Repository, check_signatures};
+use crate::store::{Kind, PATIENCE, Pinned, Store, full_name};
+use crate::trust::{Demand, Subject};
 
 use super::push::{self, Load, Paper, Pushed, Sources, To, deliver};
 use super::{Engine, pull};
@@ -83,11 +84,11 @@ impl Engine {
     pub fn pull_artifact(
         &self,
         name: &Reference,
-        remote: &Remote,
+        (remote, demands): (&Remote, &[Demand]),
         jobs: usize,
         progress: &dyn pull::Progress,
     ) -> Result<Digest, super::Error> {
-        Ok(fetch(self.store(), name, remote, jobs, progress)?)
+        Ok(fetch(self.store(), name, (remote, demands), jobs, progress)?)
     }
 
     /// Brings an artifact to a registry.
@@ -140,7 +141,7 @@ impl Engine {
             store.unpin(Kind::Artifact, &pinned.reference)?;
             pinned.document
         };
-        store.collect(|| self.layers_in_use(), owners)?;
+        store.collect(|| self.layers_in_use(), owners, PATIENCE)?;
         Ok(digest)
     }
 }
@@ -266,12 +267,14 @@ fn keep(store: &Store, path: &Path, media_type: &str) -> Result<Descriptor, Erro
 fn fetch(
     store: &Store,
     name: &Reference,
-    remote: &Remote,
+    (remote, demands): (&Remote, &[Demand]),
     jobs: usize,
     progress: &dyn pull::Progress,
 ) -> Result<Digest, Error> {
     let _hold = store.hold()?;
     let sent = remote.sent(None)?;
+    let subject = Subject { digest: sent.digest.clone(), bytes: sent.bytes.clone() };
+    check_signatures(remote, name, demands.iter().collect(), &[subject])?;
     let document = |why| Error::Document { name: name.familiar(), why };
     let manifest = Manifest::read(&sent.bytes).map_err(document)?;
     if let Some(config) = manifest.inline_config() {

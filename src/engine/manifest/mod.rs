@@ -163,7 +163,7 @@ impl Engine {
     /// [`Engine::enter_owners`] gave them.
     pub fn remove_list(&self, name: &Reference, owners: Owners) -> Result<Digest, super::Error> {
         let digest = self.forget_list(name)?;
-        self.store().collect(|| self.layers_in_use(), owners)?;
+        self.store().collect(|| self.layers_in_use(), owners, crate::store::PATIENCE)?;
         Ok(digest)
     }
 
