@@ -15,6 +15,7 @@ pub mod reference;
 pub mod registry;
 pub mod snapshot;
 pub mod store;
+pub mod trust;
 
 pub mod bundle;
 pub mod cgroup;

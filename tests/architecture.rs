@@ -13,7 +13,8 @@ const BASE: &[&str] = &["diagnose", "oci", "owners", "mount", "sys"];
 const ARROWS: &[(&str, &[&str])] = &[
     // image side
     ("reference", &[]),
-    ("registry", &["reference"]),
+    ("trust", &["reference"]),
+    ("registry", &["reference", "trust"]),
     ("store", &["reference"]),
     ("layer", &[]),
     ("snapshot", &["layer"]),
@@ -33,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "reference",
             "registry",
+            "trust",
             "store",
             "layer",
             "snapshot",

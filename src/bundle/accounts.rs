@@ -3,11 +3,13 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::user::{HostAccount, has_group, has_user};
 use super::{Error, Request, User};
 
 /// Text that is added to the end of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Added {
     /// The file, in the container.
     pub path: PathBuf,

@@ -1,18 +1,54 @@
 //! Arguments, variables and paths in JSON: text where they are text, base64 where they are not.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 #[serde(untagged)]
 enum Text {
     Plain(String),
     Encoded { base64: String },
+}
+
+/// By hand: derived, each text would be copied once more before it is known which it is, and a
+/// thousand records are read for a list.
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, or an object with its base64")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
+                Ok(Text::Plain(text.to_owned()))
+            }
+
+            fn visit_string<E: Error>(self, text: String) -> Result<Text, E> {
+                Ok(Text::Plain(text))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text, A::Error> {
+                let first: Option<(String, String)> = map.next_entry()?;
+                match (first, map.next_key::<String>()?) {
+                    (Some((key, base64)), None) if key == "base64" => Ok(Text::Encoded { base64 }),
+                    _ => Err(A::Error::custom("want base64 alone")),
+                }
+            }
+        }
+
+        from.deserialize_any(Either)
+    }
 }
 
 impl Text {
@@ -37,7 +73,8 @@ pub(super) fn serialize<S: Serializer>(texts: &[OsString], to: S) -> Result<S::O
     to.collect_seq(texts.iter().map(|text| Text::of(text)))
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<OsString>, D::Error> {
+/// Reads arguments as [`Process`](super::Process) has them.
+pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<OsString>, D::Error> {
     Vec::<Text>::deserialize(from)?.into_iter().map(Text::read).collect()
 }
 
@@ -114,5 +151,10 @@ mod tests {
         let json = serde_json::to_string(&holder).expect("JSON");
         assert_eq!(json, r#"["plain",{"base64":"/2E="}]"#);
         assert_eq!(serde_json::from_str::<Holder>(&json).expect("a value"), holder);
+        let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(serde_json::from_value::<Holder>(value).expect("a value"), holder);
+        for wrong in ["[1]", "[{}]", r#"[{"base64":"?"}]"#, r#"[{"base64":"","x":""}]"#] {
+            assert!(serde_json::from_str::<Holder>(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -38,6 +38,16 @@ pub(super) fn volume_names() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| matching(typed, volumes))
 }
 
+/// Completes names of lists of manifests.
+pub(super) fn list_names() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| matching(typed, lists))
+}
+
+/// Completes names of artifacts.
+pub(super) fn artifact_names() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| matching(typed, artifacts))
+}
+
 /// Completes what a `--volume` begins with.
 pub(super) fn volume_sources() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
@@ -76,11 +86,21 @@ fn images(engine: &Engine) -> Vec<String> {
 }
 
 fn containers(engine: &Engine) -> Vec<String> {
-    let containers = engine.containers().unwrap_or_default();
+    let containers = engine.summaries().unwrap_or_default();
     containers.into_iter().map(|(record, _)| record.name).collect()
 }
 
 fn volumes(engine: &Engine) -> Vec<String> {
     let volumes = engine.volumes().unwrap_or_default();
     volumes.into_iter().map(|volume| volume.name.to_string()).collect()
+}
+
+fn lists(engine: &Engine) -> Vec<String> {
+    let lists = engine.lists().unwrap_or_default();
+    lists.into_iter().map(|list| reference::familiar(&list.reference)).collect()
+}
+
+fn artifacts(engine: &Engine) -> Vec<String> {
+    let artifacts = engine.artifacts().unwrap_or_default();
+    artifacts.into_iter().map(|artifact| reference::familiar(&artifact.reference)).collect()
 }

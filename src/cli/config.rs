@@ -6,6 +6,7 @@
 //! userns = "single"                # auto, single, nomap, range, host-id
 //! network = "none"                 # host or none
 //! pull-jobs = 3                    # layers at once
+//! verify = ["/etc/keys/team.pub"]  # what is pulled, run or created must be signed by one of these
 //!
 //! [[registry]]                     # as in registries.conf, over what is said there
 //! prefix = "registry.example"
@@ -39,6 +40,8 @@ pub struct Config {
     pub network: Option<String>,
     /// Layers to fetch at once.
     pub pull_jobs: Option<usize>,
+    /// Keys, one of which must have signed an image.
+    pub verify: Option<Vec<PathBuf>>,
     /// Tables about registries.
     pub registry: Vec<Table>,
     /// Short names and what they stand for.
@@ -71,7 +74,7 @@ impl Diagnose for Error {
         match self {
             Self::Read { .. } => None,
             Self::Invalid { .. } => Some(Hint::new(
-                "keys are root, storage-driver, userns, network, pull-jobs, registry and aliases",
+                "keys are root, storage-driver, userns, network, pull-jobs, verify, registry and aliases",
             )),
         }
     }
@@ -92,6 +95,7 @@ impl Config {
             userns: self.userns.or(below.userns),
             network: self.network.or(below.network),
             pull_jobs: self.pull_jobs.or(below.pull_jobs),
+            verify: self.verify.or(below.verify),
             // The user's tables come later, and so replace the system's.
             registry: below.registry.into_iter().chain(self.registry).collect(),
             aliases: below.aliases.into_iter().chain(self.aliases).collect(),

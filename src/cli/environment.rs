@@ -108,6 +108,13 @@ impl Environment {
         }
     }
 
+    /// Files that say which images are trusted; the first that is there counts
+    /// (containers-policy.json(5)).
+    pub fn policy_files(&self) -> Vec<PathBuf> {
+        let own = self.config_home().map(|config| config.join("containers/policy.json"));
+        own.into_iter().chain(["/etc/containers/policy.json".into()]).collect()
+    }
+
     /// Directories that hold a directory of certificates for each registry
     /// (containers-certs.d(5), then docker's).
     pub fn certs_directories(&self) -> Vec<PathBuf> {

@@ -18,6 +18,24 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// The fields that will be printed: of a long list no others need to be made.
+    pub fn wanted(&self, format: Option<&Format>) -> Result<Vec<&'static str>, Error> {
+        let usual = Template::new(self.columns)?;
+        let fields = match format {
+            None | Some(Format::Usual) => usual.fields(),
+            Some(Format::Template(template) | Format::Table(template)) => template.fields(),
+            Some(Format::Json) => None,
+        };
+        let all: Vec<&str> = self.headings.iter().map(|(field, _)| *field).collect();
+        Ok(match fields {
+            // Who asks for one that is not there is told of all that are.
+            Some(fields) if fields.iter().all(|field| all.contains(field)) => {
+                all.into_iter().filter(|field| fields.contains(field)).collect()
+            }
+            _ => all,
+        })
+    }
+
     /// Prints `items`, each an object with the fields of `headings`.
     pub fn print(
         &self,

@@ -79,6 +79,8 @@ fn dispatch(
     let mut path = format!("coracle {}", entry.name);
     let mut entry = entry;
     let mut rest = rest;
+    // `manifest create` is no `create` of containers: its failures have the usual exit code.
+    let mut command = entry.name;
     if let Action::Group(entries) = &entry.action {
         let word = rest.first().and_then(|word| word.to_str());
         // `generate DIRECTORY` is `generate docs DIRECTORY`, for who changes the command line.
@@ -93,17 +95,21 @@ fn dispatch(
             };
         };
         path = format!("{path} {}", found.name);
+        command = match entry.name {
+            "container" | "image" => found.name,
+            "artifact" if matches!(found.name, "push" | "pull") => found.name,
+            group => group,
+        };
         (entry, rest) = (found, &rest[skipped..]);
     }
-    let mut command = entry.build().bin_name(path).no_binary_name(true);
-    command.build();
-    let rest = flags::normalize(&command, rest);
-    let matches = match command.try_get_matches_from(rest) {
+    let mut parser = entry.build().bin_name(path).no_binary_name(true);
+    parser.build();
+    let rest = flags::normalize(&parser, rest);
+    let matches = match parser.try_get_matches_from(rest) {
         Ok(matches) => matches,
         Err(error) => {
-            let runs = matches!(entry.name, "run" | "create");
-            return match refused::reason(&error).filter(|_| runs) {
-                Some(reason) => report.error(&reason, entry.name),
+            return match refused::reason(&error, command) {
+                Some(reason) => report.error(&reason, command),
                 None => report.clap(&error),
             };
         }
@@ -114,13 +120,13 @@ fn dispatch(
         _ => Context::new(environment, globals),
     };
     let done = context.and_then(|mut cx| {
-        let done = run(&matches, &mut cx);
+        let done = run(matches, &mut cx);
         // What was printed before a failure stays printed.
         cx.out.flush().and(done)
     });
     match done {
         Ok(code) => code,
-        Err(error) => report.error(&error, entry.name),
+        Err(error) => report.error(&error, command),
     }
 }
 

@@ -59,14 +59,46 @@ const ROWS: [Row; 22] = [
     ("--volume-driver", "there is one kind of volume, local", None),
 ];
 
-/// The reason for a flag that the parser does not know.
-pub(super) fn reason(error: &clap::Error) -> Option<Error> {
+const SIGNING: &str = "images are not signed here";
+const ENCRYPTION: &str = "layers are not encrypted or decrypted";
+const ONE_FLAG: &str = "a platform is named by one flag";
+
+/// What commands that send know.
+const PUSH: [Row; 7] = [
+    ("--compress", "layers go into a directory as they are", Some("--compression-format")),
+    ("--encrypt-layer", ENCRYPTION, None),
+    ("--encryption-key", ENCRYPTION, None),
+    ("--sign-by", SIGNING, Some("cosign sign, or skopeo copy --sign-by")),
+    ("--sign-by-sigstore", SIGNING, Some("cosign sign")),
+    ("--sign-by-sigstore-private-key", SIGNING, Some("cosign sign --key")),
+    ("--sign-passphrase-file", SIGNING, None),
+];
+
+/// What commands that fetch know.
+const PULL: [Row; 4] = [
+    ("--arch", ONE_FLAG, Some("--platform OS/ARCH[/VARIANT]")),
+    ("--decryption-key", ENCRYPTION, None),
+    ("--os", ONE_FLAG, Some("--platform OS/ARCH[/VARIANT]")),
+    ("--variant", ONE_FLAG, Some("--platform OS/ARCH[/VARIANT]")),
+];
+
+fn rows(command: &str) -> &'static [Row] {
+    match command {
+        "run" | "create" => &ROWS,
+        "push" | "manifest" => &PUSH,
+        "pull" => &PULL,
+        _ => &[],
+    }
+}
+
+/// The reason for a flag that the parser of a command does not know.
+pub(super) fn reason(error: &clap::Error, command: &str) -> Option<Error> {
     if error.kind() != ErrorKind::UnknownArgument {
         return None;
     }
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
     let name = flag.split('=').next().unwrap_or_default();
-    let (name, why, instead) = ROWS.iter().find(|(known, ..)| *known == name)?;
+    let (name, why, instead) = rows(command).iter().find(|(known, ..)| *known == name)?;
     Some(Error::Usage {
         message: format!("{name} cannot be honoured: {why}"),
         hint: instead.map(|instead| Hint::new(format!("see {instead}"))),
@@ -80,10 +112,12 @@ mod tests {
 
     #[test]
     fn no_flag_is_both_refused_and_taken() {
-        let run = cmd::find(cmd::ENTRIES, "run").expect("a command").build();
-        for (flag, ..) in ROWS {
-            let taken = run.get_arguments().any(|arg| arg.get_long() == flag.strip_prefix("--"));
-            assert!(!taken, "{flag}");
+        for command in ["run", "push", "pull"] {
+            let built = cmd::find(cmd::ENTRIES, command).expect("a command").build();
+            for (flag, ..) in rows(command) {
+                let mut all = built.get_arguments();
+                assert!(!all.any(|arg| arg.get_long() == flag.strip_prefix("--")), "{flag}");
+            }
         }
     }
 }

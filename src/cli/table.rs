@@ -26,11 +26,12 @@ impl Table {
     /// The lines: columns at least three blanks apart, nothing behind the last one.
     pub fn lines(&self) -> Vec<String> {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let mut widths = vec![0; columns];
+        for row in &self.rows {
+            for (cell, width) in row.iter().zip(&mut widths) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
         let line = |row: &Vec<String>| {
             let mut text = String::new();
             for (cell, width) in row.iter().zip(&widths) {

@@ -132,7 +132,7 @@ impl Containers {
     }
 
     /// What its health checks have found; `None` where there was none.
-    pub fn health(&self, record: &Record) -> Result<Option<Health>, Error> {
+    pub fn health<C>(&self, record: &Record<C>) -> Result<Option<Health>, Error> {
         read(&self.records.join(&record.id), HEALTH)
     }
 

@@ -6,16 +6,17 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 
 use super::directory::{is_at, lock};
 use super::error::Tried;
 use super::{Containers, Error, Name, OLDEST, Record, Remains, VERSION};
 
 /// What there is, readable or not.
-#[derive(Debug, Default)]
-pub struct Survey {
+#[derive(Debug)]
+pub struct Survey<C> {
     /// The records, the newest first.
-    pub records: Vec<Record>,
+    pub records: Vec<Record<C>>,
     /// The directories that a sweep would look at: no container, or one that should be gone.
     pub abandoned: Vec<String>,
     /// Containers whose records cannot be read, with the reason; they do not hide the others.
@@ -37,8 +38,9 @@ impl Containers {
     }
 
     /// What there is, readable or not: for lists.
-    pub fn survey(&self) -> Result<Survey, Error> {
-        let mut survey = Survey::default();
+    pub fn survey<C: DeserializeOwned>(&self) -> Result<Survey<C>, Error> {
+        let (records, abandoned, unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        let mut survey = Survey { records, abandoned, unreadable };
         let mut reader = Reader::open(self)?;
         for id in self.ids()? {
             match reader.read(&id) {
@@ -63,7 +65,7 @@ impl Containers {
         entries.map(name).collect::<Result<_, _>>().tried("list", &self.records)
     }
 
-    pub(super) fn read(&self, id: &str) -> Result<Option<Record>, Error> {
+    pub(super) fn read<C: DeserializeOwned>(&self, id: &str) -> Result<Option<Record<C>>, Error> {
         Reader::open(self)?.read(id)
     }
 
@@ -101,7 +103,7 @@ impl Containers {
     }
 }
 
-fn sort(records: &mut [Record]) {
+fn sort<C>(records: &mut [Record<C>]) {
     records.sort_by(|one, other| other.created.cmp(&one.created));
 }
 
@@ -123,7 +125,7 @@ impl<'a> Reader<'a> {
         Ok(Self { containers, directory, buffer: Vec::new() })
     }
 
-    fn read(&mut self, id: &str) -> Result<Option<Record>, Error> {
+    fn read<C: DeserializeOwned>(&mut self, id: &str) -> Result<Option<Record<C>>, Error> {
         let Some(directory) = &self.directory else { return Ok(None) };
         let path = || self.containers.records.join(id).join("record.json");
         let name = format!("{id}/record.json");
@@ -149,14 +151,14 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn parse(
+fn parse<C: DeserializeOwned>(
     id: &str,
     bytes: &[u8],
     path: impl FnOnce() -> std::path::PathBuf,
-) -> Result<Option<Record>, Error> {
+) -> Result<Option<Record<C>>, Error> {
     let newer = |version| Error::Newer { id: id.to_owned(), version };
     let version = |value: serde_json::Value| value.get("version")?.as_u64();
-    match serde_json::from_slice::<Record>(bytes) {
+    match serde_json::from_slice::<Record<C>>(bytes) {
         Ok(record) if (OLDEST..=VERSION).contains(&record.version) => Ok(Some(record)),
         Ok(record) => Err(newer(record.version)),
         Err(source) => match serde_json::from_slice(bytes).ok().and_then(version) {

@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
+use serde::de::DeserializeOwned;
 
 use directory::{is_at, lock};
 use error::Tried;
@@ -44,7 +45,10 @@ pub use health::{Check, Health, HealthStatus, OnUnhealthy};
 pub use list::Survey;
 pub use log::{Entry, Log, LogConfig, LogDriver, Reader, Stream, UnknownLogDriver};
 pub use name::{InvalidName, Name};
-pub use record::{Config, Instance, Keeper, MountPoint, OLDEST, Record, State, VERSION};
+pub use record::{
+    Config, Instance, Keeper, MountPoint, OLDEST, Record, Shown, ShownProcess, State, Summary,
+    VERSION,
+};
 pub use restart::{InvalidRestart, Restart};
 pub use wait::Waiter;
 
@@ -95,7 +99,7 @@ impl Status {
     }
 }
 
-impl Record {
+impl<C> Record<C> {
     /// The image's ID; none where a directory stands for it (`--rootfs`).
     pub fn known_image(&self) -> Option<&Digest> {
         Some(&self.image_id).filter(|id| **id != Digest::of(b""))
@@ -120,6 +124,17 @@ impl Record {
     /// Whether it was to be removed at its end, and who was to do it is not there any more.
     fn is_abandoned(&self) -> bool {
         self.remove && matches!(self.status(), Status::Stopped(_))
+    }
+
+    /// Whether it has ended, and who was to write that down is gone: killed, or with its machine.
+    pub fn is_lost(&self) -> bool {
+        self.is_lost_by(self.status())
+    }
+
+    /// The same where the status is known.
+    pub fn is_lost_by(&self, status: Status) -> bool {
+        matches!(self.state, State::Running { .. } | State::Restarting { .. })
+            && matches!(status, Status::Stopped(_))
     }
 
     /// Whether its processes are stopped, by its control group.
@@ -274,12 +289,15 @@ impl Containers {
     }
 
     /// Where a container's own files lie.
-    pub fn directory(&self, record: &Record) -> PathBuf {
+    pub fn directory<C>(&self, record: &Record<C>) -> PathBuf {
         self.records.join(&record.id)
     }
 
     /// Reads the record anew: another command may have changed or removed it.
-    pub fn reread(&self, record: &Record) -> Result<Option<Record>, Error> {
+    pub fn reread<C: DeserializeOwned>(
+        &self,
+        record: &Record<C>,
+    ) -> Result<Option<Record<C>>, Error> {
         self.read(&record.id)
     }
 
@@ -301,7 +319,7 @@ impl Containers {
                 && is_at(&lock, &path)
                 && self.is_abandoned(&id)
             {
-                let record = self.read(&id).ok().flatten();
+                let record: Option<Record> = self.read(&id).ok().flatten();
                 if let Some(group) = record.as_ref().and_then(|it| it.in_force.group.as_ref()) {
                     let _ = group.remove(); // gone with a reboot
                 }
@@ -327,7 +345,7 @@ impl Containers {
     }
 
     fn is_abandoned(&self, id: &str) -> bool {
-        match self.read(id) {
+        match self.read::<Shown>(id) {
             Ok(None) => true,
             // `--rm` of a coracle that was killed before it could.
             Ok(Some(record)) => record.is_abandoned(),
@@ -400,6 +418,7 @@ mod tests {
             read_only: false,
             init: false,
             mounts: Vec::new(),
+            added: Vec::new(),
             labels: std::collections::BTreeMap::new(),
             annotations: std::collections::BTreeMap::new(),
             stop_signal: 15,

@@ -1,12 +1,13 @@
 //! One record a container: what it is made of, and how far it came.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Serialize};
 
 use super::{LogConfig, OnUnhealthy, Restart};
-use crate::bundle::{Process, SeccompChoice};
+use crate::bundle::{self, Added, Process, SeccompChoice};
 use crate::cgroup::{InForce, Resources};
 use crate::network::{self, Expose, PortRequest, Published};
 use crate::oci::{ChainId, Digest, Healthcheck};
@@ -18,9 +19,10 @@ pub const OLDEST: u32 = 2;
 
 /// What is known of a container: `containers/ID/record.json`.
 ///
-/// The record says what was; whether a process still runs is checked each time (`Instance`).
+/// The record says what was; whether a process still runs is checked each time (`Instance`). `C` is
+/// what is read of its configuration: all of it, or as much as lists show.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct Record<C = Config> {
     /// The format's version.
     pub version: u32,
     /// 64 hexadecimal digits.
@@ -52,8 +54,11 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Published>,
     /// The circumstances, for `inspect`.
-    pub config: Config,
+    pub config: C,
 }
+
+/// A container as lists have it: read in a part of the time.
+pub type Summary = Record<Shown>;
 
 /// What `inspect` and `ps` show of a container's configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +93,9 @@ pub struct Config {
     pub init: bool,
     /// Volumes, binds and file systems.
     pub mounts: Vec<MountPoint>,
+    /// Lines that are added to files of its root at each start: nothing that it has changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub added: Vec<Added>,
     /// Labels of image and command line.
     pub labels: BTreeMap<String, String>,
     /// Annotations.
@@ -114,6 +122,30 @@ pub struct Config {
     /// Seconds between `stop`'s signal and SIGKILL; ten where nothing is said.
     #[serde(default)]
     pub stop_timeout_s: Option<u64>,
+}
+
+/// What lists show of a container's configuration; the fields are `Config`'s.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[allow(missing_docs)] // said above
+pub struct Shown {
+    pub process: ShownProcess,
+    pub network: String,
+    #[serde(default)]
+    pub expose: Vec<Expose>,
+    pub mounts: Vec<MountPoint>,
+    pub labels: BTreeMap<String, String>,
+    #[serde(default)]
+    pub restart: Restart,
+    #[serde(default)]
+    pub health: Option<Healthcheck>,
+}
+
+/// What lists show of a container's program.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ShownProcess {
+    /// Program and arguments; never empty.
+    #[serde(deserialize_with = "bundle::texts")]
+    pub args: Vec<OsString>,
 }
 
 /// The coracle that stays with a container.

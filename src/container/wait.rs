@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::directory::remove_file;
 use super::error::Tried;
-use super::{Containers, Directory, Error, Record, State, Status};
+use super::{Config, Containers, Directory, Error, Record, State, Status};
 
 const EXIT: &str = "exit";
 /// The status of a container whose end nobody wrote down.
@@ -49,6 +49,28 @@ impl Directory {
                 remove_file(&path)
             }
         }
+    }
+}
+
+impl Containers {
+    /// Writes the end of a run down that nobody lived to write down; the record before it. `None` where
+    /// there is no such run any more, or somebody else is at work on it.
+    pub fn end_lost(&self, id: &str) -> Result<Option<Record>, Error> {
+        let Some(record) = self.read::<Config>(id)? else { return Ok(None) };
+        let Some(directory) = self.take(&record)? else { return Ok(None) };
+        // Whoever held it until now may have done it.
+        let Some(record) = self.read::<Config>(id)?.filter(Record::is_lost) else {
+            return Ok(None);
+        };
+        if let Some(group) = &record.in_force.group {
+            let _ = group.remove(); // gone with a reboot
+        }
+        let code = match record.status() {
+            Status::Stopped(code) => code,
+            _ => LOST,
+        };
+        directory.end(code, false)?;
+        Ok(Some(record))
     }
 }
 

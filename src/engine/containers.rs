@@ -3,9 +3,11 @@
 use std::io::Read;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
+
 use super::events::Event;
 use super::{Engine, Error};
-use crate::container::{self, Record, Remains, Status, Survey};
+use crate::container::{self, Record, Remains, Status, Summary, Survey};
 use crate::oci::ChainId;
 use crate::sys;
 use crate::userns::{self, IdMaps};
@@ -35,29 +37,43 @@ impl Engine {
     /// All containers, the newest first, with what each is at this moment. What killed commands
     /// left behind is cleared away on the way.
     pub fn containers(&self) -> Result<Vec<(Record, Status)>, Error> {
+        self.survey()
+    }
+
+    /// The same, with no more of each than lists show.
+    pub fn summaries(&self) -> Result<Vec<(Summary, Status)>, Error> {
+        self.survey()
+    }
+
+    fn survey<C: DeserializeOwned>(&self) -> Result<Vec<(Record<C>, Status)>, Error> {
         let Survey { records, abandoned, unreadable } = self.containers.survey()?;
         self.clear(self.containers.sweep_these(abandoned).unwrap_or_default());
         for (id, error) in unreadable {
             let id = id.get(..12).unwrap_or(&id);
             self.options.warn.tell(&format!("container {id} is left out: {error}"));
         }
-        let status = |record: Record| {
-            let status = record.status();
-            (record, status)
+        let now = |record: Record<C>| -> Result<_, Error> {
+            let mut status = record.status();
+            let mut record = record;
+            if record.is_lost_by(status) {
+                record = self.settle_lost(record)?;
+                status = record.status();
+            }
+            Ok((record, status))
         };
-        Ok(records.into_iter().map(status).collect())
+        records.into_iter().map(now).collect()
     }
 
     /// One container by name, ID or the beginning of its ID.
     pub fn container(&self, query: &str) -> Result<(Record, Status), Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         let status = record.status();
         Ok((record, status))
     }
 
     /// Removes a container and all that it wrote.
     pub fn remove_container(&self, query: &str, removal: Removal) -> Result<Removed, Error> {
-        let mut record = match self.containers.find(query) {
+        let mut record = match self.container_named(query) {
             Err(container::Error::NoSuchContainer { .. }) if removal.force => {
                 return Ok(Removed::Nothing);
             }
@@ -125,6 +141,7 @@ impl Engine {
             if self.remove_tree(&remains.path).is_ok()
                 && let Some(record) = record
             {
+                self.tell_lost(&record);
                 self.emit(&[Event::of_container("destroy", &record)]);
             }
         }

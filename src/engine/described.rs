@@ -30,7 +30,7 @@ pub struct Described {
 impl Engine {
     /// A container in every detail; `size` is whether it is to be measured.
     pub fn describe(&self, query: &str, size: bool) -> Result<Described, Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         let size = size.then(|| self.container_size(&record)).transpose()?;
         let image = images::inspect(&self.store, &record.image_id.to_string()).ok();
         let health = match &record.config.health {

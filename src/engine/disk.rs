@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::images::Listed;
 use super::{Engine, Error};
-use crate::container::{Record, Status};
+use crate::container::{Status, Summary};
 use crate::oci::{ChainId, Digest};
 
 /// What is on the disk.
@@ -51,7 +51,7 @@ pub struct VolumeUse {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ContainerUse {
     /// The container.
-    pub record: Record,
+    pub record: Summary,
     /// What it is now.
     pub status: Status,
     /// The bytes that it has written.
@@ -61,8 +61,8 @@ pub struct ContainerUse {
 impl Engine {
     /// Measures everything. Files of other ids are looked at by who is root over these.
     pub fn disk_use(&self) -> Result<DiskUse, Error> {
-        let (records, statuses): (Vec<Record>, Vec<Status>) =
-            self.containers()?.into_iter().unzip();
+        let (records, statuses): (Vec<Summary>, Vec<Status>) =
+            self.summaries()?.into_iter().unzip();
         let written = self.written(&records)?;
         let containers: Vec<ContainerUse> = records
             .into_iter()

@@ -18,6 +18,12 @@ pub enum Error {
     /// The image could not be pushed.
     #[error(transparent)]
     Push(#[from] push::Error),
+    /// An artifact.
+    #[error(transparent)]
+    Artifact(#[from] super::artifact::Error),
+    /// A list of manifests.
+    #[error(transparent)]
+    Manifest(#[from] super::manifest::Error),
     /// A pull in a child failed, and has said why.
     #[error("the image could not be pulled")]
     PullReported {
@@ -302,6 +308,8 @@ impl Diagnose for Error {
         match self {
             Self::Pull(error) => error.hint(),
             Self::Push(error) => error.hint(),
+            Self::Artifact(error) => error.hint(),
+            Self::Manifest(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Layer(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),

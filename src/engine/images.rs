@@ -273,6 +273,15 @@ impl Engine {
         Ok(save::save(self.store(), queries, form, sink)?)
     }
 
+    /// Writes one image to files, as a push does it; the digest of its manifest there.
+    pub fn copy_image(
+        &self,
+        copy: save::Copy,
+        sink: &mut dyn save::Sink,
+    ) -> Result<Option<Digest>, super::Error> {
+        Ok(save::copy(self.store(), copy, sink)?)
+    }
+
     /// Takes away a name, and with the last one the image and, with `prune`, what only it needed.
     /// `owners` as [`Engine::enter_owners`] gave them: the files may be those of subordinate ids.
     pub fn remove_image(

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -15,6 +15,7 @@ use crate::registry::{
     self, BlobStream, Compression, Descriptor, ImageSource, Input, LayerDescriptor, Resolved,
 };
 use crate::store::full_name;
+use crate::trust::{Origin, Trust};
 
 /// How images are taken in.
 #[derive(Clone, Debug)]
@@ -27,6 +28,10 @@ pub struct Intake {
     pub most_unpacked: Option<u64>,
     /// The platform that is chosen from an index; for `import`, what the image is for.
     pub platform: Option<Platform>,
+    /// What an image must show.
+    pub trust: Trust,
+    /// The file or directory; none for a pipe.
+    pub from: Option<PathBuf>,
 }
 
 /// An image that was taken in.
@@ -72,6 +77,7 @@ impl Engine {
         for image in saved {
             let names = &image.names;
             let first = names.first();
+            intake.allow(image.transport)?;
             let request = intake.request(&*image.source, &name, first);
             let pulled = self.pull(&request, progress)?;
             for name in names.iter().skip(1) {
@@ -89,6 +95,7 @@ impl Engine {
         intake: &Intake,
         progress: &dyn Progress,
     ) -> Result<Digest, super::Error> {
+        intake.allow("tarball")?;
         let scratch = self.store().scratch()?;
         let (name, reference) = (import.name.clone(), import.reference.clone());
         let read = |source| registry::Error::Io { what: name.clone(), source };
@@ -100,6 +107,13 @@ impl Engine {
 }
 
 impl Intake {
+    /// Whether images may come in this way at all: what comes as a file shows no signature.
+    fn allow(&self, transport: &'static str) -> Result<(), super::Error> {
+        let origin = Origin::File { transport, path: self.from.as_deref() };
+        let allowed = self.trust.demands(origin).map_err(registry::Error::from);
+        Ok(allowed.map(drop).map_err(pull::Error::from)?)
+    }
+
     fn request<'a>(
         &self,
         source: &'a dyn ImageSource,
@@ -152,8 +166,8 @@ impl Tarball {
         if let Some(variant) = variant {
             config["variant"] = variant.into();
         }
-        for change in &changes {
-            change.apply(&mut config);
+        if let Some(config) = config["config"].as_object_mut() {
+            crate::oci::change(config, &changes);
         }
         let config = config.to_string().into_bytes();
         let resolved = made::resolved(&config, vec![layer]);

@@ -5,12 +5,14 @@
 //! run     store ─► snapshot ─► bundle ─► runtime, with a record in container/
 //! ```
 
+pub mod artifact;
 pub mod check;
 pub mod doctor;
 pub mod events;
 pub mod hello;
 pub mod images;
 pub mod info;
+pub mod manifest;
 pub mod oci;
 pub mod probe;
 pub mod pull;
@@ -33,6 +35,7 @@ mod host_mounts;
 mod life;
 mod limits;
 mod load;
+mod lost;
 mod made;
 mod mounted;
 mod mounts;
@@ -60,15 +63,13 @@ use crate::volume::Volumes;
 
 // What the command line needs of the folders below, which it does not import itself.
 pub use crate::{
-    bundle, cgroup, container, network, reference, registry, runtime, snapshot, store, userns,
-    volume,
+    bundle, cgroup, container, network, reference, registry, runtime, snapshot, store, trust,
+    userns, volume,
 };
 
 pub use crate::layer::Difference;
 pub use containers::{Removal, Removed};
-pub use content::{
-    CommitRequest, CopyOptions, Format, InContainer, Instruction, Line, Outside, UnknownFormat,
-};
+pub use content::{CommitRequest, CopyOptions, Format, InContainer, Outside, UnknownFormat};
 pub use described::Described;
 pub use disk::{ContainerUse, DiskUse, ImageUse, VolumeUse};
 pub use error::Error;

@@ -31,7 +31,7 @@ impl Engine {
     /// same files are nobody's to tell the outcome of.
     pub fn mount_container(&self, query: &str) -> Result<Mounted, Error> {
         check_power("mount")?;
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         let place = self.place_of(&record);
         let path = place.join("merged");
         if !host_mounts::is_mount_point(&path) {
@@ -50,7 +50,7 @@ impl Engine {
     /// Takes a container's root away again; `None` where it was not mounted.
     pub fn unmount_container(&self, query: &str) -> Result<Option<String>, Error> {
         check_power("unmount")?;
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         let was_mounted = unmount(&self.place_of(&record))?;
         Ok(was_mounted.then_some(record.id))
     }

@@ -17,12 +17,12 @@ use crate::container::{Creation, MountPoint};
 use crate::mount::{Attributes, Kind, Mount, Propagation};
 use crate::oci::{ChainId, ImageConfig};
 use crate::owners::Owners;
-use crate::snapshot::{self, Driver};
+use crate::snapshot::{self, Driver, Shift};
 use crate::userns::{self, IdMaps, Mode};
 use crate::volume::{self, Held, Volume};
 
 /// docker's label of a volume that nobody named.
-const ANONYMOUS: &str = "com.docker.volume.anonymous";
+pub(super) const ANONYMOUS: &str = "com.docker.volume.anonymous";
 
 /// What the mounts of a request come to.
 #[derive(Debug, Default)]
@@ -137,7 +137,7 @@ impl Engine {
         let mut binds: Vec<BindRequest> = Vec::new();
         let mut volumes: Vec<VolumeRequest> = Vec::new();
         for from in std::mem::take(&mut request.volumes_from) {
-            let record = self.containers.find(&from.container)?;
+            let record = self.container_named(&from.container)?;
             // What has nothing mounted is not written down.
             let Ok(Creation { container: theirs, .. }) = self.containers.creation(&record) else {
                 continue;
@@ -317,6 +317,7 @@ impl Engine {
             return Ok(());
         }
         let what = format!("fill the volume {}", held.volume.name);
+        let store = self.store_ids()?;
         self.as_files_owner(ids, &what, || {
             let Some(filling) = held.fill().map_err(|error| error.to_string())? else {
                 return Ok(());
@@ -324,6 +325,9 @@ impl Engine {
             // What the image has is copied as it is, from one descriptor to another: no link in it
             // is followed (CVE-2018-15664, CVE-2022-23648).
             let copied = snapshot::copy_directory(layers, &target, &filling.draft, false);
+            if copied.is_ok() {
+                give_shifted(ids, &store, &filling.draft)?;
+            }
             match copied.map_err(|error| error.to_string())? {
                 true => filling.finish().map_err(|error| error.to_string()),
                 false => Ok(()),
@@ -363,11 +367,24 @@ impl Engine {
             self.remove_tree(&all)?;
         }
         if !settled.overlays.is_empty() {
+            let store = self.store_ids()?;
             self.as_files_owner(ids, "make the container's overlays", || {
                 std::fs::create_dir(&all).map_err(|error| error.to_string())?;
-                settled.overlays.iter().try_for_each(Overlay::make)
+                settled.overlays.iter().try_for_each(|overlay| {
+                    let copied = overlay.make(ids)?;
+                    copied.map_or(Ok(()), |copied| give_shifted(ids, &store, &copied))
+                })
             })?;
         }
+        let (uid, gid) = user;
+        let theirs = match ids.is_shifted() {
+            true => {
+                let store = self.store_ids()?;
+                let user = ids.user_in(&store, uid).unwrap_or(uid);
+                (user, ids.group_in(&store, gid).unwrap_or(gid))
+            }
+            false => user,
+        };
         for source in settled.given_away() {
             let what = format!("give {} to the container's user", source.display());
             self.as_files_owner(ids, &what, || {
@@ -376,36 +393,49 @@ impl Engine {
                 if recorded && !ids.emulated {
                     return Ok(());
                 }
-                chown::give(source, user, recorded).map_err(|error| error.to_string())
+                chown::give(source, theirs, recorded).map_err(|error| error.to_string())
             })?;
         }
         Ok(())
     }
 }
 
+/// Gives files that were copied out of layers to the ids that they are to have in a container whose own
+/// are others than the layers'. For who is root over the store's ids.
+fn give_shifted(ids: &IdMaps, store: &IdMaps, files: &Path) -> Result<(), String> {
+    if !ids.is_shifted() {
+        return Ok(());
+    }
+    let shift = Shift { user: &|id| ids.user_in(store, id), group: &|id| ids.group_in(store, id) };
+    snapshot::shift(files, &shift).map_err(|error| error.to_string())
+}
+
 impl Overlay {
-    fn make(&self) -> Result<(), String> {
+    /// Makes it; the directory with what was copied out of layers, if something was.
+    fn make(&self, ids: &IdMaps) -> Result<Option<PathBuf>, String> {
         let Self { place, over } = self;
         let make = |path: &Path| std::fs::create_dir(path).map_err(|error| error.to_string());
         let made = match over {
             Over::Host(source) => {
                 return snapshot::throw_away(source, place)
-                    .map(drop)
+                    .map(|_| None)
                     .map_err(|error| error.to_string());
             }
             Over::Layers(layers) => {
                 make(place)?;
-                snapshot::prepare(Driver::Overlay, layers, place, false).map(drop)
+                snapshot::prepare(Driver::Overlay, layers, place, false).map(|_| None)
             }
             Over::Copy { image, layers, path, share } => {
                 make(place)?;
                 let rootfs = place.join("rootfs");
                 make(&rootfs)?;
-                match snapshot::copy_directory(layers, path, &rootfs, *share) {
+                // A second name of a layer's file has the layer's owner.
+                let share = *share && !ids.is_shifted();
+                match snapshot::copy_directory(layers, path, &rootfs, share) {
                     Ok(false) => {
                         return Err(format!("{} is no directory in {image}", path.display()));
                     }
-                    other => other.map(drop),
+                    other => other.map(|_| Some(rootfs)),
                 }
             }
         };

@@ -41,6 +41,7 @@ pub(super) fn record(request: &RunRequest, prepared: &Prepared, directory: &Dire
             read_only: spec.root_read_only,
             init: spec.init,
             mounts: prepared.settled.points.clone(),
+            added: spec.added.clone(),
             labels: spec.labels.clone(),
             annotations: spec.annotations.clone(),
             stop_signal: spec.stop_signal,

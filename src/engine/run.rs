@@ -46,6 +46,8 @@ pub struct RunRequest {
     pub platform: Option<Platform>,
     /// `--pull`
     pub policy: Policy,
+    /// `--verify`: whoever fetches images is asked about one too that is here.
+    pub verify: bool,
     /// `--name`
     pub name: Option<Name>,
     /// `--rm`
@@ -321,6 +323,7 @@ impl Engine {
         };
         let fits = |image: &Image| suits(image) && self.store.layers(image, owners).is_ok();
         let image = match (request.policy, here) {
+            _ if request.verify => self.fetch(fetch)?,
             (Policy::Missing | Policy::Never, Some(image)) if fits(&image) => image,
             (Policy::Missing | Policy::Never, Some(image))
                 if suits(&image) && self.unpack_again(&image, owners).is_ok() =>

@@ -85,7 +85,7 @@ impl Engine {
 
     /// A container by name or ID, which must run.
     pub(super) fn hold(&self, query: &str) -> Result<Held, Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         let stopped = || Error::NotRunning { name: record.name.clone() };
         let State::Running { process, .. } = &record.state else { return Err(stopped()) };
         let pid = Pid::from_raw(process.pid).ok_or_else(stopped)?;
@@ -106,7 +106,7 @@ impl Engine {
         let mut record = record.clone();
         // Each joined one that ran already, so the chain has an end.
         while let Some(id) = record.config.network.strip_prefix("container:") {
-            record = self.containers.find(id)?;
+            record = self.container_named(id)?;
         }
         Ok(self.containers.directory(&record))
     }

@@ -32,7 +32,7 @@ pub struct Usage {
 impl Engine {
     /// Stops all processes of a container until `unpause`.
     pub fn pause(&self, query: &str) -> Result<(), Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         match record.status() {
             Status::Running => {
                 group(&record, "pause")?.freeze()?;
@@ -46,7 +46,7 @@ impl Engine {
 
     /// Lets a paused container go on.
     pub fn unpause(&self, query: &str) -> Result<(), Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         match record.status() {
             Status::Paused => {
                 group(&record, "unpause")?.thaw()?;
@@ -65,7 +65,7 @@ impl Engine {
         resources: &Resources,
         restart: Option<Restart>,
     ) -> Result<(), Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         if !resources.is_empty() && matches!(record.state, State::Running { .. }) {
             group(&record, "update")?.update(resources)?;
         }

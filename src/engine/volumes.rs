@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::events::{Event, Kind};
+use super::mounts::ANONYMOUS;
 use super::prune::{Fits, Pruned};
 use super::{Engine, Error};
 use crate::container::Record;
@@ -38,6 +39,9 @@ impl Engine {
         };
         let mut volume = Volume::new(name, super::run::now());
         volume.labels.clone_from(&request.labels);
+        if request.name.is_none() {
+            volume.labels.insert(ANONYMOUS.to_owned(), String::new());
+        }
         let options = Options::parse(request.options.clone());
         volume.options = options.map_err(volume::Error::from)?;
         let (held, made) = self.volumes.create(&volume)?;
@@ -90,7 +94,9 @@ impl Engine {
         let used = self.volumes_in_use()?;
         for volume in self.volumes()? {
             let name = volume.name.as_str();
-            let may_go = all || volume.anonymous.is_some();
+            // One that `volume create` made without a name has docker's label and is nobody's.
+            let unnamed = volume.anonymous.is_some() || volume.labels.contains_key(ANONYMOUS);
+            let may_go = all || unnamed;
             if !may_go || used.contains_key(name) || !fits(&volume.created, &volume.labels) {
                 continue;
             }

@@ -40,6 +40,9 @@ pub struct Comparison {
     pub copied: Option<(i64, i64)>,
     /// Where something was mounted. What was made there for that, and is empty, is no change.
     pub places: Vec<Name>,
+    /// Lines that were added to files before the container began. With these and nothing more a file
+    /// is as the image has it.
+    pub added: Vec<(Name, Vec<u8>)>,
 }
 
 /// All differences, a directory before what is in it.
@@ -225,6 +228,20 @@ impl Walk<'_> {
             }
             (Found::Other(other), below) => {
                 let stat = &other.stat;
+                if let Some(added) = self.added_to(name) {
+                    let one = self.now.describe(now, last, found, name.clone());
+                    let one = one.at("look at", name)?;
+                    let other = match below {
+                        Some(below) => self.lower(before, last, below, name)?,
+                        None => None,
+                    };
+                    let is_all = is_all_that_differs(added, one.as_ref(), other.as_ref());
+                    if is_all.at("compare", name)? {
+                        // It was written to: the directory's time may have moved.
+                        inside.placeholder = true;
+                        return Ok(());
+                    }
+                }
                 if below.is_none() && is_empty_file(stat) && self.is_place(name) {
                     inside.placeholder = true;
                     return Ok(());
@@ -274,6 +291,12 @@ impl Walk<'_> {
         self.comparison.places.iter().any(leads)
     }
 
+    /// The lines that were added to a file.
+    fn added_to(&self, name: &Name) -> Option<&[u8]> {
+        let mut all = self.comparison.added.iter();
+        all.find(|(to, _)| to == name).map(|(_, lines)| lines.as_slice())
+    }
+
     /// What the image has at a place.
     fn lower(
         &self,
@@ -319,6 +342,49 @@ impl Walk<'_> {
             }
         }
     }
+}
+
+/// Larger files have nothing added to them.
+const LARGE: u64 = 4 << 20;
+
+/// Whether one file is the other, or an empty one where there is none, with lines at its end that it had
+/// not.
+fn is_all_that_differs(
+    lines: &[u8],
+    one: Option<&Thing>,
+    other: Option<&Thing>,
+) -> io::Result<bool> {
+    let Some(Thing { entry: one_entry, data: Some(one) }) = one else { return Ok(false) };
+    let before = match other {
+        None => Vec::new(),
+        Some(Thing { entry, data: Some(file) }) => {
+            let (mine, theirs) = (&one_entry.attributes, &entry.attributes);
+            let same = (mine.uid, mine.gid, mine.mode) == (theirs.uid, theirs.gid, theirs.mode);
+            if !same || mine.xattrs != theirs.xattrs {
+                return Ok(false);
+            }
+            read_all(file)?
+        }
+        Some(_) => return Ok(false),
+    };
+    let mut wanted = before.clone();
+    if before.last().is_some_and(|last| *last != b'\n') {
+        wanted.push(b'\n');
+    }
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        if !before.split(|byte| *byte == b'\n').any(|known| known == text) {
+            wanted.extend_from_slice(line);
+        }
+    }
+    Ok(read_all(one)? == wanted)
+}
+
+fn read_all(file: &File) -> io::Result<Vec<u8>> {
+    let length = file.metadata()?.len().min(LARGE);
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
 }
 
 /// Whether two are the same but for their bytes, and with `timeless` for their times.

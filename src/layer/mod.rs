@@ -57,7 +57,7 @@ pub use error::Error;
 pub use extract::{Extraction, Scope};
 pub use live::{is_pseudo, write_tree};
 pub use name::Name;
-pub use source::{Source, read_lines};
+pub use source::{Source, Translation, read_lines};
 pub use tree::Tree;
 pub use xattr::{OPAQUE, RECORDED};
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CStr;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -27,6 +28,16 @@ pub struct Source {
     owners: Owners,
     /// Whose files without record are that the uppermost tree alone has.
     newcomers: (u32, u32),
+    translation: Option<Translation>,
+}
+
+/// Which user and group id an owner's ids are to who sees the files: another one than this process.
+pub struct Translation(pub Box<dyn Fn(u32, u32) -> (u32, u32) + Send + Sync>);
+
+impl fmt::Debug for Translation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Translation")
+    }
 }
 
 /// What is at a place, and its bytes where it is a file.
@@ -39,18 +50,27 @@ impl Source {
     /// The trees, the lowest first. Beside each may lie its `owners`.
     pub fn open(trees: &[PathBuf], owners: Owners) -> io::Result<Self> {
         let lines = trees.iter().map(|tree| read_lines(tree)).collect::<io::Result<_>>()?;
-        Ok(Self { root: Directory::root(trees)?, lines, owners, newcomers: (0, 0) })
+        let (root, newcomers, translation) = (Directory::root(trees)?, (0, 0), None);
+        Ok(Self { root, lines, owners, newcomers, translation })
     }
 
     /// No trees: files are described that are open already.
     pub(super) fn of_live(owners: Owners) -> Self {
-        Self { root: Directory::default(), lines: vec![BTreeMap::new()], owners, newcomers: (0, 0) }
+        let (lines, newcomers) = (vec![BTreeMap::new()], (0, 0));
+        Self { root: Directory::default(), lines, owners, newcomers, translation: None }
     }
 
     /// Says whose files are that a container of one id, not root's, has made.
     #[must_use]
     pub fn with_newcomers(mut self, uid: u32, gid: u32) -> Self {
         self.newcomers = (uid, gid);
+        self
+    }
+
+    /// Says whose files are to who sees them.
+    #[must_use]
+    pub fn with_translation(mut self, translation: Option<Translation>) -> Self {
+        self.translation = translation;
         self
     }
 
@@ -159,7 +179,10 @@ impl Source {
         is_new: bool,
     ) -> Attributes {
         let (uid, gid) = match (self.owners, record) {
-            (Owners::Range { .. }, _) => (stat.st_uid, stat.st_gid),
+            (Owners::Range { .. }, _) => match &self.translation {
+                Some(Translation(translate)) => translate(stat.st_uid, stat.st_gid),
+                None => (stat.st_uid, stat.st_gid),
+            },
             (Owners::Recorded, Some(record)) => (record.uid, record.gid),
             (Owners::Recorded, None) if is_new => self.newcomers,
             (Owners::Recorded, None) => (0, 0),

@@ -1,121 +1,158 @@
-//! Instructions of a Dockerfile that change an image's configuration: `commit --change`,
-//! `import --change`.
-
-use std::str::FromStr;
+//! Changes of an image's configuration: the instructions of a Dockerfile that `commit --change` and
+//! `import --change` take, with docker's rules (moby, `daemon/builder/dockerfile/dispatchers.go`).
 
 use serde_json::{Map, Value, json};
+
+use super::Healthcheck;
+
+/// A command as a Dockerfile gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// `["program", "argument"]`
+    Words(Vec<String>),
+    /// A line for the image's shell.
+    Shell(String),
+}
 
 /// One instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// `CMD`: the program, or its arguments.
-    Cmd(Vec<String>),
-    /// `ENTRYPOINT`: the program; it takes back an inherited `CMD`.
-    Entrypoint(Vec<String>),
-    /// `ENV`: variables.
+    /// `CMD`
+    Cmd(Line),
+    /// `ENTRYPOINT`: it takes back a `CMD` that was inherited.
+    Entrypoint(Line),
+    /// `ENV`: names and values.
     Env(Vec<(String, String)>),
-    /// `EXPOSE`: ports, `80/tcp` each.
+    /// `EXPOSE`: `80/tcp` each.
     Expose(Vec<String>),
-    /// `LABEL`: labels.
+    /// `HEALTHCHECK`; `None` where there is to be none.
+    Healthcheck(Option<(Line, Healthcheck)>),
+    /// `LABEL`: names and values.
     Label(Vec<(String, String)>),
-    /// `ONBUILD`: an instruction for a build on top of the image.
+    /// `ONBUILD`
     OnBuild(String),
-    /// `STOPSIGNAL`: a signal.
+    /// `STOPSIGNAL`
     StopSignal(String),
     /// `USER`: a user, and a group behind a colon.
     User(String),
-    /// `VOLUME`: directories.
+    /// `VOLUME`: paths.
     Volume(Vec<String>),
-    /// `WORKDIR`: a directory; a relative one lies in the last.
+    /// `WORKDIR`: a relative one lies in the last.
     WorkDir(String),
 }
 
-/// A text that is no such instruction.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid change {text:?}: {why}")]
-pub struct InvalidChange {
-    text: String,
-    why: &'static str,
-}
-
-impl FromStr for Change {
-    type Err = InvalidChange;
-
-    fn from_str(text: &str) -> Result<Self, InvalidChange> {
-        let invalid = |why| InvalidChange { text: text.chars().take(200).collect(), why };
-        let (word, rest) = text
-            .trim()
-            .split_once(char::is_whitespace)
-            .ok_or_else(|| invalid("it says nothing"))?;
-        let rest = rest.trim();
-        let list = || list(rest).map_err(invalid);
-        let pairs = || pairs(rest).map_err(invalid);
-        Ok(match word.to_ascii_uppercase().as_str() {
-            "CMD" => Self::Cmd(command(rest)),
-            "ENTRYPOINT" => Self::Entrypoint(command(rest)),
-            "ENV" => Self::Env(pairs()?),
-            "EXPOSE" => Self::Expose(ports(&list()?).map_err(invalid)?),
-            "LABEL" => Self::Label(pairs()?),
-            "ONBUILD" => Self::OnBuild(rest.to_owned()),
-            "STOPSIGNAL" => Self::StopSignal(rest.to_owned()),
-            "USER" => Self::User(rest.to_owned()),
-            "VOLUME" => Self::Volume(list()?),
-            "WORKDIR" => Self::WorkDir(rest.to_owned()),
-            _ => {
-                return Err(invalid(
-                    "want CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR",
-                ));
-            }
-        })
+/// Makes the changes, in their order, in the `config` of an image's configuration (image-spec,
+/// config.md).
+pub fn change(config: &mut Map<String, Value>, changes: &[Change]) {
+    let mut has_cmd = false;
+    for change in changes {
+        // A CMD of these changes stays; one that the image had was for its own entry point.
+        if matches!(change, Change::Entrypoint(_)) && !has_cmd {
+            config.remove("Cmd");
+        }
+        has_cmd |= matches!(change, Change::Cmd(_));
+        apply(config, change);
     }
 }
 
-impl Change {
-    /// Makes the change in the JSON of an image configuration (image-spec, config.md).
-    pub fn apply(&self, configuration: &mut Value) {
-        let config = object(&mut configuration["config"]);
-        match self {
-            Self::Cmd(words) => set(config, "Cmd", json!(words)),
-            Self::Entrypoint(words) => {
-                config.remove("Cmd");
-                set(config, "Entrypoint", json!(words));
+fn apply(config: &mut Map<String, Value>, change: &Change) {
+    match change {
+        Change::Cmd(line) => {
+            let words = words(config, line);
+            set_list(config, "Cmd", &words);
+        }
+        Change::Entrypoint(line) => {
+            let words = words(config, line);
+            set_list(config, "Entrypoint", &words);
+        }
+        Change::Env(pairs) => {
+            for (name, value) in pairs {
+                set_env(config, name, value);
             }
-            Self::Env(pairs) => {
-                let env = array(config, "Env");
-                for (name, value) in pairs {
-                    let start = format!("{name}=");
-                    env.retain(|old| !old.as_str().is_some_and(|old| old.starts_with(&start)));
-                    env.push(format!("{start}{value}").into());
+        }
+        Change::Label(pairs) => {
+            let labels = object(config, "Labels");
+            labels.extend(pairs.iter().map(|(name, value)| (name.clone(), json!(value))));
+        }
+        Change::Expose(ports) => add(config, "ExposedPorts", ports),
+        Change::Volume(paths) => add(config, "Volumes", paths),
+        Change::Healthcheck(None) => {
+            config.insert("Healthcheck".into(), json!({"Test": ["NONE"]}));
+        }
+        Change::Healthcheck(Some((line, times))) => {
+            let test = match line {
+                Line::Words(words) => {
+                    std::iter::once("CMD".to_owned()).chain(words.clone()).collect()
                 }
-            }
-            Self::Expose(ports) => add(config, "ExposedPorts", ports),
-            Self::Label(pairs) => {
-                let labels = object(config.entry("Labels").or_insert(Value::Null));
-                labels.extend(pairs.iter().map(|(name, value)| (name.clone(), json!(value))));
-            }
-            Self::OnBuild(text) => array(config, "OnBuild").push(json!(text)),
-            Self::StopSignal(signal) => set(config, "StopSignal", json!(signal)),
-            Self::User(user) => set(config, "User", json!(user)),
-            Self::Volume(paths) => add(config, "Volumes", paths),
-            Self::WorkDir(path) => {
-                let last = config.get("WorkingDir").and_then(Value::as_str).unwrap_or("/");
-                let whole = if path.starts_with('/') { path.clone() } else { join(last, path) };
-                set(config, "WorkingDir", json!(whole));
-            }
+                Line::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
+            };
+            let check = Healthcheck { test, ..times.clone() };
+            config.insert("Healthcheck".into(), json!(check));
+        }
+        Change::OnBuild(line) => list(config, "OnBuild").push(json!(line)),
+        Change::StopSignal(signal) => drop(config.insert("StopSignal".into(), json!(signal))),
+        Change::User(user) => drop(config.insert("User".into(), json!(user))),
+        Change::WorkDir(path) => {
+            let from = config.get("WorkingDir").and_then(Value::as_str).unwrap_or_default();
+            let path = std::path::Path::new("/").join(from).join(path);
+            config.insert("WorkingDir".into(), json!(path.to_string_lossy()));
         }
     }
 }
 
-fn set(config: &mut Map<String, Value>, key: &str, value: Value) {
-    config.insert(key.to_owned(), value);
+/// A command with the image's shell before it, where it is for that.
+fn words(config: &Map<String, Value>, line: &Line) -> Vec<String> {
+    match line {
+        Line::Words(words) => words.clone(),
+        Line::Shell(text) => {
+            let shell = config.get("Shell").and_then(Value::as_array);
+            let shell: Vec<String> = shell
+                .into_iter()
+                .flatten()
+                .filter_map(|word| Some(word.as_str()?.to_owned()))
+                .collect();
+            let shell = match shell.is_empty() {
+                true => vec!["/bin/sh".to_owned(), "-c".to_owned()],
+                false => shell,
+            };
+            shell.into_iter().chain([text.clone()]).collect()
+        }
+    }
 }
 
-fn join(directory: &str, path: &str) -> String {
-    format!("{}/{path}", directory.trim_end_matches('/'))
+/// Sets a variable, at the place of the one that has its name.
+pub(crate) fn set_env(config: &mut Map<String, Value>, name: &str, value: &str) {
+    let all = list(config, "Env");
+    let text = json!(format!("{name}={value}"));
+    let is_it = |known: &Value| {
+        known
+            .as_str()
+            .and_then(|known| known.split_once('='))
+            .is_some_and(|(known, _)| known == name)
+    };
+    match all.iter_mut().find(|known| is_it(known)) {
+        Some(known) => *known = text,
+        None => all.push(text),
+    }
 }
 
-/// The object that `value` is made to be: Go writes null where it means empty.
-fn object(value: &mut Value) -> &mut Map<String, Value> {
+/// Sets a list of words; none is no list.
+pub(crate) fn set_list(config: &mut Map<String, Value>, key: &str, words: &[String]) {
+    if words.is_empty() {
+        config.remove(key);
+    } else {
+        config.insert(key.into(), json!(words));
+    }
+}
+
+/// Go's sets are objects of empty objects.
+fn add(config: &mut Map<String, Value>, key: &str, items: &[String]) {
+    object(config, key).extend(items.iter().map(|item| (item.clone(), json!({}))));
+}
+
+/// The object at `key`; Go writes null where it means an empty one.
+pub(crate) fn object<'a>(of: &'a mut Map<String, Value>, key: &str) -> &'a mut Map<String, Value> {
+    let value = of.entry(key).or_insert(Value::Null);
     if !value.is_object() {
         *value = Value::Object(Map::new());
     }
@@ -125,141 +162,67 @@ fn object(value: &mut Value) -> &mut Map<String, Value> {
     }
 }
 
-fn array<'a>(config: &'a mut Map<String, Value>, key: &str) -> &'a mut Vec<Value> {
-    let value = config.entry(key).or_insert(Value::Null);
+/// The list at `key`, likewise.
+pub(crate) fn list<'a>(of: &'a mut Map<String, Value>, key: &str) -> &'a mut Vec<Value> {
+    let value = of.entry(key).or_insert(Value::Null);
     if !value.is_array() {
         *value = Value::Array(Vec::new());
     }
     match value {
-        Value::Array(items) => items,
+        Value::Array(list) => list,
         _ => unreachable!("it was made one"),
     }
-}
-
-/// Go's sets are objects of empty objects.
-fn add(config: &mut Map<String, Value>, key: &str, items: &[String]) {
-    let set = object(config.entry(key).or_insert(Value::Null));
-    set.extend(items.iter().map(|item| (item.clone(), json!({}))));
-}
-
-/// A JSON array of words, or a line for the shell.
-fn command(text: &str) -> Vec<String> {
-    serde_json::from_str(text)
-        .unwrap_or_else(|_| vec!["/bin/sh".into(), "-c".into(), text.to_owned()])
-}
-
-/// A JSON array, or words.
-fn list(text: &str) -> Result<Vec<String>, &'static str> {
-    match serde_json::from_str(text) {
-        Ok(words) => Ok(words),
-        Err(_) => words(text),
-    }
-}
-
-fn ports(words: &[String]) -> Result<Vec<String>, &'static str> {
-    let port = |word: &String| {
-        let (port, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
-        let is_number = port.split('-').all(|end| end.parse::<u16>().is_ok());
-        match is_number && ["tcp", "udp", "sctp"].contains(&protocol) {
-            true => Ok(format!("{port}/{protocol}")),
-            false => Err("want PORT[/tcp|/udp|/sctp]"),
-        }
-    };
-    words.iter().map(port).collect()
-}
-
-/// `NAME=value…` each, or, as of old, one name and the rest of the line.
-fn pairs(text: &str) -> Result<Vec<(String, String)>, &'static str> {
-    let first = text.split_whitespace().next().unwrap_or_default();
-    if !first.contains('=') {
-        let (name, value) = text.split_once(char::is_whitespace).ok_or("want NAME=value")?;
-        return Ok(vec![(name.to_owned(), value.trim().to_owned())]);
-    }
-    let pair = |word: String| match word.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("want NAME=value"),
-    };
-    words(text)?.into_iter().map(pair).collect()
-}
-
-/// Words as a shell cuts them: quotes hold them together, a backslash takes the next letter as is.
-fn words(text: &str) -> Result<Vec<String>, &'static str> {
-    let mut words = Vec::new();
-    let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut letters = text.chars();
-    while let Some(letter) = letters.next() {
-        match (quote, letter) {
-            (None, '"' | '\'') => {
-                quote = Some(letter);
-                word.get_or_insert_default();
-            }
-            (Some(open), close) if open == close => quote = None,
-            (None | Some('"'), '\\') => {
-                let next = letters.next().ok_or("it ends in a backslash")?;
-                word.get_or_insert_default().push(next);
-            }
-            (None, blank) if blank.is_whitespace() => words.extend(word.take()),
-            (_, letter) => word.get_or_insert_default().push(letter),
-        }
-    }
-    if quote.is_some() {
-        return Err("a quote is not closed");
-    }
-    words.extend(word);
-    Ok(words)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn changed(changes: &[&str], mut configuration: Value) -> Value {
-        for text in changes {
-            text.parse::<Change>().expect(text).apply(&mut configuration);
-        }
-        configuration["config"].clone()
+    fn changed(config: Value, changes: &[Change]) -> Value {
+        let Value::Object(mut config) = config else { panic!("an object") };
+        change(&mut config, changes);
+        Value::Object(config)
     }
 
     #[test]
-    fn instructions_change_the_configuration() {
-        let config = changed(
+    fn instructions_change_what_they_name() {
+        let pair = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
+        let done = changed(
+            json!({"Env": ["A=1", "B=2"], "Labels": null, "WorkingDir": "/srv", "Odd": 7}),
             &[
-                "ENV A=1 B=\"two words\" C=a\\ b",
-                "ENV A 3 4",
-                "LABEL x=y",
-                "EXPOSE 80 53/udp",
-                "VOLUME [\"/data\"]",
-                "WORKDIR /srv",
-                "WORKDIR app",
-                "USER me:us",
-                "ENTRYPOINT [\"/run\"]",
-                "CMD echo $A",
-                "STOPSIGNAL SIGINT",
-                "onbuild RUN true",
+                Change::Env(pair("A", "one")),
+                Change::Env(pair("C", "3")),
+                Change::Label(pair("l", "v")),
+                Change::WorkDir("www".into()),
+                Change::Cmd(Line::Shell("echo hi".into())),
+                Change::Expose(vec!["80/tcp".into()]),
+                Change::Volume(vec!["/data".into()]),
+                Change::Healthcheck(None),
+                Change::OnBuild("RUN true".into()),
             ],
-            json!({"config": {"Env": ["A=0"], "Cmd": ["sh"], "Labels": null}}),
         );
-        let want = json!({
-            "Env": ["B=two words", "C=a b", "A=3 4"],
-            "Labels": {"x": "y"},
-            "ExposedPorts": {"80/tcp": {}, "53/udp": {}},
-            "Volumes": {"/data": {}},
-            "WorkingDir": "/srv/app",
-            "User": "me:us",
-            "Entrypoint": ["/run"],
-            "Cmd": ["/bin/sh", "-c", "echo $A"],
-            "StopSignal": "SIGINT",
-            "OnBuild": ["RUN true"],
-        });
-        assert_eq!(config, want);
+        assert_eq!(done["Env"], json!(["A=one", "B=2", "C=3"]));
+        assert_eq!(done["Labels"], json!({"l": "v"}));
+        assert_eq!(done["WorkingDir"], "/srv/www");
+        assert_eq!(done["Cmd"], json!(["/bin/sh", "-c", "echo hi"]));
+        assert_eq!(done["ExposedPorts"], json!({"80/tcp": {}}));
+        assert_eq!(done["Volumes"], json!({"/data": {}}));
+        assert_eq!(done["Healthcheck"]["Test"], json!(["NONE"]));
+        assert_eq!((&done["OnBuild"], &done["Odd"]), (&json!(["RUN true"]), &json!(7)));
     }
 
     #[test]
-    fn nonsense_is_refused() {
-        for text in ["RUN true", "CMD", "ENV", "ENV A", "ENV =x y=z", "EXPOSE http", "LABEL a=\"x"]
-        {
-            assert!(text.parse::<Change>().is_err(), "{text}");
+    fn an_entry_point_takes_back_what_was_inherited_and_no_more() {
+        let image = || json!({"Cmd": ["old"], "Entrypoint": ["e"], "Shell": ["/bin/bash", "-lc"]});
+        let entry = Change::Entrypoint(Line::Shell("run".into()));
+        let cmd = Change::Cmd(Line::Words(vec!["new".into()]));
+        let done = changed(image(), std::slice::from_ref(&entry));
+        assert_eq!(done.get("Cmd"), None);
+        assert_eq!(done["Entrypoint"], json!(["/bin/bash", "-lc", "run"]));
+        for changes in [[entry.clone(), cmd.clone()], [cmd, entry]] {
+            assert_eq!(changed(image(), &changes)["Cmd"], json!(["new"]));
         }
+        let none = changed(image(), &[Change::Entrypoint(Line::Words(Vec::new()))]);
+        assert_eq!((none.get("Entrypoint"), none.get("Cmd")), (None, None));
     }
 }

@@ -5,7 +5,8 @@ mod config;
 mod digest;
 mod platform;
 
-pub use change::{Change, InvalidChange};
+pub use change::{Change, Line, change};
+pub(crate) use change::{list, object, set_env, set_list};
 pub use config::{Healthcheck, History, ImageConfig, InvalidConfig};
 pub use digest::{Algorithm, ChainId, DiffId, Digest, Hasher, InvalidDigest};
 pub use platform::{InvalidPlatform, Platform};

@@ -31,7 +31,16 @@ pub enum Source {
         /// Which of its images.
         reference: Option<Reference>,
     },
+    /// `dir:DIRECTORY`
+    PlainDirectory {
+        /// The directory.
+        directory: PathBuf,
+    },
 }
+
+/// Transports of podman's that are no names of registries, and not built.
+const ABSENT: &[&str] =
+    &["containers-storage", "docker-daemon", "ostree", "sif", "atomic", "tarball"];
 
 impl FromStr for Source {
     type Err = Error;
@@ -58,6 +67,13 @@ impl FromStr for Source {
             named(&file)?;
             let reference = reference.map(|text| text.parse()).transpose()?;
             Ok(Self::DockerArchive { file, reference })
+        } else if let Some(rest) = text.strip_prefix("dir:") {
+            let directory = PathBuf::from(rest);
+            named(&directory)?;
+            Ok(Self::PlainDirectory { directory })
+        } else if text.split_once(':').is_some_and(|(word, _)| ABSENT.contains(&word)) {
+            let why = "want docker://, oci:, oci-archive:, docker-archive: or dir:";
+            Err(Error::Invalid { text: text.to_owned(), why })
         } else {
             let name = text.strip_prefix("docker://").unwrap_or(text);
             Ok(Self::Registry(name.parse()?))
@@ -83,6 +99,9 @@ mod tests {
             Source::DockerArchive { reference: Some(_), .. }
         ));
         assert_eq!(read("docker://debian"), read("debian"));
-        assert!("oci:".parse::<Source>().is_err());
+        assert_eq!(read("dir:/a:b"), Source::PlainDirectory { directory: "/a:b".into() });
+        for bad in ["oci:", "dir:", "containers-storage:debian", "docker-daemon:debian:12"] {
+            assert!(bad.parse::<Source>().is_err(), "{bad}");
+        }
     }
 }

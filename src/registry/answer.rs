@@ -19,15 +19,18 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
-/// A body, as far as `limit`.
+/// A body, as far as `limit`, and as far as it comes in the time of a stall.
 pub(super) async fn body(mut response: Response, limit: usize) -> Vec<u8> {
     let mut body = Vec::new();
-    while let Ok(Ok(Some(chunk))) = tokio::time::timeout(STALL, response.chunk()).await {
-        body.extend_from_slice(&chunk[..chunk.len().min(limit - body.len())]);
-        if body.len() >= limit {
-            break;
+    let reading = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            body.extend_from_slice(&chunk[..chunk.len().min(limit - body.len())]);
+            if body.len() >= limit {
+                break;
+            }
         }
-    }
+    };
+    let _ = tokio::time::timeout(STALL, reading).await;
     body
 }
 

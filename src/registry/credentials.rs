@@ -41,6 +41,8 @@ pub struct Way {
     pub endpoint: Endpoint,
     /// As whom.
     pub login: Option<Login>,
+    /// Whether a file or a helper had that login, and not the user just now: it may be of long ago.
+    pub stored: bool,
 }
 
 /// The ways to an image, in the order in which they are to be tried: mirrors, then the registry
@@ -53,7 +55,8 @@ pub fn ways(options: &Options, reference: &Reference) -> Result<Vec<Way>, Error>
             true => login_for(options, &endpoint)?,
             false => stored(options, &endpoint.name())?,
         };
-        Ok(Way { endpoint, login })
+        let stored = at != last || options.login.is_none();
+        Ok(Way { endpoint, login, stored })
     };
     endpoints.into_iter().enumerate().map(way).collect()
 }
@@ -62,14 +65,14 @@ pub fn ways(options: &Options, reference: &Reference) -> Result<Vec<Way>, Error>
 pub fn way_to_push(options: &Options, reference: &Reference) -> Result<Way, Error> {
     let endpoint = route::direct(&options.registries, reference)?;
     let login = login_for(options, &endpoint)?;
-    Ok(Way { endpoint, login })
+    Ok(Way { endpoint, login, stored: options.login.is_none() })
 }
 
 /// The way to a registry as a whole.
 pub fn way_to_registry(options: &Options, registry: &str) -> Result<Way, Error> {
     let endpoint = route::whole(&options.registries, registry)?;
     let login = login_for(options, &endpoint)?;
-    Ok(Way { endpoint, login })
+    Ok(Way { endpoint, login, stored: options.login.is_none() })
 }
 
 /// The login for a reference: the one given, else the first that a file or helper has.

@@ -166,6 +166,25 @@ fn compression(kind: &str) -> Option<Compression> {
     }
 }
 
+/// The media type that a document says of itself.
+pub(super) fn own_kind(what: &str, bytes: &[u8]) -> Result<Option<String>, Error> {
+    let outline: Outline = serde_json::from_slice(bytes)
+        .map_err(|error| Error::Document { what: what.to_owned(), why: error.to_string() })?;
+    Ok(outline.media_type)
+}
+
+/// What an index has for a platform.
+pub fn offered(what: &str, index: &[u8], wanted: &Platform) -> Result<Descriptor, Error> {
+    let Document::Index(offers) = read(what, index, None)? else {
+        return Err(Error::Document { what: what.to_owned(), why: "it is no index".into() });
+    };
+    choose(&offers, wanted).map(|offer| offer.descriptor.clone()).ok_or_else(|| Error::NoPlatform {
+        image: what.to_owned(),
+        wanted: wanted.clone(),
+        offered: offers.iter().filter_map(|offer| offer.platform.clone()).collect(),
+    })
+}
+
 /// The best offer for a platform: one for exactly it before one that merely serves.
 pub(super) fn choose<'a>(offers: &'a [Offer], wanted: &Platform) -> Option<&'a Offer> {
     let fits = |offer: &&Offer| match &offer.platform {

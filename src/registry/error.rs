@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::diagnose::{Diagnose, Hint};
 use crate::oci::{Digest, Platform};
+use crate::trust;
 
 /// Why a source did not give what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -193,6 +194,9 @@ pub enum Error {
         /// What came.
         got: Digest,
     },
+    /// An image that shows no good signature.
+    #[error(transparent)]
+    Trust(#[from] trust::Error),
     /// No image for this platform.
     #[error("no image for {wanted} in {image}")]
     NoPlatform {
@@ -270,6 +274,7 @@ impl Diagnose for Error {
                 "name it in full, such as {}, or set short-name-mode in registries.conf",
                 candidates.first().map_or("", String::as_str)
             ))),
+            Self::Trust(error) => error.hint(),
             Self::NoPlatform { offered, .. } => {
                 let mut names: Vec<String> = offered.iter().map(ToString::to_string).collect();
                 names.sort();

@@ -1,10 +1,13 @@
 //! What a registry has: its repositories, a repository's tags, what a search finds.
 
+use std::time::Instant;
+
 use reqwest::header::{ACCEPT, LINK};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 
 use super::answer::without_controls;
+use super::pace::Pace;
 use super::route::Endpoint;
 use super::transport::{Ask, Place, Purpose, STALL, Transport};
 use super::{Error, Login, Options, Way};
@@ -55,7 +58,7 @@ struct Page {
 
 impl Lists {
     /// A registry, or a repository there, by a way to it.
-    pub fn new(options: &Options, Way { endpoint, login }: Way) -> Result<Self, Error> {
+    pub fn new(options: &Options, Way { endpoint, login, .. }: Way) -> Result<Self, Error> {
         let scopes = match endpoint.repository.as_str() {
             "" => Vec::new(),
             repository => vec![format!("repository:{repository}:pull")],
@@ -167,10 +170,16 @@ impl Lists {
         let link = response.headers().get(LINK).and_then(|link| link.to_str().ok());
         let link = link.and_then(next_page);
         let next = link.map(|link| self.transport.next(response.url(), link)).transpose()?;
-        let mut bytes = Vec::new();
+        let (mut bytes, mut pace) = (Vec::new(), Pace::default());
         loop {
+            let began = Instant::now();
             match tokio::time::timeout(STALL, response.chunk()).await {
-                Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
+                Ok(Ok(Some(chunk))) => {
+                    bytes.extend_from_slice(&chunk);
+                    if pace.crawls(began.elapsed(), chunk.len()) {
+                        return Err(self.transport.crawling());
+                    }
+                }
                 Ok(Ok(None)) => return Ok((bytes, next)),
                 Ok(Err(error)) => return Err(self.transport.unreachable(&error)),
                 Err(_) => return Err(self.transport.stalled(STALL)),
@@ -187,7 +196,7 @@ impl Lists {
 pub const INDEX: &str = "index.docker.io";
 
 /// `</v2/…>; rel="next"`
-fn next_page(link: &str) -> Option<&str> {
+pub(super) fn next_page(link: &str) -> Option<&str> {
     link.split(',').find_map(|part| {
         let (target, parameters) = part.trim().strip_prefix('<')?.split_once('>')?;
         let mut parameters = parameters.split(';').map(|text| text.trim().replace('"', ""));

@@ -3,9 +3,10 @@
 //! There may be several ways to it: mirrors, then the registry itself. Each question goes to the
 //! first of them that answers it; one that failed in the middle of a blob comes last from then on.
 
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,34 +16,66 @@ use tokio::sync::mpsc;
 
 use super::document::{self, CONFIG_LIMIT, Document, MANIFEST_LIMIT};
 use super::error::Cause;
+use super::pace::Pace;
 use super::route::Endpoint;
 use super::transport::{Ask, Place, Purpose, STALL, Transport, accepting};
-use super::{BlobStream, Descriptor, Error, ImageSource, Login, Options, Resolved, Way};
+use super::{Beside, BlobStream, Descriptor, Error, ImageSource, Login, Options, Resolved, Way};
 use crate::oci::{Digest, Platform, media_type};
 use crate::reference::Reference;
+use crate::trust::Signature;
 
 /// Times that a document may break off and be asked for again.
 const MOST_BREAKS: u32 = 3;
 /// Chunks that wait for a slow reader, each up to some 400 kB; what it does not take is not fetched.
 const WAITING: usize = 2;
-/// Slower than this over `SLOW_SPAN`, a connection is given up, to be resumed by another.
-const SLOWEST: u64 = 64 << 10;
-const SLOW_SPAN: Duration = Duration::from_secs(60);
 
 /// One image of one registry. Opens no connection and starts no thread before the first question.
 pub struct Remote {
     options: Options,
     reference: Reference,
     doors: Vec<Door>,
+    /// Which of them each blob came from last.
+    served: Mutex<HashMap<Digest, usize>>,
     runtime: OnceLock<tokio::runtime::Runtime>,
 }
 
+/// A document as a registry has it, verified where there is a digest to hold it against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its digest.
+    pub digest: Digest,
+    /// What it calls itself, or was sent as.
+    pub media_type: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
 /// One way to the image.
-struct Door {
+pub(super) struct Door {
     way: Way,
     transport: OnceLock<Transport>,
-    /// Blobs that broke off.
+    /// Blobs that broke off, or many of them where one was another than it should be.
     broken: Arc<AtomicU32>,
+    /// As nobody, where the stored login turned out to be worth nothing.
+    anonymous: OnceLock<Transport>,
+}
+
+/// What one wrong blob counts for: nobody who only breaks off is asked after that mirror.
+const WRONG: u32 = 1 << 16;
+
+impl Door {
+    fn is_trusted(&self) -> bool {
+        self.broken.load(Ordering::Relaxed) < WRONG
+    }
+
+    /// Whether a stored login may be to blame for a refusal.
+    fn may_be_stale(&self, error: &Error) -> bool {
+        let refused = matches!(
+            error,
+            Error::Unauthorized { login: true, .. } | Error::Denied { login: true, .. }
+        );
+        refused && self.way.stored
+    }
 }
 
 /// The kinds of documents that are understood, as an Accept header.
@@ -68,18 +101,23 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
 impl Remote {
     /// The image that `reference` names, asked for with `login` (see [`super::lookup`]).
     pub fn new(options: Options, reference: Reference, login: Option<Login>) -> Self {
-        let way = Way { endpoint: Endpoint::of(&reference), login };
+        let way = Way { endpoint: Endpoint::of(&reference), login, stored: false };
         Self::by(options, reference, vec![way])
     }
 
     /// The same by these ways, the first first (see [`super::ways`]).
     pub fn by(options: Options, reference: Reference, ways: Vec<Way>) -> Self {
-        let door = |way| Door { way, transport: OnceLock::new(), broken: Arc::default() };
+        let door = |way| Door {
+            way,
+            transport: OnceLock::new(),
+            broken: Arc::default(),
+            anonymous: OnceLock::new(),
+        };
         let doors = ways.into_iter().map(door).collect();
-        Self { options, reference, doors, runtime: OnceLock::new() }
+        Self { options, reference, doors, served: Mutex::default(), runtime: OnceLock::new() }
     }
 
-    fn runtime(&self) -> Result<&tokio::runtime::Runtime, Error> {
+    pub(super) fn runtime(&self) -> Result<&tokio::runtime::Runtime, Error> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
         }
@@ -87,32 +125,66 @@ impl Remote {
         Ok(self.runtime.get_or_init(|| runtime))
     }
 
+    /// The registry that refused the stored login, and gave to anybody what it was asked for.
+    pub fn refused_login(&self) -> Option<String> {
+        let door = self.doors.iter().find(|door| door.anonymous.get().is_some())?;
+        Some(door.way.endpoint.registry.clone())
+    }
+
     fn transport<'a>(&self, door: &'a Door) -> Result<&'a Transport, Error> {
-        if let Some(transport) = door.transport.get() {
+        if let Some(transport) = door.anonymous.get().or_else(|| door.transport.get()) {
             return Ok(transport);
         }
-        let Way { endpoint, login } = &door.way;
+        let transport = self.open(door, door.way.login.clone())?;
+        Ok(door.transport.get_or_init(|| transport))
+    }
+
+    fn open(&self, door: &Door, login: Option<Login>) -> Result<Transport, Error> {
+        let endpoint = &door.way.endpoint;
         // Whoever else could be asked is, rather than this one a second time.
         let mut options = self.options.clone();
         let is_last = self.doors.last().is_some_and(|last| std::ptr::eq(last, door));
         options.retries = if is_last { options.retries } else { Some(0) };
         let scopes = vec![format!("repository:{}:pull", endpoint.repository)];
         let purpose = (Purpose::Pull, self.named());
-        let transport = Transport::new(&options, endpoint, purpose, scopes, login.clone())?;
-        Ok(door.transport.get_or_init(|| transport))
+        Transport::new(&options, endpoint, purpose, scopes, login)
+    }
+
+    /// Asks as nobody, after the stored login was refused: many registries give to anybody what they
+    /// refuse to a login that has ended.
+    fn as_nobody<T>(
+        &self,
+        door: &Door,
+        ask: &mut impl FnMut(&Door, &Transport) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let transport = self.open(door, None)?;
+        let answer = ask(door, &transport)?;
+        let _ = door.anonymous.set(transport);
+        Ok(answer)
     }
 
     /// Asks one after the other; gives the first answer, or what the last one said.
-    fn first<T>(
+    pub(super) fn first<T>(
         &self,
         mut ask: impl FnMut(&Door, &Transport) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut doors: Vec<&Door> = self.doors.iter().collect();
+        // Whoever gave wrong bytes is asked only where all have.
+        if doors.iter().any(|door| door.is_trusted()) {
+            doors.retain(|door| door.is_trusted());
+        }
         doors.sort_by_key(|door| door.broken.load(Ordering::Relaxed)); // stable
         let mut failure = None;
         for door in doors {
             match self.transport(door).and_then(|transport| ask(door, transport)) {
                 Ok(answer) => return Ok(answer),
+                Err(error) if door.may_be_stale(&error) => {
+                    match self.as_nobody(door, &mut ask) {
+                        Ok(answer) => return Ok(answer),
+                        // Refused as well: what was said of the login is the nearer reason.
+                        Err(_) => failure = Some(error),
+                    }
+                }
                 Err(error) => failure = Some(error),
             }
         }
@@ -124,13 +196,17 @@ impl Remote {
     }
 
     /// A document by tag or digest: its bytes and the media type it was sent as.
-    fn document(&self, tag_or_digest: &str) -> Result<(Vec<u8>, Option<String>), Error> {
+    pub(super) fn document(&self, tag_or_digest: &str) -> Result<(Vec<u8>, Option<String>), Error> {
         let path = format!("manifests/{tag_or_digest}");
         let what = format!("the manifest of {}", self.named());
         let by_digest: Option<Digest> = tag_or_digest.parse().ok();
         self.first(|_, transport| {
-            let (bytes, headers) =
-                self.runtime()?.block_on(whole(transport, &path, &accepted(), MANIFEST_LIMIT))?;
+            let (bytes, headers) = self.runtime()?.block_on(whole(
+                transport,
+                Place::Repository(&path),
+                &accepted(),
+                MANIFEST_LIMIT,
+            ))?;
             // By what it was asked for, or by what the registry itself calls it.
             let told = || headers.get("docker-content-digest")?.to_str().ok()?.parse().ok();
             if let Some(want) = by_digest.clone().or_else(told) {
@@ -143,27 +219,45 @@ impl Remote {
         })
     }
 
-    fn named(&self) -> String {
+    /// What the name stands for, or a document of its repository by its digest, whatever it is about:
+    /// an image, an index, an artifact.
+    pub fn sent(&self, digest: Option<&Digest>) -> Result<Sent, Error> {
+        let name = digest.map_or_else(|| self.reference.tag_or_digest(), Digest::to_string);
+        let (bytes, sent_as) = self.document(&name)?;
+        let by_digest = digest.or(self.reference.digest()).cloned();
+        let digest = by_digest.unwrap_or_else(|| Digest::of(&bytes));
+        let own = document::own_kind(&self.named(), &bytes)?;
+        let media_type = own.or(sent_as).unwrap_or_else(|| media_type::OCI_MANIFEST.to_owned());
+        Ok(Sent { digest, media_type, bytes })
+    }
+
+    pub(super) fn named(&self) -> String {
         self.reference.familiar()
     }
 }
 
 /// A body that fits in memory.
-async fn whole(
+pub(super) async fn whole(
     transport: &Transport,
-    path: &str,
+    place: Place<'_>,
     accept: &str,
     limit: u64,
 ) -> Result<(Vec<u8>, reqwest::header::HeaderMap), Error> {
     let mut broken = 0;
     let headers = accepting(accept);
-    let ask = Ask::new(&Method::GET, Place::Repository(path));
+    let ask = Ask::new(&Method::GET, place);
     let ask = if accept.is_empty() { ask } else { ask.headers(&headers) };
     let mut response = transport.ask(ask).await?;
-    let mut bytes = Vec::new();
+    let (mut bytes, mut pace) = (Vec::new(), Pace::default());
     loop {
+        let began = Instant::now();
         match tokio::time::timeout(STALL, response.chunk()).await {
-            Ok(Ok(Some(chunk))) => bytes.extend_from_slice(&chunk),
+            Ok(Ok(Some(chunk))) => {
+                bytes.extend_from_slice(&chunk);
+                if pace.crawls(began.elapsed(), chunk.len()) {
+                    return Err(transport.crawling());
+                }
+            }
             Ok(Ok(None)) => return Ok((bytes, response.headers().clone())),
             // A document that broke off is short enough to be asked for again from its
             // start; blobs, which are not, go on where they broke off.
@@ -178,7 +272,7 @@ async fn whole(
         }
         if bytes.len() as u64 > limit {
             let why = format!("it is longer than {limit} bytes");
-            return Err(Error::Document { what: path.to_owned(), why });
+            return Err(Error::Document { what: ask.what(), why });
         }
     }
 }
@@ -236,10 +330,20 @@ impl ImageSource for Remote {
         let path = format!("blobs/{}", descriptor.digest);
         let what = format!("the configuration of {}", self.named());
         self.first(|_, transport| {
-            let (bytes, _) = self.runtime()?.block_on(whole(transport, &path, "", CONFIG_LIMIT))?;
+            let place = Place::Repository(&path);
+            let (bytes, _) = self.runtime()?.block_on(whole(transport, place, "", CONFIG_LIMIT))?;
             verified(&what, &descriptor.digest, &bytes)?;
             Ok(bytes)
         })
+    }
+
+    fn signatures(
+        &self,
+        document: &Digest,
+        place: Beside,
+        enough: &mut dyn FnMut(&Signature) -> bool,
+    ) -> Result<(), Error> {
+        self.show_signatures(document, place, enough)
     }
 
     fn digest(&self) -> Result<Option<Digest>, Error> {
@@ -253,6 +357,14 @@ impl ImageSource for Remote {
         })
     }
 
+    fn distrust(&self, blob: &Digest) -> bool {
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner).get(blob).copied();
+        if let Some(door) = served.and_then(|at| self.doors.get(at)) {
+            door.broken.fetch_add(WRONG, Ordering::Relaxed);
+        }
+        served.is_some() && self.doors.iter().any(Door::is_trusted)
+    }
+
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobStream, Error> {
         let path = format!("blobs/{}", descriptor.digest);
         self.first(|door, transport| {
@@ -264,6 +376,10 @@ impl ImageSource for Remote {
                 }
                 answer => answer?,
             };
+            let place = self.doors.iter().position(|it| std::ptr::eq(it, door));
+            let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+            served.extend(place.map(|place| (descriptor.digest.clone(), place)));
+            drop(served);
             let (sender, receiver) = mpsc::channel(WAITING);
             runtime.spawn(stream(response, sender));
             let broken = door.broken.clone();
@@ -292,7 +408,7 @@ fn starts_at(response: &reqwest::Response, from: u64) -> bool {
     start.and_then(|start| start.parse().ok()) == Some(from)
 }
 
-fn verified(what: &str, want: &Digest, bytes: &[u8]) -> Result<Digest, Error> {
+pub(super) fn verified(what: &str, want: &Digest, bytes: &[u8]) -> Result<Digest, Error> {
     let mut hasher = crate::oci::Hasher::new(want.algorithm());
     hasher.update(bytes);
     let got = hasher.finish();
@@ -304,12 +420,11 @@ fn verified(what: &str, want: &Digest, bytes: &[u8]) -> Result<Digest, Error> {
 
 /// Brings a body to its reader, chunk by chunk, until it ends, stalls or nobody reads on.
 async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Bytes>>) {
-    // Of the time, what the reader takes does not count.
-    let (mut waited, mut brought) = (Duration::ZERO, 0_u64);
+    let mut pace = Pace::default();
     loop {
         let began = Instant::now();
         let next = tokio::time::timeout(STALL, response.chunk()).await;
-        waited += began.elapsed();
+        let waited = began.elapsed();
         let next = match next {
             Ok(Ok(Some(chunk))) => Ok(chunk),
             Ok(Ok(None)) => return,
@@ -323,17 +438,14 @@ async fn stream(mut response: Response, sender: mpsc::Sender<io::Result<Bytes>>)
                 return;
             }
         };
-        brought += chunk.len() as u64;
+        let crawls = pace.crawls(waited, chunk.len());
         if sender.send(Ok(chunk)).await.is_err() {
             return;
         }
-        if waited > SLOW_SPAN {
-            if brought < SLOWEST {
-                let _ =
-                    sender.send(Err(io::Error::new(io::ErrorKind::TimedOut, "it crawls"))).await;
-                return;
-            }
-            (waited, brought) = (Duration::ZERO, 0);
+        if crawls {
+            let crawl = io::Error::new(io::ErrorKind::TimedOut, "it crawls");
+            let _ = sender.send(Err(crawl)).await;
+            return;
         }
     }
 }

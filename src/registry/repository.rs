@@ -77,7 +77,7 @@ impl Repository {
     pub fn new(
         options: &Options,
         reference: &Reference,
-        Way { endpoint, login }: Way,
+        Way { endpoint, login, .. }: Way,
         sources: &[String],
     ) -> Result<Self, Error> {
         let mut scopes = vec![format!("repository:{}:pull,push", endpoint.repository)];
@@ -163,6 +163,22 @@ impl Repository {
                 sent => sent?,
             }
             Ok(Placed::Sent)
+        })
+    }
+
+    /// Whether a blob could be taken from one of `sources`, repositories of the same registry.
+    pub fn mount(&self, digest: &Digest, sources: &[String]) -> Result<Option<Placed>, Error> {
+        self.runtime.block_on(async {
+            for source in sources {
+                let from = format!("blobs/uploads/?mount={digest}&from={source}");
+                // Who may not look into the other repository may have the blob from elsewhere. What
+                // is begun in place of a mount is left to the registry, which forgets it.
+                let Ok(response) = self.begin(&from).await else { continue };
+                if response.status().as_u16() == 201 {
+                    return Ok(Some(Placed::Mounted(source.clone())));
+                }
+            }
+            Ok(None)
         })
     }
 

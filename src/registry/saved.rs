@@ -25,6 +25,8 @@ pub enum Input {
 
 /// One of the images.
 pub struct Saved {
+    /// How it was saved, as containers-transports(5) calls it.
+    pub transport: &'static str,
     /// The image.
     pub source: Box<dyn ImageSource>,
     /// Its names.
@@ -34,13 +36,25 @@ pub struct Saved {
 /// Reads what images there are. A pipe and a compressed file are written out to `scratch`, to a
 /// file without a name; nothing of an archive is ever unpacked by its name.
 pub fn saved(input: Input, scratch: &Path) -> Result<Vec<Saved>, Error> {
+    let name = match &input {
+        Input::Directory(directory) => directory.display().to_string(),
+        Input::File(_, name) => name.clone(),
+    };
+    let found = find(input, scratch)?;
+    if found.is_empty() {
+        return Err(Error::Document { what: name, why: "it holds no image".to_owned() });
+    }
+    Ok(found)
+}
+
+fn find(input: Input, scratch: &Path) -> Result<Vec<Saved>, Error> {
     match input {
         Input::Directory(directory) if directory.join("index.json").exists() => {
-            Ok(Layout::all_in(&directory)?.into_iter().map(of_layout).collect())
+            Ok(Layout::all_in(&directory)?.into_iter().map(|it| of_layout("oci", it)).collect())
         }
         Input::Directory(directory) => {
             let source = Box::new(PlainDirectory::open(&directory)?);
-            Ok(vec![Saved { source, names: Vec::new() }])
+            Ok(vec![Saved { transport: "dir", source, names: Vec::new() }])
         }
         Input::File(file, name) => of_archive(&Arc::new(Archive::read(file, name, scratch)?)),
     }
@@ -54,20 +68,21 @@ fn of_archive(archive: &Arc<Archive>) -> Result<Vec<Saved>, Error> {
         let image = |entry| {
             let image = DockerArchive::of(archive.clone(), name.clone(), entry)?;
             let names = image.tags();
-            Ok(Saved { source: Box::new(image), names })
+            Ok(Saved { transport: "docker-archive", source: Box::new(image), names })
         };
         return entries.into_iter().map(image).collect();
     }
     if archive.has("index.json") {
-        return Ok(Layout::all_of(archive)?.into_iter().map(of_layout).collect());
+        let layouts = Layout::all_of(archive)?.into_iter();
+        return Ok(layouts.map(|it| of_layout("oci-archive", it)).collect());
     }
     let why = "it is no archive of images: it has neither a manifest.json nor an index.json";
     Err(Error::Document { what: archive.name().to_owned(), why: why.to_owned() })
 }
 
-fn of_layout((layout, names): (Layout, Vec<String>)) -> Saved {
+fn of_layout(transport: &'static str, (layout, names): (Layout, Vec<String>)) -> Saved {
     // A bare tag, as skopeo writes it, names no repository.
     let whole = names.iter().filter(|name| name.contains([':', '/']));
     let names = whole.filter_map(|name| name.parse().ok()).collect();
-    Saved { source: Box::new(layout), names }
+    Saved { transport, source: Box::new(layout), names }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use crate::oci::{Digest, Platform};
 
 use super::Error;
+use crate::trust::{Signature, Subject};
 
 /// A blob as a manifest describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +93,15 @@ impl Read for BlobStream {
     }
 }
 
+/// A place where signatures lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beside {
+    /// cosign's tag of a digest, `sha256-HEX.sig`.
+    Tag,
+    /// What refers to a digest (distribution-spec, "Listing Referrers").
+    Referrers,
+}
+
 /// Something images come from.
 pub trait ImageSource: Send + Sync {
     /// The manifest for `platform`.
@@ -103,6 +113,28 @@ pub trait ImageSource: Send + Sync {
     /// The digest that the name stands for now, if asking costs less than the manifest.
     fn digest(&self) -> Result<Option<Digest>, Error> {
         Ok(None)
+    }
+
+    /// Shows the signatures of a document one by one, until `enough` says so. Nothing of them is
+    /// verified. A source that has no place for them shows none.
+    fn signatures(
+        &self,
+        _document: &Digest,
+        _place: Beside,
+        _enough: &mut dyn FnMut(&Signature) -> bool,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Whether an image that is here already may be used; `here` gives its manifest and its index.
+    fn vouch(&self, _here: &dyn Fn() -> Result<Vec<Subject>, Error>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Told that a blob was not what its digest says: whether somebody else can be asked for it, who
+    /// is from then on.
+    fn distrust(&self, _blob: &Digest) -> bool {
+        false
     }
 
     /// A blob from byte `from` on; several are read at once.

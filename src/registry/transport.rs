@@ -252,6 +252,11 @@ impl Transport {
         self.scheme.lock().map_or("https", |scheme| *scheme)
     }
 
+    /// Where a place is.
+    pub(super) fn place(&self, place: Place) -> Result<Url, Error> {
+        self.url(place, self.scheme())
+    }
+
     fn url(&self, place: Place, scheme: &str) -> Result<Url, Error> {
         let text = match place {
             Place::Url(url) => return Ok(url.clone()),

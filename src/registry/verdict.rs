@@ -60,6 +60,12 @@ impl Transport {
         }
     }
 
+    /// Hardly anything comes.
+    pub(super) fn crawling(&self) -> Error {
+        let why = "its answer crawls: less than 64 KiB in a minute".to_owned();
+        Error::Unreachable { registry: self.registry(), why, cause: Cause::Stall }
+    }
+
     /// What reqwest's chain of errors means.
     pub(super) fn unreachable(&self, error: &reqwest::Error) -> Error {
         let why = chain(error).pop().unwrap_or_default();

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::layer::{Comparison, Differences, Name, Source, compare};
+use crate::layer::{Comparison, Differences, Source, Translation, compare};
 use crate::owners::Owners;
 
 use super::copy::COPIED;
@@ -18,14 +18,14 @@ pub struct Written {
     comparison: Comparison,
 }
 
-/// Opens the files of `container`, whose image has `layers`, the lowest first. Something is mounted
-/// at each of `places` when it runs.
+/// Opens the files of `container`, whose image has `layers`, the lowest first. Of `comparison` only what
+/// the container's record says is given.
 pub fn written(
     driver: Driver,
     layers: &[PathBuf],
     container: &Path,
     owners: Owners,
-    places: Vec<Name>,
+    mut comparison: Comparison,
 ) -> Result<Written, Error> {
     let (trees, copied) = match driver {
         Driver::Overlay | Driver::Fuse => {
@@ -39,7 +39,8 @@ pub fn written(
         }
     };
     let open = |trees: &[PathBuf]| Source::open(trees, owners).at("open the files of", container);
-    let comparison = Comparison { whole: !driver.has_upper(), copied, places };
+    comparison.whole = !driver.has_upper();
+    comparison.copied = copied;
     Ok(Written { now: open(&trees)?, before: open(layers)?, comparison })
 }
 
@@ -48,6 +49,13 @@ impl Written {
     #[must_use]
     pub fn with_newcomers(mut self, uid: u32, gid: u32) -> Self {
         self.now = self.now.with_newcomers(uid, gid);
+        self
+    }
+
+    /// Says whose files are to the container.
+    #[must_use]
+    pub fn with_translation(mut self, translation: Option<Translation>) -> Self {
+        self.now = self.now.with_translation(translation);
         self
     }
 

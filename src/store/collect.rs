@@ -27,7 +27,7 @@ impl Store {
         }
     }
 
-    /// Removes layers and blobs that neither an image nor `in_use` needs, and gives how many
+    /// Removes layers and blobs that neither an image, a list, an artifact nor `in_use` needs, and gives how many
     /// bytes of blobs and layers that were. `in_use` is asked once nobody else is in the store:
     /// what a container that starts meanwhile uses is written down by then. While anyone holds the store, it does nothing: a
     /// later collection will. Of layers in another user namespace than that of `owners` it has
@@ -70,6 +70,7 @@ impl Store {
                 blobs.extend(blob.map(|blob| blob.digest.hex().to_owned()));
             }
         }
+        blobs.extend(self.pinned_blobs()?);
         let mut freed = 0;
         let mut trees = vec![Owners::Recorded, owners];
         trees.dedup();

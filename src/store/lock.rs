@@ -1,10 +1,10 @@
 //! Locks: flock(2) on files of the store, freed by the kernel when their holder dies.
 //!
-//! They are taken in one order, so no two commands wait for each other: `gc` first; then the
-//! chain IDs of an image from the lowest layer up; then blobs by digest. A chain ID stands for
-//! a layer with all below it: images share a beginning of their chains or nothing, so "from the
-//! lowest up" is one order for all. Who waits for a blob may hold chains, who waits for a chain
-//! holds no blob. `names` is the last of all.
+//! They are taken in one order, so no two commands wait for each other: `gc` first; then `pinned`,
+//! by who changes a list or an artifact; then the chain IDs of an image from the lowest layer up;
+//! then blobs by digest. A chain ID stands for a layer with all below it: images share a beginning of
+//! their chains or nothing, so "from the lowest up" is one order for all. Who waits for a blob may
+//! hold chains, who waits for a chain holds no blob. `names` is the last of all.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};

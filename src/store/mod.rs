@@ -11,6 +11,8 @@
 //! flat/OWNERS/CHAINHEX/     the layers up to this one as one directory: `fs`, `owners`; where they are many
 //! images/HEX.json           one image: configuration, manifest, layers
 //! tags/ENCODED              one reference in full form and its image
+//! lists/ENCODED             a list of manifests by its name in full form; made when it is needed
+//! artifacts/ENCODED         an artifact, likewise
 //! tmp/                      unfinished work, flock'ed while its maker lives, swept later
 //! locks/CHAINHEX            who unpacks a layer
 //! locks/gc                  shared by pulls and starts, exclusive (or not at all) by gc
@@ -26,6 +28,7 @@ mod error;
 mod image;
 mod lock;
 mod names;
+mod pinned;
 mod publish;
 mod scratch;
 
@@ -41,6 +44,7 @@ pub use error::Error;
 pub use image::{Image, Layer, Names};
 pub use lock::Lock;
 pub use names::full_name;
+pub use pinned::{Kind, Pinned, PinnedFound};
 pub use publish::{FinishedFlat, FinishedLayer, LayerRecord, Publication, Shipped};
 pub use scratch::Scratch;
 
@@ -109,7 +113,8 @@ impl Store {
         for entry in fs::read_dir(root).at("read", root)? {
             let name = entry.at("read", root)?.file_name();
             let known = name.to_str().is_some_and(|name| {
-                DIRECTORIES.contains(&name) || matches!(name, "version" | "probe.json")
+                DIRECTORIES.contains(&name)
+                    || matches!(name, "version" | "probe.json" | "lists" | "artifacts")
             });
             if !known {
                 return Err(Error::NotAStore { path: root.clone() });

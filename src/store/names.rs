@@ -168,7 +168,7 @@ pub fn full_name(reference: &Reference) -> String {
 }
 
 /// A reference as a file name.
-fn encoded(name: &str) -> String {
+pub(super) fn encoded(name: &str) -> String {
     use std::fmt::Write;
     let mut text = String::with_capacity(name.len() + 16);
     for byte in name.bytes() {
@@ -197,7 +197,7 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, E
     }
 }
 
-fn remove_file(path: &Path) -> Result<bool, Error> {
+pub(super) fn remove_file(path: &Path) -> Result<bool, Error> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),

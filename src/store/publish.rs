@@ -217,11 +217,7 @@ impl Store {
         let tags = tags?;
         // One barrier for all files: an fsync each would take longer than the pull.
         self.sync()?;
-        for blob in &blobs {
-            let path = self.blob_path(blob.digest());
-            make_directory(path.parent().unwrap_or(&path))?;
-            fs::rename(blob.path(), &path).at("store", &path)?;
-        }
+        self.name_blobs(&blobs)?;
         // After the blobs: a layer that is there is not fetched again, and its blob is to be kept.
         for layer in &layers {
             self.place_layer(layer)?;
@@ -238,6 +234,39 @@ impl Store {
         }
         sync_directory(&self.path("images"))?;
         sync_directory(&self.path("tags"))
+    }
+
+    /// Makes a fetched and checked blob visible, and nothing else. Whoever does that holds the store
+    /// until something needs it.
+    pub fn keep_partial(&self, blob: Partial) -> Result<(), Error> {
+        blob.file().sync_all().at("write out", blob.path())?;
+        self.name_blobs(std::slice::from_ref(&blob))?;
+        self.sync_parents(&[], &[blob])
+    }
+
+    /// Keeps a small document that was made here, likewise; gives its digest.
+    pub fn keep_document(&self, bytes: &[u8]) -> Result<Digest, Error> {
+        let digest = Digest::of(bytes);
+        if self.has_blob(&digest, bytes.len() as u64) {
+            return Ok(digest);
+        }
+        let partial = self.partial(&digest, || ())?;
+        if self.has_blob(&digest, bytes.len() as u64) {
+            partial.discard();
+        } else {
+            partial.replace(bytes)?;
+            self.keep_partial(partial)?;
+        }
+        Ok(digest)
+    }
+
+    fn name_blobs(&self, blobs: &[Partial]) -> Result<(), Error> {
+        for blob in blobs {
+            let path = self.blob_path(blob.digest());
+            make_directory(path.parent().unwrap_or(&path))?;
+            fs::rename(blob.path(), &path).at("store", &path)?;
+        }
+        Ok(())
     }
 
     fn place_layer(&self, layer: &FinishedLayer) -> Result<(), Error> {

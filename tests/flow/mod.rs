@@ -1,6 +1,7 @@
 //! From pull to exit, as a user types it.
 
 mod archives;
+mod artifact;
 mod background;
 mod check;
 mod commands;
@@ -17,6 +18,7 @@ mod lifecycle;
 mod limits;
 mod login;
 mod loops;
+mod manifest;
 mod namespaces;
 mod nested;
 mod network;
@@ -28,6 +30,7 @@ mod push;
 mod registries;
 mod saved;
 mod terminal;
+mod trust;
 mod unpack;
 mod users;
 mod volumes;

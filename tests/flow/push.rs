@@ -143,7 +143,9 @@ fn what_is_not_here_or_has_no_name_is_refused() {
     home.coracle(["push", &format!("r.example/a@{}", digest(b"x"))]).fails(125);
     home.coracle(["push", "r.example/UPPER"]).fails(1);
     // Not a repository of the hub called oci.
-    has(&home.coracle(["push", "app", "oci:directory"]).fails(125), &["registries only"]);
+    has(&home.coracle(["push", "oci:directory"]).fails(125), &["coracle push IMAGE oci:directory"]);
+    has(&home.coracle(["push", "app", "docker-daemon:x"]).fails(1), &["want docker://"]);
+    has(&home.coracle(["push", "--sign-by", "me", "app"]).fails(125), &["are not signed here"]);
 }
 
 #[test]
@@ -287,4 +289,144 @@ fn an_upload_goes_to_no_odd_place_and_the_login_to_no_other() {
     let (home, name) = home_with(&large(1000), &registry);
     home.coracle(["push", "-q", "--creds", "user:secret", &name]).ok();
     assert!(!elsewhere.log().is_empty());
+}
+
+fn id(home: &Home, name: &str) -> String {
+    home.coracle(["inspect", "-f", "{{.Id}}", name]).ok()
+}
+
+fn manifest_of(registry: &Registry, name: &str) -> serde_json::Value {
+    serde_json::from_slice(&registry.file(&format!("pushed/manifests/{name}")).unwrap()).unwrap()
+}
+
+/// Packed anew, or in other words, it is the same image: its archives are what they were.
+#[test]
+fn an_image_is_sent_in_another_shape() {
+    let registry = Registry::new();
+    let image = large(100_000);
+    let (home, name) = home_with(&image, &registry);
+    let push = |flags: &[&str]| {
+        let words = ["push", "-q"].iter().chain(flags).copied();
+        home.coracle(words.chain([&*name])).ok();
+        let other = Home::new();
+        other.coracle(["pull", "-q", &name]).ok();
+        assert_eq!(id(&other, &name), digest(&image.config), "{flags:?}");
+        manifest_of(&registry, "1")
+    };
+    let oci = "application/vnd.oci.image.layer.v1.tar";
+    let kind = |manifest: &serde_json::Value| manifest["layers"][0]["mediaType"].clone();
+    let zstd = push(&["--compression-format", "zstd"]);
+    assert_eq!(kind(&zstd), format!("{oci}+zstd"));
+    let layer = zstd["layers"][0]["digest"].as_str().unwrap();
+    let bytes = registry.file(&format!("pushed/blobs/{layer}")).unwrap();
+    assert_eq!(digest(&zstd::decode_all(&bytes[..]).unwrap()), digest(&ungzip(&image.layers[0])));
+    // It is gzip already: nothing is made anew, unless that is asked for.
+    assert_eq!(push(&["--compression-format", "gzip"]), image.manifest);
+    let again = push(&["--force-compression", "--compression-level", "9"]);
+    assert_eq!(kind(&again), format!("{oci}+gzip"));
+    assert_ne!(again["layers"][0]["digest"], image.manifest["layers"][0]["digest"]);
+    let docker = push(&["--format", "v2s2"]);
+    assert_eq!(docker["mediaType"], "application/vnd.docker.distribution.manifest.v2+json");
+    assert_eq!(kind(&docker), "application/vnd.docker.image.rootfs.diff.tar.gzip");
+    assert_eq!(docker["layers"][0]["digest"], image.manifest["layers"][0]["digest"]);
+    assert_eq!(push(&["--format", "oci"]), image.manifest);
+    let refused = |flags: &[&str], code| {
+        let words = ["push", "-q"].iter().chain(flags).copied();
+        home.coracle(words.chain([&*name])).fails(code)
+    };
+    let words = refused(&["--format", "v2s2", "--compression-format", "zstd"], 1);
+    has(&words, &["it has no layer that is packed with zstd"]);
+    has(&refused(&["--compression-level", "99"], 125), &["want 0 to 9"]);
+    has(&refused(&["--compression-format", "zstd:chunked"], 125), &["zstd:chunked"]);
+    has(&refused(&["--format", "v2s1"], 125), &["schema 1"]);
+    has(&refused(&["--platform", "linux/s390x"], 125), &["and not for linux/s390x"]);
+}
+
+fn ungzip(bytes: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(bytes), &mut plain).unwrap();
+    plain
+}
+
+/// The layer was here, unpacked from another packing, and was not fetched again: it is sent so.
+#[test]
+fn a_layer_that_came_in_another_packing_is_sent_in_that() {
+    let (registry, home) = (Registry::new(), Home::new());
+    let tar = Tar::new().file("f", "x\n").finish();
+    let packed = Image::of(std::slice::from_ref(&tar));
+    let mut plain = packed.clone();
+    plain.manifest["layers"][0] = serde_json::json!({
+        "mediaType": "application/vnd.oci.image.layer.v1.tar",
+        "digest": digest(&tar), "size": tar.len(),
+    });
+    plain.layers = vec![tar.clone()];
+    for (tag, image) in [("packed", &packed), ("plain", &plain)] {
+        home.coracle(["pull", "-q", &registry.push("app", tag, image)]).ok();
+    }
+    let target = Registry::new();
+    let name = target.reference("pushed", "1");
+    let pushed = home.coracle(["push", &registry.reference("app", "plain"), &name]).output();
+    has(&pushed.stderr, &["in another packing than its own", "the digest is new"]);
+    pushed.ok();
+    let told = manifest_of(&target, "1");
+    assert_eq!(told["layers"][0]["digest"], digest(&packed.layers[0]));
+    let other = Home::new();
+    assert_eq!(other.coracle(["pull", "-q", &name]).ok(), digest(&packed.config));
+    // Where the registry has it in its own, it goes as it came.
+    let again = home.coracle(["push", &registry.reference("app", "plain")]).output();
+    assert!(!again.stderr.contains("another packing"), "{again}");
+}
+
+#[test]
+fn files_are_pushed_to_as_podman_pushes_to_them() {
+    requires!(Program("/usr/bin/skopeo"));
+    let registry = Registry::new();
+    let image = large(10_000);
+    let (home, name) = home_with(&image, &registry);
+    let other = Image::of(&[Tar::new().file("other", "x\n").finish()]);
+    let second = registry.push("app", "2", &other);
+    home.coracle(["pull", "-q", &second]).ok();
+    let place = |name: &str| home.path().join(name).display().to_string();
+    let whole = digest(image.manifest.to_string().as_bytes());
+    let skopeo = |from: &str| {
+        let mut command = Command::new("/usr/bin/skopeo");
+        command.args(["inspect", "--raw", from]);
+        digest(home.run(command).output().stdout.as_bytes())
+    };
+    // One layout for several, each under its tag; a tag that is there is taken over.
+    let layout = place("layout");
+    for (image, tag) in [(&second, ":v1"), (&second, ":v2"), (&name, ":v1"), (&name, ":")] {
+        let to = format!("oci:{layout}{}", if tag == ":" { "" } else { tag });
+        let file = place("digest");
+        home.coracle(["push", "--digestfile", &file, image, &to]).ok();
+        let told = fs::read_to_string(file).unwrap();
+        assert_eq!(told == whole, image == &name);
+    }
+    assert_eq!(skopeo(&format!("oci:{layout}:v1")), whole);
+    assert_eq!(skopeo(&format!("oci:{layout}:v2")), digest(other.manifest.to_string().as_bytes()));
+    let fresh = Home::new();
+    let loaded = |from: &str| fresh.coracle(["pull", "-q", from]).ok();
+    assert_eq!(loaded(&format!("oci:{layout}:v1")), digest(&image.config));
+    let archive = format!("oci-archive:{}:v1", place("a.tar"));
+    for _ in 0..2 {
+        home.coracle(["push", &name, &archive]).ok();
+    }
+    assert_eq!((skopeo(&archive), loaded(&archive)), (whole.clone(), digest(&image.config)));
+    let plain = format!("dir:{}", place("dir"));
+    for image in [&second, &name] {
+        home.coracle(["push", image, &plain]).ok();
+    }
+    assert_eq!((skopeo(&plain), loaded(&plain)), (whole, digest(&image.config)));
+    assert_eq!(fs::read_dir(home.path().join("dir")).unwrap().count(), 4, "the image alone");
+    let docker = format!("docker-archive:{}:team/app:1", place("d.tar"));
+    home.coracle(["push", &name, &docker]).ok();
+    assert_eq!(loaded(&docker), digest(&image.config));
+    assert_eq!(id(&fresh, "team/app:1"), digest(&image.config));
+    has(&home.coracle(["push", &name, &docker]).fails(125), &["doesn't support modifying"]);
+    home.write("mine/thesis", "words");
+    for to in ["oci:mine", "dir:mine"] {
+        has(&home.coracle(["push", &name, to]).fails(1), &["not empty"]);
+    }
+    home.coracle(["push", "--compression-format", "zstd", &name, "oci:packed:z"]).ok();
+    assert_eq!(loaded(&format!("oci:{}:z", place("packed"))), digest(&image.config));
 }

@@ -267,3 +267,63 @@ fn headers_without_end_are_not_read() {
     let name = registry.push("app", "1", &image("x\n"));
     Home::new().coracle(["pull", "--retry=0", &name]).timeout_s(30).fails(1);
 }
+
+/// A mirror with other bytes is not asked again; whoever comes behind it is.
+#[test]
+fn wrong_bytes_of_a_mirror_are_fetched_elsewhere() {
+    let registry = Registry::new();
+    let image = image("right\n");
+    let name = registry.push("app", "1", &image);
+    let mirror = Registry::with(|request, mut reply| {
+        let is_layer = request.is_blob() && reply.body.starts_with(&[0x1f, 0x8b]);
+        if is_layer {
+            let last = reply.body.len() - 1;
+            reply.body[last] ^= 1;
+        }
+        reply
+    });
+    mirror.push("copy/app", "1", &image);
+    let home = home(&mirrored(&registry, &[&mirror]));
+    coracle(&home, &["pull", "-q", &name]).ok();
+    assert_eq!((mirror.blob_requests(), registry.blob_requests()), (2, 1), "{:?}", registry.log());
+    // With nobody behind it, it is an error that says so.
+    let home = Home::new();
+    let error = home.coracle(["pull", "-q", &mirror.reference("copy/app", "1")]).fails(1);
+    has(&error, &["layer 1 of 1", "want sha256:"]);
+    // Nor is it asked for ever where the one behind it has nothing.
+    let empty = Registry::new();
+    let part = mirrored(&empty, &[&mirror]);
+    let home = self::home(&part);
+    coracle(&home, &["pull", "-q", &empty.reference("app", "1")]).timeout_s(60).fails(1);
+}
+
+/// Whoever has an old login stored can pull what anybody can.
+#[test]
+fn a_stored_login_that_has_ended_hides_nothing() {
+    let registry = Registry::with(|request, reply| match request.header("authorization") {
+        // Anybody's token serves; who is somebody must be right.
+        Some("Bearer anybody") => reply,
+        Some(_) => Reply::new(401, r#"{"errors":[{"code":"UNAUTHORIZED"}]}"#),
+        None if request.path.starts_with("/token") => Reply::new(200, r#"{"token":"anybody"}"#),
+        None => {
+            let host = request.header("host").unwrap_or_default();
+            Reply::new(401, "")
+                .header("WWW-Authenticate", format!("Bearer realm=\"http://{host}/token\""))
+        }
+    });
+    let image = image("public\n");
+    let name = registry.push("app", "1", &image);
+    let home = Home::new();
+    // "old:secret"
+    let auth = format!(r#"{{"auths":{{"{}":{{"auth":"b2xkOnNlY3JldA=="}}}}}}"#, registry.address);
+    home.write(".config/containers/auth.json", &auth);
+    home.write(".docker/config.json", &auth);
+    let pulled = home.coracle(["pull", "-q", &name]).output();
+    has(&pulled.stderr, &["refused the login that is stored for it", "coracle logout"]);
+    pulled.ok();
+    // A login that is given is meant.
+    let other = Home::new();
+    let error = other.coracle(["pull", "-q", "--creds", "old:secret", &name]).fails(1);
+    has(&error, &["the login for", "was sent and did not help"]);
+    assert!(!error.contains("secret"), "{error}");
+}

@@ -255,6 +255,12 @@ fn a_root_file_system_becomes_an_image() {
         assert_eq!(again, layers);
     }
     home.coracle(["import", "-c", "RUN true", file.to_str().unwrap()]).fails(125);
+    // The language is commit's: health checks, and an entry point that leaves the CMD before it.
+    let words = ["-c", "CMD [\"a\"]", "-c", "ENTRYPOINT run", "-c", "HEALTHCHECK CMD true"];
+    let words = ["import", "-q"].iter().chain(&words).copied();
+    home.coracle(words.chain([file.to_str().unwrap(), "told:1"])).ok();
+    let config = home.coracle(["inspect", "--format", "{{json .Config}}", "told:1"]).ok();
+    has(&config, &[r#""Cmd":["a"]"#, r#""Entrypoint":["/bin/sh","-c","run"]"#, "CMD-SHELL"]);
     home.coracle(["import", "-"]).stdin("no archive").fails(1);
 }
 

@@ -133,6 +133,8 @@ fn a_named_volume_outlives_its_containers() {
         &["type tmpfs"],
     );
     assert!(p.ok(&["volume", "prune", "-f"]).contains("reclaimed space: 0B"), "named ones stay");
+    let unnamed = p.ok(&["volume", "create"]);
+    has(&p.ok(&["volume", "prune", "-f"]), &["Deleted Volumes:", &unnamed]);
     has(&p.ok(&["volume", "prune", "-af"]), &["Deleted Volumes:"]);
     assert_eq!(p.volumes(), Vec::<String>::new());
 }
@@ -389,4 +391,45 @@ fn unshare_is_root_over_all_files_and_may_mount() {
     }
     p.coracle(&["unshare", "no-such-program"]).fails(127);
     p.coracle(&["unshare", "sh", "-c", "exit 7"]).fails(7);
+}
+
+/// A volume's files as an archive, and an archive's files in a volume: whose they are with them.
+#[test]
+fn a_volume_goes_out_and_in_again() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Image("busybox", "volume"));
+    let p = Place::new();
+    let script = "cd /v; mkdir -m 750 in; echo x >in/file; chown 33:42 in in/file; ln -s in link; \
+        ln in/file in/hard; touch -d @1000000000 in/file";
+    p.sh(&["-v", "data:/v"], script);
+    let tar = p.home.path().join("data.tar").display().to_string();
+    p.ok(&["volume", "export", "-o", &tar, "data"]);
+    let out = p.coracle(&["volume", "export", "data"]).output();
+    has(&out.stdout, &["in/file", "ustar"]);
+    p.ok(&["volume", "create", "other"]);
+    p.sh(&["-v", "other:/v"], "echo old >/v/link; echo stays >/v/there");
+    p.ok(&["volume", "import", "other", &tar]);
+    let look = "cd /v; stat -c '%n %a %u:%g %h %Y' in/file in/hard | sort; readlink link; cat there in/file";
+    let told = p.sh(&["-v", "other:/v"], look);
+    let line = |name| format!("in/{name} 644 33:42 2 1000000000");
+    assert_eq!(told, format!("{}\n{}\nin\nstays\nx", line("file"), line("hard")));
+    assert_eq!(p.sh(&["-v", "other:/v"], "stat -c %a:%u /v/in"), "750:33");
+    // Compressed, through a pipe.
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &fs::read(&tar).unwrap()).unwrap();
+    p.ok(&["volume", "create", "third"]);
+    p.coracle(&["volume", "import", "third", "-"]).stdin(gzip.finish().unwrap()).ok();
+    assert_eq!(p.sh(&["-v", "third:/v"], "cat /v/link/hard"), "x");
+    // What no archive may do, and what is not there.
+    let mut evil = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.as_gnu_mut().unwrap().name[..8].copy_from_slice(b"../evil\0");
+    header.set_size(0);
+    header.set_cksum();
+    evil.append(&header, &[][..]).unwrap();
+    let evil = evil.into_inner().unwrap();
+    p.coracle(&["volume", "import", "third"]).stdin(evil).fails(1);
+    assert!(!p.home.store().join("volumes/third/evil").exists());
+    for words in [&["volume", "export", "nope"][..], &["volume", "import", "nope", &tar]] {
+        has(&p.coracle(words).fails(1), &["nope"]);
+    }
 }

@@ -213,3 +213,34 @@ fn compressed_otherwise_than_said() {
         .lie("/layers/0/mediaType", json!("application/vnd.oci.image.layer.v1.tar+zstd"));
     victim.refuses(&bomb);
 }
+
+/// More layers, and more images, than anybody has: refused before any of them is asked for.
+#[test]
+fn lists_without_measure() {
+    let victim = Victim::new();
+    let image = good();
+    let layer = image.manifest["layers"][0].clone();
+    let mut many = image.clone();
+    many.manifest["layers"] = json!(vec![layer; 1001]);
+    has(&victim.refuses(&many), &["1001 layers"]);
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let entry = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "digest": digest(b"x"), "size": 1, "platform": {"architecture": "amd64", "os": "linux"}});
+    let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": vec![entry; 10_001]});
+    victim.registry.put_manifest("evil", "9", kind, index.to_string().as_bytes());
+    let name = victim.registry.reference("evil", "9");
+    let output = victim.home.coracle(["pull", &name]).timeout_s(20).output();
+    victim.unharmed(&output);
+    has(&output.fails(1), &["10001 manifests"]);
+    assert_eq!(victim.registry.blob_requests(), 0, "{:?}", victim.registry.log());
+}
+
+/// A 64 MiB configuration is not read to its end.
+#[test]
+fn a_configuration_without_measure_costs_no_memory() {
+    let victim = Victim::new();
+    let image = Image::with_config(vec![b' '; 64 << 20], good().layers);
+    victim.refuses(&image.clone().lie("/config/size", json!(5)));
+    victim.refuses(&image);
+    assert!(victim.registry.sent() < 32 << 20, "{} bytes were taken", victim.registry.sent());
+}

@@ -335,3 +335,110 @@ fn many_entries_and_deep_trees() {
         .file("f", "x")
         .finish()]);
 }
+
+/// What was a directory a moment ago is a link by now, and back: nothing is remembered of it.
+#[test]
+fn directories_swapped_for_links() {
+    let victim = Victim::new();
+    let target = victim.path("");
+    let link = |tar: Tar| tar.pax(&[("linkpath", target.as_bytes())]).symlink("d", "x");
+    let filled = || Tar::new().directory("d", 0o755).file("d/f", "x\n");
+    victim.pull(&[link(filled()).file("d/secret", "overwritten\n").finish()]);
+    victim.pull(&[link(filled()).file("d/directory/inside", "overwritten\n").finish()]);
+    victim.pull(&[link(filled()).directory("d", 0o755).file("d/secret", "mine\n").finish()]).ok();
+    victim.pull(&[
+        filled().finish(),
+        link(Tar::new()).finish(),
+        Tar::new().file("d/secret", "overwritten\n").finish(),
+    ]);
+    victim.pull(&[filled().finish(), link(Tar::new()).file("d/.wh.secret", "").finish()]);
+}
+
+/// A hard link onto a link, then a mode, an owner and times for it: they must not reach through.
+#[test]
+fn modes_through_hard_links() {
+    let victim = Victim::new();
+    for target in [victim.path("/secret"), victim.path("/directory")] {
+        let link = || Tar::new().pax(&[("linkpath", target.as_bytes())]).symlink("l", "x");
+        let hard = |tar: Tar| {
+            tar.entry(&Entry {
+                name: b"h",
+                kind: b'1',
+                mode: 0o6777,
+                link: b"l",
+                ..Entry::default()
+            })
+        };
+        victim.pull(&[hard(link()).finish()]);
+        victim.pull(&[link().finish(), hard(Tar::new()).finish()]);
+        let file = Entry { name: b"h", mode: 0o6777, data: b"overwritten\n", ..Entry::default() };
+        victim.pull(&[hard(link()).entry(&file).finish()]);
+    }
+}
+
+/// Attributes that a union file system, or we ourselves, would obey.
+#[test]
+fn attributes_that_steer() {
+    let victim = Victim::new();
+    let path = victim.path("");
+    let records: Vec<(String, &[u8])> = [
+        "user.overlay.redirect",
+        "user.overlay.metacopy",
+        "user.overlay.opaque",
+        "user.overlay.origin",
+        "trusted.overlay.redirect",
+        "trusted.overlay.opaque",
+        "user.fuseoverlayfs.opaque",
+        "user.containers.override_stat",
+        "user.coracle.xattr.security.capability",
+        "security.selinux",
+    ]
+    .iter()
+    .map(|name| (format!("SCHILY.xattr.{name}"), path.as_bytes()))
+    .collect();
+    let records: Vec<(&str, &[u8])> =
+        records.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    victim
+        .pull(&[Tar::new()
+            .pax(&records)
+            .directory("d", 0o755)
+            .pax(&records)
+            .file("f", "x")
+            .finish()])
+        .ok();
+    let mut left = vec![victim.home.store().join("layers")];
+    let mut seen = 0;
+    while let Some(path) = left.pop() {
+        for entry in fs::read_dir(&path).into_iter().flatten().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                left.push(entry.path());
+            }
+            seen += 1;
+            let mut names = vec![0_u8; 64 << 10];
+            let length = rustix::fs::llistxattr(entry.path(), &mut names).unwrap_or(0);
+            let names = String::from_utf8_lossy(&names[..length]).into_owned();
+            for bad in ["overlay", "fuseoverlayfs", "xattr.security.capability", "trusted"] {
+                assert!(!names.contains(bad), "{}: {names:?}", entry.path().display());
+            }
+        }
+    }
+    assert!(seen > 3, "the layer was not found");
+}
+
+/// Names with a newline, an escape or what overlay's options are made of, in errors too.
+#[test]
+fn names_for_the_terminal() {
+    let victim = Victim::new();
+    let names: [&[u8]; 5] =
+        [b"a\x1b[2Jb", b"new\nline", b"comma,colon:back\\slash", b"\xff\xfe", b"\x9b31m"];
+    for name in names {
+        let path = [name, b"/f"].concat();
+        let tar = Tar::new().pax(&[("path", &path)]).file("x", "x\n");
+        victim.pull(&[tar.clone().finish()]).ok();
+        // A file where a directory would be needed, and a name that climbs.
+        for bad in [[&path[..], b"/g"].concat(), [name, b"/../../../x"].concat()] {
+            let output = victim.pull(&[tar.clone().pax(&[("path", &bad)]).file("x", "x").finish()]);
+            assert!(!output.stderr.contains(['\u{1b}', '\u{9b}']), "{output}");
+        }
+    }
+}

@@ -4,6 +4,7 @@ pub mod image;
 pub mod needs;
 pub mod pty;
 pub mod registry;
+pub mod signing;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

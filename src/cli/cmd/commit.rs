@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use super::super::{Context, Error, complete, parse};
 use crate::engine::reference::Reference;
-use crate::engine::{CommitRequest, Format, Instruction};
+use crate::engine::{CommitRequest, Format};
+use crate::oci::Change;
 
 /// Make an image of a container and what it has changed
 #[derive(Debug, clap::Args)]
@@ -18,7 +19,7 @@ pub(crate) struct Args {
     message: Option<String>,
     /// Change the image's configuration by a Dockerfile's instruction, such as `CMD ["sh"]`
     #[arg(short, long, value_name = "INSTRUCTION", value_parser = parse::instruction)]
-    change: Vec<Instruction>,
+    change: Vec<Change>,
     /// Stop the container's processes meanwhile; =false to let them run
     #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_value = "true", default_missing_value = "true", value_parser = super::boolean)]
@@ -49,7 +50,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         name: args.name.clone(),
         author: args.author.clone(),
         message: args.message.clone(),
-        instructions: args.change.clone(),
+        changes: args.change.clone(),
         pause: args.pause,
         format: args.format,
     };

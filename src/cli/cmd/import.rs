@@ -1,12 +1,12 @@
 //! `import`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::super::progress::Shown;
-use super::super::{Context, Error};
+use super::super::{Context, Error, parse};
 use super::load::{open, standard_input};
-use super::registry::limit;
+use super::registry::{limit, policy};
 use crate::engine::reference::Reference;
 use crate::engine::{Import, Intake};
 use crate::oci::{Change, Platform};
@@ -15,8 +15,8 @@ use crate::oci::{Change, Platform};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Change the image by an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL,
-    /// ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR
-    #[arg(short, long, value_name = "INSTRUCTION")]
+    /// HEALTHCHECK, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR
+    #[arg(short, long, value_name = "INSTRUCTION", value_parser = parse::instruction)]
     change: Vec<Change>,
     /// Write this into the image's history
     #[arg(short, long, value_name = "TEXT")]
@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// its size]
     #[arg(long, value_name = "SIZE", value_parser = super::super::parse::size)]
     max_unpacked_size: Option<u64>,
+    /// Read this in place of the host's policy.json
+    #[arg(long, value_name = "FILE", hide = true)]
+    signature_policy: Option<PathBuf>,
     /// The archive, compressed or not; - for standard input
     #[arg(value_name = "FILE|-")]
     file: String,
@@ -66,6 +69,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         jobs: 1,
         most_unpacked: args.max_unpacked_size.map(limit),
         platform: args.platform.clone(),
+        trust: policy(cx, args.signature_policy.as_deref())?,
+        from: (args.file != "-").then(|| args.file.clone().into()),
     };
     let id = engine.import(import, &intake, &Shown::new(args.quiet, &cx.environment))?;
     cx.out.line(id)?;

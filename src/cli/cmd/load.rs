@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use super::super::progress::Shown;
 use super::super::{Context, Error};
-use super::registry::limit;
+use super::registry::{limit, policy};
 use crate::engine::Intake;
 use crate::engine::registry::Input;
 use crate::oci::Platform;
@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// times what is shipped]
     #[arg(long, value_name = "SIZE", value_parser = super::super::parse::size)]
     max_unpacked_size: Option<u64>,
+    /// Read this in place of the host's policy.json
+    #[arg(long, value_name = "FILE", hide = true)]
+    signature_policy: Option<PathBuf>,
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
@@ -44,6 +47,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         jobs: cx.config.pull_jobs.unwrap_or(3).clamp(1, 16),
         most_unpacked: args.max_unpacked_size.map(limit),
         platform: args.platform.clone(),
+        trust: policy(cx, args.signature_policy.as_deref())?,
+        from: args.input.clone(),
     };
     let shown = Shown::new(args.quiet, &cx.environment);
     engine.load(input, &intake, &shown, |loaded| {

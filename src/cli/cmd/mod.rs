@@ -1,8 +1,10 @@
 //! The commands: one file each, its arguments and what it does with them.
 
+mod artifact;
 mod attach;
 mod commit;
 mod completion;
+mod container_exists;
 mod container_prune;
 mod cp;
 mod create;
@@ -34,6 +36,7 @@ mod load;
 mod login;
 mod logout;
 mod logs;
+mod manifest;
 mod mount;
 mod networking;
 mod pause;
@@ -74,12 +77,22 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
 use super::{Context, Error};
+use artifact::{
+    add as artifact_add, extract as artifact_extract, inspect as artifact_inspect,
+    list as artifact_list, pull as artifact_pull, push as artifact_push, remove as artifact_remove,
+};
+use manifest::{
+    add as manifest_add, annotate as manifest_annotate, create as manifest_create,
+    exists as manifest_exists, inspect as manifest_inspect, list as manifest_list,
+    push as manifest_push, remove as manifest_remove, rm as manifest_rm,
+};
 use volume::{
-    create as volume_create, exists as volume_exists, inspect as volume_inspect,
-    list as volume_list, prune as volume_prune, remove as volume_remove,
+    create as volume_create, exists as volume_exists, export as volume_export,
+    import as volume_import, inspect as volume_inspect, list as volume_list, prune as volume_prune,
+    remove as volume_remove,
 };
 
-use crate::engine::container::{self, Record, Status};
+use crate::engine::container::{self, Status, Summary};
 use crate::engine::{self, Engine};
 
 pub use completion::scripts as completion_scripts;
@@ -102,7 +115,7 @@ pub(super) enum Action {
     /// Something to do.
     Run {
         build: fn(Command) -> Command,
-        run: fn(&ArgMatches, &mut Context) -> Result<ExitCode, Error>,
+        run: fn(ArgMatches, &mut Context) -> Result<ExitCode, Error>,
     },
 }
 
@@ -114,9 +127,11 @@ macro_rules! entry {
             hidden: false $(|| $hidden)?,
             action: Action::Run {
                 build: $module::Args::augment_args,
-                run: |matches, cx| {
-                    let args = $module::Args::from_arg_matches(matches)
+                run: |mut matches, cx| {
+                    let args = $module::Args::from_arg_matches_mut(&mut matches)
                         .map_err(|error| Error::usage(error.to_string()))?;
+                    // What lives on with a container lives on with this memory.
+                    drop(matches);
                     $module::run(&args, cx)
                 },
             },
@@ -180,6 +195,8 @@ pub(super) const ENTRIES: &[Entry] = &[
     group!("container", CONTAINER),
     group!("healthcheck", HEALTHCHECK),
     group!("image", IMAGE),
+    group!("manifest", MANIFEST),
+    group!("artifact", ARTIFACT),
     group!("volume", VOLUME),
     group!("system", SYSTEM),
     entry!(runtime, "runtime"),
@@ -197,6 +214,7 @@ const CONTAINER: &[Entry] = &[
     entry!(create, "create"),
     entry!(diff, "diff"),
     entry!(exec, "exec"),
+    entry!(container_exists, "exists"),
     entry!(export, "export"),
     entry!(inspect, "inspect"),
     entry!(kill, "kill"),
@@ -243,9 +261,33 @@ const IMAGE: &[Entry] = &[
     entry!(untag, "untag"),
 ];
 
+const MANIFEST: &[Entry] = &[
+    entry!(manifest_add, "add"),
+    entry!(manifest_annotate, "annotate"),
+    entry!(manifest_create, "create"),
+    entry!(manifest_exists, "exists"),
+    entry!(manifest_inspect, "inspect"),
+    entry!(manifest_list, "ls", alias "list"),
+    entry!(manifest_push, "push"),
+    entry!(manifest_remove, "remove"),
+    entry!(manifest_rm, "rm"),
+];
+
+const ARTIFACT: &[Entry] = &[
+    entry!(artifact_add, "add"),
+    entry!(artifact_extract, "extract"),
+    entry!(artifact_inspect, "inspect"),
+    entry!(artifact_list, "ls", alias "list"),
+    entry!(artifact_pull, "pull"),
+    entry!(artifact_push, "push"),
+    entry!(artifact_remove, "rm", alias "remove"),
+];
+
 const VOLUME: &[Entry] = &[
     entry!(volume_create, "create"),
     entry!(volume_exists, "exists"),
+    entry!(volume_export, "export"),
+    entry!(volume_import, "import"),
     entry!(volume_inspect, "inspect"),
     entry!(volume_list, "ls", alias "list"),
     entry!(volume_prune, "prune"),
@@ -275,13 +317,13 @@ fn named(
     if !all {
         return Ok(names.to_vec());
     }
-    let containers = engine.containers()?.into_iter();
+    let containers = engine.summaries()?.into_iter();
     let right = containers.filter(|(_, status)| right(*status));
     Ok(right.map(|(record, _)| record.id).collect())
 }
 
 /// What a running container's health checks have found; `None` where it has none.
-fn health(engine: &Engine, record: &Record, status: Status) -> Option<&'static str> {
+fn health(engine: &Engine, record: &Summary, status: Status) -> Option<&'static str> {
     if status != Status::Running || record.config.health.is_none() {
         return None;
     }
@@ -314,7 +356,9 @@ impl Entry {
             Action::Run { build, .. } => build(command),
             Action::Group(entries) => {
                 let what = match self.name {
+                    "artifact" => "files in registries that are no images",
                     "image" => "images",
+                    "manifest" => "lists of images for several platforms",
                     "volume" => "volumes",
                     "generate" => "files for other programs",
                     "healthcheck" => "health checks",

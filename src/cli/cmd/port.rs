@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::super::{Context, Error, complete};
-use crate::engine::container::Record;
+use crate::engine::container::Summary;
 use crate::engine::network::{Expose, Published};
 
 /// List the host's ports that lead to a container
@@ -48,7 +48,7 @@ fn outside(port: &Published) -> String {
 }
 
 /// As `ps` shows them: `0.0.0.0:8080->80/tcp, 443/tcp`.
-pub(super) fn words(record: &Record, up: bool) -> String {
+pub(super) fn words(record: &Summary, up: bool) -> String {
     let open: &[Published] = if up { &record.ports } else { &[] };
     let published = open.iter().map(|port| format!("{}->{}", outside(port), inside(port)));
     let is_open = |expose: &Expose| open.iter().any(|port| inside(port) == *expose);

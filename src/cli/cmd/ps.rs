@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::super::format::Format;
+use super::super::format::{Format, Template};
 use super::super::list::Listing;
 use super::super::parse::filter::{self, Filter};
 use super::super::{Context, Error, human};
-use crate::engine::container::{Record, State, Status};
+use crate::engine::container::{State, Status, Summary};
 use crate::engine::{Engine, reference, store};
 use crate::oci::Digest;
 
@@ -107,16 +107,24 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let listing = if args.size { WITH_SIZE } else { LISTING };
+    let mut fields = listing.wanted(args.format.as_ref())?;
+    let asks = |template: &Template| template.fields().is_some_and(|all| all.contains("Size"));
+    let sized = match &args.format {
+        Some(Format::Template(template) | Format::Table(template)) => args.size || asks(template),
+        _ => args.size,
+    };
+    fields.retain(|field| *field != "Size" || sized);
     let mut items = Vec::new();
     for (record, status) in shown {
         let health = super::health(&engine, &record, status);
-        let mut row = row(&record, status, args.no_trunc, now, health);
-        if args.size {
+        let look = Look { full: args.no_trunc, now, health, fields: &fields };
+        let mut row = row(&record, status, &look);
+        if fields.contains(&"Size") {
             row["Size"] = size(&engine, &record)?.into();
         }
         items.push(row);
     }
-    let listing = if args.size { WITH_SIZE } else { LISTING };
     listing.print_with(&mut cx.out, args.format.as_ref(), &items, !args.noheading)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -137,9 +145,9 @@ pub(super) fn select(
     engine: &Engine,
     filters: &[Filter],
     right: impl Fn(Status) -> bool,
-) -> Result<Vec<(Record, Status)>, Error> {
+) -> Result<Vec<(Summary, Status)>, Error> {
     let looked_up = Looked::up(engine, filters)?;
-    let containers = engine.containers()?.into_iter();
+    let containers = engine.summaries()?.into_iter();
     let right = containers.filter(|(_, status)| right(*status));
     Ok(right
         .filter(|(record, status)| looked_up.passes(engine, filters, record, *status))
@@ -173,7 +181,13 @@ impl Looked {
         Ok(Self { images, times })
     }
 
-    fn passes(&self, engine: &Engine, filters: &[Filter], record: &Record, status: Status) -> bool {
+    fn passes(
+        &self,
+        engine: &Engine,
+        filters: &[Filter],
+        record: &Summary,
+        status: Status,
+    ) -> bool {
         let config = &record.config;
         let made = |name: &str| self.times.iter().find(|(known, _)| known == name);
         filter::passes(filters, |key, value| match key {
@@ -216,7 +230,7 @@ fn name_matches(name: &str, wanted: &str) -> bool {
 }
 
 /// `1.2kB (virtual 5.1MB)`
-fn size(engine: &Engine, record: &Record) -> Result<String, Error> {
+fn size(engine: &Engine, record: &Summary) -> Result<String, Error> {
     let (written, all) = engine.container_size(record)?;
     Ok(format!("{} (virtual {})", human::size(written), human::size(all)))
 }
@@ -232,59 +246,86 @@ pub(super) fn state(status: Status) -> &'static str {
     }
 }
 
-pub(super) fn row(
-    record: &Record,
-    status: Status,
-    full: bool,
-    now: jiff::Timestamp,
-    health: Option<&str>,
-) -> Value {
-    let id = if full { &record.id[..] } else { record.id.get(..12).unwrap_or(&record.id) };
-    let command = record.config.process.args_text().join(" ");
-    let command = match command.char_indices().nth(19) {
-        Some((at, _)) if !full && command.chars().count() > 20 => format!("{}…", &command[..at]),
-        _ => command,
-    };
-    let labels: Vec<String> =
-        record.config.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+/// How a row is made.
+pub(super) struct Look<'a> {
+    /// Nothing is cut short.
+    pub(super) full: bool,
+    pub(super) now: jiff::Timestamp,
+    pub(super) health: Option<&'a str>,
+    /// Of `LISTING`; what it has not stays empty.
+    pub(super) fields: &'a [&'static str],
+}
+
+pub(super) fn row(record: &Summary, status: Status, look: &Look<'_>) -> Value {
+    let cells =
+        look.fields.iter().map(|field| ((*field).to_owned(), cell(field, record, status, look)));
+    Value::Object(cells.collect())
+}
+
+fn cell(field: &str, record: &Summary, status: Status, look: &Look<'_>) -> Value {
+    let (full, now) = (look.full, look.now);
+    let config = &record.config;
+    match field {
+        "ID" if full => record.id.as_str().into(),
+        "ID" => record.id.get(..12).unwrap_or(&record.id).into(),
+        "Names" => record.name.as_str().into(),
+        "Image" => reference::familiar(&record.image).into(),
+        "ImageID" if full => record.image_id.to_string().into(),
+        "ImageID" => record.image_id.short().into(),
+        "Command" => command(record, full).into(),
+        "CreatedAt" => created_at(&record.created).into(),
+        "RunningFor" => human::ago(&record.created, now).into(),
+        "State" => state(status).into(),
+        "Status" => match (words(record, status, now), look.health) {
+            (words, None) => words.into(),
+            (words, Some("starting")) => format!("{words} (health: starting)").into(),
+            (words, Some(health)) => format!("{words} ({health})").into(),
+        },
+        "ExitCode" => match status {
+            Status::Stopped(code) => code.into(),
+            _ => 0.into(),
+        },
+        "Pid" => match (status, &record.state) {
+            (Status::Running | Status::Paused, State::Running { process, .. }) => {
+                process.pid.into()
+            }
+            _ => 0.into(),
+        },
+        "Labels" => {
+            let labels = config.labels.iter().map(|(name, value)| format!("{name}={value}"));
+            labels.collect::<Vec<_>>().join(",").into()
+        }
+        "Mounts" => mounts(record, full).into(),
+        "Networks" => config.network.as_str().into(),
+        "Ports" => super::port::words(record, status.is_up()).into(),
+        "Health" => look.health.unwrap_or_default().into(),
+        "Restarts" => record.restarts.into(),
+        _ => Value::Null,
+    }
+}
+
+fn command(record: &Summary, full: bool) -> String {
+    let words = record.config.process.args.iter().map(|word| word.to_string_lossy());
+    let command = words.collect::<Vec<_>>().join(" ");
+    match command.char_indices().nth(19) {
+        Some((at, _)) if !full && command.chars().count() > 20 => {
+            format!("\"{}…\"", &command[..at])
+        }
+        _ => format!("\"{command}\""),
+    }
+}
+
+fn mounts(record: &Summary, full: bool) -> String {
     let shown = record.config.mounts.iter().map(|mount| match mount.name.as_str() {
         "" => mount.source.clone(),
         name if full || name.len() <= 15 => name.to_owned(),
         name => format!("{}…", name.get(..14).unwrap_or(name)),
     });
-    let mounts: Vec<String> = shown.filter(|mount| !mount.is_empty()).collect();
-    let (code, pid) = match (status, &record.state) {
-        (Status::Running | Status::Paused, State::Running { process, .. }) => (0, process.pid),
-        (Status::Stopped(code), _) => (code, 0),
-        _ => (0, 0),
-    };
-    json!({
-        "ID": id,
-        "Names": record.name,
-        "Image": reference::familiar(&record.image),
-        "ImageID": if full { record.image_id.to_string() } else { record.image_id.short().into() },
-        "Command": format!("\"{command}\""),
-        "CreatedAt": created_at(&record.created),
-        "RunningFor": human::ago(&record.created, now),
-        "State": state(status),
-        "Status": match (words(record, status, now), health) {
-            (words, None) => words,
-            (words, Some("starting")) => format!("{words} (health: starting)"),
-            (words, Some(health)) => format!("{words} ({health})"),
-        },
-        "ExitCode": code,
-        "Pid": pid,
-        "Labels": labels.join(","),
-        "Mounts": mounts.join(","),
-        "Networks": record.config.network,
-        "Ports": super::port::words(record, status.is_up()),
-        "Health": health.unwrap_or_default(),
-        "Restarts": record.restarts,
-    })
+    shown.filter(|mount| !mount.is_empty()).collect::<Vec<_>>().join(",")
 }
 
 /// `Up 2 minutes`, `Exited (0) 3 hours ago`.
-fn words(record: &Record, status: Status, now: jiff::Timestamp) -> String {
+fn words(record: &Summary, status: Status, now: jiff::Timestamp) -> String {
     match (status, &record.state) {
         (Status::Created, _) => "Created".into(),
         (Status::Running, State::Running { started, .. }) => {

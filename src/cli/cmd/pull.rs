@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// Ask the registry: missing, always, never or newer
     #[arg(long, value_name = "WHEN", default_value = "always", hide_default_value = true)]
     policy: Policy,
-    /// A name, or `oci:DIRECTORY[:TAG]`, `oci-archive:FILE`, `docker-archive:FILE`
+    /// A name, or `oci:DIRECTORY[:TAG]`, `oci-archive:FILE`, `docker-archive:FILE`, `dir:DIRECTORY`
     #[arg(required = true, value_name = "IMAGE", add = complete::image_names())]
     images: Vec<String>,
 }

@@ -1,7 +1,7 @@
 //! What `pull` and `run` share: flags about registries, and fetching.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::parse;
@@ -11,9 +11,10 @@ use crate::engine::Engine;
 use crate::engine::pull::{self, Policy, Pulled};
 use crate::engine::reference::{Reference, Source};
 use crate::engine::registry::{
-    self, DockerArchive, ImageSource, Layout, Login, Options, Remote, Way,
+    self, DockerArchive, Guarded, ImageSource, Layout, Login, Options, PlainDirectory, Remote, Way,
 };
 use crate::engine::store::full_name;
+use crate::engine::trust::{self, Demand, Key, Origin, Trust};
 use crate::oci::Platform;
 use crate::owners::Owners;
 
@@ -30,8 +31,31 @@ pub(crate) struct RegistryArgs {
     /// times what is shipped]
     #[arg(long, value_name = "SIZE", value_parser = super::super::parse::size)]
     pub(super) max_unpacked_size: Option<u64>,
+    /// Refuse an image that this key (cosign.pub) has not signed; of several keys any will do, and
+    /// none asks for no signature
+    #[arg(long, value_name = "KEY", value_hint = clap::ValueHint::FilePath)]
+    verify: Vec<PathBuf>,
+    /// Read this in place of the host's policy.json
+    #[arg(long, value_name = "FILE", hide = true)]
+    signature_policy: Option<PathBuf>,
     #[command(flatten)]
     pub(super) access: AccessArgs,
+}
+
+impl RegistryArgs {
+    /// Whether the command line itself asks for a signature.
+    pub(super) fn verifies(&self) -> bool {
+        !self.verify.is_empty()
+    }
+
+    /// The keys, one of which must have signed an image: of the flag, else of the configuration.
+    pub(super) fn keys<'a>(&'a self, cx: &'a Context) -> &'a [PathBuf] {
+        match self.verify.as_slice() {
+            [] => cx.config.verify.as_deref().unwrap_or_default(),
+            [none] if none.as_os_str() == "none" => &[],
+            keys => keys,
+        }
+    }
 }
 
 /// What commands that speak to registries take: how, and as whom.
@@ -79,26 +103,65 @@ pub(super) struct Wanted {
     /// None for the binary's own image.
     source: Option<Source>,
     options: Options,
-    /// What its name may stand for, and the ways there, in the order in which they are tried.
-    ways: Vec<(Reference, Vec<Way>)>,
+    /// What its name may stand for, in the order in which that is tried.
+    candidates: Vec<Candidate>,
+}
+
+/// One of the images that a name may stand for.
+struct Candidate {
+    name: Reference,
+    ways: Vec<Way>,
+    /// What it must show.
+    demands: Result<Vec<Demand>, trust::Error>,
 }
 
 /// Reads the image's name and looks up the login for its registry.
 pub(super) fn prepare(cx: &Context, args: &RegistryArgs, image: &str) -> Result<Wanted, Error> {
     let source: Option<Source> = (!is_embedded(image)).then(|| image.parse()).transpose()?;
     let options = options(cx, &args.access)?;
-    let ways = match &source {
+    let trust = trust(cx, args)?;
+    let candidates = match &source {
+        None => Vec::new(), // part of the binary, which is trusted or not
         Some(Source::Registry(_)) => {
             let name = image.strip_prefix("docker://").unwrap_or(image);
-            let names = options.registries.to_ask(name)?;
-            let with_ways = |name| Ok((registry::ways(&options, &name)?, name));
-            let ways: Result<Vec<(Vec<Way>, Reference)>, Error> =
-                names.into_iter().map(with_ways).collect();
-            ways?.into_iter().map(|(ways, name)| (name, ways)).collect()
+            let names = options.registries.to_ask(name)?.into_iter();
+            let candidate = |name: Reference| {
+                let ways = registry::ways(&options, &name)?;
+                let demands = trust.demands(Origin::Registry(&name));
+                Ok(Candidate { name, ways, demands })
+            };
+            names.map(candidate).collect::<Result<_, Error>>()?
         }
-        _ => Vec::new(),
+        Some(other) => {
+            let (transport, path) = match other {
+                Source::OciLayout { directory, .. } => ("oci", Some(directory)),
+                Source::OciArchive { file, .. } => ("oci-archive", Some(file)),
+                Source::DockerArchive { file, .. } => ("docker-archive", Some(file)),
+                Source::Registry(_) => ("docker", None),
+            };
+            let origin = Origin::File { transport, path: path.map(PathBuf::as_path) };
+            trust.demands(origin).map_err(registry::Error::from)?;
+            Vec::new()
+        }
     };
-    Ok(Wanted { source, options, ways })
+    Ok(Wanted { source, options, candidates })
+}
+
+/// What is demanded of images, by flags, configuration and the policy file.
+fn trust(cx: &Context, args: &RegistryArgs) -> Result<Trust, Error> {
+    let keys = args.keys(cx).iter().map(|path| Key::read(path));
+    let keys = keys.collect::<Result<_, _>>().map_err(registry::Error::from)?;
+    Ok(Trust { keys, ..policy(cx, args.signature_policy.as_deref())? })
+}
+
+/// The same by the policy file alone.
+pub(super) fn policy(cx: &Context, instead: Option<&Path>) -> Result<Trust, Error> {
+    let policy = match instead {
+        // One that was named must be there.
+        Some(path) => trust::Policy::read_from(path).map(Some),
+        None => trust::Policy::read(&cx.environment.policy_files()),
+    };
+    Ok(Trust { keys: Vec::new(), policy: policy.map_err(registry::Error::from)? })
 }
 
 /// Whether a registry has to be asked for `image`.
@@ -142,9 +205,21 @@ pub(super) fn fetch(
         }
         Some(Source::Registry(reference)) => {
             let mut failure = None;
-            for (name, ways) in wanted.ways {
-                let source = Remote::by(wanted.options.clone(), name.clone(), ways);
-                match pull(&source, Some(&name), true) {
+            for Candidate { name, ways, demands } in wanted.candidates {
+                let pulled = demands.map_err(registry::Error::from).map_err(Error::from);
+                let pulled = pulled.and_then(|demands| {
+                    let remote = Remote::by(wanted.options.clone(), name.clone(), ways);
+                    let source = Guarded::new(remote, name.clone(), demands);
+                    let pulled = pull(&source, Some(&name), true);
+                    if let Some(registry) = source.inner().refused_login() {
+                        cx.report.note(&format!(
+                            "{registry} refused the login that is stored for it, and gave the \
+                             image to anybody; coracle logout {registry} forgets it"
+                        ));
+                    }
+                    pulled
+                });
+                match pulled {
                     Err(error) => failure = Some(error),
                     pulled => return pulled,
                 }
@@ -159,6 +234,9 @@ pub(super) fn fetch(
             let name = name_in_layout(tag.as_deref());
             let scratch = scratch()?;
             pull(&Layout::open_archive(&file, tag, scratch.path())?, name.as_ref(), false)
+        }
+        Some(Source::PlainDirectory { directory }) => {
+            pull(&PlainDirectory::open(&directory)?, None, false)
         }
         Some(Source::DockerArchive { file, reference }) => {
             let scratch = scratch()?;

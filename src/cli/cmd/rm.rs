@@ -11,6 +11,12 @@ pub(crate) struct Args {
     /// Kill those that run; take those that are not there for removed
     #[arg(short, long)]
     force: bool,
+    /// Take those that are not there for removed
+    #[arg(short, long)]
+    ignore: bool,
+    /// Stop those that run, and give them so many seconds before SIGKILL
+    #[arg(short, long, value_name = "SECONDS", requires = "force", allow_negative_numbers = true)]
+    time: Option<i64>,
     /// Remove their anonymous volumes too
     #[arg(short, long)]
     volumes: bool,
@@ -28,10 +34,18 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let removal = Removal { force: args.force, volumes: args.volumes };
     let containers = super::named(&engine, args.all, &args.containers, |_| true)?;
     // One failure does not spare the rest; the exit code tells.
-    cx.each(&containers, |cx, query| match engine.remove_container(query, removal)? {
-        // The name as it was given, as docker echoes it.
-        Removed::Container { .. } => cx.out.line(query),
-        Removed::Nothing => Ok(()),
+    cx.each(&containers, |cx, query| {
+        let stopped = match args.time {
+            Some(grace) => engine.stop(query, Some(grace), None).map(drop),
+            None => Ok(()),
+        };
+        match stopped.and_then(|()| engine.remove_container(query, removal)) {
+            // The name as it was given, as docker echoes it.
+            Ok(Removed::Container { .. }) => cx.out.line(query),
+            Ok(Removed::Nothing) => Ok(()),
+            Err(error) if (args.ignore || args.force) && super::is_missing(&error) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -24,8 +24,10 @@ use crate::engine::bundle::{
 };
 use crate::engine::container::{LogConfig, Name, Restart, Rootfs};
 use crate::engine::pull::Policy;
+use crate::engine::reference::Reference;
 use crate::engine::runtime::DetachKeys;
 use crate::engine::snapshot::Driver;
+use crate::engine::store::full_name;
 use crate::engine::{Engine, Found, HealthRequest, Outcome, Phase, Preserved, RunRequest, Streams};
 use crate::oci::{Digest, Platform};
 
@@ -275,6 +277,16 @@ fn fetch(args: &Shape, cx: &Context, engine: &Engine, request: &RunRequest) -> R
     if missing && !args.registry.quiet && registry::is_remote(image) {
         let _ = writeln!(std::io::stderr(), "Unable to find image '{image}' locally");
     }
+    // Only a name says which registry has the signatures.
+    let named = |image: &str| {
+        let full = image.parse::<Reference>().ok().map(|reference| full_name(&reference));
+        full.is_some_and(|full| matches!(engine.store().named(&full), Ok(Some(_))))
+    };
+    if request.verify && !missing && !named(image) {
+        let message = format!("cannot verify {image}: name it as its registry does, not by its ID");
+        cx.report.tell(&Error::usage(message));
+        return Err(125);
+    }
     let pulled = registry::prepare(cx, &args.registry, image).and_then(|wanted| {
         let owners = engine.enter_owners()?;
         registry::fetch(cx, engine, &args.registry, (image, wanted), request.policy, owners)
@@ -300,6 +312,9 @@ impl Shape {
         let (image, command) = self.image.split_first().ok_or_else(|| Error::usage("no image"))?;
         let image = image.to_str().ok_or_else(|| Error::usage("the image's name is no text"))?;
         let image = image.strip_prefix("docker://").unwrap_or(image);
+        if self.rootfs && self.registry.verifies() {
+            return Err(Error::usage("--verify: a directory (--rootfs) has no signature"));
+        }
         // The embedded image follows the binary: whether it still fits is looked at each time.
         let policy = match self.pull {
             Policy::Missing if registry::is_embedded(image) => Policy::Always,
@@ -309,6 +324,7 @@ impl Shape {
             image: image.to_owned(),
             platform: self.registry.platform.clone(),
             policy,
+            verify: !registry::is_embedded(image) && !self.registry.keys(cx).is_empty(),
             name: self.name.clone(),
             remove: self.rm,
             sig_proxy: true,

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use super::super::{Context, Error, complete};
-use crate::engine::Engine;
-use crate::engine::save::{self, Form};
+use crate::engine;
+use crate::engine::save::{self, Form, Sink};
 
 /// Write images to an archive or a directory
 #[derive(Debug, clap::Args)]
@@ -72,17 +72,20 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
                 return Err(error.into());
             }
         }
-        Some(path) => to_file(&engine, &images, form, path)?,
+        Some(path) => archive(path, |sink| engine.save(&images, form, sink))?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// A file appears under its name when it is whole; a pipe or a device is written to as it is.
-fn to_file(engine: &Engine, images: &[String], form: Form, path: &Path) -> Result<(), Error> {
+pub(super) fn archive<T>(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Sink) -> Result<T, engine::Error>,
+) -> Result<T, Error> {
     let error = |source| Error::File { action: "write", path: path.to_owned(), source };
     let write = |file: &File| {
         let mut sink = save::Tar::new(BufWriter::with_capacity(1 << 20, file));
-        engine.save(images, form, &mut sink)
+        write(&mut sink)
     };
     if path.metadata().is_ok_and(|there| !there.is_file()) {
         let file = File::options().write(true).open(path).map_err(error)?;
@@ -94,9 +97,9 @@ fn to_file(engine: &Engine, images: &[String], form: Form, path: &Path) -> Resul
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)) // less the umask
         .tempfile_in(parent.unwrap_or(Path::new(".")))
         .map_err(error)?;
-    write(file.as_file())?;
+    let written = write(file.as_file())?;
     file.persist(path).map_err(|failed| error(failed.error))?;
-    Ok(())
+    Ok(written)
 }
 
 /// Takes back what was written into a directory that was empty or not there.

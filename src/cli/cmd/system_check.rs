@@ -7,7 +7,8 @@ use super::super::report::escape;
 use super::super::{Context, Error};
 use super::registry::{self, AccessArgs};
 use crate::engine::check::{Check, Checked};
-use crate::engine::registry::{ImageSource, Remote, ways};
+use crate::engine::registry::{Guarded, Remote, ways};
+use crate::engine::trust::Origin;
 use crate::engine::{self, reference::Reference};
 
 /// Look for damage in the store, and repair it
@@ -29,14 +30,23 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
     let options = registry::options(cx, &args.access)?;
+    let trust = registry::policy(cx, None)?;
     let check = Check { quick: args.quick, owners: engine.enter_owners()? };
     let mut checked = engine.check_store(check)?;
     tell(cx, &checked)?;
     if args.repair && !checked.faults.is_empty() {
-        let source = |reference: &Reference| -> Result<Box<dyn ImageSource>, engine::Error> {
+        let source = |reference: &Reference| -> Result<Guarded<Remote>, engine::Error> {
             let ways =
                 ways(&options, reference).map_err(|error| engine::Error::Pull(error.into()))?;
-            Ok(Box::new(Remote::by(options.clone(), reference.clone(), ways)))
+            let remote = Remote::by(options.clone(), reference.clone(), ways);
+            // What a digest names was let in before; what a tag names may be another by now.
+            if reference.digest().is_some() {
+                return Ok(Guarded::new(remote, reference.clone(), Vec::new()));
+            }
+            let demands = trust.demands(Origin::Registry(reference));
+            let demands = demands.map_err(engine::registry::Error::from);
+            let demands = demands.map_err(|error| engine::Error::Pull(error.into()))?;
+            Ok(Guarded::new(remote, reference.clone(), demands))
         };
         cx.out.flush()?;
         let (report, shown) = (cx.report, Shown::new(args.quiet, &cx.environment));

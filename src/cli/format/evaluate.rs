@@ -1,23 +1,26 @@
 //! Nodes and a value to text.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::Error;
 use super::parse::{Command, Node, Operand, Pipeline};
 
 pub(super) fn render(nodes: &[Node], value: &Value) -> Result<String, Error> {
-    let mut scope = Scope { variables: vec![(String::new(), value.clone())], text: String::new() };
+    let variables = vec![(String::new(), Cow::Borrowed(value))];
+    let mut scope = Scope { variables, text: String::new() };
     scope.nodes(nodes, value)?;
     Ok(scope.text)
 }
 
-struct Scope {
+struct Scope<'a> {
     /// The innermost last; `$` is the first.
-    variables: Vec<(String, Value)>,
+    variables: Vec<(String, Cow<'a, Value>)>,
     text: String,
 }
 
-impl Scope {
+impl Scope<'_> {
     fn nodes(&mut self, nodes: &[Node], dot: &Value) -> Result<(), Error> {
         nodes.iter().try_for_each(|node| self.node(node, dot))
     }
@@ -33,10 +36,20 @@ impl Scope {
     fn node(&mut self, node: &Node, dot: &Value) -> Result<(), Error> {
         match node {
             Node::Text(text) => self.text.push_str(text),
+            // By far the most of them: nothing is copied.
+            Node::Action(Pipeline { variables, commands })
+                if let ([], [Command::Operand(Operand::Field(names))]) =
+                    (&variables[..], &commands[..]) =>
+            {
+                match field(dot, names)? {
+                    Value::String(text) => self.text.push_str(text),
+                    other => self.text.push_str(&print(other)),
+                }
+            }
             Node::Action(pipeline) => {
                 let value = self.pipeline(pipeline, dot)?;
                 match pipeline.variables.first() {
-                    Some(name) => self.variables.push((name.clone(), value)),
+                    Some(name) => self.variables.push((name.clone(), Cow::Owned(value))),
                     None => self.text.push_str(&print(&value)),
                 }
             }
@@ -79,6 +92,7 @@ impl Scope {
         dot: &Value,
     ) -> Result<(), Error> {
         let before = self.variables.len();
+        let values = values.into_iter().map(Cow::Owned);
         self.variables.extend(pipeline.variables.iter().cloned().zip(values));
         let done = self.nodes(nodes, dot);
         self.variables.truncate(before);
@@ -104,26 +118,28 @@ impl Scope {
     fn operand(&self, operand: &Operand, dot: &Value) -> Result<Value, Error> {
         match operand {
             Operand::Literal(value) => Ok(value.clone()),
-            Operand::Field(names) => fields(dot, names),
+            Operand::Field(names) => field(dot, names).cloned(),
             Operand::Variable(name, names) => {
                 let found = self.variables.iter().rev().find(|(known, _)| known == name);
                 let (_, value) = found
                     .ok_or_else(|| Error::Evaluation(format!("undefined variable ${name}")))?;
-                fields(value, names)
+                field(value, names).cloned()
             }
-            Operand::Nested(pipeline, names) => fields(&self.pipeline(pipeline, dot)?, names),
+            Operand::Nested(pipeline, names) => {
+                field(&self.pipeline(pipeline, dot)?, names).cloned()
+            }
         }
     }
 }
 
-fn fields(value: &Value, names: &[String]) -> Result<Value, Error> {
+fn field<'a>(value: &'a Value, names: &[String]) -> Result<&'a Value, Error> {
     let mut value = value;
     for name in names {
         value = match value {
             Value::Object(map) => match map.get(name) {
                 Some(value) => value,
                 // Fields start with a capital; other names are keys of maps, such as labels.
-                None if name.starts_with(char::is_lowercase) => return Ok(Value::Null),
+                None if name.starts_with(char::is_lowercase) => return Ok(&Value::Null),
                 None => {
                     let known = map.keys().cloned().collect();
                     return Err(Error::NoField { field: name.clone(), known });
@@ -132,7 +148,7 @@ fn fields(value: &Value, names: &[String]) -> Result<Value, Error> {
             _ => return Err(Error::NoField { field: name.clone(), known: Vec::new() }),
         };
     }
-    Ok(value.clone())
+    Ok(value)
 }
 
 fn pairs(value: Value) -> Result<Vec<(Value, Value)>, Error> {

@@ -18,6 +18,8 @@ pub(super) enum Function {
     Index,
     Join,
     Json,
+    /// docker's method `Label`, of the labels in one text.
+    Label,
     Length,
     Lower,
     Pad,
@@ -88,6 +90,7 @@ impl Function {
             }
             (Self::Join, [Value::Null, _]) => Ok("".into()),
             (Self::Json, [value]) => Ok(value.to_string().into()),
+            (Self::Label, [labels, key]) => Ok(label(&print(labels), &print(key)).into()),
             (Self::Length, [value]) => length(value),
             (Self::Lower, [value]) => Ok(print(value).to_lowercase().into()),
             (Self::Upper, [value]) => Ok(print(value).to_uppercase().into()),
@@ -124,6 +127,12 @@ impl Function {
 }
 
 /// The first argument whose truth is `wanted`, else the last.
+/// The value of one of `NAME=VALUE,…`; nothing where there is none, as docker has it.
+fn label(labels: &str, key: &str) -> String {
+    let mut pairs = labels.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, _)| *name == key).map_or_else(String::new, |(_, value)| value.to_owned())
+}
+
 fn chosen(arguments: &[Value], wanted: bool) -> Value {
     let found = arguments.iter().find(|value| is_true(value) == wanted);
     found.or(arguments.last()).cloned().unwrap_or_default()

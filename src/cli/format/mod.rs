@@ -9,6 +9,8 @@ mod evaluate;
 mod functions;
 mod parse;
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use parse::Node;
@@ -40,6 +42,12 @@ impl Template {
     /// Reads a template; `\t` and `\n` stand for tab and new line outside the braces.
     pub fn new(text: &str) -> Result<Self, Error> {
         parse::template(text).map(Self)
+    }
+
+    /// The fields of a value that it may ask for; `None` where that may be any.
+    pub fn fields(&self) -> Option<BTreeSet<&str>> {
+        let mut fields = BTreeSet::new();
+        parse::fields(&self.0, &mut fields).then_some(fields)
     }
 
     /// The template filled in.
@@ -93,7 +101,7 @@ mod tests {
         let value = json!({
             "ID": "abc", "Names": "web", "Size": 12, "Tags": ["a", "b"], "None": null,
             "State": {"Running": true, "ExitCode": 3},
-            "Labels": {"a.b": "x", "z": "y"},
+            "Labels": {"a.b": "x", "z": "y"}, "Listed": {"Labels": "a=1,b=2"},
         });
         for (text, want) in [
             ("{{.ID}}", "abc"),
@@ -133,6 +141,8 @@ mod tests {
             ("{{if lt .Size 13}}less{{end}}", "less"),
             ("{{eq .ID \"x\" \"abc\"}}", "true"),
             ("{{slice .ID 1}}", "bc"),
+            ("{{.Label \"a\"}}", ""),
+            ("{{$.ID}}{{with .Listed}}{{.Label \"b\"}}{{.Label \"no\"}}{{end}}", "abc2"),
         ] {
             assert_eq!(render(text, &value), want, "{text}");
         }
@@ -150,6 +160,24 @@ mod tests {
         assert_eq!(error, Error::NoField { field: "Id".into(), known: vec!["ID".into()] });
         let deep = format!("{}1{}", "{{".to_owned() + &"(".repeat(5000), ")".repeat(5000) + "}}");
         assert!(Template::new(&deep).is_err(), "depth is limited");
+    }
+
+    #[test]
+    fn fields_that_are_asked_for_are_known_before() {
+        let fields = |text: &str| {
+            let template = Template::new(text).expect("a template");
+            template.fields().map(|fields| fields.into_iter().collect::<Vec<_>>().join(" "))
+        };
+        for text in [
+            "{{if .B}}{{(index .A 0).X}}{{else}}{{.C.X}}{{end}}",
+            "{{range .A}}{{.B}}{{end}}{{$x := .C}}",
+            "{{with .A}}{{$.B}}{{else}}{{upper .C | len}}{{end}}",
+        ] {
+            assert_eq!(fields(text).as_deref(), Some("A B C"), "{text}");
+        }
+        for text in ["{{json .}}", "{{.A}}{{$}}", "{{with .A}}{{.}}{{end}}"] {
+            assert_eq!(fields(text), None, "{text}");
+        }
     }
 
     #[test]

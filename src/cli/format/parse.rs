@@ -1,5 +1,7 @@
 //! Text to nodes.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::Error;
@@ -40,6 +42,40 @@ pub(super) enum Operand {
     Variable(String, Vec<String>),
     /// `(…).A.B`
     Nested(Box<Pipeline>, Vec<String>),
+}
+
+/// Adds the first names of all fields; whether none is the dot alone, or one like it.
+pub(super) fn fields<'a>(nodes: &'a [Node], found: &mut BTreeSet<&'a str>) -> bool {
+    nodes.iter().all(|node| match node {
+        Node::Text(_) => true,
+        Node::Action(pipeline) => fields_of(pipeline, found),
+        Node::If { condition: pipeline, then, otherwise }
+        | Node::With { value: pipeline, then, otherwise }
+        | Node::Range { items: pipeline, body: then, otherwise } => {
+            fields_of(pipeline, found) && fields(then, found) && fields(otherwise, found)
+        }
+    })
+}
+
+fn fields_of<'a>(pipeline: &'a Pipeline, found: &mut BTreeSet<&'a str>) -> bool {
+    let operands = pipeline.commands.iter().flat_map(|command| match command {
+        Command::Operand(operand) => std::slice::from_ref(operand),
+        Command::Call(_, operands) => operands,
+    });
+    let mut known = true;
+    for operand in operands {
+        known &= match operand {
+            Operand::Literal(_) => true,
+            Operand::Nested(pipeline, _) => fields_of(pipeline, found),
+            // `$` is the value itself; what other variables hold was looked at where they got it.
+            Operand::Variable(name, _) if !name.is_empty() => true,
+            Operand::Field(names) | Operand::Variable(_, names) => {
+                found.extend(names.first().map(String::as_str));
+                !names.is_empty()
+            }
+        };
+    }
+    known
 }
 
 fn syntax<T>(message: impl Into<String>) -> Result<T, Error> {
@@ -371,6 +407,15 @@ impl Cursor<'_> {
             return Ok(Command::Call(function, arguments));
         }
         match self.operand()? {
+            // The one method that docker's lists have.
+            Some(Operand::Field(mut names)) if names.last().is_some_and(|last| last == "Label") => {
+                let Some(key) = self.operand()? else {
+                    return Ok(Command::Operand(Operand::Field(names)));
+                };
+                names.pop();
+                names.push("Labels".to_owned());
+                Ok(Command::Call(Function::Label, vec![Operand::Field(names), key]))
+            }
             Some(operand) => Ok(Command::Operand(operand)),
             None => syntax("missing value for command"),
         }

@@ -1,11 +1,10 @@
 //! Instructions of a Dockerfile that change an image's configuration.
 
 use super::{Invalid, duration};
-use crate::engine::{Instruction, Line};
-use crate::oci::Healthcheck;
+use crate::oci::{Change, Healthcheck, Line};
 
 /// Reads one instruction, such as `ENV NAME=value`.
-pub fn instruction(text: &str) -> Result<Instruction, Invalid> {
+pub fn instruction(text: &str) -> Result<Change, Invalid> {
     let text = text.trim();
     let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     let (word, rest) = (word.to_ascii_uppercase(), rest.trim());
@@ -16,27 +15,37 @@ pub fn instruction(text: &str) -> Result<Instruction, Invalid> {
     }
     let whole = || rest.to_owned();
     Ok(match word.as_str() {
-        "CMD" => Instruction::Cmd(line(rest)),
-        "ENTRYPOINT" => Instruction::Entrypoint(line(rest)),
-        "ENV" => Instruction::Env(pairs(rest)?),
-        "LABEL" => Instruction::Label(pairs(rest)?),
+        "CMD" => Change::Cmd(line(rest)),
+        "ENTRYPOINT" => Change::Entrypoint(line(rest)),
+        "ENV" => Change::Env(pairs(rest)?),
+        "LABEL" => Change::Label(pairs(rest)?),
         "EXPOSE" => {
-            Instruction::Expose(rest.split_whitespace().map(port).collect::<Result<_, _>>()?)
+            let ports = rest.split_whitespace().map(ports).collect::<Result<Vec<_>, _>>()?;
+            Change::Expose(ports.concat())
         }
-        "HEALTHCHECK" => Instruction::Healthcheck(healthcheck(rest)?),
-        "ONBUILD" => Instruction::Onbuild(whole()),
+        "HEALTHCHECK" => Change::Healthcheck(healthcheck(rest)?),
+        "ONBUILD" => match rest.split_whitespace().next().map(str::to_ascii_uppercase).as_deref() {
+            // docker's words.
+            Some("ONBUILD") => {
+                return Err(Invalid::new("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"));
+            }
+            Some(word @ ("FROM" | "MAINTAINER")) => {
+                return Err(Invalid::new(format!("{word} isn't allowed as an ONBUILD trigger")));
+            }
+            _ => Change::OnBuild(whole()),
+        },
         "STOPSIGNAL" => {
             if crate::engine::bundle::signal::parse(rest).is_none() {
                 return Err(Invalid::new(format!("invalid signal: {rest}")));
             }
-            Instruction::StopSignal(whole())
+            Change::StopSignal(whole())
         }
-        "USER" => Instruction::User(whole()),
-        "VOLUME" => Instruction::Volume(match line(rest) {
+        "USER" => Change::User(whole()),
+        "VOLUME" => Change::Volume(match line(rest) {
             Line::Words(words) => words,
             Line::Shell(text) => words(&text)?,
         }),
-        "WORKDIR" => Instruction::Workdir(whole()),
+        "WORKDIR" => Change::WorkDir(whole()),
         _ => return Err(Invalid::new(format!("{word} is not a valid change command"))),
     })
 }
@@ -53,7 +62,8 @@ fn line(text: &str) -> Line {
 fn pairs(text: &str) -> Result<Vec<(String, String)>, Invalid> {
     let first = text.split_whitespace().next().unwrap_or_default();
     if !first.contains('=') {
-        let (name, value) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        let two = || Invalid::new(format!("{text:?} wants a name and a value"));
+        let (name, value) = text.split_once(char::is_whitespace).ok_or_else(two)?;
         return Ok(vec![(name.to_owned(), value.trim().to_owned())]);
     }
     let pair = |word: String| match word.split_once('=') {
@@ -88,15 +98,18 @@ fn words(text: &str) -> Result<Vec<String>, Invalid> {
     Ok(words)
 }
 
-/// `80`, `80/udp`
-fn port(text: &str) -> Result<String, Invalid> {
+/// `80`, `80/udp`; of `80-82` each, as docker has it.
+fn ports(text: &str) -> Result<Vec<String>, Invalid> {
+    let invalid = || Invalid::new(format!("invalid containerPort: {text}"));
     let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let ends = number.split_once('-').map_or(vec![number], |(first, last)| vec![first, last]);
-    let known = matches!(protocol, "tcp" | "udp" | "sctp");
-    if !known || ends.iter().any(|end| end.parse::<u16>().is_err()) {
-        return Err(Invalid::new(format!("invalid containerPort: {text}")));
+    let (first, last) = number.split_once('-').unwrap_or((number, number));
+    let first: u16 = first.parse().map_err(|_| invalid())?;
+    let last: u16 = last.parse().map_err(|_| invalid())?;
+    let protocol = protocol.to_ascii_lowercase();
+    if !matches!(&*protocol, "tcp" | "udp" | "sctp") || last < first {
+        return Err(invalid());
     }
-    Ok(format!("{number}/{protocol}"))
+    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
 
 fn healthcheck(text: &str) -> Result<Option<(Line, Healthcheck)>, Invalid> {
@@ -138,22 +151,21 @@ mod tests {
     fn instructions_are_dockers() {
         let read = |text: &str| instruction(text).expect(text);
         let words = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
-        assert_eq!(
-            read("cmd [\"a\", \"b c\"]"),
-            Instruction::Cmd(Line::Words(words(&["a", "b c"])))
-        );
-        assert_eq!(read("CMD a b"), Instruction::Cmd(Line::Shell("a b".into())));
+        assert_eq!(read("cmd [\"a\", \"b c\"]"), Change::Cmd(Line::Words(words(&["a", "b c"]))));
+        assert_eq!(read("CMD a b"), Change::Cmd(Line::Shell("a b".into())));
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             read("ENV A=1 B=\"two words\" C=a\\ b"),
-            Instruction::Env(vec![pair("A", "1"), pair("B", "two words"), pair("C", "a b")])
+            Change::Env(vec![pair("A", "1"), pair("B", "two words"), pair("C", "a b")])
         );
-        assert_eq!(read("ENV A one two"), Instruction::Env(vec![pair("A", "one two")]));
-        assert_eq!(read("EXPOSE 80 53/udp"), Instruction::Expose(words(&["80/tcp", "53/udp"])));
-        assert_eq!(read("VOLUME /a /b"), Instruction::Volume(words(&["/a", "/b"])));
-        assert_eq!(read("VOLUME [\"/a b\"]"), Instruction::Volume(words(&["/a b"])));
-        assert_eq!(read("HEALTHCHECK none"), Instruction::Healthcheck(None));
-        let Instruction::Healthcheck(Some((line, times))) =
+        assert_eq!(read("ENV A one two"), Change::Env(vec![pair("A", "one two")]));
+        assert_eq!(read("EXPOSE 80 53/udp"), Change::Expose(words(&["80/tcp", "53/udp"])));
+        let range = ["80/tcp", "81/tcp", "82/tcp"];
+        assert_eq!(read("EXPOSE 80-82"), Change::Expose(words(&range)));
+        assert_eq!(read("VOLUME /a /b"), Change::Volume(words(&["/a", "/b"])));
+        assert_eq!(read("VOLUME [\"/a b\"]"), Change::Volume(words(&["/a b"])));
+        assert_eq!(read("HEALTHCHECK none"), Change::Healthcheck(None));
+        let Change::Healthcheck(Some((line, times))) =
             read("HEALTHCHECK --interval=5s --retries=2 CMD true")
         else {
             panic!("a check")
@@ -162,9 +174,21 @@ mod tests {
             (line, times.interval, times.retries),
             (Line::Shell("true".into()), 5_000_000_000, 2)
         );
-        for bad in
-            ["RUN x", "CMD", "ENV A=1 B", "EXPOSE x", "EXPOSE 1/x", "LABEL a=\"x", "HEALTHCHECK x"]
-        {
+        for bad in [
+            "RUN x",
+            "CMD",
+            "ENV A=1 B",
+            "EXPOSE x",
+            "EXPOSE 1/x",
+            "EXPOSE 2-1",
+            "LABEL a=\"x",
+            "HEALTHCHECK x",
+            "ONBUILD FROM x",
+            "ONBUILD onbuild RUN x",
+            "ENV A",
+            "STOPSIGNAL odd",
+            "ENV =x y=z",
+        ] {
             assert!(instruction(bad).is_err(), "{bad}");
         }
     }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use super::config::{self, Instruction, New};
+use super::config::{self, New};
 use super::pause::Pause;
 use super::subject::Subject;
 use crate::container::Status;
@@ -16,7 +16,7 @@ use crate::engine::events::Event;
 use crate::engine::pull::{self, Policy};
 use crate::engine::{Engine, Error};
 use crate::layer;
-use crate::oci::{Algorithm, DiffId, Digest, Hasher, Platform, media_type};
+use crate::oci::{Algorithm, Change, DiffId, Digest, Hasher, Platform, media_type};
 use crate::reference::Reference;
 use crate::registry::{
     self, BlobStream, Compression, Descriptor, ImageSource, LayerDescriptor, Resolved,
@@ -62,7 +62,7 @@ pub struct CommitRequest {
     /// `--message`
     pub message: Option<String>,
     /// `--change`, in order.
-    pub instructions: Vec<Instruction>,
+    pub changes: Vec<Change>,
     /// `--pause`: the container's processes stop while it is read, where they can be stopped.
     pub pause: bool,
     /// `--format`
@@ -185,7 +185,7 @@ fn compose(
         author: request.author.as_deref(),
         message: request.message.as_deref(),
         layer: packed.map(|packed| &packed.diff_id),
-        instructions: &request.instructions,
+        changes: &request.changes,
     };
     let bytes = config::compose(&shipped, &subject.record, subject.creation.as_ref(), &new);
     let bytes = bytes.map_err(damaged)?;

@@ -173,7 +173,7 @@ impl Engine {
     /// Does `work` in a container: where it runs, or where it would. It is told how the container's
     /// files carry their owners, and the container's name.
     fn errand(&self, query: &str, work: impl FnOnce(Owners, &str) -> u8) -> Result<Errand, Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         let engine = match self.containers.creation(&record) {
             Ok(creation) => self.as_made(&record, &creation)?,
             Err(_) => self.as_it_runs(&record)?,

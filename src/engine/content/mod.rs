@@ -6,6 +6,7 @@
 //!                own ─► unpacked as a pull unpacks it
 //! cp             a child in the container's namespaces ─ tar through a pipe ─ this process, or its
 //!                caller's stdin and stdout
+//! volumes        a tar stream out of, or into, their directory
 //! ```
 //!
 //! What is read in place is read as root of the user namespace that the files belong to.
@@ -18,7 +19,7 @@ mod inside;
 mod pause;
 mod subject;
 mod target;
+mod volume;
 
 pub use commit::{CommitRequest, Format, UnknownFormat};
-pub use config::{Instruction, Line};
 pub use copy::{CopyOptions, InContainer, Outside};

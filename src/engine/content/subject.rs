@@ -7,7 +7,7 @@ use rustix::process::geteuid;
 
 use crate::container::{Creation, Record, State};
 use crate::engine::{Engine, Error};
-use crate::layer::{Name, Source};
+use crate::layer::{Comparison, Name, Source, Translation};
 use crate::owners::Owners;
 use crate::snapshot::{self, Driver, Written};
 use crate::store::Lock;
@@ -20,7 +20,9 @@ pub(super) struct Subject {
     pub(super) record: Record,
     pub(super) creation: Option<Creation>,
     pub(super) owners: Owners,
+    /// The container's ids, and those that its files have: others, where they were given to it.
     ids: IdMaps,
+    file_ids: IdMaps,
     driver: Driver,
     layers: Vec<PathBuf>,
     directory: PathBuf,
@@ -28,6 +30,8 @@ pub(super) struct Subject {
     _hold: Lock,
 }
 
+/// Whom the kernel shows for an id that a namespace has not.
+const NOBODY: u32 = 65534;
 /// Where something is mounted in every container.
 const PLACES: [&str; 6] = ["dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf"];
 /// Where it is with `--read-only`.
@@ -35,7 +39,7 @@ const TEMPORARY: [&str; 3] = ["run", "tmp", "var/tmp"];
 
 impl Engine {
     pub(super) fn subject(&self, query: &str) -> Result<Subject, Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         let creation = self.containers.creation(&record).ok();
         let engine = match &creation {
             Some(creation) => self.as_made(&record, creation)?,
@@ -43,10 +47,12 @@ impl Engine {
         };
         let hold = engine.store.hold()?;
         let ids = engine.ids((0, 0))?;
-        let owners = engine.owners_of(&ids);
+        let driver = record.config.driver.parse().unwrap_or(Driver::Overlay);
+        let shifted = ids.is_shifted() && driver == Driver::Copy;
+        let file_ids = if shifted { engine.store_ids()? } else { ids.clone() };
+        let owners = engine.owners_of(&file_ids);
         let layer = |chain| engine.store.layer_path(owners, chain).join("fs");
         let layers = record.layers.iter().map(layer).collect();
-        let driver = record.config.driver.parse().unwrap_or(Driver::Overlay);
         let directory = engine.containers.directory(&record);
         Ok(Subject {
             engine,
@@ -54,6 +60,7 @@ impl Engine {
             creation,
             owners,
             ids,
+            file_ids,
             driver,
             layers,
             directory,
@@ -93,12 +100,17 @@ impl Subject {
     /// What the container wrote, and what is there all together. From here on this process is root
     /// over the files.
     pub(super) fn written(&self) -> Result<Written, Error> {
-        let places = self.places();
+        let added = self.record.config.added.iter().filter_map(|added| {
+            let name = Name::parse(added.path.as_os_str().as_encoded_bytes()).ok()?;
+            Some((name, added.text.clone().into_bytes()))
+        });
+        let (places, added) = (self.places(), added.collect());
+        let comparison = Comparison { places, added, ..Comparison::default() };
         self.become_owner()?;
         let written =
-            snapshot::written(self.driver, &self.layers, &self.directory, self.owners, places)?;
+            snapshot::written(self.driver, &self.layers, &self.directory, self.owners, comparison)?;
         let (uid, gid) = self.newcomers();
-        Ok(written.with_newcomers(uid, gid))
+        Ok(written.with_newcomers(uid, gid).with_translation(self.translation()))
     }
 
     /// The whole root. From here on this process is root over the files.
@@ -110,11 +122,21 @@ impl Subject {
         let root =
             snapshot::whole_root(self.driver, &self.layers, &self.directory, store, self.owners)?;
         let (uid, gid) = self.newcomers();
-        Ok(root.with_newcomers(uid, gid))
+        Ok(root.with_newcomers(uid, gid).with_translation(self.translation()))
     }
 
     fn become_owner(&self) -> Result<(), Error> {
-        self.engine.become_owner(&self.ids)
+        self.engine.become_owner(&self.file_ids)
+    }
+
+    /// What the ids of its files are in the container, where they are others there.
+    fn translation(&self) -> Option<Translation> {
+        let (files, own) = (self.file_ids.clone(), self.ids.clone());
+        let translate = move |uid, gid| {
+            let user = files.user_in(&own, uid).unwrap_or(NOBODY);
+            (user, files.group_in(&own, gid).unwrap_or(NOBODY))
+        };
+        (self.file_ids != self.ids).then(|| Translation(Box::new(translate)))
     }
 
     /// Whose files are that the container makes and nobody records: its one id's.

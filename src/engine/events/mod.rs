@@ -9,7 +9,8 @@
 //! processes never mix, and nobody waits for anybody. Who follows watches the directory. An event that
 //! cannot be written is lost, and what it tells of happens all the same.
 //!
-//! Nobody tells of the end of a container whose monitor was killed: there is no `die` of it.
+//! The end of a container whose monitor was killed is told by the next command (`lost.rs`): this one, if
+//! no other comes before.
 
 mod event;
 mod follow;
@@ -28,6 +29,7 @@ impl Engine {
 
     /// What happened in a window of time, and, where that has not ended, what happens from now on.
     pub fn events(&self, window: Window) -> Result<Events, Error> {
+        self.settle_all_lost();
         let directory = log::directory(&self.options.root);
         Events::open(&directory, window).map_err(|source| Error::Io {
             action: "read the events in",

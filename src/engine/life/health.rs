@@ -183,7 +183,7 @@ impl Checks {
 
 impl Engine {
     /// What a container's health checks have found; `None` where none was ever made.
-    pub fn health(&self, record: &Record) -> Result<Option<Health>, Error> {
+    pub fn health<C>(&self, record: &Record<C>) -> Result<Option<Health>, Error> {
         Ok(self.containers.health(record)?)
     }
 

@@ -38,7 +38,7 @@ pub struct Logs<'a> {
 impl Engine {
     /// Opens a container's log.
     pub fn logs(&self, query: &str, request: LogRequest) -> Result<Logs<'_>, Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         if record.config.log.driver != LogDriver::JsonFile {
             return Err(Error::NoLog { driver: record.config.log.driver });
         }

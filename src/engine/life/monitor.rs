@@ -119,7 +119,8 @@ impl Engine {
         sys::fork::exit(u8::from(served.is_err()))
     }
 
-    /// The first start.
+    /// The first start: its frame is large, and gone when the monitor waits.
+    #[inline(never)]
     fn begin(
         &self,
         request: &RunRequest,

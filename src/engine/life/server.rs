@@ -1,5 +1,6 @@
 //! What a monitor does all day: one poll, over the program, its streams, and who is attached.
 
+use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ pub(super) struct Server {
     clients: Vec<Client>,
     /// Whether the program's input ends with that of who is attached.
     stdin_once: bool,
-    trimmer: Option<Trimmer>,
+    trimmer: OnceCell<Trimmer>,
 }
 
 /// Someone who is attached.
@@ -135,7 +136,7 @@ impl Program {
 
 impl Server {
     pub(super) fn new(log: Log, signals: Signals, listener: OwnedFd, stdin_once: bool) -> Self {
-        Self { log, signals, listener, clients: Vec::new(), stdin_once, trimmer: None }
+        Self { log, signals, listener, clients: Vec::new(), stdin_once, trimmer: OnceCell::new() }
     }
 
     /// Takes in someone who is connected, and wants stdout and stderr or not.
@@ -151,11 +152,7 @@ impl Server {
         other: Option<BorrowedFd<'_>>,
         until: Option<Instant>,
     ) -> Result<Turn, Errno> {
-        let trimmer = self.trimmer.get_or_insert_with(Trimmer::new);
-        let trimmer = std::mem::take(trimmer);
-        let ready = self.poll(program.as_deref(), other, until, &trimmer);
-        self.trimmer = Some(trimmer);
-        let ready = ready?;
+        let ready = self.poll(program.as_deref(), other, until)?;
         let mut turn = Turn::default();
         for source in ready {
             match (source, &mut program) {
@@ -186,7 +183,6 @@ impl Server {
         program: Option<&Program>,
         other: Option<BorrowedFd<'_>>,
         until: Option<Instant>,
-        trimmer: &Trimmer,
     ) -> Result<Vec<Source>, Errno> {
         let mut sources = vec![Source::Signals, Source::Listener];
         let mut polled =
@@ -243,6 +239,7 @@ impl Server {
         let mut polled_once = rustix::event::poll(&mut polled, Some(&soon.unwrap_or(QUIET)));
         if polled_once == Ok(0) && soon.is_none() {
             let timeout = timeout();
+            let trimmer = self.trimmer.get_or_init(Trimmer::new);
             polled_once = trimmer.trim_and_poll(&mut polled, timeout.as_ref());
         }
         match polled_once {
@@ -268,7 +265,9 @@ impl Server {
         }
     }
 
-    /// Reads a stream once; whether there was anything.
+    /// Reads a stream once; whether there was anything. Its buffer is not to be on the stack while
+    /// nothing happens, nor that of `listen`.
+    #[inline(never)]
     fn carry(&mut self, program: &mut Program, source: Source) -> bool {
         let stream = program.stream(source);
         let Some(from) = &*stream else { return false };
@@ -323,6 +322,7 @@ impl Server {
         self.clients.iter().any(|client| !client.waiting.is_empty())
     }
 
+    #[inline(never)]
     fn listen(&mut self, number: usize, program: Option<&mut Program>) {
         let Some(client) = self.clients.get_mut(number) else { return };
         client.flush();

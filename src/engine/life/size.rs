@@ -14,14 +14,14 @@ const AT_ONCE: usize = 1000;
 impl Engine {
     /// The bytes that a container has written, and these with its image's, as docker counts them:
     /// what the files hold.
-    pub fn container_size(&self, record: &Record) -> Result<(u64, u64), Error> {
+    pub fn container_size<C>(&self, record: &Record<C>) -> Result<(u64, u64), Error> {
         let written = self.written(std::slice::from_ref(record))?;
         let written = written.first().copied().unwrap_or_default();
         Ok((written, written.saturating_add(self.image_size(record))))
     }
 
     /// The bytes that each of these has written.
-    pub(in crate::engine) fn written(&self, records: &[Record]) -> Result<Vec<u64>, Error> {
+    pub(in crate::engine) fn written<C>(&self, records: &[Record<C>]) -> Result<Vec<u64>, Error> {
         let trees: Vec<(PathBuf, u64)> = records
             .iter()
             .map(|record| {
@@ -38,7 +38,7 @@ impl Engine {
         Ok(sizes.map(|(size, (_, image))| size.saturating_sub(image)).collect())
     }
 
-    fn image_size(&self, record: &Record) -> u64 {
+    fn image_size<C>(&self, record: &Record<C>) -> u64 {
         let image = self.store.resolve(&record.image_id.to_string());
         image.map(|image| image.size()).unwrap_or_default()
     }

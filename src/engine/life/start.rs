@@ -91,7 +91,7 @@ impl Engine {
         for query in required {
             // One that runs, or that is being started by who requires it in its turn, is not waited
             // for: that ends a circle.
-            let record = self.containers.find(query)?;
+            let record = self.container_named(query)?;
             let free = !record.status().is_up() && self.containers.take(&record)?.is_some();
             if free {
                 self.start(&record.id, None, tell)?;
@@ -131,7 +131,7 @@ impl Engine {
 
     /// Attaches to a container that runs, until it ends or is left; the exit code.
     pub fn attach(&self, query: &str, attend: &Attend) -> Result<u8, Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         if !record.status().is_up() {
             return Err(Error::CannotAttach);
         }
@@ -171,7 +171,7 @@ impl Engine {
             Leaving::Ended(code) => code,
             Leaving::Detached => 0,
             // What is known of it now that its monitor is gone.
-            Leaving::Lost => match self.containers.find(query) {
+            Leaving::Lost => match self.container_named(query) {
                 Ok(record) => record.code(),
                 Err(_) => 128 + 9,
             },
@@ -185,7 +185,7 @@ impl Engine {
     ) -> Result<Option<(Record, Directory)>, Error> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let record = self.containers.find(query)?;
+            let record = self.container_named(query)?;
             if record.status().is_up() {
                 return Ok(None);
             }
@@ -274,6 +274,7 @@ pub(in crate::engine) fn request(record: &Record, creation: &Creation) -> RunReq
         image: record.image.clone(),
         platform: None,
         policy: Policy::Never,
+        verify: false, // it was, when it was created
         name: None,
         remove: record.remove,
         sig_proxy: true,

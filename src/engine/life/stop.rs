@@ -20,7 +20,7 @@ impl Engine {
         grace_s: Option<i64>,
         signal: Option<i32>,
     ) -> Result<Record, Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         let own = record.config.stop_timeout_s.and_then(|own| i64::try_from(own).ok());
         let grace = grace_s.or(own).unwrap_or(10);
         // Negative is for ever.
@@ -127,7 +127,7 @@ impl Engine {
 
     /// Sends a signal to the first process of a running container.
     pub fn kill(&self, query: &str, signal: i32) -> Result<(), Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         let stopped = || Error::CannotKill { name: query.to_owned(), id: record.id.clone() };
         if !matches!(record.status(), Status::Running | Status::Paused) {
             return Err(stopped());
@@ -152,7 +152,7 @@ impl Engine {
 
     /// Gives a container another name.
     pub fn rename(&self, query: &str, name: &Name) -> Result<(), Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         if record.name == name.as_str() {
             return Err(Error::SameName);
         }

@@ -41,7 +41,7 @@ impl Engine {
 
     /// The pids on the host of a running container's processes.
     pub fn pids(&self, query: &str) -> Result<Vec<Pid>, Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         let stopped = || Error::NotRunning { name: record.name.clone() };
         let State::Running { process, .. } = &record.state else { return Err(stopped()) };
         let held = process.hold().ok_or_else(stopped)?;

@@ -9,7 +9,7 @@ impl Engine {
     /// The text of a unit for a user's systemd (systemd.service(5)) that starts a container with the
     /// machine, by `program`.
     pub fn systemd_unit(&self, query: &str, program: &Path) -> Result<(Record, String), Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         // It must be there to be started again.
         self.containers.creation(&record)?;
         let directory = self.containers.directory(&record);

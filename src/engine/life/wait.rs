@@ -53,7 +53,7 @@ impl Engine {
     /// Waits for the end of a container's present run; the exit code. Of one that does not run it
     /// is the last one's.
     pub fn wait(&self, query: &str) -> Result<u8, Error> {
-        let record = self.containers.find(query)?;
+        let record = self.container_named(query)?;
         if !matches!(record.status(), Status::Running | Status::Paused) {
             return Ok(record.code());
         }
@@ -64,9 +64,9 @@ impl Engine {
     /// Waits until one of these holds; the exit code where it has ended by then.
     pub fn wait_for(&self, query: &str, conditions: &[Condition]) -> Result<Option<u8>, Error> {
         // By its ID: it may be renamed meanwhile.
-        let id = self.containers.find(query)?.id;
+        let id = self.container_named(query)?.id;
         loop {
-            let record = self.containers.find(&id)?;
+            let record = self.container_named(&id)?;
             let status = record.status();
             for condition in conditions {
                 if self.holds(*condition, &record, status)? {

@@ -12,6 +12,7 @@
 //! Until the renames nothing of it is visible. What was fetched stays in `partial/`, however
 //! the pull ends, and the next one goes on from there.
 
+mod blobs;
 mod budget;
 mod error;
 mod fetch;
@@ -29,7 +30,9 @@ use crate::oci::{Digest, Platform};
 use crate::owners::Owners;
 use crate::registry::{Compression, Descriptor, ImageSource, LayerDescriptor, Resolved};
 use crate::store::{Image, Store};
+use crate::trust::Subject;
 
+pub use blobs::bring_blobs;
 pub use error::{Error, Which};
 
 pub(super) use inflate::inflated;
@@ -195,6 +198,7 @@ fn pull_held(store: &Store, request: &Request, progress: &dyn Progress) -> Resul
     if let Some(image) = &here
         && may_stay(request, image)
     {
+        vouch(store, request, image)?;
         if store.layers(image, request.owners).is_ok() {
             return Ok(pulled(request, image, Status::UpToDate));
         }
@@ -211,9 +215,13 @@ fn pull_held(store: &Store, request: &Request, progress: &dyn Progress) -> Resul
     progress.event(Event::Resolving);
     let platform = request.platform.clone().unwrap_or_else(Platform::host);
     let resolved = match (request.source.manifest(&platform), &here) {
-        (Err(_), Some(image))
-            if request.policy == Policy::Newer && store.layers(image, request.owners).is_ok() =>
+        // An image that shows no good signature is an answer, and not a registry that is away.
+        (Err(error), Some(image))
+            if request.policy == Policy::Newer
+                && !matches!(error, crate::registry::Error::Trust(_))
+                && store.layers(image, request.owners).is_ok() =>
         {
+            vouch(store, request, image)?;
             return Ok(pulled(request, image, Status::UpToDate));
         }
         (resolved, _) => resolved?,
@@ -233,7 +241,13 @@ fn bring(
 ) -> Result<work::Outcome, Error> {
     let digest = digest_of(resolved).clone();
     progress.event(Event::Resolved { layers: resolved.layers.len(), digest });
-    Work::new(store, request, progress, resolved)?.perform()
+    loop {
+        match Work::new(store, request, progress, resolved)?.perform() {
+            // A mirror that has other bytes is not asked again; what is right so far was kept.
+            Err(Error::Digest { want, .. }) if request.source.distrust(&want) => {}
+            done => return done,
+        }
+    }
 }
 
 /// The image as it is in the store. A damaged record is none: the pull replaces it.
@@ -248,6 +262,21 @@ fn local(store: &Store, request: &Request) -> Result<Option<Image>, Error> {
         None => true,
     };
     Ok(image.filter(suits))
+}
+
+/// Asks the source whether an image that is here may be used.
+fn vouch(store: &Store, request: &Request, image: &Image) -> Result<(), Error> {
+    let here = || {
+        let digests = image.index.iter().chain([&image.manifest]);
+        let subject = |digest: &Digest| {
+            let bytes = store.document(digest).map_err(std::io::Error::other);
+            let what = format!("the kept manifest {digest}");
+            let bytes = bytes.map_err(|source| crate::registry::Error::Io { what, source })?;
+            Ok(Subject { digest: digest.clone(), bytes })
+        };
+        digests.map(subject).collect()
+    };
+    Ok(request.source.vouch(&here)?)
 }
 
 /// Whether what is here will do without the manifest being fetched.

@@ -13,6 +13,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The image as it is here.
+    #[error(transparent)]
+    Save(#[from] super::save::Error),
     /// No image of that name; an ID will not do.
     #[error("An image does not exist locally with the tag: {name}")]
     NoSuchTag {
@@ -44,6 +47,7 @@ impl Diagnose for Error {
         match self {
             Self::Registry(error) => error.hint(),
             Self::Store(error) => error.hint(),
+            Self::Save(error) => error.hint(),
             Self::NoSuchTag { name } => Some(Hint::new(format!("coracle tag IMAGE {name}"))),
             // A layer that is unpacked already is not fetched in a second form.
             Self::MissingBlob { .. } | Self::DamagedBlob { .. } => Some(Hint::new(

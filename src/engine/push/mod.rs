@@ -6,20 +6,21 @@
 //!   manifests of an index by their digests, last of all what gets the tag
 //! ```
 
+mod deliver;
 mod error;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::path::Path;
 
 use crate::oci::Digest;
 use crate::reference::Reference;
-use crate::registry::{self, Descriptor, Parts, Placed, Repository};
+use crate::registry::{Descriptor, Placed, Repository};
 use crate::store::{Image, Store, full_name};
 
 use super::Engine;
+use super::save::{self, Content, Shape};
 
+pub(super) use deliver::{Load, Paper, To, blobs_of, deliver};
 pub use error::Error;
 
 /// Repositories of one registry that blobs are mounted from, at most: a token names each.
@@ -66,6 +67,10 @@ pub struct Request<'a> {
     pub sources: &'a Sources,
     /// Blobs at once; docker's is 5.
     pub jobs: usize,
+    /// What is to be another than it was.
+    pub shape: Shape,
+    /// The image alone, though it came as one of several platforms.
+    pub alone: bool,
 }
 
 /// What a push ends with.
@@ -77,6 +82,8 @@ pub struct Pushed {
     pub size: usize,
     /// Whether only a part of an index was here, so that its manifest stands alone now.
     pub alone: bool,
+    /// Whether a layer was sent in another packing than the image came in, so that the digest is new.
+    pub repacked: bool,
 }
 
 /// Which repositories of the registry have a layer, as far as the store knows.
@@ -88,6 +95,15 @@ impl Sources {
     pub fn repositories(&self) -> Vec<String> {
         let all: BTreeSet<&String> = self.0.values().flatten().collect();
         all.into_iter().cloned().collect()
+    }
+
+    /// Says that a repository of the registry has a blob.
+    pub(super) fn add(&mut self, digest: Digest, repository: String) {
+        self.0.entry(digest).or_default().insert(repository);
+    }
+
+    pub(super) fn of(&self, digest: &Digest) -> Vec<String> {
+        self.0.get(digest).into_iter().flatten().cloned().collect()
     }
 }
 
@@ -136,52 +152,92 @@ impl Engine {
     }
 }
 
-/// A document with what it consists of.
-struct Paper {
-    digest: Digest,
-    bytes: Vec<u8>,
-    parts: Parts,
-}
-
 fn push(store: &Store, request: &Request, progress: &dyn Progress) -> Result<Pushed, Error> {
     let _hold = store.hold()?;
-    let (top, below) = papers(store, request)?;
-    let mut blobs: Vec<Descriptor> = Vec::new();
-    for blob in below.iter().chain([&top]).flat_map(|paper| &paper.parts.blobs) {
-        if blobs.iter().all(|other| other.digest != blob.digest) {
-            blobs.push(blob.clone());
-        }
+    let scratch = store.scratch()?;
+    let shaped = in_shape(store, request, scratch.path())?;
+    let is_shaped = shaped.is_some();
+    let mut load = shaped.map_or_else(|| as_it_came(store, request), Ok)?;
+    let mut repacked = false;
+    if !is_shaped && !take_what_is_there(store, request.target, &mut load)? {
+        load = as_it_is_here(store, request)?;
+        repacked = true;
     }
-    // A layer that another image had brought, packed otherwise, was not fetched again.
-    let (blobs, missing): (Vec<Descriptor>, Vec<Descriptor>) =
-        blobs.into_iter().partition(|blob| store.has_blob(&blob.digest, blob.size));
-    for Descriptor { digest, .. } in missing {
-        if !request.target.has_blob(&digest)? {
-            let image = request.target.reference().familiar();
-            return Err(Error::MissingBlob { image, digest });
-        }
-    }
-    send(store, request, &blobs, progress)?;
-    for paper in below {
-        let name = paper.digest.to_string();
-        request.target.put_manifest(&name, &paper.parts.media_type, &paper.bytes)?;
-    }
-    let reference = request.target.reference();
-    let tag = reference.tag_or_digest();
-    request.target.put_manifest(&tag, &top.parts.media_type, &top.bytes)?;
+    let to = To { target: request.target, sources: request.sources, jobs: request.jobs };
+    deliver(to, &load, progress)?;
+    let (reference, top) = (request.target.reference(), load.top);
     store.tag(&format!("{}@{}", reference.name(), top.digest), &request.image.id)?;
-    let alone = request.image.index.as_ref().is_some_and(|index| *index != top.digest);
-    Ok(Pushed { digest: top.digest, size: top.bytes.len(), alone })
+    let alone = request.image.index.is_some() && !is_shaped && top.parts.manifests.is_empty();
+    Ok(Pushed { digest: top.digest, size: top.bytes.len(), alone, repacked })
+}
+
+/// The image in the shape that was asked for; `None` if it is as it came.
+fn in_shape(store: &Store, request: &Request, scratch: &Path) -> Result<Option<Load>, Error> {
+    if request.shape == Shape::default() {
+        return Ok(None);
+    }
+    let content = here(store, request)?;
+    let shaped = save::reshaped(store, request.image, &content, &request.shape, scratch)?;
+    shaped.map(|content| load_of(store, content)).transpose()
 }
 
 /// The document that gets the tag, and those that it names and that are here.
+fn as_it_came(store: &Store, request: &Request) -> Result<Load, Error> {
+    let (top, below) = papers(store, request)?;
+    let blobs = blobs_of(below.iter().chain([&top]));
+    let blobs = blobs.into_iter().map(|blob| (blob.clone(), store.blob_path(&blob.digest)));
+    Ok(Load { blobs: blobs.collect(), below, top })
+}
+
+/// Leaves out what is not here and is there already; `false` if something is in neither place: a layer
+/// that another image had brought, packed otherwise, was not fetched again.
+fn take_what_is_there(store: &Store, target: &Repository, load: &mut Load) -> Result<bool, Error> {
+    let mut missing = Vec::new();
+    load.blobs.retain(|(blob, _)| {
+        let here = store.has_blob(&blob.digest, blob.size);
+        if !here {
+            missing.push(blob.digest.clone());
+        }
+        here
+    });
+    for digest in missing {
+        if !target.has_blob(&digest)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The image with the packings of its layers that are here, under a manifest made anew.
+fn as_it_is_here(store: &Store, request: &Request) -> Result<Load, Error> {
+    load_of(store, here(store, request)?)
+}
+
+fn here(store: &Store, request: &Request) -> Result<Content, Error> {
+    let image = request.target.reference().familiar();
+    Content::of(store, request.image).map_err(|error| match error {
+        save::Error::NoBlob { layer, .. } => Error::MissingBlob { image, digest: layer },
+        error => error.into(),
+    })
+}
+
+fn load_of(store: &Store, content: Content) -> Result<Load, Error> {
+    let top = Paper::new(content.manifest)?;
+    let blobs = top.parts.blobs.iter().map(|blob| {
+        let path = content.files.get(&blob.digest).cloned();
+        (blob.clone(), path.unwrap_or_else(|| store.blob_path(&blob.digest)))
+    });
+    Ok(Load { blobs: blobs.collect(), below: Vec::new(), top })
+}
+
 fn papers(store: &Store, request: &Request) -> Result<(Paper, Vec<Paper>), Error> {
     let image = request.image;
-    if let Some(index) = image.index.as_ref().and_then(|index| paper(store, index).ok()) {
+    let index = image.index.as_ref().filter(|_| !request.alone);
+    if let Some(index) = index.and_then(|index| Paper::of(store, index).ok()) {
         let mut below = Vec::new();
         let mut whole = true;
         for manifest in &index.parts.manifests {
-            let here = paper(store, &manifest.digest).ok().filter(|paper| {
+            let here = Paper::of(store, &manifest.digest).ok().filter(|paper| {
                 let here = |blob: &Descriptor| store.has_blob(&blob.digest, blob.size);
                 paper.parts.manifests.is_empty() && paper.parts.blobs.iter().all(here)
             });
@@ -198,87 +254,7 @@ fn papers(store: &Store, request: &Request) -> Result<(Paper, Vec<Paper>), Error
             return Ok((index, below));
         }
     }
-    Ok((paper(store, &image.manifest)?, Vec::new()))
-}
-
-fn paper(store: &Store, digest: &Digest) -> Result<Paper, Error> {
-    let bytes = store.document(digest)?;
-    let parts = registry::parts(&digest.to_string(), &bytes)?;
-    Ok(Paper { digest: digest.clone(), bytes, parts })
-}
-
-/// Sends what is not there, several at once.
-fn send(
-    store: &Store,
-    request: &Request,
-    blobs: &[Descriptor],
-    progress: &dyn Progress,
-) -> Result<(), Error> {
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let failed: Mutex<Option<Error>> = Mutex::new(None);
-    thread::scope(|scope| {
-        for _ in 0..request.jobs.clamp(1, blobs.len().max(1)) {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(blob) = blobs.get(index).filter(|_| !stop.load(Ordering::Relaxed))
-                    else {
-                        return;
-                    };
-                    if let Err(error) = send_one(store, request, (index, blob), progress) {
-                        stop.store(true, Ordering::Relaxed);
-                        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
-}
-
-fn send_one(
-    store: &Store,
-    request: &Request,
-    (index, blob): (usize, &Descriptor),
-    progress: &dyn Progress,
-) -> Result<(), Error> {
-    let tell = |state| progress.pushed(Event { index, blob: blob.clone(), state });
-    tell(State::Preparing);
-    let path = store.blob_path(&blob.digest);
-    let sources: Vec<String> =
-        request.sources.0.get(&blob.digest).into_iter().flatten().cloned().collect();
-    let told = |done| tell(State::Sending { done });
-    match request.target.put_blob(blob, &path, &sources, &told) {
-        Ok(placed) => {
-            tell(State::Done(placed));
-            Ok(())
-        }
-        // The registry hashes what it gets: it may have found out what was not looked for here.
-        Err(registry::Error::Status { status: 400, .. }) if !is_sound(&path, &blob.digest) => {
-            let image = request.target.reference().familiar();
-            Err(Error::DamagedBlob { image, digest: blob.digest.clone(), path })
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn is_sound(path: &std::path::Path, digest: &Digest) -> bool {
-    let hash = || {
-        let mut file = std::fs::File::open(path)?;
-        let mut hasher = crate::oci::Hasher::new(digest.algorithm());
-        let mut buffer = vec![0; 128 << 10];
-        loop {
-            match std::io::Read::read(&mut file, &mut buffer)? {
-                0 => return Ok::<_, std::io::Error>(hasher.finish()),
-                length => hasher.update(&buffer[..length]),
-            }
-        }
-    };
-    hash().is_ok_and(|found| found == *digest)
+    Ok((Paper::of(store, &image.manifest)?, Vec::new()))
 }
 
 fn named(store: &Store, reference: &Reference) -> Result<Image, Error> {

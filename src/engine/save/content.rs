@@ -1,7 +1,9 @@
 //! What an image is made of, and its blobs as they are read.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -14,17 +16,19 @@ use super::Error;
 use super::sink::Sink;
 
 /// An image's documents and blobs.
-pub(super) struct Content {
+pub(in crate::engine) struct Content {
     pub(super) config: Vec<u8>,
     /// As shipped; made anew only where the store has a layer in another compression.
-    pub(super) manifest: Vec<u8>,
+    pub(in crate::engine) manifest: Vec<u8>,
     pub(super) media_type: String,
     /// The lowest first.
     pub(super) layers: Vec<Shipped>,
+    /// Layers that were packed anew, and lie elsewhere than in the store.
+    pub(in crate::engine) files: HashMap<Digest, PathBuf>,
 }
 
 impl Content {
-    pub(super) fn of(store: &Store, image: &Image) -> Result<Self, Error> {
+    pub(in crate::engine) fn of(store: &Store, image: &Image) -> Result<Self, Error> {
         let layers = image.layers.iter().map(|layer| shipped(store, image, layer));
         let layers: Vec<Shipped> = layers.collect::<Result<_, _>>()?;
         let mut manifest = store.document(&image.manifest)?;
@@ -38,7 +42,8 @@ impl Content {
             manifest = serde_json::to_vec(&value).map_err(damaged)?;
         }
         let media_type = value["mediaType"].as_str().unwrap_or(media_type::OCI_MANIFEST).to_owned();
-        Ok(Self { config: store.document(&image.id)?, manifest, media_type, layers })
+        let (config, files) = (store.document(&image.id)?, HashMap::new());
+        Ok(Self { config, manifest, media_type, layers, files })
     }
 }
 
@@ -61,6 +66,7 @@ pub(super) fn descriptor(blob: &Shipped) -> Value {
 /// Writes a blob as it was shipped, and checks it.
 pub(super) fn write_blob(
     store: &Store,
+    content: &Content,
     image: &Image,
     blob: &Shipped,
     name: &str,
@@ -69,7 +75,11 @@ pub(super) fn write_blob(
     if sink.has(name) {
         return Ok(());
     }
-    let mut hashed = Hashed::new(open(store, &blob.digest)?, &blob.digest);
+    let file = match content.files.get(&blob.digest) {
+        Some(path) => open_file(path)?,
+        None => open(store, &blob.digest)?,
+    };
+    let mut hashed = Hashed::new(file, &blob.digest);
     sink.file(name, blob.size, &mut hashed)?;
     hashed.check(image)
 }
@@ -105,9 +115,12 @@ pub(super) fn write_archive(
     hashed.check(image)
 }
 
-fn open(store: &Store, digest: &Digest) -> Result<File, Error> {
-    let path = store.blob_path(digest);
-    File::open(&path).map_err(|source| Error::Io {
+pub(super) fn open(store: &Store, digest: &Digest) -> Result<File, Error> {
+    open_file(&store.blob_path(digest))
+}
+
+fn open_file(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(|source| Error::Io {
         action: "open",
         what: path.display().to_string(),
         source,
@@ -115,18 +128,18 @@ fn open(store: &Store, digest: &Digest) -> Result<File, Error> {
 }
 
 /// Hashes what is read.
-struct Hashed<R> {
+pub(super) struct Hashed<R> {
     inner: R,
     hasher: Hasher,
     want: Digest,
 }
 
 impl<R: Read> Hashed<R> {
-    fn new(inner: R, want: &Digest) -> Self {
+    pub(super) fn new(inner: R, want: &Digest) -> Self {
         Self { inner, hasher: Hasher::new(want.algorithm()), want: want.clone() }
     }
 
-    fn check(self, image: &Image) -> Result<(), Error> {
+    pub(super) fn check(self, image: &Image) -> Result<(), Error> {
         let (want, got) = (self.want, self.hasher.finish());
         if want == got {
             Ok(())

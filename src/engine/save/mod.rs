@@ -14,13 +14,19 @@ mod content;
 mod docker;
 mod error;
 mod oci;
+mod shape;
 mod sink;
+
+use std::path::Path;
 
 use crate::oci::Digest;
 use crate::reference::Reference;
 use crate::store::{Image, Store, full_name};
 
+pub(super) use content::Content;
 pub use error::Error;
+pub(super) use shape::reshaped;
+pub use shape::{Packing, Repack, Shape, Words};
 pub use sink::{Directory, Sink, Tar};
 
 /// How images are laid out.
@@ -62,11 +68,65 @@ pub fn save(
     let chosen = choose(store, queries)?;
     match (form, &chosen[..]) {
         (Form::DockerArchive, _) => docker::write_archive_of(store, &chosen, sink)?,
-        (Form::OciArchive | Form::OciDirectory, _) => oci::write(store, &chosen, sink)?,
-        (Form::DockerDirectory, [one]) => docker::write_directory(store, one, sink)?,
+        (Form::OciArchive | Form::OciDirectory, _) => {
+            let with_content = |chosen: Chosen| {
+                let content = Content::of(store, &chosen.image)?;
+                Ok((chosen, content))
+            };
+            let images: Result<Vec<(Chosen, Content)>, Error> =
+                chosen.into_iter().map(with_content).collect();
+            oci::write(store, &images?, Vec::new(), sink)?;
+        }
+        (Form::DockerDirectory, [one]) => {
+            let shape = Shape { words: Some(Words::Docker), ..Shape::default() };
+            let scratch = store.scratch()?;
+            let content = shaped(store, &one.image, &shape, scratch.path())?;
+            docker::write_directory(store, &one.image, &content, sink)?;
+        }
         (Form::DockerDirectory, _) => return Err(Error::OneOnly { asked: chosen.len() }),
     }
     sink.finish()
+}
+
+/// An image that is written to files, as a push does it.
+#[derive(Debug)]
+pub struct Copy<'a> {
+    /// The image.
+    pub image: &'a Image,
+    /// The name that it has there: a tag or a whole name.
+    pub name: Option<String>,
+    /// What is to be another than it was.
+    pub shape: Shape,
+    /// How it is laid out.
+    pub form: Form,
+    /// The entries of the layout that is there.
+    pub known: Vec<serde_json::Value>,
+}
+
+/// Writes one image out; the digest of its manifest there, where there is one.
+pub fn copy(store: &Store, copy: Copy, sink: &mut dyn Sink) -> Result<Option<Digest>, Error> {
+    let Copy { image, name, shape, form, known } = copy;
+    let _hold = store.hold()?;
+    let chosen = Chosen { image: image.clone(), names: name.into_iter().collect() };
+    let scratch = store.scratch()?;
+    let mut digest = None;
+    if form == Form::DockerArchive {
+        docker::write_archive_of(store, &[chosen], sink)?;
+    } else {
+        let content = shaped(store, image, &shape, scratch.path())?;
+        digest = Some(Digest::of(&content.manifest));
+        match form {
+            Form::DockerDirectory => docker::write_directory(store, image, &content, sink)?,
+            _ => oci::write(store, &[(chosen, content)], known, sink)?,
+        }
+    }
+    sink.finish()?;
+    Ok(digest)
+}
+
+fn shaped(store: &Store, image: &Image, shape: &Shape, scratch: &Path) -> Result<Content, Error> {
+    let content = Content::of(store, image)?;
+    Ok(reshaped(store, image, &content, shape, scratch)?.unwrap_or(content))
 }
 
 /// The images, each once: two names of one image are two names of one entry. One that is asked

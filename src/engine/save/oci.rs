@@ -10,27 +10,36 @@ use super::content::{Content, descriptor, write_blob};
 use super::sink::Sink;
 use super::{Chosen, Error, blob_path};
 
-/// Writes images as they were shipped: their digests stay what they are.
-pub(super) fn write(store: &Store, images: &[Chosen], sink: &mut dyn Sink) -> Result<(), Error> {
-    let mut entries: Vec<Value> = Vec::new();
-    for Chosen { image, names } in images {
-        let content = Content::of(store, image)?;
+/// Writes images as they were shipped: their digests stay what they are. `known` are the entries of
+/// the layout that was there: those that have none of the images' names stay.
+pub(super) fn write(
+    store: &Store,
+    images: &[(Chosen, Content)],
+    known: Vec<Value>,
+    sink: &mut dyn Sink,
+) -> Result<(), Error> {
+    let mut entries = known;
+    for (Chosen { image, names }, content) in images {
         for layer in &content.layers {
-            write_blob(store, image, layer, &blob_path(&layer.digest), sink)?;
+            write_blob(store, content, image, layer, &blob_path(&layer.digest), sink)?;
         }
         document(sink, &blob_path(&image.id), &content.config)?;
         let manifest = Shipped {
             digest: Digest::of(&content.manifest),
-            media_type: content.media_type,
+            media_type: content.media_type.clone(),
             size: content.manifest.len() as u64,
         };
         document(sink, &blob_path(&manifest.digest), &content.manifest)?;
         let entry = |name: &String| {
             let mut entry = descriptor(&manifest);
-            // podman reads the first, docker and containerd the second.
-            entry["annotations"] = json!({REF_NAME: name, FULL_NAME: name});
+            // podman reads the first, docker and containerd the second, which is a whole name.
+            entry["annotations"] = match name.contains(['/', ':']) {
+                true => json!({REF_NAME: name, FULL_NAME: name}),
+                false => json!({REF_NAME: name}),
+            };
             entry
         };
+        entries.retain(|entry| !is_replaced(entry, names, &manifest.digest));
         match names[..] {
             [] => entries.push(descriptor(&manifest)),
             _ => entries.extend(names.iter().map(entry)),
@@ -41,11 +50,36 @@ pub(super) fn write(store: &Store, images: &[Chosen], sink: &mut dyn Sink) -> Re
         "mediaType": media_type::OCI_INDEX,
         "manifests": entries,
     });
-    document(sink, "index.json", index.to_string().as_bytes())?;
-    document(sink, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)
+    document(sink, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    // Last: what it names is there by now.
+    document(sink, "index.json", index.to_string().as_bytes())
+}
+
+/// Whether an entry gives way to an image with these names: it has one of them, or none and is the
+/// same manifest.
+fn is_replaced(entry: &Value, names: &[String], digest: &Digest) -> bool {
+    match entry["annotations"][REF_NAME].as_str() {
+        Some(name) => names.iter().any(|new| new == name),
+        None => entry["digest"] == json!(digest),
+    }
 }
 
 /// A file that is in memory.
 pub(super) fn document(sink: &mut dyn Sink, name: &str, bytes: &[u8]) -> Result<(), Error> {
     sink.file(name, bytes.len() as u64, &mut &*bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_a_layout_stands_for_one_image() {
+        let digest = Digest::of(b"new");
+        let named = json!({"digest": "x", "annotations": {REF_NAME: "v1"}});
+        assert!(is_replaced(&named, &["v1".into()], &digest));
+        assert!(!is_replaced(&named, &["v2".into()], &digest));
+        assert!(!is_replaced(&named, &[], &digest));
+        assert!(is_replaced(&json!({"digest": digest}), &["v1".into()], &digest));
+    }
 }

@@ -5,9 +5,13 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use tar::{EntryType, Header};
 
 use super::Error;
+
+/// The most bytes of a layout's index that are read.
+const LARGEST_INDEX: u64 = 8 << 20;
 
 /// Takes files one after the other.
 pub trait Sink {
@@ -83,6 +87,8 @@ impl<W: Write> Sink for Tar<W> {
 pub struct Directory {
     path: PathBuf,
     written: HashSet<String>,
+    /// Files of other images lie there, and the same blobs perhaps.
+    shared: bool,
 }
 
 impl Directory {
@@ -94,7 +100,59 @@ impl Directory {
         if fs::read_dir(path).map_err(io("read"))?.next().is_some() {
             return Err(Error::NotEmpty { path: path.display().to_string() });
         }
-        Ok(Self { path: path.to_owned(), written: HashSet::new() })
+        Ok(Self { path: path.to_owned(), written: HashSet::new(), shared: false })
+    }
+
+    /// An OCI layout that is there or not, and the entries that it has.
+    pub fn layout(path: &Path) -> Result<(Self, Vec<Value>), Error> {
+        if !path.join("oci-layout").is_file() {
+            return Ok((Self::new(path)?, Vec::new()));
+        }
+        let index = path.join("index.json");
+        let what = || index.display().to_string();
+        let io = |source| Error::Io { action: "read", what: what(), source };
+        let mut bytes = Vec::new();
+        let file = File::open(&index).map_err(io)?;
+        file.take(LARGEST_INDEX).read_to_end(&mut bytes).map_err(io)?;
+        let mut index: Value =
+            serde_json::from_slice(&bytes).map_err(|error| io(io::Error::from(error)))?;
+        let entries = match index["manifests"].take() {
+            Value::Array(entries) => entries,
+            _ => Vec::new(),
+        };
+        let shared = Self { path: path.to_owned(), written: HashSet::new(), shared: true };
+        Ok((shared, entries))
+    }
+
+    /// A directory for one image (`dir:`); the image that is there goes.
+    pub fn plain(path: &Path) -> Result<Self, Error> {
+        if path.join("version").is_file() && path.join("manifest.json").is_file() {
+            let io =
+                |source| Error::Io { action: "replace", what: path.display().to_string(), source };
+            for entry in fs::read_dir(path).map_err(io)? {
+                let entry = entry.map_err(io)?;
+                // The image's own, and nothing else that lies there.
+                if is_of_plain_image(&entry.file_name().to_string_lossy()) {
+                    fs::remove_file(entry.path()).map_err(io)?;
+                }
+            }
+        }
+        Self::new(path)
+    }
+
+    fn write(&self, path: &Path, size: u64, content: &mut dyn Read) -> io::Result<()> {
+        let parent = path.parent().unwrap_or(&self.path);
+        fs::create_dir_all(parent)?;
+        if !self.shared {
+            return copy(content, &mut File::create_new(path)?, size);
+        }
+        let mut draft = tempfile::Builder::new()
+            .prefix(".coracle-")
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)) // less the umask
+            .tempfile_in(parent)?;
+        copy(content, &mut draft, size)?;
+        draft.persist(path)?;
+        Ok(())
     }
 }
 
@@ -104,10 +162,7 @@ impl Sink for Directory {
             return Ok(());
         }
         let path = self.path.join(name);
-        let parent = path.parent().unwrap_or(&self.path);
-        let done = fs::create_dir_all(parent)
-            .and_then(|()| File::create_new(&path))
-            .and_then(|mut file| copy(content, &mut file, size));
+        let done = self.write(&path, size, content);
         let what = || path.display().to_string();
         done.map_err(|source| Error::Io { action: "write", what: what(), source })
     }
@@ -119,6 +174,14 @@ impl Sink for Directory {
     fn finish(&mut self) -> Result<(), Error> {
         Ok(())
     }
+}
+
+/// Whether a file of a `dir:` directory is one that a writer of such makes.
+fn is_of_plain_image(name: &str) -> bool {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    matches!(name, "version" | "manifest.json")
+        || name.strip_prefix("signature-").is_some_and(digits)
+        || (matches!(name.len(), 64 | 128) && digits(name))
 }
 
 /// Copies exactly `size` bytes, and reads on to the end of `content`: it may check itself there.

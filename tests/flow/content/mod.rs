@@ -2,6 +2,7 @@
 
 mod commit;
 mod copy;
+mod ids;
 mod layer;
 
 use crate::support::Home;

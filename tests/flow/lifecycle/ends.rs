@@ -212,3 +212,44 @@ fn a_monitor_that_is_terminated_stops_its_container() {
     until("its end", || b.status("web") == "exited");
     assert_eq!(b.field("web", ".State.ExitCode"), "9");
 }
+
+/// A monitor gives its memory back when nothing has happened for a second, its relocated data too, and
+/// has all of it again for whatever comes: output, health checks in children, a new run, the end.
+#[test]
+fn a_monitor_that_slept_goes_on() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let script = "echo run; sleep 3; echo late; sleep 3; [ -e /again ] || { >/again; exit 3; }; exec sleep 600";
+    let flags = [
+        "--name",
+        "web",
+        "--restart",
+        "on-failure",
+        "--health-cmd",
+        "true",
+        "--health-interval",
+        "2s",
+    ];
+    b.run_d(&flags, &["sh", "-c", script]);
+    until("a second run, and its words", || b.ok(&["logs", "web"]) == "run\nlate\nrun\nlate");
+    until("its health", || b.field("web", ".State.Health.Status") == "healthy");
+    b.ok(&["restart", "-t", "0", "web"]);
+    b.ok(&["stop", "-t", "0", "web"]);
+    assert_eq!(b.field("web", ".State.Status"), "exited");
+    b.ok(&["rm", "web"]);
+}
+
+#[test]
+fn rm_gives_time_and_takes_what_is_gone_for_removed() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let script = "trap 'echo bye >/said/bye; exit' TERM; echo ready; while :; do sleep 0.02; done";
+    b.run_d(&["--name", "web", "-v", "said:/said"], &["sh", "-c", script]);
+    until("it to be ready", || b.ok(&["logs", "web"]) == "ready");
+    b.coracle(&["rm", "-t", "60", "web"]).fails(125);
+    assert_eq!(b.ok(&["rm", "-f", "-t", "60", "web"]), "web");
+    let said = b.started("run", &["--rm", "-v", "said:/said"], &["cat", "/said/bye"]).ok();
+    assert_eq!(said, "bye");
+    b.coracle(&["rm", "web"]).fails(1);
+    assert_eq!(b.ok(&["rm", "--ignore", "web"]), "");
+}

@@ -8,7 +8,7 @@ use crate::support::until;
 
 impl Box {
     /// What has happened, a line `ACTION` each, where `filter` holds.
-    fn happened(&self, filters: &[&str], format: &str) -> Vec<String> {
+    pub(super) fn happened(&self, filters: &[&str], format: &str) -> Vec<String> {
         let first = ["events", "--stream=false", "--since", "1h", "--format", format];
         let filters = filters.iter().flat_map(|filter| ["--filter", filter]);
         let words: Vec<&str> = first.into_iter().chain(filters).collect();

@@ -74,6 +74,48 @@ fn a_reboot_leaves_no_ghost() {
     }
 }
 
+/// Whoever comes upon an end that nobody lived to write down writes it down and tells it, once.
+#[test]
+fn an_end_without_a_witness_is_told_once() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let deaths = |id: &str| {
+        let container = format!("container={id}");
+        b.happened(&["event=die", &container], "{{.Actor.Attributes.exitCode}}")
+    };
+    let web = b.run_d(&["--name", "web"], &["sleep", "600"]);
+    let looked = b.run_d(&["--name", "looked"], &["sleep", "600"]);
+    let short = b.run_d(&["--name", "short", "--rm"], &["sleep", "600"]);
+    let asked = b.run_d(&["--name", "asked"], &["sleep", "600"]);
+    for id in [&web, &looked, &short, &asked] {
+        b.lose(id);
+    }
+    assert_eq!(b.field("looked", ".State.ExitCode"), "137");
+    let ended = b.field("looked", ".State.FinishedAt");
+    assert!(!ended.starts_with("0001"), "{ended}");
+    assert_eq!(b.field("looked", ".State.FinishedAt"), ended);
+    // Several that find it at once.
+    let lists: Vec<_> = (0..6).map(|_| b.coracle(&["ps", "-a"]).spawn()).collect();
+    for list in lists {
+        list.wait();
+    }
+    let written = std::fs::read_to_string(b.record(&web)).unwrap();
+    has(&written, &[r#""status":"stopped""#, r#""code":137"#]);
+    for id in [&web, &looked, &short] {
+        assert_eq!(deaths(id), ["137"], "{id}");
+    }
+    let short = format!("container={short}");
+    assert_eq!(b.happened(&[&short], "{{.Action}}"), ["create", "start", "die", "destroy"]);
+    // `events` itself is such a command.
+    let last = b.run_d(&[], &["sleep", "600"]);
+    b.lose(&last);
+    assert_eq!(deaths(&last), ["137"]);
+    // A new run is another one.
+    b.ok(&["start", "asked"]);
+    b.ok(&["kill", "asked"]);
+    assert_eq!(deaths(&asked), ["137", "137"]);
+}
+
 /// `--rm` in the foreground: what was killed before it could remove its container, the next command
 /// removes, with files of other ids and closed directories.
 #[test]

@@ -21,6 +21,10 @@ fn filters_formats_and_sizes() {
             ["-a"].into_iter().chain(filters.iter().flat_map(|it| ["-f", it])).collect();
         names(&flags)
     };
+    let label = ["ps", "-a", "--format", "{{.Names}}:{{.Label \"tier\"}}"];
+    assert_eq!(b.ok(&label), "job:\nweb-2:back\nweb-1:front");
+    b.ok(&["container", "exists", "web-1"]);
+    assert_eq!(b.coracle(&["container", "exists", "web-3"]).fails(1), "");
     assert_eq!(names(&[]), ["web-2"]);
     assert_eq!(names(&["-a"]), ["job", "web-2", "web-1"], "the newest first");
     assert_eq!(names(&["-n", "2"]), ["job", "web-2"]);

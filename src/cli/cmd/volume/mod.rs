@@ -2,6 +2,8 @@
 
 pub(super) mod create;
 pub(super) mod exists;
+pub(super) mod export;
+pub(super) mod import;
 pub(super) mod inspect;
 pub(super) mod list;
 pub(super) mod prune;

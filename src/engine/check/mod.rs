@@ -3,10 +3,13 @@
 //! ```text
 //! names ─► images ─► documents, blobs: their digests
 //!                 └► layers: each unpacked once more from its blob, and compared file by file
+//! lists, artifacts ─► their documents and files
 //! containers ─► their layers
 //! repair: what is damaged is taken away while nobody else is in the store; then each image is
 //!         unpacked again from blobs that are whole, or pulled again by its digest
 //! ```
+
+mod pinned;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -14,11 +17,12 @@ use std::path::{Path, PathBuf};
 
 use super::pull::{self, Policy, Progress, inflated};
 use super::{Engine, Error};
+use crate::container;
 use crate::layer::{self, Limits, Tree};
 use crate::oci::{ChainId, Digest, ImageConfig};
 use crate::owners::Owners;
 use crate::reference::{Reference, familiar};
-use crate::registry::{Compression, ImageSource};
+use crate::registry::{Compression, Guarded, Remote};
 use crate::store::{Image, Scratch, Store};
 
 /// Something that is not as it should be.
@@ -28,7 +32,7 @@ pub struct Fault {
     pub path: PathBuf,
     /// What is wrong with it.
     pub why: String,
-    /// The images that need it, as the user knows them.
+    /// The images, lists and artifacts that need it, as the user knows them.
     pub images: Vec<String>,
     cause: Cause,
 }
@@ -67,7 +71,7 @@ pub struct Check {
 }
 
 /// Where an image is fetched from again.
-pub type Sources<'a> = &'a dyn Fn(&Reference) -> Result<Box<dyn ImageSource>, Error>;
+pub type Sources<'a> = &'a dyn Fn(&Reference) -> Result<Guarded<Remote>, Error>;
 
 impl Engine {
     /// Looks at everything. What is in the store stays meanwhile.
@@ -78,6 +82,7 @@ impl Engine {
         work.look_at_names()?;
         work.look_at_blobs()?;
         work.look_at_images()?;
+        work.look_at_pinned()?;
         self.look_at_containers(&mut work.done)?;
         let mut done = work.done;
         done.faults.dedup_by(|one, other| one.path == other.path);
@@ -124,7 +129,7 @@ impl Engine {
                 tell(&shown(&names, &id), &error);
             }
         }
-        Ok(())
+        self.bring_pinned_again(checked, sources, progress, tell)
     }
 
     /// From the blobs that are here, else from where its names lead.
@@ -157,7 +162,7 @@ impl Engine {
             let reference = exact.unwrap_or_else(|| named.clone());
             let brought = sources(&reference).and_then(|source| {
                 let request = pull::Request {
-                    source: &*source,
+                    source: &source,
                     image: familiar(name),
                     name: Some(name.clone()),
                     repository: name.contains('@').then(|| named.name()),
@@ -183,7 +188,7 @@ impl Engine {
         let mut fault = |path: PathBuf, why: String| {
             done.faults.push(Fault { path, why, images: Vec::new(), cause: Cause::Container });
         };
-        let survey = self.containers.survey()?;
+        let survey = self.containers.survey::<container::Config>()?;
         for (id, error) in survey.unreadable {
             fault(Path::new("containers").join(id), error.to_string());
         }
@@ -199,8 +204,12 @@ impl Engine {
     }
 
     fn layers_of_running(&self) -> Result<Vec<ChainId>, Error> {
-        let running =
-            self.containers.survey()?.records.into_iter().filter(|record| record.status().is_up());
+        let running = self
+            .containers
+            .survey::<container::Config>()?
+            .records
+            .into_iter()
+            .filter(|record| record.status().is_up());
         Ok(running.flat_map(|record| record.layers).collect())
     }
 }
