@@ -326,8 +326,6 @@ fn the_policy_file_is_obeyed_by_scope() {
     has(&pull().fails(1), &["is refused", "policy.json", "reject", "default", "hint: "]);
     policy(&scene, &json!({"": accept, host.as_str(): [{"type": "reject"}]}));
     has(&pull().fails(1), &["reject", &format!("docker:{host}")]);
-    let artifact = scene.home.coracle(["artifact", "pull", "-q", &scene.name]).output();
-    has(&artifact.fails(1), &["reject", &format!("docker:{host}")]);
     policy(&scene, &json!({host.as_str(): [{"type": "reject"}], scene.repository(): accept}));
     pull().ok();
     policy(
