@@ -508,7 +508,7 @@ pub(super) mod tests {
         if std::env::var_os("CORACLE_UPDATE").is_some() {
             let file =
                 concat!(env!("CARGO_MANIFEST_DIR"), "/src/runtime/seccomp/default.x86_64.bpf");
-            let bytes: Vec<u8> = made.instructions.iter().flat_map(bytes).collect();
+            let bytes: Vec<u8> = made.instructions.iter().copied().flat_map(bytes).collect();
             return std::fs::write(file, bytes).expect("written");
         }
         assert!(shipped() == made, "default.x86_64.bpf is old: CORACLE_UPDATE=1 writes it anew");
@@ -516,8 +516,8 @@ pub(super) mod tests {
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn bytes(instruction: &Instruction) -> Vec<u8> {
-        let Instruction { code, jump_true, jump_false, operand } = *instruction;
+    fn bytes(instruction: Instruction) -> Vec<u8> {
+        let Instruction { code, jump_true, jump_false, operand } = instruction;
         let (code, operand) = (code.to_le_bytes(), operand.to_le_bytes());
         [&code[..], &[jump_true, jump_false], &operand].concat()
     }
