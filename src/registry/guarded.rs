@@ -26,39 +26,42 @@ impl<S: ImageSource> Guarded<S> {
     pub fn inner(&self) -> &S {
         &self.source
     }
-}
 
-/// Looks until each demand is met. What cannot be looked at is no consent. `subjects` are what the
-/// name `asked` stands for, the index before its manifest.
-pub fn check_signatures(
-    source: &dyn ImageSource,
-    asked: &Reference,
-    demands: Vec<&Demand>,
-    subjects: &[Subject],
-) -> Result<(), Error> {
-    let mut unmet: Vec<(&Demand, Findings)> =
-        demands.into_iter().map(|demand| (demand, Findings::default())).collect();
-    for place in [Beside::Tag, Beside::Referrers] {
-        for subject in subjects {
-            if unmet.is_empty() {
-                return Ok(());
-            }
-            source.signatures(&subject.digest, place, &mut |signature| {
-                unmet.retain_mut(|(demand, findings)| {
-                    match demand.judge(signature, asked, subjects) {
-                        Verdict::Good => false,
-                        verdict => {
-                            findings.add(verdict);
-                            true
-                        }
-                    }
-                });
-                unmet.is_empty()
-            })?;
+    /// Checks a document of the source, whatever it is about, before anything that it names is fetched.
+    pub fn check_document(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+        if self.demands.is_empty() {
+            return Ok(());
         }
+        let subject = Subject { digest: digest.clone(), bytes: bytes.to_vec() };
+        self.check(self.demands.iter().collect(), &[subject])
     }
-    let Some((demand, findings)) = unmet.pop() else { return Ok(()) };
-    Err(Error::Trust(unsigned(asked, demand, findings, subjects)))
+
+    /// Looks until each demand is met. What cannot be looked at is no consent.
+    fn check(&self, demands: Vec<&Demand>, subjects: &[Subject]) -> Result<(), Error> {
+        let mut unmet: Vec<(&Demand, Findings)> =
+            demands.into_iter().map(|demand| (demand, Findings::default())).collect();
+        for place in [Beside::Tag, Beside::Referrers] {
+            for subject in subjects {
+                if unmet.is_empty() {
+                    return Ok(());
+                }
+                self.source.signatures(&subject.digest, place, &mut |signature| {
+                    unmet.retain_mut(|(demand, findings)| {
+                        match demand.judge(signature, &self.asked, subjects) {
+                            Verdict::Good => false,
+                            verdict => {
+                                findings.add(verdict);
+                                true
+                            }
+                        }
+                    });
+                    unmet.is_empty()
+                })?;
+            }
+        }
+        let Some((demand, findings)) = unmet.pop() else { return Ok(()) };
+        Err(Error::Trust(unsigned(&self.asked, demand, findings, subjects)))
+    }
 }
 
 fn unsigned(
@@ -98,17 +101,14 @@ impl<S: ImageSource> ImageSource for Guarded<S> {
             let subjects = index.chain([manifest]);
             let subjects: Vec<Subject> =
                 subjects.map(|(digest, bytes)| Subject { digest, bytes }).collect();
-            check_signatures(&self.source, &self.asked, self.demands.iter().collect(), &subjects)?;
+            self.check(self.demands.iter().collect(), &subjects)?;
         }
         Ok(resolved)
     }
 
     fn vouch(&self, here: &dyn Fn() -> Result<Vec<Subject>, Error>) -> Result<(), Error> {
         let again: Vec<&Demand> = self.demands.iter().filter(|demand| demand.again).collect();
-        if again.is_empty() {
-            return Ok(());
-        }
-        check_signatures(&self.source, &self.asked, again, &here()?)
+        if again.is_empty() { Ok(()) } else { self.check(again, &here()?) }
     }
 
     fn config(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {

@@ -53,7 +53,7 @@ pub use credentials::{Way, lookup, way_to_push, way_to_registry, ways};
 pub use docker_archive::DockerArchive;
 pub use document::offered;
 pub use error::{Cause, Error};
-pub use guarded::{Guarded, check_signatures};
+pub use guarded::Guarded;
 pub use layout::{FULL_NAME, Layout, REF_NAME};
 pub use lists::{INDEX, Lists, SearchResult};
 pub use login::{Kept, forget_login, forget_logins, keep_login, known_login};

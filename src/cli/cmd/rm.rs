@@ -7,7 +7,7 @@ use crate::engine::{Removal, Removed};
 
 /// Remove containers and all that they wrote
 #[derive(Debug, clap::Args)]
-#[allow(clippy::struct_excessive_bools)] // each a flag
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Kill those that run; take those that are not there for removed
     #[arg(short, long)]
