@@ -27,6 +27,15 @@ impl<S: ImageSource> Guarded<S> {
         &self.source
     }
 
+    /// Checks a document of the source, whatever it is about, before anything that it names is fetched.
+    pub fn check_document(&self, digest: &Digest, bytes: &[u8]) -> Result<(), Error> {
+        if self.demands.is_empty() {
+            return Ok(());
+        }
+        let subject = Subject { digest: digest.clone(), bytes: bytes.to_vec() };
+        self.check(self.demands.iter().collect(), &[subject])
+    }
+
     /// Looks until each demand is met. What cannot be looked at is no consent.
     fn check(&self, demands: Vec<&Demand>, subjects: &[Subject]) -> Result<(), Error> {
         let mut unmet: Vec<(&Demand, Findings)> =

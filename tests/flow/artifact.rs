@@ -67,6 +67,8 @@ fn files_are_made_an_artifact_sent_fetched_and_written_out() {
     let words = ["artifact", "extract", "--title", "a.txt", &name, file.to_str().unwrap()];
     other.coracle(words).ok();
     assert_eq!(fs::read_to_string(&file).unwrap(), "one\n");
+    let words = ["artifact", "extract", "--title", "a.txt", &name, "/dev/stdout"];
+    assert_eq!(other.coracle(words).ok(), "one", "a pipe is written to");
     let by_digest = digest(b"one\n");
     let words = ["artifact", "extract", "--digest", &by_digest, &name, file.to_str().unwrap()];
     other.coracle(words).ok();
@@ -152,4 +154,15 @@ fn a_registry_that_lies_leaves_no_artifact() {
     has(&told.stdout, &["its content does not match its name", &name]);
     has(&home.coracle(["system", "check", "--repair"]).ok(), &["repaired: 1"]);
     home.coracle(["artifact", "extract", &name, "out"]).ok();
+}
+
+/// The policy file is for all that comes from a registry.
+#[test]
+fn what_the_policy_rejects_is_not_fetched() {
+    let (registry, home) = (Registry::new(), Home::new());
+    let name = strange(&registry, "1", &["file"]);
+    home.write(".config/containers/policy.json", r#"{"default":[{"type":"reject"}]}"#);
+    has(&home.coracle(["artifact", "pull", "-q", &name]).fails(1), &["policy.json"]);
+    assert_eq!(registry.blob_requests(), 0);
+    assert_eq!(home.coracle(["artifact", "ls", "-q"]).ok(), "");
 }

@@ -63,6 +63,8 @@ fn a_list_is_made_changed_and_removed() {
     // By the name that it was added by, or by its digest.
     let annotate = ["manifest", "annotate", "--arch", "arm", "--variant", "v7", "app:all", &arm];
     home.coracle(annotate).ok();
+    home.coracle(["manifest", "annotate", "--os", "linux", "app:all", &format!("docker://{arm}")])
+        .ok();
     let by_digest = manifest_digest(&one);
     let features = ["--os-features", "a,b", "--os-version", "1", "--annotation", "k=v"];
     let words = ["manifest", "annotate"].iter().chain(&features).copied();

@@ -319,12 +319,17 @@ fn base64(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-/// Layers with a table of contents are layers first of all.
+/// Layers with a table of contents are layers first of all. (skopeo 1.9 loses zero blocks behind an end
+/// mark, so that a layer does not match its image any more: it needs one without.)
 #[test]
 fn zstd_chunked_as_skopeo_writes_it() {
-    requires!(Registry, Program("/usr/bin/skopeo"), Image("busybox", "latest"));
+    requires!(Registry, Program("/usr/bin/skopeo"));
     let (plain, home) = (Home::new(), Home::new());
-    let (from, to) = (busybox(), format!("{}:1", super::push::scratch("chunked")));
+    let registry = Registry::new();
+    let lower = Tar::new().directory("d", 0o750).file("d/a", &"words\n".repeat(70_000));
+    let upper = Tar::new().hardlink("c", "d/a").symlink("l", "c").file("d/.wh.gone", "");
+    let from = registry.push("app", "1", &Image::of(&[lower.finish(), upper.finish()]));
+    let to = format!("{}:1", super::push::scratch("chunked"));
     let mut skopeo = Command::new("/usr/bin/skopeo");
     skopeo.args(["copy", "--insecure-policy", "--src-tls-verify=false", "--dest-tls-verify=false"]);
     skopeo.args(["--dest-compress-format", "zstd:chunked"]);
@@ -332,17 +337,15 @@ fn zstd_chunked_as_skopeo_writes_it() {
     home.run(skopeo).ok();
     plain.coracle(["pull", "-q", &from]).ok();
     home.coracle(["pull", "-q", &to]).ok();
-    has(&home.coracle(["inspect", "--raw", &to]).ok(), &["zstd-chunked", "tar+zstd"]);
-    let layers = |home: &Home| {
-        let listing = listing(&home.store().join("layers"));
-        listing.replace(&home.path().display().to_string(), "")
-    };
-    // But for the record of the blob: another one was shipped.
+    let manifest = home.coracle(["inspect", "--raw", &to]).ok();
+    has(&manifest, &["zstd-chunked.manifest-position", "tar+zstd"]);
     let trees = |home: &Home| -> Vec<String> {
-        let all = layers(home);
+        let all = listing(&home.store().join("layers"));
+        let all = all.replace(&home.path().display().to_string(), "");
+        // But for the record of the blob: another one was shipped.
         all.lines().filter(|line| !line.contains("layer.json")).map(str::to_owned).collect()
     };
-    assert!(trees(&home).len() > 100);
+    has(&trees(&home).join("\n"), &["/fs/d/a 100644 420000 bytes", "/fs/l 120777 -> c"]);
     assert_eq!(trees(&home), trees(&plain));
 }
 

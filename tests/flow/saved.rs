@@ -6,8 +6,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::podman::podman;
 use crate::requires;
 use crate::support::image::{Image, Tar, digest, gzip};
+use crate::support::needs::pass;
 use crate::support::registry::Registry;
 use crate::support::{Home, has};
 
@@ -169,6 +171,87 @@ fn others_read_what_is_saved() {
         other.coracle(["load", "-q", "-i", copy.to_str().unwrap()]).ok();
         assert_eq!(image_id(&other, &id), id, "{form}");
     }
+}
+
+/// Several images at once, there and back; and umoci, which reads a layout by its tags.
+#[test]
+fn several_images_go_to_others_and_come_back() {
+    requires!(Program("/usr/bin/umoci"));
+    let (registry, home) = (Registry::new(), Home::new());
+    let one = two_layers();
+    let other = Image::of(&[Tar::new().file("other", "x\n").finish()]);
+    for (name, image) in [("one", &one), ("other", &other)] {
+        let reference = registry.push(name, "1", image);
+        home.coracle(["pull", "-q", &reference]).ok();
+        home.coracle(["tag", &reference, &format!("localhost/{name}:1")]).ok();
+    }
+    let run = |program: &str, words: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(words);
+        home.run(command)
+    };
+    let layout = home.path().join("layout");
+    let layout = layout.to_str().unwrap();
+    for name in ["one", "other"] {
+        home.coracle(["push", &format!("localhost/{name}:1"), &format!("oci:{layout}:{name}")])
+            .ok();
+    }
+    let listed = run("/usr/bin/umoci", &["ls", "--layout", layout]).ok();
+    assert_eq!(listed.lines().collect::<Vec<_>>(), ["one", "other"]);
+    let image = format!("{layout}:one");
+    run("/usr/bin/umoci", &["unpack", "--rootless", "--image", &image, "bundle"]).ok();
+    assert_eq!(fs::read_to_string(home.path().join("bundle/rootfs/c")).unwrap(), "three\n");
+    assert!(!home.path().join("bundle/rootfs/a").exists());
+    // What umoci adds to is read by us.
+    home.write("bundle/rootfs/d", "four\n");
+    run("/usr/bin/umoci", &["repack", "--image", &format!("{layout}:more"), "bundle"]).ok();
+    let fresh = Home::new();
+    fresh.coracle(["pull", "-q", &format!("oci:{layout}:more")]).ok();
+    let saved = |form: &str| {
+        let path = home.path().join(form).display().to_string();
+        home.coracle([
+            "save",
+            "--format",
+            form,
+            "-o",
+            &path,
+            "localhost/one:1",
+            "localhost/other:1",
+        ])
+        .ok();
+        path
+    };
+    let (docker, oci) = (saved("docker-archive"), saved("oci-archive"));
+    if pass() != "range" {
+        return;
+    }
+    requires!(UserNamespaces, Program("/usr/bin/podman"), Program("/usr/bin/buildah"));
+    has(&podman(&["load", "-i", &docker]).ok(), &["localhost/one:1", "localhost/other:1"]);
+    let theirs = |name: &str| podman(&["inspect", "-f", "{{.Id}}", name]).ok();
+    for (name, image) in [("localhost/one:1", &one), ("localhost/other:1", &other)] {
+        assert_eq!(format!("sha256:{}", theirs(name)), digest(&image.config));
+    }
+    let back = home.path().join("podmans.tar").display().to_string();
+    podman(&["save", "-q", "-m", "-o", &back, "localhost/one:1", "localhost/other:1"]).ok();
+    let told = fresh.coracle(["load", "-q", "-i", &back]).ok();
+    has(&told, &["Loaded image: localhost/one:1", "Loaded image: localhost/other:1"]);
+    assert_eq!(image_id(&fresh, "localhost/one:1"), digest(&one.config));
+    for form in ["oci-archive", "oci-dir"] {
+        let back = home.path().join(format!("podmans-{form}")).display().to_string();
+        podman(&["save", "-q", "--format", form, "-o", &back, "localhost/one:1"]).ok();
+        let fresh = Home::new();
+        fresh.coracle(["load", "-q", "-i", &back]).ok();
+        assert_eq!(image_id(&fresh, &digest(&one.config)), digest(&one.config), "{form}");
+    }
+    // One of several in an archive, by its name.
+    let id = podman(&["pull", "-q", &format!("oci-archive:{oci}:localhost/other:1")]).ok();
+    assert_eq!(format!("sha256:{id}"), digest(&other.config));
+    let from = format!("docker-archive:{docker}:localhost/one:1");
+    let buildah = ["--storage-driver=vfs", "from", "--pull", "--name", "ours", &from];
+    assert_eq!(run("/usr/bin/buildah", &buildah).ok().lines().last(), Some("ours"));
+    let words = ["--storage-driver=vfs", "inspect", "--format", "{{.FromImageID}}", "ours"];
+    let id = run("/usr/bin/buildah", &words).ok();
+    assert_eq!(format!("sha256:{id}"), digest(&one.config));
 }
 
 #[test]

@@ -278,6 +278,29 @@ fn the_configuration_may_ask_for_it() {
     pull(&["hello"]).ok();
 }
 
+#[test]
+fn artifacts_come_in_by_the_policy_too() {
+    requires!(Program(OPENSSL));
+    let scene = Scene::new();
+    let mut manifest =
+        artifact(&scene.registry, "files", "text/plain", &[(b"text".to_vec(), json!({}))]);
+    manifest["artifactType"] = json!("application/x-text");
+    let bytes = manifest.to_string();
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    scene.registry.put_manifest("files", "1", kind, bytes.as_bytes());
+    let name = scene.registry.reference("files", "1");
+    let pull = || scene.home.coracle(["artifact", "pull", "-q", &name]).output();
+    policy(&scene, &json!({}));
+    has(&pull().fails(1), &["is refused", "reject"]);
+    let host = scene.registry.address.to_string();
+    policy(&scene, &json!({host.as_str(): signed(&scene, None)}));
+    has(&pull().fails(1), &["cannot verify", "no signature"]);
+    let of = digest(bytes.as_bytes());
+    let signature = scene.key.signed(&payload(&name, &of));
+    sign_by_tag(&scene.registry, "files", &of, &[signature]);
+    pull().ok();
+}
+
 /// A policy in podman's place for it.
 fn policy(scene: &Scene, scopes: &Value) {
     let text = json!({"default": [{"type": "reject"}], "transports": {"docker": scopes}});

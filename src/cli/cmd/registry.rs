@@ -137,6 +137,7 @@ pub(super) fn prepare(cx: &Context, args: &RegistryArgs, image: &str) -> Result<
                 Source::OciLayout { directory, .. } => ("oci", Some(directory)),
                 Source::OciArchive { file, .. } => ("oci-archive", Some(file)),
                 Source::DockerArchive { file, .. } => ("docker-archive", Some(file)),
+                Source::PlainDirectory { directory } => ("dir", Some(directory)),
                 Source::Registry(_) => ("docker", None),
             };
             let origin = Origin::File { transport, path: path.map(PathBuf::as_path) };

@@ -47,7 +47,8 @@ fn named(file: &Blob) -> String {
 pub(super) fn extract(store: &Store, name: &str, files: &[&Blob], to: &Path) -> Result<(), Error> {
     if !to.is_dir() {
         return match files {
-            [file] => write(store, file, to),
+            // A link that the user names is followed, as any program does.
+            [file] => write(store, file, &fs::canonicalize(to).unwrap_or_else(|_| to.to_owned())),
             _ => Err(Error::Several {
                 name: name.to_owned(),
                 path: to.display().to_string(),

@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 use crate::oci::{Digest, Hasher};
 use crate::owners::Owners;
 use crate::reference::Reference;
-use crate::registry::{Descriptor, ImageSource, Remote, Repository};
-use crate::store::{Kind, Pinned, Store, full_name};
+use crate::registry::{Descriptor, Guarded, ImageSource, Remote, Repository};
+use crate::store::{Kind, PATIENCE, Pinned, Store, full_name};
 
 use super::push::{self, Load, Paper, Pushed, Sources, To, deliver};
 use super::{Engine, pull};
@@ -83,7 +83,7 @@ impl Engine {
     pub fn pull_artifact(
         &self,
         name: &Reference,
-        remote: &Remote,
+        remote: &Guarded<Remote>,
         jobs: usize,
         progress: &dyn pull::Progress,
     ) -> Result<Digest, super::Error> {
@@ -140,7 +140,7 @@ impl Engine {
             store.unpin(Kind::Artifact, &pinned.reference)?;
             pinned.document
         };
-        store.collect(|| self.layers_in_use(), owners)?;
+        store.collect(|| self.layers_in_use(), owners, PATIENCE)?;
         Ok(digest)
     }
 }
@@ -266,19 +266,20 @@ fn keep(store: &Store, path: &Path, media_type: &str) -> Result<Descriptor, Erro
 fn fetch(
     store: &Store,
     name: &Reference,
-    remote: &Remote,
+    remote: &Guarded<Remote>,
     jobs: usize,
     progress: &dyn pull::Progress,
 ) -> Result<Digest, Error> {
     let _hold = store.hold()?;
-    let sent = remote.sent(None)?;
+    let sent = remote.inner().sent(None)?;
+    remote.check_document(&sent.digest, &sent.bytes)?;
     let document = |why| Error::Document { name: name.familiar(), why };
     let manifest = Manifest::read(&sent.bytes).map_err(document)?;
     if let Some(config) = manifest.inline_config() {
         store.keep_document(&config)?;
     }
     let blobs = Paper::new(sent.bytes.clone())?.parts.blobs;
-    bring(store, name, remote, &blobs, jobs, progress)?;
+    bring(store, name, remote.inner(), &blobs, jobs, progress)?;
     let _pinned = store.hold_pinned()?;
     pin(store, full_name(name), sent.bytes)
 }

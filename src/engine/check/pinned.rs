@@ -83,7 +83,7 @@ impl Engine {
         let named = name(&pinned.reference)?;
         // What the registry has under the name by now may be another one.
         let remote = sources(&name(&format!("{}@{}", named.name(), pinned.document))?)?;
-        self.pull_artifact(&named, remote.inner(), 3, progress).map(drop)
+        self.pull_artifact(&named, &remote, 3, progress).map(drop)
     }
 
     fn bring_list_again(&self, pinned: &Pinned, sources: Sources<'_>) -> Result<(), Error> {

@@ -21,7 +21,7 @@ use crate::oci::{Digest, Platform};
 use crate::owners::Owners;
 use crate::reference::Reference;
 use crate::registry::{self, Remote};
-use crate::store::{self, Kind, Pinned, Store, full_name};
+use crate::store::{self, Kind, PATIENCE, Pinned, Store, full_name};
 
 use super::Engine;
 
@@ -163,7 +163,7 @@ impl Engine {
     /// [`Engine::enter_owners`] gave them.
     pub fn remove_list(&self, name: &Reference, owners: Owners) -> Result<Digest, super::Error> {
         let digest = self.forget_list(name)?;
-        self.store().collect(|| self.layers_in_use(), owners)?;
+        self.store().collect(|| self.layers_in_use(), owners, PATIENCE)?;
         Ok(digest)
     }
 
@@ -220,6 +220,7 @@ impl List {
     /// The manifest that a digest, or the name of an image that was added, stands for.
     fn find(&self, store: &Store, list: &Reference, image: &str) -> Result<Digest, Error> {
         let known = self.index.digests();
+        let image = image.trim_start_matches("docker://").trim_start_matches("containers-storage:");
         let (list, missing) = (list.familiar(), image.to_owned());
         let missing = || Error::NotInList { list: list.clone(), image: missing.clone() };
         let text = image.rsplit('@').next().unwrap_or(image);
