@@ -1,5 +1,7 @@
 //! Lists as docker prints them: a table, a template for each item, JSON lines, or IDs alone.
 
+use std::borrow::Borrow;
+
 use serde_json::{Map, Value};
 
 use super::Error;
@@ -43,15 +45,15 @@ impl Listing {
         format: Option<&Format>,
         items: &[Value],
     ) -> Result<(), Error> {
-        self.print_with(out, format, items, true)
+        self.print_with(out, format, items.iter().map(Ok), true)
     }
 
-    /// The same, a table with its headings or without.
-    pub fn print_with(
+    /// The same of items that are made one after the other, a table with its headings or without.
+    pub fn print_with<T: Borrow<Value>>(
         &self,
         out: &mut Out,
         format: Option<&Format>,
-        items: &[Value],
+        mut items: impl Iterator<Item = Result<T, Error>>,
         headings: bool,
     ) -> Result<(), Error> {
         match format {
@@ -59,21 +61,21 @@ impl Listing {
                 self.table(out, &Template::new(self.columns)?, items, headings)
             }
             Some(Format::Table(template)) => self.table(out, template, items, headings),
-            Some(Format::Json) => items.iter().try_for_each(|item| out.line(item)),
+            Some(Format::Json) => items.try_for_each(|item| out.line(item?.borrow())),
             Some(Format::Template(template)) => {
                 // Rendered before anything is printed: a wrong field gives no half of a list.
-                let lines = items.iter().map(|item| template.render(item));
-                let lines: Vec<String> = lines.collect::<Result<_, _>>()?;
+                let render = |item: Result<T, Error>| Ok(template.render(item?.borrow())?);
+                let lines: Vec<String> = items.map(render).collect::<Result<_, Error>>()?;
                 lines.iter().try_for_each(|line| out.line(line))
             }
         }
     }
 
-    fn table(
+    fn table<T: Borrow<Value>>(
         &self,
         out: &mut Out,
         template: &Template,
-        items: &[Value],
+        items: impl Iterator<Item = Result<T, Error>>,
         headings: bool,
     ) -> Result<(), Error> {
         let mut lines = Vec::new();
@@ -84,7 +86,7 @@ impl Listing {
             lines.push(template.render(&headings.into())?);
         }
         for item in items {
-            lines.push(escape(&template.render(item)?).replace('\n', "\\n"));
+            lines.push(escape(&template.render(item?.borrow())?).replace('\n', "\\n"));
         }
         let table = Table::from_lines(lines.iter().map(String::as_str));
         table.lines().iter().try_for_each(|line| out.line(line))

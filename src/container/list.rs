@@ -10,13 +10,13 @@ use serde::de::DeserializeOwned;
 
 use super::directory::{is_at, lock};
 use super::error::Tried;
-use super::{Containers, Error, Name, OLDEST, Record, Remains, VERSION};
+use super::{Containers, Error, Name, OLDEST, Record, Remains, Status, VERSION};
 
 /// What there is, readable or not.
 #[derive(Debug)]
 pub struct Survey<C> {
-    /// The records, the newest first.
-    pub records: Vec<Record<C>>,
+    /// The records that were asked for and what each is now, the newest first.
+    pub records: Vec<(Record<C>, Status)>,
     /// The directories that a sweep would look at: no container, or one that should be gone.
     pub abandoned: Vec<String>,
     /// Containers whose records cannot be read, with the reason; they do not hide the others.
@@ -28,28 +28,35 @@ impl Containers {
     /// rest of one, and no container. Who asks wants to know what is in use: where one cannot be read,
     /// nobody does.
     pub fn list(&self) -> Result<Vec<Record>, Error> {
-        let mut records = Vec::new();
+        let mut records: Vec<Record> = Vec::new();
         let mut reader = Reader::open(self)?;
         for id in self.ids()? {
             records.extend(reader.read(&id)?);
         }
-        sort(&mut records);
+        records.sort_by(|one, other| other.created.cmp(&one.created));
         Ok(records)
     }
 
-    /// What there is, readable or not: for lists.
-    pub fn survey<C: DeserializeOwned>(&self) -> Result<Survey<C>, Error> {
+    /// What there is, readable or not: for lists. Of a long one only what is `wanted` is kept.
+    pub fn survey<C: DeserializeOwned>(
+        &self,
+        wanted: impl Fn(&Record<C>, Status) -> bool,
+    ) -> Result<Survey<C>, Error> {
         let (records, abandoned, unreadable) = (Vec::new(), Vec::new(), Vec::new());
         let mut survey = Survey { records, abandoned, unreadable };
         let mut reader = Reader::open(self)?;
         for id in self.ids()? {
             match reader.read(&id) {
-                Ok(Some(record)) if !record.is_abandoned() => survey.records.push(record),
-                Ok(_) => survey.abandoned.push(id),
+                Ok(Some(record)) => match record.status() {
+                    status if record.is_abandoned_by(status) => survey.abandoned.push(id),
+                    status if wanted(&record, status) => survey.records.push((record, status)),
+                    _ => {}
+                },
+                Ok(None) => survey.abandoned.push(id),
                 Err(error) => survey.unreadable.push((id, error)),
             }
         }
-        sort(&mut survey.records);
+        survey.records.sort_by(|(one, _), (other, _)| other.created.cmp(&one.created));
         Ok(survey)
     }
 
@@ -101,10 +108,6 @@ impl Containers {
         }
         Ok(Remains { path, unmade: None, _lock: lock })
     }
-}
-
-fn sort<C>(records: &mut [Record<C>]) {
-    records.sort_by(|one, other| other.created.cmp(&one.created));
 }
 
 /// Reads record after record, with one directory and one buffer.

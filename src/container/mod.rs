@@ -123,7 +123,12 @@ impl<C> Record<C> {
 
     /// Whether it was to be removed at its end, and who was to do it is not there any more.
     fn is_abandoned(&self) -> bool {
-        self.remove && matches!(self.status(), Status::Stopped(_))
+        self.is_abandoned_by(self.status())
+    }
+
+    /// The same where the status is known.
+    fn is_abandoned_by(&self, status: Status) -> bool {
+        self.remove && matches!(status, Status::Stopped(_))
     }
 
     /// Whether it has ended, and who was to write that down is gone: killed, or with its machine.

@@ -37,31 +37,39 @@ impl Engine {
     /// All containers, the newest first, with what each is at this moment. What killed commands
     /// left behind is cleared away on the way.
     pub fn containers(&self) -> Result<Vec<(Record, Status)>, Error> {
-        self.survey()
+        self.survey(|_| true)
     }
 
-    /// The same, with no more of each than lists show.
-    pub fn summaries(&self) -> Result<Vec<(Summary, Status)>, Error> {
-        self.survey()
+    /// Those whose status is right, with no more of each than lists show.
+    pub fn summaries(
+        &self,
+        right: impl Fn(Status) -> bool,
+    ) -> Result<Vec<(Summary, Status)>, Error> {
+        self.survey(right)
     }
 
-    fn survey<C: DeserializeOwned>(&self) -> Result<Vec<(Record<C>, Status)>, Error> {
-        let Survey { records, abandoned, unreadable } = self.containers.survey()?;
+    fn survey<C: DeserializeOwned>(
+        &self,
+        right: impl Fn(Status) -> bool,
+    ) -> Result<Vec<(Record<C>, Status)>, Error> {
+        // Whose end nobody has written down yet is always looked at.
+        let wanted = |record: &Record<C>, status| right(status) || record.is_lost_by(status);
+        let Survey { records, abandoned, unreadable } = self.containers.survey(wanted)?;
         self.clear(self.containers.sweep_these(abandoned).unwrap_or_default());
         for (id, error) in unreadable {
             let id = id.get(..12).unwrap_or(&id);
             self.options.warn.tell(&format!("container {id} is left out: {error}"));
         }
-        let now = |record: Record<C>| -> Result<_, Error> {
-            let mut status = record.status();
-            let mut record = record;
-            if record.is_lost_by(status) {
-                record = self.settle_lost(record)?;
-                status = record.status();
+        let now = |(record, status): (Record<C>, Status)| -> Result<_, Error> {
+            if !record.is_lost_by(status) {
+                return Ok((record, status));
             }
+            let record = self.settle_lost(record)?;
+            let status = record.status();
             Ok((record, status))
         };
-        records.into_iter().map(now).collect()
+        let found: Vec<_> = records.into_iter().map(now).collect::<Result<_, _>>()?;
+        Ok(found.into_iter().filter(|(_, status)| right(*status)).collect())
     }
 
     /// One container by name, ID or the beginning of its ID.

@@ -240,8 +240,13 @@ fn several_images_go_to_others_and_come_back() {
         let back = home.path().join(format!("podmans-{form}")).display().to_string();
         podman(&["save", "-q", "--format", form, "-o", &back, "localhost/one:1"]).ok();
         let fresh = Home::new();
-        fresh.coracle(["load", "-q", "-i", &back]).ok();
-        assert_eq!(image_id(&fresh, &digest(&one.config)), digest(&one.config), "{form}");
+        // podman writes the configuration anew there: the archives of the layers are the same.
+        let told = fresh.coracle(["load", "-q", "-i", &back]).ok();
+        let loaded = told.split_once(": ").unwrap().1;
+        let layers = |home: &Home, name: &str| {
+            home.coracle(["inspect", "-f", "{{json .RootFS.Layers}}", name]).ok()
+        };
+        assert_eq!(layers(&fresh, loaded), layers(&home, "localhost/one:1"), "{form}");
     }
     // One of several in an archive, by its name.
     let id = podman(&["pull", "-q", &format!("oci-archive:{oci}:localhost/other:1")]).ok();

@@ -317,8 +317,7 @@ fn named(
     if !all {
         return Ok(names.to_vec());
     }
-    let containers = engine.summaries()?.into_iter();
-    let right = containers.filter(|(_, status)| right(*status));
+    let right = engine.summaries(right)?.into_iter();
     Ok(right.map(|(record, _)| record.id).collect())
 }
 

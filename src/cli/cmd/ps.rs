@@ -115,17 +115,16 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         _ => args.size,
     };
     fields.retain(|field| *field != "Size" || sized);
-    let mut items = Vec::new();
-    for (record, status) in shown {
+    let rows = shown.map(|(record, status)| {
         let health = super::health(&engine, &record, status);
         let look = Look { full: args.no_trunc, now, health, fields: &fields };
         let mut row = row(&record, status, &look);
         if fields.contains(&"Size") {
             row["Size"] = size(&engine, &record)?.into();
         }
-        items.push(row);
-    }
-    listing.print_with(&mut cx.out, args.format.as_ref(), &items, !args.noheading)?;
+        Ok(row)
+    });
+    listing.print_with(&mut cx.out, args.format.as_ref(), rows, !args.noheading)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -147,8 +146,7 @@ pub(super) fn select(
     right: impl Fn(Status) -> bool,
 ) -> Result<Vec<(Summary, Status)>, Error> {
     let looked_up = Looked::up(engine, filters)?;
-    let containers = engine.summaries()?.into_iter();
-    let right = containers.filter(|(_, status)| right(*status));
+    let right = engine.summaries(right)?.into_iter();
     Ok(right
         .filter(|(record, status)| looked_up.passes(engine, filters, record, *status))
         .collect())

@@ -47,8 +47,7 @@ fn named(file: &Blob) -> String {
 pub(super) fn extract(store: &Store, name: &str, files: &[&Blob], to: &Path) -> Result<(), Error> {
     if !to.is_dir() {
         return match files {
-            // A link that the user names is followed, as any program does.
-            [file] => write(store, file, &fs::canonicalize(to).unwrap_or_else(|_| to.to_owned())),
+            [file] => write_named(store, file, to),
             _ => Err(Error::Several {
                 name: name.to_owned(),
                 path: to.display().to_string(),
@@ -73,15 +72,20 @@ pub(super) fn extract(store: &Store, name: &str, files: &[&Blob], to: &Path) -> 
     names.iter().zip(files).try_for_each(|(own, file)| write(store, file, &to.join(own)))
 }
 
-/// A file appears when it is whole, in place of what had its name: a link there is not followed. A
-/// pipe or a device is written to as it is.
-fn write(store: &Store, file: &Blob, to: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Io { action: "write", what: to.display().to_string(), source };
-    let odd = fs::symlink_metadata(to).is_ok_and(|it| !it.is_file() && !it.is_symlink());
-    if odd {
+/// To the place that the user names: a link there is followed, and a pipe or a device is written to as
+/// it is.
+fn write_named(store: &Store, file: &Blob, to: &Path) -> Result<(), Error> {
+    if to.metadata().is_ok_and(|it| !it.is_file()) {
+        let failed = |source| Error::Io { action: "write", what: to.display().to_string(), source };
         let mut output = File::options().write(true).open(to).map_err(failed)?;
         return copy(store, file, &mut output, to);
     }
+    write(store, file, &fs::canonicalize(to).unwrap_or_else(|_| to.to_owned()))
+}
+
+/// A file appears when it is whole, in place of what had its name: a link there is not followed.
+fn write(store: &Store, file: &Blob, to: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Io { action: "write", what: to.display().to_string(), source };
     let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
     let mut draft = tempfile::Builder::new()
         .prefix(".coracle-extract-")

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use super::pull::{self, Policy, Progress, inflated};
 use super::{Engine, Error};
-use crate::container;
+use crate::container::{Record, Status};
 use crate::layer::{self, Limits, Tree};
 use crate::oci::{ChainId, Digest, ImageConfig};
 use crate::owners::Owners;
@@ -188,11 +188,11 @@ impl Engine {
         let mut fault = |path: PathBuf, why: String| {
             done.faults.push(Fault { path, why, images: Vec::new(), cause: Cause::Container });
         };
-        let survey = self.containers.survey::<container::Config>()?;
+        let survey = self.containers.survey(|_: &Record, _| true)?;
         for (id, error) in survey.unreadable {
             fault(Path::new("containers").join(id), error.to_string());
         }
-        for record in survey.records {
+        for (record, _) in survey.records {
             for chain in &record.layers {
                 if !store.has_layer(chain)? {
                     let path = Path::new("containers").join(&record.id);
@@ -204,13 +204,9 @@ impl Engine {
     }
 
     fn layers_of_running(&self) -> Result<Vec<ChainId>, Error> {
-        let running = self
-            .containers
-            .survey::<container::Config>()?
-            .records
-            .into_iter()
-            .filter(|record| record.status().is_up());
-        Ok(running.flat_map(|record| record.layers).collect())
+        let up = |_: &Record, status: Status| status.is_up();
+        let running = self.containers.survey(up)?.records.into_iter();
+        Ok(running.flat_map(|(record, _)| record.layers).collect())
     }
 }
 

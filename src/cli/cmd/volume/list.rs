@@ -65,7 +65,12 @@ pub(in super::super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, E
             cx.out.line(item["Name"].as_str().unwrap_or_default())?;
         }
     } else {
-        LISTING.print_with(&mut cx.out, args.format.as_ref(), &items, !args.noheading)?;
+        LISTING.print_with(
+            &mut cx.out,
+            args.format.as_ref(),
+            items.iter().map(Ok),
+            !args.noheading,
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }
