@@ -97,7 +97,7 @@ fn dispatch(
         };
         path = format!("{path} {}", found.name);
         command = match entry.name {
-            "container" | "image" => found.name,
+            "container" | "image" | "healthcheck" => found.name,
             "artifact" if matches!(found.name, "push" | "pull") => found.name,
             group => group,
         };

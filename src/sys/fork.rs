@@ -103,8 +103,7 @@ pub fn fork() -> Result<Side, CallError> {
     }
 }
 
-/// fork(3), whose child may allocate whatever other threads were about.
-pub(super) fn old_fork() -> Result<Side, CallError> {
+fn old_fork() -> Result<Side, CallError> {
     // SAFETY: the caller has one thread, so the copy holds no other's locks.
     let pid = unsafe { libc::fork() };
     match Pid::from_raw(pid) {

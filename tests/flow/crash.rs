@@ -79,7 +79,7 @@ fn kill_at_any_moment_of_a_pull() {
 
 #[test]
 fn control_c_keeps_what_was_fetched() {
-    let (registry, reference, slow) = slow_registry(500_000);
+    let (registry, reference, slow) = slow_registry(150_000);
     let home = Home::new();
     let running = home.coracle(["pull", &reference]).spawn();
     until("half of the blobs", || registry.sent() > 600_000);
