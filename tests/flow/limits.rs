@@ -106,7 +106,9 @@ fn every_limit_reaches_its_file() {
         "--cpuset-cpus",
         "0",
     ];
-    let it = Sleeper::start(&flags, "grep Cpus_allowed_list /proc/self/status; sleep 60 & wait");
+    // Three processes are there when the first line is written, and not before.
+    let script = "grep Cpus_allowed_list /proc/self/status; sleep 60 & sleep 60 & wait";
+    let it = Sleeper::start(&flags, script);
     assert_eq!(it.file("memory", "memory.max", "memory.limit_in_bytes"), "67108864");
     assert_eq!(it.file("memory", "memory.low", "memory.soft_limit_in_bytes"), "33554432");
     assert_eq!(it.file("pids", "pids.max", "pids.max"), "20");
@@ -116,7 +118,7 @@ fn every_limit_reaches_its_file() {
     let shares = it.file("cpu", "cpu.weight", "cpu.shares");
     assert!(shares == "512" || shares == "59", "{shares}");
     // It is in there, all of it, and sees its own group as the root.
-    until("its processes", || it.group.processes().len() >= 2);
+    until("its processes", || it.group.processes().len() >= 3);
     let group = it.group.stats();
     assert_eq!(group.memory.unwrap().limit, Some(64 << 20));
     assert!(group.pids.unwrap().current >= 2 && group.cpu.unwrap().usage_us > 0);
@@ -174,7 +176,7 @@ fn a_quota_holds_a_busy_loop_back() {
 fn a_group_freezes_and_is_killed_whole() {
     requires!(UserNamespaces, Image("busybox", "latest"), Controller("freezer"));
     let it = Sleeper::start(&[], "while :; do :; done & while :; do sleep 0.01; done");
-    until("its processes", || it.group.processes().len() >= 2);
+    until("its processes", || it.group.processes().len() >= 3);
     it.group.freeze().unwrap();
     assert!(it.group.is_frozen());
     let used = || it.group.stats().cpu.map(|cpu| cpu.usage_us);

@@ -134,7 +134,8 @@ fn a_named_volume_outlives_its_containers() {
     assert!(p.ok(&["volume", "prune", "-f"]).contains("reclaimed space: 0B"), "named ones stay");
     let unnamed = p.ok(&["volume", "create"]);
     has(&p.ok(&["volume", "prune", "-f"]), &["Deleted Volumes:", &unnamed]);
-    has(&p.ok(&["volume", "prune", "-af"]), &["Deleted Volumes:"]);
+    p.ok(&["volume", "create", "named"]);
+    has(&p.ok(&["volume", "prune", "-af"]), &["Deleted Volumes:", "named"]);
     assert_eq!(p.volumes(), Vec::<String>::new());
 }
 
