@@ -1,14 +1,14 @@
 //! Images from files and directories: saved ones, and plain root file systems.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::pull::{self, Policy, Progress, Request, inflated};
 use super::{Engine, made};
-use crate::oci::{Algorithm, Change, Digest, Hasher, Platform, media_type};
+use crate::oci::{Change, Digest, Hashed, Platform, media_type};
 use crate::owners::Owners;
 use crate::reference::Reference;
 use crate::registry::{
@@ -183,7 +183,7 @@ fn describe(file: &File) -> io::Result<(LayerDescriptor, Digest)> {
     let diff_id = {
         let mut unpacked = Hashed::new(inflated(compression, &mut reader)?);
         io::copy(&mut unpacked, &mut io::sink())?;
-        unpacked.hasher.finish()
+        unpacked.finish().1
     };
     // What stands behind the compressed stream belongs to the blob too.
     io::copy(&mut reader, &mut io::sink())?;
@@ -192,34 +192,10 @@ fn describe(file: &File) -> io::Result<(LayerDescriptor, Digest)> {
         Compression::Gzip => "+gzip",
         Compression::Zstd => "+zstd",
     };
-    let descriptor = Descriptor {
-        media_type: format!("{}{suffix}", media_type::OCI_LAYER),
-        size: shipped.count,
-        digest: shipped.hasher.finish(),
-    };
+    let (_, digest, size) = shipped.finish();
+    let media_type = format!("{}{suffix}", media_type::OCI_LAYER);
+    let descriptor = Descriptor { media_type, digest, size };
     Ok((LayerDescriptor { descriptor, compression }, diff_id))
-}
-
-/// Hashes and counts what is read.
-struct Hashed<R> {
-    inner: R,
-    hasher: Hasher,
-    count: u64,
-}
-
-impl<R> Hashed<R> {
-    fn new(inner: R) -> Self {
-        Self { inner, hasher: Hasher::new(Algorithm::Sha256), count: 0 }
-    }
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        self.count += count as u64;
-        Ok(count)
-    }
 }
 
 impl ImageSource for Tarball {

@@ -3,12 +3,14 @@
 mod change;
 mod config;
 mod digest;
+mod hashed;
 mod platform;
 
 pub use change::{Change, Line, change};
 pub(crate) use change::{list, object, set_env, set_list};
 pub use config::{Healthcheck, History, ImageConfig, InvalidConfig};
 pub use digest::{Algorithm, ChainId, DiffId, Digest, Hasher, InvalidDigest};
+pub use hashed::Hashed;
 pub use platform::{InvalidPlatform, Platform};
 
 /// Media types, OCI's and docker's, as registries send them.

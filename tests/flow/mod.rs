@@ -38,6 +38,8 @@ mod volumes;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use crate::support::image::{Image, Tar, digest};
+use crate::support::registry::Registry;
 use crate::support::{Home, Run, busybox, image};
 
 /// Pull an image into the shared home, once for all tests, and give its reference.
@@ -75,4 +77,21 @@ pub fn home_with_busybox() -> (Home, String) {
     let image = busybox();
     home.coracle(["pull", "-q", &image]).ok();
     (home, image)
+}
+
+/// An image of one layer, pulled as `app:packed`; and the same layer and configuration, shipped as it
+/// is and pulled after it as `app:plain`.
+fn in_two_packings(registry: &Registry, home: &Home) -> (Image, Image) {
+    let tar = Tar::new().file("f", "x\n").finish();
+    let packed = Image::of(std::slice::from_ref(&tar));
+    let mut plain = packed.clone();
+    plain.manifest["layers"][0] = serde_json::json!({
+        "mediaType": "application/vnd.oci.image.layer.v1.tar",
+        "digest": digest(&tar), "size": tar.len(),
+    });
+    plain.layers = vec![tar];
+    for (tag, image) in [("packed", &packed), ("plain", &plain)] {
+        home.coracle(["pull", "-q", &registry.push("app", tag, image)]).ok();
+    }
+    (packed, plain)
 }

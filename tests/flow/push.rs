@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 
+use super::in_two_packings;
 use super::pull::{address, login};
 use crate::requires;
 use crate::support::image::{Image, Tar, digest};
@@ -352,17 +353,7 @@ fn ungzip(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn a_layer_that_came_in_another_packing_is_sent_in_that() {
     let (registry, home) = (Registry::new(), Home::new());
-    let tar = Tar::new().file("f", "x\n").finish();
-    let packed = Image::of(std::slice::from_ref(&tar));
-    let mut plain = packed.clone();
-    plain.manifest["layers"][0] = serde_json::json!({
-        "mediaType": "application/vnd.oci.image.layer.v1.tar",
-        "digest": digest(&tar), "size": tar.len(),
-    });
-    plain.layers = vec![tar.clone()];
-    for (tag, image) in [("packed", &packed), ("plain", &plain)] {
-        home.coracle(["pull", "-q", &registry.push("app", tag, image)]).ok();
-    }
+    let (packed, _) = in_two_packings(&registry, &home);
     let target = Registry::new();
     let name = target.reference("pushed", "1");
     let pushed = home.coracle(["push", &registry.reference("app", "plain"), &name]).output();

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::in_two_packings;
 use super::podman::podman;
 use crate::requires;
 use crate::support::image::{Image, Tar, digest, gzip};
@@ -262,20 +263,10 @@ fn several_images_go_to_others_and_come_back() {
 #[test]
 fn a_layer_that_came_in_another_compression_is_saved_all_the_same() {
     let (registry, home) = (Registry::new(), Home::new());
-    let tar = Tar::new().file("f", "x\n").finish();
-    let packed = Image::of(std::slice::from_ref(&tar));
-    // The same layer and configuration, shipped as it is.
-    let mut plain = packed.clone();
-    plain.manifest["layers"][0] = serde_json::json!({
-        "mediaType": "application/vnd.oci.image.layer.v1.tar",
-        "digest": digest(&tar), "size": tar.len(),
-    });
-    plain.layers = vec![tar.clone()];
-    for (tag, image) in [("packed", &packed), ("plain", &plain)] {
-        home.coracle(["pull", "-q", &registry.push("app", tag, image)]).ok();
-    }
+    let (packed, plain) = in_two_packings(&registry, &home);
+    let tar = &plain.layers[0];
     let fetched = |digest: &str| registry.log().iter().any(|line| line.contains(digest));
-    assert!(!fetched(&digest(&tar)), "the layer was here");
+    assert!(!fetched(&digest(tar)), "the layer was here");
     for form in ["docker-archive", "oci-archive"] {
         let path = home.path().join(form);
         let reference = registry.push("app", "plain", &plain);

@@ -1,14 +1,14 @@
 //! An artifact's files to files of the user's.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::Path;
 
-use crate::oci::Hasher;
+use crate::oci::Hashed;
 use crate::store::{self, Store};
 
 use super::document::{Blob, file_name};
-use super::{Error, Which};
+use super::{Error, Which, pour};
 
 /// The files that are asked for.
 pub(super) fn choose<'a>(
@@ -103,21 +103,10 @@ fn copy(store: &Store, file: &Blob, output: &mut File, to: &Path) -> Result<(), 
         let what = what.display().to_string();
         move |source: io::Error| Error::Io { action, what, source }
     };
-    let mut input = File::open(&path).map_err(io("open", &path))?;
-    let mut hasher = Hasher::new(file.descriptor.digest.algorithm());
-    let mut buffer = vec![0; 128 << 10];
-    loop {
-        let count = match input.read(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            count => count.map_err(io("read", &path))?,
-        };
-        if count == 0 {
-            break;
-        }
-        hasher.update(&buffer[..count]);
-        output.write_all(&buffer[..count]).map_err(io("write", to))?;
-    }
-    if hasher.finish() == file.descriptor.digest {
+    let input = File::open(&path).map_err(io("open", &path))?;
+    let mut input = Hashed::by(file.descriptor.digest.algorithm(), input);
+    pour(&mut input, output, io("read", &path), io("write", to))?;
+    if input.finish().1 == file.descriptor.digest {
         return Ok(());
     }
     let why = "its content does not match its name".to_owned();

@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::oci::{Digest, Hasher};
+use crate::oci::{Digest, Hashed};
 use crate::owners::Owners;
 use crate::reference::Reference;
 use crate::registry::{Descriptor, Guarded, ImageSource, Remote, Repository};
@@ -225,6 +225,27 @@ fn pin(store: &Store, reference: String, bytes: Vec<u8>) -> Result<Digest, Error
     Ok(document)
 }
 
+/// Copies all of `input`; which side failed is told by `read` or `write`.
+fn pour(
+    mut input: impl Read,
+    output: &mut File,
+    read: impl FnOnce(io::Error) -> Error,
+    write: impl FnOnce(io::Error) -> Error,
+) -> Result<(), Error> {
+    let mut buffer = vec![0; 128 << 10];
+    loop {
+        let count = match input.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(read(error)),
+        };
+        if let Err(error) = output.write_all(&buffer[..count]) {
+            return Err(write(error));
+        }
+    }
+}
+
 /// Copies a file into the store.
 fn keep(store: &Store, path: &Path, media_type: &str) -> Result<Descriptor, Error> {
     let io = |action: &'static str| {
@@ -232,7 +253,7 @@ fn keep(store: &Store, path: &Path, media_type: &str) -> Result<Descriptor, Erro
         move |source: io::Error| Error::Io { action, what, source }
     };
     let is_file = path.metadata().map_err(io("add"))?.is_file();
-    let mut input = File::open(path).map_err(io("open"))?;
+    let input = File::open(path).map_err(io("open"))?;
     if !is_file {
         let path = path.display().to_string();
         return Err(Error::NoFile { path, why: "it is no regular file" });
@@ -241,21 +262,9 @@ fn keep(store: &Store, path: &Path, media_type: &str) -> Result<Descriptor, Erro
     let draft = scratch.path().join("file");
     let write = |source| Error::Io { action: "write", what: draft.display().to_string(), source };
     let mut output = File::create(&draft).map_err(write)?;
-    let mut hasher = Hasher::new(crate::oci::Algorithm::Sha256);
-    let (mut buffer, mut size) = (vec![0; 128 << 10], 0);
-    loop {
-        let count = match input.read(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            count => count.map_err(io("read"))?,
-        };
-        if count == 0 {
-            break;
-        }
-        hasher.update(&buffer[..count]);
-        output.write_all(&buffer[..count]).map_err(write)?;
-        size += count as u64;
-    }
-    let digest = hasher.finish();
+    let mut input = Hashed::new(input);
+    pour(&mut input, &mut output, io("read"), write)?;
+    let (_, digest, size) = input.finish();
     if !store.has_blob(&digest, size) {
         output.sync_all().map_err(write)?;
         store.keep_blob(&draft, &digest)?;

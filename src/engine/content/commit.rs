@@ -1,7 +1,7 @@
 //! `commit`: a container's changes as one more layer, and an image with it.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::BufWriter;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -16,7 +16,7 @@ use crate::engine::events::Event;
 use crate::engine::pull::{self, Policy};
 use crate::engine::{Engine, Error};
 use crate::layer;
-use crate::oci::{Algorithm, Change, DiffId, Digest, Hasher, Platform, media_type};
+use crate::oci::{Change, DiffId, Digest, Hashed, Platform, media_type};
 use crate::reference::Reference;
 use crate::registry::{
     self, BlobStream, Compression, Descriptor, ImageSource, LayerDescriptor, Resolved,
@@ -125,47 +125,20 @@ impl Engine {
 /// Writes a layer, compressed.
 fn pack(
     path: &Path,
-    write: impl FnOnce(Hashed<GzEncoder<Hashed<BufWriter<File>>>>) -> Result<Compressed, layer::Error>,
+    write: impl FnOnce(Compressed) -> Result<Compressed, layer::Error>,
 ) -> Result<Packed, Error> {
     let failed = |source| Error::Io { action: "write", path: path.to_owned(), source };
     let file = BufWriter::with_capacity(256 << 10, File::create(path).map_err(failed)?);
     let level = flate2::Compression::default();
     let compressed = Hashed::new(GzEncoder::new(Hashed::new(file), level));
-    let Hashed { inner, hasher, .. } = write(compressed)?;
-    let diff_id = DiffId(hasher.finish());
-    let Hashed { inner, hasher, count } = inner.finish().map_err(failed)?;
-    let file = inner.into_inner().map_err(|error| failed(error.into_error()))?;
+    let (encoder, diff_id, _) = write(compressed)?.finish();
+    let (file, digest, size) = encoder.finish().map_err(failed)?.finish();
+    let file = file.into_inner().map_err(|error| failed(error.into_error()))?;
     file.sync_all().map_err(failed)?;
-    Ok(Packed { diff_id, digest: hasher.finish(), size: count })
+    Ok(Packed { diff_id: DiffId(diff_id), digest, size })
 }
 
 type Compressed = Hashed<GzEncoder<Hashed<BufWriter<File>>>>;
-
-/// Hashes and counts what is written.
-struct Hashed<W> {
-    inner: W,
-    hasher: Hasher,
-    count: u64,
-}
-
-impl<W> Hashed<W> {
-    fn new(inner: W) -> Self {
-        Self { inner, hasher: Hasher::new(Algorithm::Sha256), count: 0 }
-    }
-}
-
-impl<W: Write> Write for Hashed<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.count += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
 
 /// Configuration and manifest of the new image.
 fn compose(

@@ -1,11 +1,12 @@
 //! Documents and their blobs to a registry: whatever they are of.
 
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::oci::Digest;
+use crate::oci::{Digest, Hashed};
 use crate::registry::{self, Descriptor, Parts, Repository};
 use crate::store::Store;
 
@@ -129,15 +130,10 @@ fn send_one(
 
 fn is_sound(path: &std::path::Path, digest: &Digest) -> bool {
     let hash = || {
-        let mut file = std::fs::File::open(path)?;
-        let mut hasher = crate::oci::Hasher::new(digest.algorithm());
-        let mut buffer = vec![0; 128 << 10];
-        loop {
-            match std::io::Read::read(&mut file, &mut buffer)? {
-                0 => return Ok::<_, std::io::Error>(hasher.finish()),
-                length => hasher.update(&buffer[..length]),
-            }
-        }
+        let file = BufReader::with_capacity(128 << 10, std::fs::File::open(path)?);
+        let mut hashed = Hashed::by(digest.algorithm(), file);
+        std::io::copy(&mut hashed, &mut std::io::sink())?;
+        Ok::<_, std::io::Error>(hashed.finish().1)
     };
     hash().is_ok_and(|found| found == *digest)
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::engine::pull::inflated;
-use crate::oci::{Digest, Hasher, media_type};
+use crate::oci::{Digest, Hashed, media_type};
 use crate::registry::Compression;
 use crate::store::{Image, Layer, Shipped, Store};
 
@@ -79,9 +79,9 @@ pub(super) fn write_blob(
         Some(path) => open_file(path)?,
         None => open(store, &blob.digest)?,
     };
-    let mut hashed = Hashed::new(file, &blob.digest);
-    sink.file(name, blob.size, &mut hashed)?;
-    hashed.check(image)
+    let mut checked = Checked::new(file, &blob.digest);
+    sink.file(name, blob.size, &mut checked)?;
+    checked.check(image)
 }
 
 /// Writes a layer's tar archive, and checks it against its `DiffId`.
@@ -110,9 +110,9 @@ pub(super) fn write_archive(
         Some(size) => size,
         None => io::copy(&mut archive()?, &mut io::sink()).map_err(io)?,
     };
-    let mut hashed = Hashed::new(archive()?, &layer.diff_id.0);
-    sink.file(name, size, &mut hashed)?;
-    hashed.check(image)
+    let mut checked = Checked::new(archive()?, &layer.diff_id.0);
+    sink.file(name, size, &mut checked)?;
+    checked.check(image)
 }
 
 pub(super) fn open(store: &Store, digest: &Digest) -> Result<File, Error> {
@@ -127,20 +127,19 @@ fn open_file(path: &Path) -> Result<File, Error> {
     })
 }
 
-/// Hashes what is read.
-pub(super) struct Hashed<R> {
-    inner: R,
-    hasher: Hasher,
+/// Hashes what is read, and holds it against what it should be.
+pub(super) struct Checked<R> {
+    hashed: Hashed<R>,
     want: Digest,
 }
 
-impl<R: Read> Hashed<R> {
+impl<R: Read> Checked<R> {
     pub(super) fn new(inner: R, want: &Digest) -> Self {
-        Self { inner, hasher: Hasher::new(want.algorithm()), want: want.clone() }
+        Self { hashed: Hashed::by(want.algorithm(), inner), want: want.clone() }
     }
 
     pub(super) fn check(self, image: &Image) -> Result<(), Error> {
-        let (want, got) = (self.want, self.hasher.finish());
+        let (want, (_, got, _)) = (self.want, self.hashed.finish());
         if want == got {
             Ok(())
         } else {
@@ -149,10 +148,8 @@ impl<R: Read> Hashed<R> {
     }
 }
 
-impl<R: Read> Read for Hashed<R> {
+impl<R: Read> Read for Checked<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(&buffer[..count]);
-        Ok(count)
+        self.hashed.read(buffer)
     }
 }

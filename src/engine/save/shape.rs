@@ -9,12 +9,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::engine::pull::inflated;
-use crate::oci::{Digest, Hasher, media_type};
+use crate::oci::{Digest, Hashed, media_type};
 use crate::registry::Compression;
 use crate::store::{Image, Layer, Shipped, Store};
 
 use super::Error;
-use super::content::{Content, Hashed, descriptor, open};
+use super::content::{Checked, Content, descriptor, open};
 
 /// In whose words a manifest or a list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,15 +200,13 @@ fn pack(
     };
     let mut input = BufReader::with_capacity(128 << 10, open(store, &from.digest)?);
     let format = Compression::of(input.fill_buf().map_err(io("read"))?);
-    let mut archive = Hashed::new(inflated(format, input).map_err(io("read"))?, &layer.diff_id.0);
+    let mut archive = Checked::new(inflated(format, input).map_err(io("read"))?, &layer.diff_id.0);
     let file = BufWriter::with_capacity(256 << 10, File::create(to).map_err(io("write"))?);
-    let output =
-        Counted { inner: file, hasher: Hasher::new(crate::oci::Algorithm::Sha256), count: 0 };
-    let output = compress(&mut archive, output, packing).map_err(io("write"))?;
+    let output = compress(&mut archive, Hashed::new(file), packing).map_err(io("write"))?;
     archive.check(image)?;
-    let Counted { mut inner, hasher, count } = output;
-    inner.flush().map_err(io("write"))?;
-    Ok(Shipped { digest: hasher.finish(), media_type: String::new(), size: count })
+    let (mut file, digest, size) = output.finish();
+    file.flush().map_err(io("write"))?;
+    Ok(Shipped { digest, media_type: String::new(), size })
 }
 
 fn compress<W: Write>(mut from: impl Read, to: W, packing: Packing) -> io::Result<W> {
@@ -230,25 +228,6 @@ fn compress<W: Write>(mut from: impl Read, to: W, packing: Packing) -> io::Resul
             io::copy(&mut from, &mut to)?;
             Ok(to)
         }
-    }
-}
-
-struct Counted<W> {
-    inner: W,
-    hasher: Hasher,
-    count: u64,
-}
-
-impl<W: Write> Write for Counted<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.hasher.update(&bytes[..written]);
-        self.count += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }
 
