@@ -21,6 +21,7 @@ use crate::bundle::{
 use crate::cgroup;
 use crate::container::{
     Directory, Instance, Keeper, Log, LogConfig, Name, Record, Restart, Rootfs, State, Stream,
+    Subject,
 };
 use crate::mount::RootMount;
 use crate::network::{Expose, PortRequest};
@@ -176,6 +177,19 @@ pub struct Prepared {
     /// Keeps them there until the record says that they are in use.
     hold: Lock,
     pub(super) clock: Clock,
+}
+
+impl Prepared {
+    /// Whose log is written.
+    pub(super) fn subject<'a>(
+        &'a self,
+        request: &'a RunRequest,
+        id: &'a str,
+        name: &'a str,
+    ) -> Subject<'a> {
+        let (labels, env) = (&self.spec.labels, &self.spec.process.env[..]);
+        Subject { id, name, image: &request.image, labels, env }
+    }
 }
 
 /// How a container is launched.
@@ -626,8 +640,8 @@ impl Engine {
             directory.keep(&self.creation(request, &prepared))?;
         }
         if !request.remove {
-            let name = directory.name.as_str();
-            let log = Log::open(&request.log, &directory.path, &directory.id, name, &request.image);
+            let subject = prepared.subject(request, &directory.id, directory.name.as_str());
+            let log = Log::open(&request.log, &directory.path, &subject);
             tap = Some(log.map_err(|source| Error::Log { source })?).filter(Log::is_kept);
         }
         let signals = Signals::hold()?;

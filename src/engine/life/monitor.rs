@@ -131,7 +131,8 @@ impl Engine {
     ) -> Result<(Server, Program, Record, Limited), Error> {
         directory.forget_stop()?;
         let name = known.map_or(directory.name.as_str(), |record| &record.name);
-        let log = Log::open(&request.log, &directory.path, &directory.id, name, &request.image);
+        let subject = prepared.subject(request, &directory.id, name);
+        let log = Log::open(&request.log, &directory.path, &subject);
         let log = log.map_err(|source| Error::Log { source })?;
         let listener = socket::listen(&directory.path).map_err(|errno| Error::Io {
             action: "listen in",
