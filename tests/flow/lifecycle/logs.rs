@@ -123,7 +123,7 @@ fn none_is_kept_where_none_is_asked_for() {
     b.ok(&["wait", "web"]);
     has(&b.coracle(&["logs", "web"]).fails(1), &["does not support reading"]);
     for (driver, option) in
-        [("none", "max-size=1m"), ("json-file", "labels=x"), ("json-file", "max-size=0")]
+        [("none", "max-size=1m"), ("json-file", "colour=x"), ("json-file", "max-size=0")]
     {
         let flags = ["--log-driver", driver, "--log-opt", option];
         b.started("run", &flags, &["true"]).fails(125);
