@@ -315,9 +315,9 @@ impl Engine {
         in_child(&what, || {
             let owners = self.enter_owners().map_err(|error| error.to_string())?;
             match self.remove_image(&record.image, false, true, owners) {
-                Ok(_) => Ok(()),
+                Ok(_)
                 // Needed, called something else as well, or gone already: there is nothing to do.
-                Err(super::Error::Image(
+                | Err(super::Error::Image(
                     Error::NameInUse { .. }
                     | Error::Running { .. }
                     | Error::Stopped { .. }

@@ -181,8 +181,8 @@ unsafe fn pass(
     joiner: libc::c_int,
     child: libc::c_int,
     word: *mut Word,
-) -> isize {
-    let result: isize;
+) -> libc::c_long {
+    let result: libc::c_long;
     // SAFETY: the system calls get what they expect; their registers are declared as written, and
     // the stack is not touched.
     unsafe {
@@ -223,7 +223,7 @@ unsafe fn pass(
             setns = const libc::SYS_setns,
             clone = const libc::SYS_clone,
             exit = const libc::SYS_exit,
-            inlateout("rax") libc::SYS_clone as isize => result,
+            inlateout("rax") libc::SYS_clone => result,
             inlateout("rdi") i64::from(joiner) => _,
             inlateout("rsi") 0_usize => _,
             inlateout("rdx") 0_usize => _,
@@ -253,8 +253,8 @@ unsafe fn pass(
     joiner: libc::c_int,
     child: libc::c_int,
     word: *mut Word,
-) -> isize {
-    let result: isize;
+) -> libc::c_long {
+    let result: libc::c_long;
     // SAFETY: as above.
     unsafe {
         std::arch::asm!(
@@ -291,7 +291,7 @@ unsafe fn pass(
             setns = const libc::SYS_setns,
             clone = const libc::SYS_clone,
             exit = const libc::SYS_exit,
-            inlateout("x0") i64::from(joiner) as isize => result,
+            inlateout("x0") i64::from(joiner) => result,
             inlateout("x1") 0_usize => _,
             inlateout("x2") 0_usize => _,
             inlateout("x3") 0_usize => _,
