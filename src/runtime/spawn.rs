@@ -47,11 +47,11 @@ pub(super) fn in_namespaces(namespaces: &Namespaces, cgroup: bool) -> Result<Sid
         .map(|(kind, joined)| Passage { descriptor: joined.as_fd(), kinds: flag(kind) })
         .collect();
     if !doors.is_empty() {
+        let before = rustix::process::dumpable_behavior().map_err(Error::Pipe)?;
         let side = through(&doors, new)?;
-        if matches!(side, Side::Child) {
+        if matches!(side, Side::Child) && before == DumpableBehavior::Dumpable {
             // It may yet have to write maps of its own, which only who can be looked into may.
-            rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
-                .map_err(Error::Pipe)?;
+            rustix::process::set_dumpable_behavior(before).map_err(Error::Pipe)?;
         }
         return Ok(side);
     }
@@ -134,11 +134,14 @@ pub fn has_ended(pidfd: &OwnedFd) -> bool {
 /// Starts a process behind `doors`, in some new namespaces besides. From before the first door on
 /// nothing may look into it or its descriptors (CVE-2016-9962), nor into the joiner.
 pub(super) fn through(doors: &[Passage<'_>], new: UnshareFlags) -> Result<Side, Error> {
+    let set = |behavior| rustix::process::set_dumpable_behavior(behavior).map_err(Error::Pipe);
     let before = rustix::process::dumpable_behavior().map_err(Error::Pipe)?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(Error::Pipe)?;
+    if before == DumpableBehavior::Dumpable {
+        set(DumpableBehavior::NotDumpable)?;
+    }
     let side = sys::fork::clone_through(doors, new);
-    if !matches!(side, Ok(Side::Child)) {
-        rustix::process::set_dumpable_behavior(before).map_err(Error::Pipe)?;
+    if before == DumpableBehavior::Dumpable && !matches!(side, Ok(Side::Child)) {
+        set(before)?;
     }
     side.map_err(|(_, errno)| Error::Join(errno))
 }

@@ -368,3 +368,30 @@ impl Child {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_child_is_had_where_all_passages_are_open() {
+        match clone_through(&[], UnshareFlags::empty()).expect("a child") {
+            Side::Child => exit(7),
+            Side::Parent(child) => assert_eq!(child.wait(), Ok(7)),
+        }
+        let no_namespace = std::fs::File::open("/dev/null").expect("a file");
+        // With borrowed memory, and with a copy of it.
+        for kinds in [UnshareFlags::NEWUTS, UnshareFlags::NEWTIME] {
+            let passage = Passage { descriptor: no_namespace.as_fd(), kinds };
+            match clone_through(&[passage], UnshareFlags::empty()) {
+                Err(error) => assert_eq!(error, (0, Errno::INVAL)),
+                Ok(Side::Child) => exit(8),
+                Ok(side) => panic!("{side:?}"),
+            }
+        }
+    }
+}
