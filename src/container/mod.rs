@@ -400,6 +400,7 @@ mod tests {
             state,
             in_force: crate::cgroup::InForce::default(),
             remove: false,
+            remove_image: false,
             keeper: None,
             restarts: 0,
             ports: Vec::new(),

@@ -53,6 +53,8 @@ pub struct RunRequest {
     pub name: Option<Name>,
     /// `--rm`
     pub remove: bool,
+    /// `--rmi`: its image goes with it, where no other container has that.
+    pub remove_image: bool,
     /// `--sig-proxy`
     pub sig_proxy: bool,
     /// `--timeout`: when the container is killed, counted from its start.
@@ -686,6 +688,9 @@ impl Engine {
             directory.end(code, out_of_memory.is_some())?;
         }
         self.emit(&ended(&record, code, out_of_memory.is_some(), request.remove));
+        if request.remove_image {
+            self.remove_image_of(&record)?;
+        }
         clock.lap("end");
         let (id, phases) = (directory.id.clone(), clock.phases);
         Ok(Outcome { id, code: Some(code), out_of_memory, phases })

@@ -310,6 +310,10 @@ impl Monitor<'_> {
             // One that could not be removed is left to `volume prune`: who is attached must be told.
             let _ = self.engine.remove_anonymous(&self.record);
             self.engine.remove_tree(&path)?;
+            if self.request.remove_image {
+                // The same: `image prune` finds it.
+                let _ = self.engine.remove_image_of(&self.record);
+            }
         }
         self.engine.emit(&told);
         self.server.tell_end(code);
