@@ -11,9 +11,8 @@ use crate::requires;
 use crate::support::has;
 
 #[test]
-#[ignore = "takes real root"]
 fn it_has_all_ids_and_files_keep_them() {
-    requires!(Image("busybox", "latest"));
+    requires!(Root, Image("busybox", "latest"));
     let (home, image) = home_with_busybox();
     let out = home.path().join("out");
     std::fs::create_dir(&out).unwrap();
@@ -34,9 +33,8 @@ fn it_has_all_ids_and_files_keep_them() {
 }
 
 #[test]
-#[ignore = "takes real root"]
 fn containers_live_and_are_limited() {
-    requires!(Image("busybox", "latest"), Controller("pids"), Controller("freezer"));
+    requires!(Root, Image("busybox", "latest"), Controller("pids"), Controller("freezer"));
     let (home, image) = home_with_busybox();
     let container = Background::start(
         &home,
@@ -59,9 +57,8 @@ fn containers_live_and_are_limited() {
 
 /// In no user namespace of its own, as engines of root's write their bundles.
 #[test]
-#[ignore = "takes real root"]
 fn a_bundle_of_roots_runs() {
-    requires!(Image("busybox", "latest"));
+    requires!(Root, Image("busybox", "latest"));
     let (home, image) = home_with_busybox();
     let bundle = bundle(&home, &image, |config| {
         config["process"]["args"] = json!(["sh", "-c", "readlink /proc/self/ns/user; hostname"]);

@@ -18,6 +18,8 @@ pub enum Need {
     /// A program, by absolute path: the suite's own PATH is bare on purpose.
     Program(&'static str),
     UserNamespaces,
+    /// The host's root: a pass of its own in `tests/run`.
+    Root,
     /// A directory on a file system of this kind: `tests/run` mounts them where it is root.
     FileSystem(&'static str),
     /// A control group of the caller's own that has this controller: `tests/run` makes them.
@@ -47,6 +49,7 @@ impl Need {
             Self::Program(path) => Path::new(path).exists(),
             Self::FileSystem(kind) => super::file_system(kind).is_some(),
             Self::UserNamespaces => in_namespace("true"),
+            Self::Root => nix::unistd::Uid::effective().is_root(),
             Self::Controller(name) => {
                 let host = coracle::engine::cgroup::detect(Path::new("/"));
                 let unified = host.version == coracle::engine::cgroup::Version::V2;
