@@ -402,6 +402,7 @@ mod tests {
             remove: false,
             keeper: None,
             restarts: 0,
+            links: Vec::new(),
             ports: Vec::new(),
             config: config(),
         }
@@ -415,6 +416,7 @@ mod tests {
             user: String::new(),
             hostname: "box".into(),
             network: "host".into(),
+            networks: Vec::new(),
             private: None,
             publish: Vec::new(),
             expose: Vec::new(),
