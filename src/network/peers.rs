@@ -92,17 +92,19 @@ impl Peers {
         self.places.get(place)?.as_ref().map(|peer| &peer.socket)
     }
 
-    /// Hears what somebody says: of its container, or that it is gone.
-    pub(super) fn hear(&mut self, place: usize, room: &mut [u8]) {
-        let Some(peer) = self.places.get_mut(place) else { return };
-        let Some(it) = peer else { return };
+    /// Hears what somebody says: of its container, or that it is gone, whose connection this gives
+    /// back then.
+    pub(super) fn hear(&mut self, place: usize, room: &mut [u8]) -> Option<OwnedFd> {
+        let peer = self.places.get_mut(place)?;
+        let it = peer.as_mut()?;
         match messages::receive(&it.socket, room) {
-            Err(Errno::AGAIN) => {}
+            Err(Errno::AGAIN) => None,
             Ok((length @ 1.., mut descriptors)) => {
                 let card = serde_json::from_slice(&room[..length.min(room.len())]).ok();
                 it.known = card.zip(descriptors.pop());
+                None
             }
-            Ok((0, _)) | Err(_) => *peer = None,
+            Ok((0, _)) | Err(_) => peer.take().map(|peer| peer.socket),
         }
     }
 

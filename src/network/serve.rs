@@ -817,8 +817,9 @@ impl Server {
     }
 
     fn hear(&mut self, place: usize, peer: usize) {
-        if let Some(Some(attached)) = self.links.get_mut(place) {
-            attached.peers.hear(peer, &mut self.room);
+        let Some(Some(attached)) = self.links.get_mut(place) else { return };
+        if let Some(gone) = attached.peers.hear(peer, &mut self.room) {
+            let _ = epoll::delete(&self.epoll, gone);
         }
     }
 
@@ -829,7 +830,10 @@ impl Server {
                 self.remove(id);
             }
         }
-        self.links[place] = None;
+        if let Some(gone) = self.links[place].take() {
+            // Others have it open too, so that closing it does not end what is told of it (epoll(7)).
+            let _ = epoll::delete(&self.epoll, gone.link.tap());
+        }
     }
 
     fn take_teller(&mut self) {

@@ -596,7 +596,7 @@ mod tests {
             &["--nope", "i"][..],
             &[],
             &["-v", "data:x", "i"],
-            &["--network", "web", "i"],
+            &["--network", "web:colour=red", "i"],
             &["-p", "80:x", "i"],
             &["-w", "relative", "i"],
         ] {

@@ -103,9 +103,12 @@ fn named(text: &str) -> Result<network::Wanted, Invalid> {
             }
         }
     }
-    match wanted.name.is_empty() {
-        true => Err(invalid("it has no network's name".to_owned())),
-        false => Ok(wanted),
+    match wanted.name.as_str() {
+        "" => Err(invalid("it has no network's name".to_owned())),
+        "host" | "none" | "container" | "ns" => {
+            Err(invalid(format!("{:?} is no network with a name", wanted.name)))
+        }
+        _ => Ok(wanted),
     }
 }
 
@@ -356,10 +359,31 @@ mod tests {
             "pasta:--mtu,1500",
             "slirp4netns:cidr=10.9.0.0/24",
             "private:mac=x",
-            "web",
             "host:x",
+            "container:",
             "",
         ] {
+            assert!(network(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_network_with_a_name_has_options_of_both_tools() {
+        let named = |text: &str| network(text).map(|network| network.named.expect("a name"));
+        assert_eq!(named("web"), Ok(network::Wanted::named("web")));
+        let podman = named("web:ip=10.89.0.7,ip=fd00::7,mac=02:00:00:00:00:07,alias=a,alias=b");
+        let podman = podman.expect("valid");
+        assert_eq!((podman.ip, podman.ip6), (Some([10, 89, 0, 7].into()), "fd00::7".parse().ok()));
+        assert_eq!(
+            (podman.name.as_str(), &podman.aliases[..]),
+            ("web", &["a".into(), "b".into()][..])
+        );
+        let docker =
+            "name=web,ip=10.89.0.7,ip6=fd00::7,mac-address=02:00:00:00:00:07,alias=a,alias=b";
+        assert_eq!(named(docker), Ok(podman));
+        for bad in
+            ["web:ip=x", "web:colour=red", "web:alias=a b", "name=", ":ip=10.0.0.1", "name=host"]
+        {
             assert!(network(bad).is_err(), "{bad}");
         }
     }
