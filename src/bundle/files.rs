@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{Error, HostAddress, Request, Sharing};
-use crate::network::{self, Addresses};
+use crate::network::{self, Addresses, LinkPlan};
 
 /// Files that are made for each container and bound into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,15 +57,23 @@ impl EtcFiles {
             hosts.push('\n');
         }
         let private = request.network == Some(Sharing::Private);
-        let addresses = Addresses::new(&request.private);
+        // Which addresses it has in named networks is known when it joins those.
+        let links = match private && request.networks.is_empty() {
+            true => vec![LinkPlan::private(&request.private, 0)],
+            false => Vec::new(),
+        };
+        let gateway = links.first().map(|link| link.addresses.gateway);
         if private {
-            hosts = private_hosts(&addresses, hostname, &host.hosts);
+            hosts = private_hosts(&links, hostname, &host.hosts);
         }
         for (name, address) in &request.add_hosts {
             let address = match address {
                 HostAddress::Ip(address) => *address,
                 HostAddress::Gateway if shares_hosts => IpAddr::V4(Ipv4Addr::LOCALHOST),
-                HostAddress::Gateway if private => addresses.gateway.into(),
+                HostAddress::Gateway if private => match gateway {
+                    Some(gateway) => gateway.into(),
+                    None => continue,
+                },
                 HostAddress::Gateway => return Err(Error::NoGateway { host: name.clone() }),
             };
             let _ = writeln!(hosts, "{address}\t{name}");
@@ -73,24 +81,49 @@ impl EtcFiles {
         Ok(Self {
             hosts,
             hostname: format!("{hostname}\n"),
-            resolv_conf: match private && request.dns.is_empty() {
-                true => {
-                    resolv_conf(&asking_the_server(request, &host.resolv_conf), &host.resolv_conf)
-                }
-                false => resolv_conf(request, &host.resolv_conf),
-            },
+            resolv_conf: private_resolv_conf(request, &links, host),
             localtime: host.localtime.clone(),
         })
+    }
+
+    /// Says which addresses the container has on its links, whatever was said before.
+    pub fn settle(
+        &mut self,
+        request: &Request,
+        links: &[LinkPlan],
+        host: &HostFiles,
+    ) -> Result<(), Error> {
+        self.hosts = private_hosts(links, self.hostname.trim_end(), &host.hosts);
+        let gateway = way_out(links).map(|link| link.addresses.gateway);
+        for (name, address) in &request.add_hosts {
+            let address = match (address, gateway) {
+                (HostAddress::Ip(address), _) => *address,
+                (HostAddress::Gateway, Some(gateway)) => gateway.into(),
+                (HostAddress::Gateway, None) => {
+                    return Err(Error::NoGateway { host: name.clone() });
+                }
+            };
+            let _ = writeln!(self.hosts, "{address}\t{name}");
+        }
+        self.resolv_conf = private_resolv_conf(request, links, host);
+        Ok(())
     }
 }
 
 /// The container's own name, the host's names, and of the host's other names those that are not its
 /// loopback's, which is another in the container.
-fn private_hosts(addresses: &Addresses, hostname: &str, host: &str) -> String {
-    let mut hosts = format!(
-        "{LOOPBACK}{}\t{hostname}\n{}\thost.docker.internal host.containers.internal\n",
-        addresses.guest, addresses.gateway
-    );
+fn private_hosts(links: &[LinkPlan], hostname: &str, host: &str) -> String {
+    let mut hosts = LOOPBACK.to_owned();
+    for LinkPlan { addresses, .. } in links {
+        let _ = writeln!(hosts, "{}\t{hostname}", addresses.guest);
+        if let Some(six) = addresses.six.as_ref().filter(|_| addresses.shared) {
+            let _ = writeln!(hosts, "{}\t{hostname}", six.guest);
+        }
+    }
+    if let Some(link) = way_out(links) {
+        let gateway = link.addresses.gateway;
+        let _ = writeln!(hosts, "{gateway}\thost.docker.internal host.containers.internal");
+    }
     let others = host.lines().filter(|line| {
         let address = line.split_whitespace().next().and_then(|word| word.parse().ok());
         address.is_some_and(network::is_outside)
@@ -101,12 +134,26 @@ fn private_hosts(addresses: &Addresses, hostname: &str, host: &str) -> String {
     hosts
 }
 
-/// The server's addresses in place of the host's resolvers, each of which it stands for.
-fn asking_the_server(request: &Request, host: &str) -> Request {
-    // The number of a device is of no interest here.
-    let count = network::read_resolvers(host, |_| Some(0)).count();
-    let dns = Addresses::resolvers(count).map(IpAddr::V4).collect();
-    Request { dns, ..request.clone() }
+/// The link that leads out.
+fn way_out(links: &[LinkPlan]) -> Option<&LinkPlan> {
+    links.iter().find(|link| !link.internal)
+}
+
+/// Where the container asks for names: the gateway of a network that it shares, which knows those of
+/// the others there, or else the addresses that stand for the host's resolvers.
+fn private_resolv_conf(request: &Request, links: &[LinkPlan], host: &HostFiles) -> String {
+    let shared = links.iter().find(|link| link.addresses.shared);
+    let dns = match (shared, links.first()) {
+        // It asks those that were given, if any were.
+        (Some(link), _) => vec![IpAddr::V4(link.addresses.gateway)],
+        (None, Some(_)) if request.dns.is_empty() => {
+            // The number of a device is of no interest here.
+            let count = network::read_resolvers(&host.resolv_conf, |_| Some(0)).count();
+            Addresses::resolvers(count).map(IpAddr::V4).collect()
+        }
+        _ => return resolv_conf(request, &host.resolv_conf),
+    };
+    resolv_conf(&Request { dns, ..request.clone() }, &host.resolv_conf)
 }
 
 /// The host's resolv.conf(5), with the lines replaced that the user gave.

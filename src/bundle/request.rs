@@ -70,6 +70,9 @@ pub struct Request {
     pub tty: bool,
     /// `--network`; the host's where nothing is said. `Private` is one with a way out.
     pub network: Option<Sharing>,
+    /// Named networks that a `Private` one is to be in, the first of which leads out; none of them
+    /// where it is to be by itself.
+    pub networks: Vec<network::Wanted>,
     /// What a private network is to be like.
     pub private: network::Settings,
     /// `--publish`

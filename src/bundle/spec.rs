@@ -31,6 +31,8 @@ pub struct ContainerSpec {
     pub namespaces: Namespaces,
     /// What its private network is like, where it has one.
     pub network: Option<network::Settings>,
+    /// The named networks that it is in in place of that.
+    pub networks: Vec<network::Wanted>,
     /// What is mounted below the root, in order.
     pub mounts: Vec<Mount>,
     /// Lines added to files of the root, where they are not there yet; before anything is mounted.
@@ -217,6 +219,7 @@ impl ContainerSpec {
                 root_read_only: false,
                 root_propagation: None,
                 network: None,
+                networks: Vec::new(),
                 mounts: defaults::mounts(&namespaces, false, Some(defaults::SHM_SIZE)),
                 namespaces,
                 added: Vec::new(),

@@ -88,6 +88,7 @@ pub fn specify(
         spec.sysctls.clone_from(&request.sysctls);
         if request.network == Some(Sharing::Private) {
             spec.network = Some(request.private.clone());
+            spec.networks.clone_from(&request.networks);
             // As docker has it: low ports of a network of its own are nobody else's.
             let low = "net.ipv4.ip_unprivileged_port_start".to_owned();
             spec.sysctls.entry(low).or_insert_with(|| "0".to_owned());

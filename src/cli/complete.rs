@@ -38,6 +38,11 @@ pub(super) fn volume_names() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| matching(typed, volumes))
 }
 
+/// Completes names of networks.
+pub(super) fn network_names() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| matching(typed, networks))
+}
+
 /// Completes names of lists of manifests.
 pub(super) fn list_names() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| matching(typed, lists))
@@ -93,6 +98,11 @@ fn containers(engine: &Engine) -> Vec<String> {
 fn volumes(engine: &Engine) -> Vec<String> {
     let volumes = engine.volumes().unwrap_or_default();
     volumes.into_iter().map(|volume| volume.name.to_string()).collect()
+}
+
+fn networks(engine: &Engine) -> Vec<String> {
+    let networks = engine.networks().unwrap_or_default();
+    networks.into_iter().map(|network| network.name).collect()
 }
 
 fn lists(engine: &Engine) -> Vec<String> {

@@ -76,11 +76,34 @@ const PUSH: [Row; 7] = [
 /// What commands that fetch know.
 const PULL: [Row; 1] = [("--decryption-key", ENCRYPTION, None)];
 
+const SWARM: &str = "it is for networks of a swarm";
+const ADDRESSES: &str = "addresses are given out by coracle itself";
+
+/// What commands about networks know.
+const NETWORK: [Row; 11] = [
+    ("--attachable", SWARM, None),
+    (
+        "--aux-address",
+        "no other device is in the network",
+        Some("--ip-range, for what containers get by themselves"),
+    ),
+    ("--config-from", SWARM, None),
+    ("--config-only", SWARM, None),
+    ("--dns", "a container's own resolvers are asked", Some("coracle run --dns")),
+    ("--ingress", SWARM, None),
+    ("--interface-name", "there is no bridge of the kernel's", None),
+    ("--ipam-driver", ADDRESSES, None),
+    ("--ipam-opt", ADDRESSES, None),
+    ("--route", "the gateway is the only way out", None),
+    ("--scope", SWARM, None),
+];
+
 fn rows(command: &str) -> &'static [Row] {
     match command {
         "run" | "create" => &ROWS,
         "push" | "manifest" => &PUSH,
         "pull" => &PULL,
+        "network" => &NETWORK,
         _ => &[],
     }
 }

@@ -403,6 +403,7 @@ mod tests {
             remove_image: false,
             keeper: None,
             restarts: 0,
+            links: Vec::new(),
             ports: Vec::new(),
             config: config(),
         }
@@ -416,6 +417,7 @@ mod tests {
             user: String::new(),
             hostname: "box".into(),
             network: "host".into(),
+            networks: Vec::new(),
             private: None,
             publish: Vec::new(),
             expose: Vec::new(),

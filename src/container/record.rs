@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{LogConfig, OnUnhealthy, Restart};
 use crate::bundle::{self, Added, Process, SeccompChoice};
 use crate::cgroup::{InForce, Resources};
-use crate::network::{self, Expose, PortRequest, Published};
+use crate::network::{self, Expose, LinkPlan, PortRequest, Published, Wanted};
 use crate::oci::{ChainId, Digest, Healthcheck};
 
 /// The version of the record's format that this binary writes.
@@ -53,6 +53,9 @@ pub struct Record<C = Config> {
     /// How often the restart policy has started it again since a user did.
     #[serde(default)]
     pub restarts: u32,
+    /// Its ends of networks, while it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<LinkPlan>,
     /// Ports that the host has for it, while it runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Published>,
@@ -75,8 +78,11 @@ pub struct Config {
     pub user: String,
     /// The name in the uts namespace.
     pub hostname: String,
-    /// `host`, `private`, `none` or `container:ID`.
+    /// `host`, `private`, `none`, `container:ID` or a named network's name: the first of several.
     pub network: String,
+    /// The named networks that it is in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Wanted>,
     /// What its private network is like, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private: Option<network::Settings>,
@@ -133,6 +139,8 @@ pub struct Config {
 pub struct Shown {
     pub process: ShownProcess,
     pub network: String,
+    #[serde(default)]
+    pub networks: Vec<Wanted>,
     #[serde(default)]
     pub expose: Vec<Expose>,
     pub mounts: Vec<MountPoint>,

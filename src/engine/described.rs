@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::images::Details;
 use super::{Engine, Error, images};
 use crate::container::{Creation, Health, Record, Status};
+use crate::network::Network;
 
 /// All there is to say of a container.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Described {
     pub creation: Option<Creation>,
     /// The image that it was made from, while that is here.
     pub image: Option<Details>,
+    /// The named networks that it is in, as far as they are there.
+    pub networks: Vec<Network>,
     /// What its health checks have found; `None` where it has none.
     pub health: Option<Health>,
     /// Where its own files lie.
@@ -43,6 +46,12 @@ impl Engine {
             creation: self.containers.creation(&record).ok(),
             layers: image.as_ref().map(|image| self.layer_trees(image)).unwrap_or_default(),
             directory: self.containers.directory(&record),
+            networks: record
+                .config
+                .networks
+                .iter()
+                .filter_map(|wanted| self.named_network(&wanted.name).ok())
+                .collect(),
             image,
             health,
             size,

@@ -15,6 +15,7 @@ use super::probe::{self, Step};
 use super::{Engine, host};
 use crate::cgroup;
 use crate::diagnose::Diagnose;
+use crate::network;
 use crate::registry::{self, Authorities};
 use crate::snapshot::Driver;
 use crate::supervisor;
@@ -303,16 +304,24 @@ fn control_groups(host: &cgroup::Host) -> Check {
 }
 
 fn network() -> Check {
-    let device = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
-    let tunnel = match rustix::fs::open("/dev/net/tun", device, rustix::fs::Mode::empty()) {
-        Ok(_) => "/dev/net/tun opens".to_owned(),
-        Err(errno) => format!("/dev/net/tun: {}", std::io::Error::from(errno)),
-    };
-    match probe::netns() {
-        Ok(()) => Check::ok(NETWORK, format!("a namespace with loopback; {tunnel}")),
-        Err(failure) => {
-            let instead = "only --network host works, which shares the network of this process";
-            Check::fallback(NETWORK, format!("{failure}; {tunnel}"), instead)
+    if let Err(failure) = probe::netns() {
+        let instead = "only --network host works, which shares the network of this process";
+        return Check::fallback(NETWORK, failure.to_string(), instead);
+    }
+    match network::usable() {
+        Ok(()) if network::may_ping() => {
+            Check::ok(NETWORK, "private and named networks; ping leads outside")
+        }
+        Ok(()) => Check::ok(
+            NETWORK,
+            "private and named networks; ping does not lead outside, as net.ipv4.ping_group_range \
+             leaves out the groups of this user",
+        )
+        .remedy(Some("sysctl net.ipv4.ping_group_range=\"0 2147483647\"".into())),
+        Err(error) => {
+            let instead = "containers share the host's network, or have none";
+            Check::fallback(NETWORK, error.to_string(), instead)
+                .remedy(error.hint().map(|hint| hint.to_string()))
         }
     }
 }

@@ -48,6 +48,40 @@ pub enum Error {
     /// The network, or its ports.
     #[error(transparent)]
     Network(#[from] network::Error),
+    /// It is in the network already. The words are docker's.
+    #[error("endpoint with name {container} already exists in network {network}")]
+    AlreadyConnected {
+        /// The container's name.
+        container: String,
+        /// The network's.
+        network: String,
+    },
+    /// It is not in the network.
+    #[error("container {container} is not connected to network {network}")]
+    NotConnected {
+        /// The container's name.
+        container: String,
+        /// The network's.
+        network: String,
+    },
+    /// It shares somebody else's network, or has none.
+    #[error("container {container} cannot be connected to networks: its own is {mode:?}")]
+    NoNetworks {
+        /// The container's name.
+        container: String,
+        /// What it has.
+        mode: String,
+    },
+    /// Nobody serves its network any more.
+    #[error(
+        "cannot change the networks of {container}: its network server does not answer ({errno})"
+    )]
+    NoNetworkServer {
+        /// The container's name.
+        container: String,
+        /// What was answered.
+        errno: rustix::io::Errno,
+    },
     /// The limits.
     #[error(transparent)]
     Limits(#[from] cgroup::Error),
@@ -316,6 +350,12 @@ impl Diagnose for Error {
             Self::Bundle(error) => error.hint(),
             Self::Runtime(error) => error.hint(),
             Self::Network(error) => error.hint(),
+            Self::NoNetworks { .. } => Some(Hint::new(
+                "a container that was made with --network private, or with a network's name, can be",
+            )),
+            Self::NoNetworkServer { container, .. } => Some(Hint::new(format!(
+                "a restart gives it another one: coracle restart {container}"
+            ))),
             Self::Limits(error) => error.hint(),
             Self::Foreign { image, .. } => Some(Hint::new(format!(
                 "pull the image for this machine, or have an administrator install qemu-user-static for {}",
@@ -374,6 +414,8 @@ impl Diagnose for Error {
                 Some(Hint::new("--userns auto has every id: those of a range, or emulated ones"))
             }
             Self::NoHostUser { .. }
+            | Self::AlreadyConnected { .. }
+            | Self::NotConnected { .. }
             | Self::NothingPreserved
             | Self::NothingToUnshare
             | Self::Reported { .. }

@@ -39,6 +39,7 @@ mod lost;
 mod made;
 mod mounted;
 mod mounts;
+mod networks;
 mod of_host;
 mod ports;
 mod processes;
@@ -55,6 +56,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::container::Containers;
+use crate::network::Networks;
 use crate::owners::Owners;
 use crate::snapshot::Driver;
 use crate::store::Store;
@@ -132,6 +134,7 @@ pub struct Engine {
     store: Store,
     containers: Containers,
     volumes: Volumes,
+    networks: Networks,
 }
 
 impl Engine {
@@ -140,7 +143,8 @@ impl Engine {
         let store = Store::open(&options.root)?;
         let containers = Containers::new(&options.root);
         let volumes = Volumes::new(&options.root);
-        Ok(Self { options, store, containers, volumes })
+        let networks = Networks::new(&options.root);
+        Ok(Self { options, store, containers, volumes, networks })
     }
 
     /// The store.

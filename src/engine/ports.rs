@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use super::of_host::host_files;
 use super::{Engine, Error};
 use crate::bundle::{ContainerSpec, Request, Sharing};
-use crate::network::{self, Expose, Options, PortRequest, Protocol};
+use crate::container::Directory;
+use crate::network::{self, Expose, Options, PortRequest, Protocol, Resolvers};
 
 /// What the image and the request expose. What an image says that is no port is nothing.
 pub(super) fn exposed(request: &Request, image: &[String]) -> Vec<Expose> {
@@ -27,17 +28,34 @@ pub(super) fn wanted(request: &Request, exposed: &[Expose]) -> Vec<PortRequest> 
 }
 
 impl Engine {
-    /// Opens the ports, and makes what a server is told.
+    /// Opens the ports, joins the networks, and makes what a server is told.
     pub(super) fn network(
         &self,
         spec: &ContainerSpec,
         ports: &[PortRequest],
+        directory: &Directory,
+        request: &Request,
     ) -> Result<Option<Options>, Error> {
-        let Some(settings) = spec.network.clone() else { return Ok(None) };
+        let Some(settings) = &spec.network else { return Ok(None) };
         network::usable()?;
         let publications = network::publish(ports).map_err(|error| self.name_holder(error))?;
-        let resolvers = network::read_resolvers(&host_files().resolv_conf, device_number);
-        Ok(Some(Options { settings, resolvers, publications }))
+        let links = self.join_networks(settings, &spec.networks, directory, request)?;
+        if !ports.is_empty() && links.iter().all(|link| link.plan.internal) {
+            self.options
+                .warn
+                .tell("published ports lead nowhere: the container's networks are internal");
+        }
+        let named = links.iter().any(|link| link.plan.addresses.shared);
+        let resolvers = match named && !request.dns.is_empty() {
+            true => Resolvers::at(&request.dns),
+            false => network::read_resolvers(&host_files().resolv_conf, device_number),
+        };
+        let control = network::listen(&directory.path).map_err(|errno| Error::Io {
+            action: "listen in",
+            path: directory.path.clone(),
+            source: errno.into(),
+        })?;
+        Ok(Some(Options { links, control, resolvers, publications }))
     }
 
     /// Who has a port that is taken: a container of this store's, by its name.
@@ -50,7 +68,8 @@ impl Engine {
         let holder = up
             .map(|(record, _)| record)
             .find(|record| record.ports.iter().any(|port| has(port, address, protocol)))
-            .map(|record| format!("container {}", record.name));
+            .map(|record| format!("container {}", record.name))
+            .or_else(|| network::holder(address, protocol));
         network::Error::PortTaken { address, protocol, holder }
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn record(request: &RunRequest, prepared: &Prepared, directory: &Dire
         in_force: InForce::default(),
         keeper: None,
         restarts: 0,
+        links: Vec::new(),
         ports: Vec::new(),
         config: Config {
             process: spec.process.clone(),
@@ -34,6 +35,7 @@ pub(super) fn record(request: &RunRequest, prepared: &Prepared, directory: &Dire
             user: request.container.user.clone().unwrap_or_default(),
             hostname: spec.hostname.clone().unwrap_or_default(),
             network: prepared.network.clone(),
+            networks: prepared.spec.networks.clone(),
             private: prepared.spec.network.clone(),
             publish: prepared.ports.clone(),
             expose: prepared.exposed.clone(),

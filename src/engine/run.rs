@@ -24,7 +24,7 @@ use crate::container::{
     Subject,
 };
 use crate::mount::RootMount;
-use crate::network::{Expose, PortRequest};
+use crate::network::{Expose, Options, PortRequest};
 use crate::oci::{Digest, Healthcheck, ImageConfig, Platform};
 use crate::owners::Owners;
 use crate::runtime::seccomp::{Profile, Rules};
@@ -487,7 +487,8 @@ impl Engine {
             stored,
             modules: &modules,
         };
-        let (spec, etc) = bundle::specify(&wanted, cx)?;
+        let (mut spec, etc) = bundle::specify(&wanted, cx)?;
+        self.name_networks(&mut spec.networks)?;
         // With one id only it is the program's own; with more nothing changes.
         let user = &spec.process.user;
         let ids = userns::choose(&asked, (user.uid, user.gid), &facts)?;
@@ -564,7 +565,9 @@ impl Engine {
         write_files(&directory.path, &prepared.etc)?;
         let mut record =
             manner.known.cloned().unwrap_or_else(|| record(request, &prepared, directory));
-        let Prepared { image, ids, mut spec, limits, ports, hold, mut clock, .. } = prepared;
+        let Prepared {
+            image, ids, mut spec, limits, ports, hold, mut clock, mut etc, settled, ..
+        } = prepared;
         clock.lap("files");
         let profile = profile(&spec.seccomp)?;
         let name = GroupName::of(&directory.id);
@@ -573,7 +576,12 @@ impl Engine {
         // What a later program in it starts from.
         record.config.process.limits.clone_from(&spec.process.limits);
         clock.lap("group");
-        let network = self.network(&spec, &ports)?;
+        let network = self.network(&spec, &ports, directory, &settled.request)?;
+        if let Some(network) = network.as_ref().filter(|_| !spec.networks.is_empty()) {
+            let plans = network.plans();
+            etc.settle(&settled.request, &plans, &host_files())?;
+            write_files(&directory.path, &etc)?;
+        }
         let state = HookState {
             id: directory.id.clone(),
             bundle: directory.path.clone(),
@@ -596,6 +604,7 @@ impl Engine {
         write_pid_file(request.pid_file.as_deref(), starting.pid())?;
         write_pid_file(request.keeper_pid_file.as_deref(), rustix::process::getpid())?;
         let in_force = limited.in_force().clone();
+        let links = network.as_ref().map_or_else(Vec::new, Options::plans);
         let published =
             network.as_ref().map_or_else(Vec::new, |network| network.publications.list.clone());
         let state = State::Running {
@@ -607,12 +616,12 @@ impl Engine {
             let restarts = record.restarts;
             record = directory.edit(|record| {
                 (record.state, record.keeper, record.restarts) = (state, keeper, restarts);
-                record.ports = published;
+                (record.links, record.ports) = (links, published);
                 record.in_force = in_force;
             })?;
         } else {
             (record.state, record.keeper, record.in_force) = (state, keeper, in_force);
-            record.ports = published;
+            (record.links, record.ports) = (links, published);
             directory.write(&record)?;
         }
         drop(hold);

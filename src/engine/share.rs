@@ -20,7 +20,7 @@ pub(super) struct Shared {
     pub(super) files: Option<PathBuf>,
     /// The ids that fit the joined user namespace.
     pub(super) ids: Option<userns::Request>,
-    /// `host`, `private`, `none` or `container:ID`, for the record.
+    /// `host`, `private`, `none`, `container:ID` or a network's name, for the record.
     pub(super) network: String,
 }
 
@@ -48,12 +48,11 @@ impl Engine {
             shm: None,
             files: None,
             ids: None,
-            network: match network {
-                Sharing::Host => "host",
-                Sharing::Private => "private",
-                _ => "none",
-            }
-            .to_owned(),
+            network: match &network {
+                Sharing::Host => "host".to_owned(),
+                Sharing::Private => self.first_network(&request.networks)?,
+                _ => "none".to_owned(),
+            },
         };
         let mut owner = None;
         if let Some(query) = &request.user_of {

@@ -17,6 +17,8 @@ const UNANSWERED: Duration = Duration::from_secs(30);
 const ANSWERED: Duration = Duration::from_secs(180);
 /// A question for a name that was answered: most sockets ask but once.
 const RESOLVED: Duration = Duration::from_secs(10);
+/// Who waits so long before the same question does not send it twice for safety's sake.
+const ASKED_AGAIN: Duration = Duration::from_millis(500);
 /// Datagrams taken from one socket before it is another's turn.
 const TURN: usize = 64;
 const DNS: u16 = 53;
@@ -78,6 +80,11 @@ impl Datagrams {
     /// Whether it is this peer's.
     pub(super) fn is_of(&self, peer: SocketAddr) -> bool {
         matches!(&self.through, Through::Published(_, known) if *known == peer)
+    }
+
+    /// Whether it has had no answer to what was sent a while ago.
+    pub(super) fn is_unanswered_since(&self, now: Instant) -> bool {
+        !self.answered && now.saturating_duration_since(self.last) >= ASKED_AGAIN
     }
 
     /// From the container.

@@ -1,22 +1,16 @@
 //! The container's end of the link: a tap in its network namespace, with addresses and routes.
 
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
+use std::ffi::CString;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
-    SocketType,
-};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-use super::{Addresses, Error, Settings};
+use super::{Error, LinkPlan, messages};
 use crate::sys;
 
-/// What the device is called in the container.
-const NAME: &std::ffi::CStr = c"eth0";
 /// Frames that may wait for the server.
 const QUEUE: u32 = 8192;
 
@@ -29,19 +23,50 @@ pub fn usable() -> Result<(), Error> {
     }
 }
 
+/// Whether this process may send echo requests, and so a container's server (icmp(7)).
+pub fn may_ping() -> bool {
+    let echo = Some(rustix::net::ipproto::ICMP);
+    rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, echo)
+        .is_ok()
+}
+
 /// The container's end, made before the clone: what is to be said to the kernel, and where the server
 /// waits.
 #[derive(Debug)]
 pub struct Entrance {
     pub(super) socket: OwnedFd,
-    pub(super) messages: Vec<Message>,
+    pub(super) devices: Vec<Device>,
+}
+
+/// A device that is yet to be made.
+#[derive(Debug)]
+pub(super) struct Device {
+    name: CString,
+    messages: Vec<Message>,
 }
 
 impl Entrance {
-    /// Makes the device in this process's network namespace, and hands it to the server. Takes
+    /// Makes the devices in this process's network namespace, and hands them to the server. Takes
     /// `CAP_NET_ADMIN` there, and the host's /dev in sight.
     pub fn enter(&mut self) -> Result<(), Errno> {
-        let tap = sys::network::open_tap(NAME)?;
+        for device in &mut self.devices {
+            let tap = device.make()?;
+            messages::send(&self.socket, b"t", &[tap.as_fd()])?;
+        }
+        Ok(())
+    }
+}
+
+impl Device {
+    /// The device of a link, up and with a way out.
+    pub(super) fn new(plan: &LinkPlan) -> Self {
+        // One with a NUL in it is nobody's: the kernel refuses the empty name.
+        Self { name: CString::new(plan.device.as_str()).unwrap_or_default(), messages: link(plan) }
+    }
+
+    /// Makes it in this process's network namespace. Allocates nothing.
+    pub(super) fn make(&mut self) -> Result<OwnedFd, Errno> {
+        let tap = sys::network::open_tap(&self.name)?;
         let flags = SocketFlags::CLOEXEC;
         let kernel = rustix::net::socket_with(
             AddressFamily::NETLINK,
@@ -49,7 +74,7 @@ impl Entrance {
             flags,
             None, // NETLINK_ROUTE
         )?;
-        let index = sys::network::index_of(NAME)?;
+        let index = sys::network::index_of(&self.name)?;
         for message in &mut self.messages {
             message.name_device(index);
             match message.perform(&kernel) {
@@ -57,17 +82,7 @@ impl Entrance {
                 other => other?,
             }
         }
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        let descriptors = [tap.as_fd()];
-        control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        rustix::net::sendmsg(
-            &self.socket,
-            &[IoSlice::new(b"t")],
-            &mut control,
-            SendFlags::NOSIGNAL,
-        )?;
-        Ok(())
+        Ok(tap)
     }
 }
 
@@ -84,6 +99,7 @@ const BROADCAST: u16 = 4;
 const ADDRESS_FLAGS: u16 = 8;
 const OUT_DEVICE: u16 = 4;
 const GATEWAY: u16 = 5;
+const PRIORITY: u16 = 6;
 
 /// A request to the kernel (rtnetlink(7)).
 #[derive(Debug)]
@@ -150,21 +166,28 @@ impl Message {
 }
 
 /// The device up, with addresses and a way out.
-pub(super) fn messages(settings: &Settings) -> Vec<Message> {
-    let addresses = Addresses::new(settings);
+fn link(plan: &LinkPlan) -> Vec<Message> {
+    let LinkPlan { addresses, mac, mtu, internal, metric, .. } = plan;
     let up = (libc::IFF_UP.cast_unsigned()).to_ne_bytes();
     // `struct ifinfomsg`: family, type, index, flags, and which of those are meant.
     let link = [&[0; 8][..], &up, &up].concat();
-    vec![
+    let mut messages = vec![
         Message::new(NEW_LINK, &link, 4)
-            .with(LINK_ADDRESS, &settings.mac().0)
-            .with(LINK_MTU, &u32::from(settings.mtu()).to_ne_bytes())
+            .with(LINK_ADDRESS, &mac.0)
+            .with(LINK_MTU, &u32::from(*mtu).to_ne_bytes())
             .with(LINK_QUEUE, &QUEUE.to_ne_bytes()),
-        address(addresses.guest.into()),
-        route(addresses.gateway.into()),
-        address(addresses.guest6.into()).optional(),
-        route(addresses.gateway6.into()).optional(),
-    ]
+        address(addresses.guest.into(), addresses.prefix),
+    ];
+    if !internal {
+        messages.push(route(addresses.gateway.into(), *metric));
+    }
+    if let Some(six) = &addresses.six {
+        messages.push(address(six.guest.into(), six.prefix).optional());
+        if !internal {
+            messages.push(route(six.gateway.into(), *metric).optional());
+        }
+    }
+    messages
 }
 
 fn family(ip: IpAddr) -> u8 {
@@ -172,27 +195,26 @@ fn family(ip: IpAddr) -> u8 {
     u8::try_from(family).unwrap_or(0)
 }
 
-fn address(ip: IpAddr) -> Message {
-    let prefix = if ip.is_ipv6() { Addresses::PREFIX6 } else { Addresses::PREFIX };
+fn address(ip: IpAddr, prefix: u8) -> Message {
     // `struct ifaddrmsg`: family, prefix, flags, scope, index.
     let message = Message::new(NEW_ADDRESS, &[family(ip), prefix, 0, 0, 0, 0, 0, 0], 4);
     match ip {
         IpAddr::V4(ip) => message
             .with(LOCAL, &ip.octets())
             .with(ADDRESS, &ip.octets())
-            .with(BROADCAST, &broadcast(ip).octets()),
-        // Nobody else is on the link who could have it, so nobody is asked (IFA_F_NODAD).
+            .with(BROADCAST, &broadcast(ip, prefix).octets()),
+        // Nobody else on the link can have it, so nobody is asked (IFA_F_NODAD).
         IpAddr::V6(ip) => message
             .with(ADDRESS, &ip.octets())
             .with(ADDRESS_FLAGS, &libc::IFA_F_NODAD.to_ne_bytes()),
     }
 }
 
-fn broadcast(ip: Ipv4Addr) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(ip) | (u32::MAX >> Addresses::PREFIX))
+fn broadcast(ip: Ipv4Addr, prefix: u8) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(ip) | u32::MAX.checked_shr(prefix.into()).unwrap_or(0))
 }
 
-fn route(gateway: IpAddr) -> Message {
+fn route(gateway: IpAddr, metric: u32) -> Message {
     const MAIN: u8 = libc::RT_TABLE_MAIN;
     const BOOT: u8 = libc::RTPROT_BOOT;
     const UNICAST: u8 = libc::RTN_UNICAST;
@@ -200,8 +222,12 @@ fn route(gateway: IpAddr) -> Message {
     let body = [family(gateway), 0, 0, 0, MAIN, BOOT, libc::RT_SCOPE_UNIVERSE, UNICAST, 0, 0, 0, 0];
     // The device's number is the value of the first attribute.
     let message = Message::new(NEW_ROUTE, &body, body.len() + 4).with(OUT_DEVICE, &[0; 4]);
-    match gateway {
+    let message = match gateway {
         IpAddr::V4(ip) => message.with(GATEWAY, &ip.octets()),
         IpAddr::V6(ip) => message.with(GATEWAY, &ip.octets()),
+    };
+    match metric {
+        0 => message,
+        metric => message.with(PRIORITY, &metric.to_ne_bytes()),
     }
 }

@@ -5,8 +5,9 @@
 
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol,
@@ -158,8 +159,9 @@ impl Link {
         Self { tap, guest: EthernetAddress(guest.0), mtu: usize::from(mtu), ident }
     }
 
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.tap.as_fd()
+    /// The container's device itself, for others on the link.
+    pub(super) fn tap(&self) -> &OwnedFd {
+        &self.tap
     }
 
     /// The next frame; `None` where there is none yet.
@@ -454,8 +456,9 @@ impl Link {
         self.unreachable(remote.ip(), guest.ip(), &whole, why);
     }
 
-    /// Answers who asks for the hardware address of anybody but itself.
-    pub(super) fn arp(&self, request: &ArpRepr) {
+    /// Answers who asks for the hardware address of anybody but itself. `owner` knows those of others
+    /// on the link.
+    pub(super) fn arp(&self, request: &ArpRepr, owner: impl Fn(IpAddr) -> Option<Mac>) {
         let ArpRepr::EthernetIpv4 {
             operation: ArpOperation::Request,
             source_hardware_addr,
@@ -472,7 +475,7 @@ impl Link {
         }
         let reply = ArpRepr::EthernetIpv4 {
             operation: ArpOperation::Reply,
-            source_hardware_addr: OWN,
+            source_hardware_addr: hardware(owner(target_protocol_addr.into())),
             source_protocol_addr: target_protocol_addr,
             target_hardware_addr: source_hardware_addr,
             target_protocol_addr: source_protocol_addr,
@@ -483,7 +486,7 @@ impl Link {
     }
 
     /// The same for IPv6 (RFC 4861).
-    pub(super) fn neighbour(&self, packet: &Packet<'_>) {
+    pub(super) fn neighbour(&self, packet: &Packet<'_>, owner: impl Fn(IpAddr) -> Option<Mac>) {
         let (IpAddr::V6(source), IpAddr::V6(target)) = (packet.source, packet.target) else {
             return;
         };
@@ -496,12 +499,13 @@ impl Link {
         if source.is_unspecified() || source == target_addr {
             return;
         }
+        let owner = owner(target_addr.into());
+        let router =
+            if owner.is_none() { NdiscNeighborFlags::ROUTER } else { NdiscNeighborFlags::empty() };
         let reply = Icmpv6Repr::Ndisc(NdiscRepr::NeighborAdvert {
-            flags: NdiscNeighborFlags::SOLICITED
-                | NdiscNeighborFlags::OVERRIDE
-                | NdiscNeighborFlags::ROUTER,
+            flags: NdiscNeighborFlags::SOLICITED | NdiscNeighborFlags::OVERRIDE | router,
             target_addr,
-            lladdr: Some(RawHardwareAddress::from_bytes(OWN.as_bytes())),
+            lladdr: Some(RawHardwareAddress::from_bytes(hardware(owner).as_bytes())),
         });
         let mut bytes = vec![0; reply.buffer_len()];
         reply.emit(
@@ -521,6 +525,29 @@ impl Link {
     }
 }
 
+fn hardware(owner: Option<Mac>) -> EthernetAddress {
+    owner.map_or(OWN, |mac| EthernetAddress(mac.0))
+}
+
+/// Passes a frame on as it came, to the device of another container on the link: `to` is whose
+/// that is, where it is one's and not everybody's. What it has no room for is lost, as on a cable.
+pub(super) fn pass(frame: &[u8], from: Mac, to: Option<Mac>, device: &OwnedFd) {
+    let Some((head, rest)) = frame.split_at_checked(VNET + ETHERNET) else { return };
+    let mut addresses = [0; 12];
+    match to {
+        Some(mac) => addresses[..6].copy_from_slice(&mac.0),
+        None => addresses[..6].copy_from_slice(&head[VNET..VNET + 6]),
+    }
+    addresses[6..].copy_from_slice(&from.0);
+    let parts = [
+        IoSlice::new(&head[..VNET]),
+        IoSlice::new(&addresses),
+        IoSlice::new(&head[VNET + 12..]),
+        IoSlice::new(rest),
+    ];
+    let _ = rustix::io::writev(device, &parts);
+}
+
 /// Why a packet went nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unreachable {
@@ -531,6 +558,15 @@ pub(super) enum Unreachable {
 }
 
 impl Unreachable {
+    pub(super) fn errno(self) -> Errno {
+        match self {
+            Self::Network => Errno::NETUNREACH,
+            Self::Host => Errno::HOSTUNREACH,
+            Self::Port => Errno::CONNREFUSED,
+            Self::Forbidden => Errno::ACCESS,
+        }
+    }
+
     fn v4(self) -> Icmpv4DstUnreachable {
         match self {
             Self::Network => Icmpv4DstUnreachable::NetUnreachable,

@@ -1,4 +1,5 @@
-//! A network of one's own, without root and without a helper: `--network private`.
+//! A network of one's own, without root and without a helper: `--network private`, and networks with
+//! names that containers share.
 //!
 //! ```text
 //! first process: /dev/net/tun ─ eth0, addresses, routes (device) ─ the tap by SCM_RIGHTS ─► server
@@ -6,12 +7,15 @@
 //!                                                                       ▲ listeners of published ports
 //! ```
 //!
-//! - `settings`, `port`: what is asked for; `addresses`: who has which address on the link.
+//! - `settings`, `port`, `subnet`: what is asked for; `addresses`: who has which address on a link;
+//!   `plan`: all that the two ends of it agree on.
 //! - `device` is the container's end, `start` the server's process, `confine` what that may not do.
 //! - `serve` is the loop; `frame` the bytes of the link; `policy` says where a destination leads.
 //! - `tcp` ends the container's connections and carries their bytes, `ring` holds what is under way,
 //!   `datagram` does the same for UDP and echo.
-//! - `publish` opens ports on the host, before anything else is done.
+//! - `publish` opens ports on the host, before anything else is done; `holder` says who has one.
+//! - `named` are networks on disk and how one is joined, `peers` the others there, `names` what they are
+//!   called; `control` tells a server that runs of links that come and go, by `messages`.
 //!
 //! The link is a queue in memory, and its other end a Linux kernel: nothing is lost but where a queue
 //! is full. So `tcp` needs no congestion control and no reassembly; it does need retransmission,
@@ -23,11 +27,18 @@
 
 mod addresses;
 mod confine;
+mod control;
 mod datagram;
 mod device;
 mod error;
 mod fragments;
 mod frame;
+mod holder;
+mod messages;
+mod named;
+mod names;
+mod peers;
+mod plan;
 mod policy;
 mod port;
 mod publish;
@@ -36,14 +47,20 @@ mod ring;
 mod serve;
 mod settings;
 mod start;
+mod subnet;
 mod tcp;
 
-pub use addresses::Addresses;
-pub use device::{Entrance, usable};
+pub use addresses::{Addresses, Six};
+pub use control::{join, leave, listen};
+pub use device::{Entrance, may_ping, usable};
 pub use error::Error;
+pub use holder::holder;
+pub use named::{Draft, Network, Networks, PATIENCE, Pool, Range, Taken, Wanted};
+pub use plan::{LinkOptions, LinkPlan, Membership, PRIVATE};
 pub(crate) use policy::is_outside;
 pub use port::{Expose, InvalidPort, PortRequest, Protocol, Published, plan as plan_ports};
 pub use publish::{Publications, open as publish};
 pub use resolvers::{Resolvers, read as read_resolvers};
 pub use settings::{InvalidMac, Mac, Settings};
 pub use start::{Meeting, Options, Server};
+pub use subnet::{InvalidSubnet, Subnet};

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Addresses;
+use super::frame::Unreachable;
 
 /// What a container may reach.
 #[derive(Clone, Debug)]
@@ -12,9 +13,13 @@ pub(super) struct Policy {
     pub(super) host_loopback: bool,
     /// The host's, in order.
     pub(super) resolvers: Vec<SocketAddr>,
+    /// Which of them is asked where one address stands for all.
+    pub(super) asked: usize,
+    /// Whether nothing is outside (`network create --internal`).
+    pub(super) internal: bool,
 }
 
-const DNS: u16 = 53;
+pub(super) const DNS: u16 = 53;
 
 impl Policy {
     /// The address that the server connects to in the container's stead; `None` where nothing is
@@ -25,7 +30,13 @@ impl Policy {
         host: impl Fn(bool) -> Option<IpAddr>,
     ) -> Option<SocketAddr> {
         let (ip, port) = (target.ip(), target.port());
-        if let Some(place) = Addresses::resolver(ip) {
+        if self.internal {
+            return None;
+        }
+        if self.answers_names(target) {
+            return self.resolvers.get(self.asked % self.resolvers.len().max(1)).copied();
+        }
+        if let Some(place) = self.addresses.resolver(ip) {
             return self.resolvers.get(place).filter(|_| port == DNS).copied();
         }
         if self.addresses.is_gateway(ip) {
@@ -36,8 +47,23 @@ impl Policy {
             };
             return ip.map(|ip| SocketAddr::new(ip, port));
         }
-        let reachable = is_outside(ip) && !Addresses::is_on_link(ip) && port != 0;
+        let reachable = is_outside(ip) && !self.addresses.is_on_link(ip) && port != 0;
         reachable.then_some(target)
+    }
+
+    /// What is told of an address that leads nowhere; nothing of a group's.
+    pub(super) fn nowhere(&self, ip: IpAddr) -> Option<Unreachable> {
+        match ip {
+            _ if self.addresses.is_for_many(ip) => None,
+            _ if !self.addresses.is_on_link(ip) => Some(Unreachable::Network),
+            _ if self.addresses.shared && !self.addresses.is_gateway(ip) => Some(Unreachable::Host),
+            _ => Some(Unreachable::Port),
+        }
+    }
+
+    /// Whether names are asked for there, of which some are the link's own.
+    pub(super) fn answers_names(&self, target: SocketAddr) -> bool {
+        self.addresses.shared && target.port() == DNS && self.addresses.is_gateway(target.ip())
     }
 }
 
@@ -71,6 +97,8 @@ mod tests {
             addresses: Addresses::new(&Settings::default()),
             host_loopback,
             resolvers: vec!["127.0.0.53:53".parse().expect("an address")],
+            asked: 0,
+            internal: false,
         }
     }
 
@@ -118,6 +146,19 @@ mod tests {
         }
         assert_eq!(way(&closed, "1.1.1.1:443").as_deref(), Some("1.1.1.1:443"));
         assert_eq!(way(&closed, "[2001:db8::1]:443").as_deref(), Some("[2001:db8::1]:443"));
+    }
+
+    #[test]
+    fn nothing_is_outside_of_an_internal_network() {
+        let shared = Addresses { shared: true, ..Addresses::new(&Settings::default()) };
+        let open = Policy { addresses: shared, ..policy(false) };
+        assert_eq!(way(&open, "10.0.2.2:53").as_deref(), Some("127.0.0.53:53"));
+        assert_eq!(way(&open, "[fd00::2]:53").as_deref(), Some("127.0.0.53:53"));
+        assert_eq!(way(&open, "10.0.2.3:53"), None, "somebody else's on such a link");
+        let internal = Policy { internal: true, ..open };
+        for target in ["10.0.2.2:53", "10.0.2.2:80", "1.1.1.1:443", "[2001:db8::1]:443"] {
+            assert_eq!(way(&internal, target), None, "{target}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, SocketType, sockopt};
 
 use super::datagram::family;
-use super::{Error, PortRequest, Protocol, Published};
+use super::{Addresses, Error, PortRequest, Protocol, Published};
 
 /// Ports that are open on the host, and lead into a container.
 #[derive(Debug, Default)]
@@ -137,9 +137,9 @@ fn listen(address: SocketAddr, protocol: Protocol) -> Result<(OwnedFd, SocketAdd
 
 /// How the container sees a stranger who comes by a published port: by its own address where that is
 /// one for others too, else as the gateway.
-pub(super) fn face(peer: SocketAddr, gateway: IpAddr) -> SocketAddr {
+pub(super) fn face(peer: SocketAddr, gateway: IpAddr, link: &Addresses) -> SocketAddr {
     let keeps = super::policy::is_outside(peer.ip())
-        && !super::Addresses::is_on_link(peer.ip())
+        && !link.is_on_link(peer.ip())
         && peer.is_ipv6() == gateway.is_ipv6();
     if keeps {
         SocketAddr::new(peer.ip(), peer.port())
@@ -177,7 +177,8 @@ mod tests {
     #[test]
     fn who_comes_from_the_host_itself_is_the_gateway() {
         let gateway = IpAddr::from([10, 0, 2, 2]);
-        let face = |peer: &str| face(peer.parse().expect("an address"), gateway).to_string();
+        let link = Addresses::new(&crate::network::Settings::default());
+        let face = |peer: &str| face(peer.parse().expect("an address"), gateway, &link).to_string();
         assert_eq!(face("192.168.1.9:4000"), "192.168.1.9:4000");
         assert_eq!(face("127.0.0.1:4000"), "10.0.2.2:4000");
         assert_eq!(face("10.0.2.100:4000"), "10.0.2.2:4000");

@@ -7,6 +7,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 pub struct Resolvers(pub(super) Vec<SocketAddr>);
 
 impl Resolvers {
+    /// Those at these addresses, in place of the host's.
+    pub fn at(addresses: &[IpAddr]) -> Self {
+        Self(addresses.iter().map(|ip| SocketAddr::new(*ip, 53)).collect())
+    }
+
     /// How many there are; at least one.
     pub fn count(&self) -> usize {
         self.0.len()

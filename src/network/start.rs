@@ -1,33 +1,39 @@
 //! The server's process: forked early, put to work by the container's first process, gone with it.
 
-use std::io::IoSliceMut;
-use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 
 use rustix::event::Timespec;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Resource, Rlimit, Signal};
 
-use super::frame::Link;
-use super::policy::Policy;
+use super::device::Device;
 use super::publish::Opened;
-use super::serve::{Parts, Server as Loop};
-use super::{Addresses, Entrance, Publications, Resolvers, Settings, confine, device};
+use super::serve::{Joining, Parts, Server as Loop};
+use super::{
+    Entrance, LinkOptions, LinkPlan, Membership, Publications, Resolvers, confine, messages,
+};
 use crate::sys;
 use crate::sys::fork::{self, Child, Side};
 
 /// What a server is told.
 #[derive(Debug)]
 pub struct Options {
-    /// What is asked of the network.
-    pub settings: Settings,
+    /// The container's links, the first of which leads out.
+    pub links: Vec<LinkOptions>,
+    /// Where it is told of more while it serves.
+    pub control: OwnedFd,
     /// The host's resolvers.
     pub resolvers: Resolvers,
     /// Ports that are open on the host.
     pub publications: Publications,
+}
+
+impl Options {
+    /// The container's links.
+    pub fn plans(&self) -> Vec<LinkPlan> {
+        self.links.iter().map(|link| link.plan.clone()).collect()
+    }
 }
 
 /// A server, held by who launches: it ends with its container.
@@ -55,7 +61,12 @@ impl Meeting {
 
     /// The side of the container's first process.
     pub fn entrance(self, options: &Options) -> Entrance {
-        Entrance { socket: self.containers, messages: device::messages(&options.settings) }
+        entrance(self.containers, options.links.iter().map(|link| &link.plan))
+    }
+
+    /// Both sides, for who gives a container that runs more devices.
+    pub fn halves(self, plans: &[LinkPlan]) -> (Arrival, Entrance) {
+        (Arrival(self.servers), entrance(self.containers, plans.iter()))
     }
 
     /// Forks the server, while the container's first process, `container`, is on its way. Call it
@@ -77,6 +88,21 @@ impl Meeting {
     }
 }
 
+/// Where devices arrive that somebody makes.
+#[derive(Debug)]
+pub struct Arrival(OwnedFd);
+
+impl Arrival {
+    /// The next of them.
+    pub fn device(&self) -> Result<OwnedFd, Errno> {
+        receive(&self.0)?.ok_or(Errno::PIPE)
+    }
+}
+
+fn entrance<'a>(socket: OwnedFd, plans: impl Iterator<Item = &'a LinkPlan>) -> Entrance {
+    Entrance { socket, devices: plans.map(Device::new).collect() }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         if self.outlives {
@@ -94,23 +120,24 @@ fn serve(options: &Options, socket: &OwnedFd, container: &OwnedFd) -> Result<(),
     // The terminal's signals are for the container.
     sys::process::block_signals();
     rustix::process::setsid()?;
-    let Options { settings, resolvers, publications } = options;
+    let Options { links, control, resolvers, publications } = options;
     let descriptors = raise_limit();
     let ports = publications.sockets.iter().map(Opened::copy).collect::<Result<Vec<_>, _>>()?;
-    let mut kept = vec![socket, container];
+    let control = rustix::io::fcntl_dupfd_cloexec(control, 3)?;
+    let memberships = links.iter().map(|link| link.membership.as_ref().map(Membership::copy));
+    let memberships = memberships.map(Option::transpose).collect::<Result<Vec<_>, _>>()?;
+    let mut kept = vec![socket, container, &control];
     kept.extend(ports.iter().map(|opened| &opened.socket));
+    kept.extend(memberships.iter().flatten().flat_map(Membership::descriptors));
     sys::process::hold_only(&kept)?;
     // A panic must end it, whatever the profile says of unwinding.
     std::panic::set_hook(Box::new(|_| fork::exit(101)));
-    let Some(tap) = receive(socket)? else { return Ok(()) };
-    rustix::io::ioctl_fionbio(&tap, true)?;
-    let link = Link::new(tap, settings.mac(), settings.mtu());
-    let policy = Policy {
-        addresses: Addresses::new(settings),
-        host_loopback: settings.host_loopback,
-        resolvers: resolvers.0.clone(),
-    };
-    let mut server = Loop::new(Parts { link, policy, ports, descriptors })?;
+    let resolvers = resolvers.0.clone();
+    let mut server = Loop::new(Parts { resolvers, ports, descriptors, control: Some(control) })?;
+    for (link, membership) in links.iter().zip(memberships) {
+        let Some(tap) = receive(socket)? else { return Ok(()) };
+        server.join(Joining { plan: link.plan.clone(), tap, membership })?;
+    }
     server.end_with(container)?;
     // What of the launching coracle is of no use here is given back.
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -130,16 +157,8 @@ fn raise_limit() -> usize {
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
-/// Waits for the container's first process and its device. `None` when it ended before.
+/// Waits for the container's first process and a device of its. `None` when it ended before.
 fn receive(socket: &OwnedFd) -> Result<Option<OwnedFd>, Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let slices = &mut [IoSliceMut::new(&mut byte)];
-    rustix::net::recvmsg(socket, slices, &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    let received = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
-    });
-    Ok(received)
+    let (_, mut descriptors) = messages::receive(socket, &mut [0])?;
+    Ok(descriptors.pop())
 }

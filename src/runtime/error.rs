@@ -19,6 +19,9 @@ pub enum Error {
     /// A namespace could not be joined.
     #[error("cannot join the namespaces: {0}")]
     Join(#[source] Errno),
+    /// A container that runs could not be given another device.
+    #[error("cannot make a network device in the container: {0}")]
+    Device(#[source] Errno),
     /// A hook failed.
     #[error("the hook {} failed: {why}", path.display())]
     Hook {
@@ -138,6 +141,7 @@ impl Diagnose for Error {
             | Self::Terminal(_)
             | Self::NoPower(_)
             | Self::Join(_)
+            | Self::Device(_)
             | Self::Hook { .. } => None,
         }
     }

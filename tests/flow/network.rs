@@ -102,7 +102,7 @@ fn what_cannot_be_published_is_told() {
     requires!(UserNamespaces, Image("busybox", "latest"));
     let published = run(&["--network", "host", "-p", "8080:80"], &["true"]).output();
     has(&published.fails(0), &["Published ports are discarded when using host network mode"]);
-    has(&run(&["--network", "web"], &["true"]).fails(125), &["there is no network \"web\""]);
+    has(&run(&["--network", "web"], &["true"]).fails(125), &["network web not found"]);
     has(
         &run(&["--network", "host", "--ip", "10.0.2.9"], &["true"]).fails(125),
         &["conflicting options"],

@@ -22,6 +22,8 @@ pub enum Need {
     Root,
     /// A directory on a file system of this kind: `tests/run` mounts them where it is root.
     FileSystem(&'static str),
+    /// Servers outside, at the end of a cable: `tests/run` makes them where it is root.
+    Outside,
     /// A control group of the caller's own that has this controller: `tests/run` makes them.
     Controller(&'static str),
 }
@@ -47,6 +49,7 @@ impl Need {
             }
             Self::Fixture(path) => super::fixtures().join(path).exists(),
             Self::Program(path) => Path::new(path).exists(),
+            Self::Outside => env::var_os("CORACLE_TEST_OUTSIDE").is_some_and(|it| !it.is_empty()),
             Self::FileSystem(kind) => super::file_system(kind).is_some(),
             Self::UserNamespaces => in_namespace("true"),
             Self::Root => nix::unistd::Uid::effective().is_root(),

@@ -38,6 +38,7 @@ mod logout;
 mod logs;
 mod manifest;
 mod mount;
+mod network;
 mod networking;
 mod pause;
 mod port;
@@ -86,6 +87,11 @@ use manifest::{
     add as manifest_add, annotate as manifest_annotate, create as manifest_create,
     exists as manifest_exists, inspect as manifest_inspect, list as manifest_list,
     push as manifest_push, remove as manifest_remove, rm as manifest_rm,
+};
+use network::{
+    connect as network_connect, create as network_create, disconnect as network_disconnect,
+    exists as network_exists, inspect as network_inspect, list as network_list,
+    prune as network_prune, remove as network_remove,
 };
 use volume::{
     create as volume_create, exists as volume_exists, export as volume_export,
@@ -198,6 +204,7 @@ pub(super) const ENTRIES: &[Entry] = &[
     group!("image", IMAGE),
     group!("manifest", MANIFEST),
     group!("artifact", ARTIFACT),
+    group!("network", NETWORK),
     group!("volume", VOLUME),
     group!("system", SYSTEM),
     entry!(runtime, "runtime"),
@@ -295,6 +302,17 @@ const VOLUME: &[Entry] = &[
     entry!(volume_remove, "rm", alias "remove"),
 ];
 
+const NETWORK: &[Entry] = &[
+    entry!(network_connect, "connect"),
+    entry!(network_create, "create"),
+    entry!(network_disconnect, "disconnect"),
+    entry!(network_exists, "exists"),
+    entry!(network_inspect, "inspect"),
+    entry!(network_list, "ls", alias "list"),
+    entry!(network_prune, "prune"),
+    entry!(network_remove, "rm", alias "remove"),
+];
+
 const SYSTEM: &[Entry] = &[
     entry!(system_check, "check"),
     entry!(system_df, "df"),
@@ -344,6 +362,7 @@ impl Entry {
                 let what = match self.name {
                     "artifact" => "files in registries that are no images",
                     "image" => "images",
+                    "network" => "networks that containers share",
                     "manifest" => "lists of images for several platforms",
                     "volume" => "volumes",
                     "generate" => "files for other programs",

@@ -6,16 +6,20 @@ use std::sync::Arc;
 use super::super::parse::{self, Network};
 use super::super::{Context, Error};
 use crate::engine::bundle::{self, Sharing};
-use crate::engine::network::{self, Expose, Mac, PortRequest};
+use crate::engine::network::{self, Expose, Mac, PortRequest, Wanted};
 
 /// Network and ports.
 #[derive(Debug, clap::Args)]
 pub(super) struct Networking {
-    /// Use a network of its own (where it can be made, that is what is used), the host's, none, or a
-    /// container's
-    #[arg(long, alias = "net", value_name = "private|host|none|container:NAME",
-        value_parser = parse::network)]
-    pub(super) network: Option<Network>,
+    /// Use a network of its own (where it can be made, that is what is used), the host's, none, a
+    /// container's, or one that network create has made: NAME[:ip=ADDRESS,ip6=ADDRESS,mac=MAC,alias=NAME],
+    /// more than once for several of those
+    #[arg(long, alias = "net", value_name = "private|host|none|container:NAME|NETWORK",
+        action = clap::ArgAction::Append, value_parser = parse::network)]
+    pub(super) network: Vec<Network>,
+    /// Have this name too, for others in its networks
+    #[arg(long, alias = "net-alias", value_name = "NAME", value_parser = parse::network_alias)]
+    network_alias: Vec<String>,
     /// Let the host's port lead to the container's: [[IP:][HOST-PORT]:]PORT[/udp]
     #[arg(short, long, value_name = "PORTS", value_parser = parse::publish)]
     publish: Vec<Arc<[PortRequest]>>,
@@ -25,13 +29,13 @@ pub(super) struct Networking {
     /// Tell others of a port
     #[arg(long, value_name = "PORT[/udp]", value_parser = parse::expose)]
     expose: Vec<Arc<[Expose]>>,
-    /// Have this address in a private network
-    #[arg(long, value_name = "ADDRESS", value_parser = parse::ip)]
+    /// Have this address in its network
+    #[arg(long, value_name = "ADDRESS")]
     ip: Option<Ipv4Addr>,
-    /// Have this IPv6 address in a private network
-    #[arg(long, value_name = "ADDRESS", value_parser = parse::ip6)]
+    /// Have this IPv6 address in its network
+    #[arg(long, value_name = "ADDRESS")]
     ip6: Option<Ipv6Addr>,
-    /// Have this hardware address in a private network
+    /// Have this hardware address in its network
     #[arg(long, value_name = "MAC")]
     mac_address: Option<Mac>,
 }
@@ -41,22 +45,26 @@ impl Networking {
     pub(super) fn apply(&self, request: &mut bundle::Request, cx: &Context) -> Result<(), Error> {
         let configured = || match &cx.config.network {
             Some(name) => parse::network(name)
-                .map(Some)
+                .map(|network| vec![network])
                 .map_err(|error| Error::usage(format!("configuration: {error}"))),
-            None => Ok(None),
+            None => Ok(Vec::new()),
         };
-        let asked = match &self.network {
-            Some(network) => Some(network.clone()),
-            None => configured()?,
+        let mut asked = match &self.network[..] {
+            [] => configured()?,
+            asked => asked.to_vec(),
         };
         let publishes = self.publish_all || !self.publish.is_empty();
         let addressed = self.ip.is_some() || self.ip6.is_some() || self.mac_address.is_some();
-        let Network { sharing, mut settings } = match asked {
-            Some(network) => network,
+        if asked.is_empty() {
             // What takes a private network asks for one.
-            None if publishes || addressed => private(),
-            None => by_default(cx),
-        };
+            asked.push(if publishes || addressed { private() } else { by_default(cx) });
+        }
+        // What comes last counts, as with all flags: a kind of network takes the place of what was
+        // before it, and names go together.
+        let kind = asked.iter().rposition(|network| network.named.is_none());
+        asked.drain(..kind.map_or(0, |kind| if kind + 1 < asked.len() { kind + 1 } else { kind }));
+        let networks = self.named(&asked, addressed)?;
+        let Network { sharing, mut settings, .. } = asked.swap_remove(0);
         let refuse = |what: &str| Err(Error::usage(format!("conflicting options: {what}")));
         match &sharing {
             Sharing::Private => {}
@@ -77,14 +85,60 @@ impl Networking {
                 .note("published ports are discarded: the container has no network of coracle's"),
             _ => {}
         }
-        settings.ip = self.ip.or(settings.ip);
-        settings.ip6 = self.ip6.or(settings.ip6);
-        settings.mac = self.mac_address.or(settings.mac);
+        if networks.is_empty() {
+            self.address(&mut settings)?;
+        }
         (request.network, request.private) = (Some(sharing), settings);
+        request.networks = networks;
         request.publish = self.publish.iter().flat_map(|all| all.iter().cloned()).collect();
         request.publish_all = self.publish_all;
         request.expose = self.expose.iter().flat_map(|all| all.iter().copied()).collect();
         Ok(())
+    }
+
+    /// The addresses of a network that the container has alone.
+    fn address(&self, settings: &mut network::Settings) -> Result<(), Error> {
+        let usage = |error: parse::Invalid| Error::usage(error.0);
+        if let Some(ip) = self.ip {
+            settings.ip = Some(parse::private_ip(&ip.to_string()).map_err(usage)?);
+        }
+        if let Some(ip) = self.ip6 {
+            settings.ip6 = Some(parse::private_ip6(&ip.to_string()).map_err(usage)?);
+        }
+        settings.mac = self.mac_address.or(settings.mac);
+        Ok(())
+    }
+
+    /// The networks with names among those that were asked for: all of them, or none.
+    fn named(&self, asked: &[Network], addressed: bool) -> Result<Vec<Wanted>, Error> {
+        let mut networks: Vec<Wanted> = asked.iter().filter_map(|it| it.named.clone()).collect();
+        // docker's words.
+        for (place, network) in networks.iter().enumerate() {
+            if networks[..place].iter().any(|other| other.name == network.name) {
+                return Err(Error::usage(format!(
+                    "network {:?} is specified multiple times",
+                    network.name
+                )));
+            }
+        }
+        if networks.is_empty() && !self.network_alias.is_empty() {
+            return Err(Error::usage(
+                "network-scoped alias is supported only for containers in user defined networks",
+            ));
+        }
+        if addressed && networks.len() > 1 {
+            return Err(Error::usage(
+                "conflicting options: an address goes with one network: \
+                 --network NAME:ip=ADDRESS says which",
+            ));
+        }
+        for network in &mut networks {
+            network.aliases.extend(self.network_alias.iter().cloned());
+            network.ip = self.ip.or(network.ip);
+            network.ip6 = self.ip6.or(network.ip6);
+            network.mac = self.mac_address.or(network.mac);
+        }
+        Ok(networks)
     }
 }
 

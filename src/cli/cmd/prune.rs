@@ -69,6 +69,14 @@ pub(super) const VOLUMES: Kind = Kind {
     },
 };
 
+pub(super) const NETWORKS: Kind = Kind {
+    heading: "Deleted Networks:",
+    warning: |_| "all networks not used by at least one container",
+    prune: |engine, _, fitting| {
+        Ok(engine.prune_networks(&|created, labels| fitting.fits(created, labels))?)
+    },
+};
+
 /// `system prune --all` is about images: it takes no volume with a name.
 pub(super) const UNNAMED_VOLUMES: Kind = Kind {
     prune: |engine, _, fitting| (VOLUMES.prune)(engine, Extent { all: false }, fitting),
@@ -77,9 +85,9 @@ pub(super) const UNNAMED_VOLUMES: Kind = Kind {
 
 /// What `system prune` clears away, in this order: containers first, which keep the rest in use, and
 /// images last. A new kind of thing is added here.
-pub(super) const KINDS: &[Kind] = &[CONTAINERS, IMAGES];
+pub(super) const KINDS: &[Kind] = &[CONTAINERS, NETWORKS, IMAGES];
 /// The same with `--volumes`.
-pub(super) const KINDS_AND_VOLUMES: &[Kind] = &[CONTAINERS, UNNAMED_VOLUMES, IMAGES];
+pub(super) const KINDS_AND_VOLUMES: &[Kind] = &[CONTAINERS, NETWORKS, UNNAMED_VOLUMES, IMAGES];
 
 impl PruneArgs {
     /// Asks, clears away these kinds, and says what went.
@@ -89,6 +97,29 @@ impl PruneArgs {
         question: &str,
         kinds: &[Kind],
         extent: Extent,
+    ) -> Result<(), Error> {
+        self.clear(cx, question, kinds, extent, |cx, reclaimed| {
+            cx.out.line(format_args!("Total reclaimed space: {}", human::size(reclaimed)))
+        })
+    }
+
+    /// The same for what takes no room.
+    pub(super) fn run_unsized(
+        &self,
+        cx: &mut Context,
+        question: &str,
+        kind: Kind,
+    ) -> Result<(), Error> {
+        self.clear(cx, question, &[kind], Extent { all: false }, |_, _| Ok(()))
+    }
+
+    fn clear(
+        &self,
+        cx: &mut Context,
+        question: &str,
+        kinds: &[Kind],
+        extent: Extent,
+        tell: impl FnOnce(&mut Context, u64) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let fitting = Fitting::new(&self.filter, Timestamp::now())?;
         let engine = cx.engine(None, None)?;
@@ -107,7 +138,7 @@ impl PruneArgs {
             reclaimed = reclaimed.saturating_add(pruned.reclaimed);
             failures.extend(pruned.failures);
         }
-        cx.out.line(format_args!("Total reclaimed space: {}", human::size(reclaimed)))?;
+        tell(cx, reclaimed)?;
         let each = vec![(); failures.len()];
         let mut failures = failures.into_iter();
         cx.each(&each, |_, ()| failures.next().map_or(Ok(()), |error| Err(error.into())))

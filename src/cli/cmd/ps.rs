@@ -205,11 +205,13 @@ struct Looked {
     images: Vec<(String, Digest)>,
     /// When the containers were made that `before` and `since` name.
     times: Vec<(String, String)>,
+    /// Networks by name or ID, and their names.
+    networks: Vec<(String, String)>,
 }
 
 impl Looked {
     fn up(engine: &Engine, filters: &[Filter]) -> Result<Self, Error> {
-        let (mut images, mut times) = (Vec::new(), Vec::new());
+        let (mut images, mut times, mut networks) = (Vec::new(), Vec::new(), Vec::new());
         for Filter { key, value } in filters {
             match &key[..] {
                 "ancestor" => match engine.store().resolve(value) {
@@ -220,10 +222,15 @@ impl Looked {
                 "before" | "since" => {
                     times.push((value.clone(), engine.container(value)?.0.created));
                 }
+                "network" => {
+                    if let Ok(network) = engine.named_network(value) {
+                        networks.push((value.clone(), network.name));
+                    }
+                }
                 _ => {}
             }
         }
-        Ok(Self { images, times })
+        Ok(Self { images, times, networks })
     }
 
     fn passes(
@@ -241,7 +248,13 @@ impl Looked {
             "status" => state(status) == value,
             "exited" => matches!(status, Status::Stopped(code) if code.to_string() == value),
             "label" => filter::label_holds(value, &config.labels),
-            "network" => config.network == value,
+            "network" => {
+                let known = self.networks.iter().find(|(asked, _)| asked == value);
+                let name = known.map_or(value, |(_, name)| name.as_str());
+                let name = if name == "bridge" { "private" } else { name };
+                config.networks.iter().any(|it| it.name == name)
+                    || config.networks.is_empty() && config.network == name
+            }
             "volume" => config
                 .mounts
                 .iter()
@@ -341,7 +354,11 @@ fn cell(field: &str, record: &Summary, status: Status, look: &Look<'_>) -> Value
             labels.collect::<Vec<_>>().join(",").into()
         }
         "Mounts" => mounts(record, full).into(),
-        "Networks" => config.network.as_str().into(),
+        "Networks" if config.networks.is_empty() => config.network.as_str().into(),
+        "Networks" => {
+            let names = config.networks.iter().map(|network| network.name.as_str());
+            names.collect::<Vec<_>>().join(",").into()
+        }
         "Ports" => super::port::words(record, status.is_up()).into(),
         "Health" => look.health.unwrap_or_default().into(),
         "Restarts" => record.restarts.into(),

@@ -584,7 +584,7 @@ mod tests {
             parse(&["-w", "/a", "-w", "/b", "--net=none", "--dns-opt", "x", "--explain", "i"])
                 .expect("valid");
         assert_eq!(args.shape.workdir, Some("/b".into()));
-        let network = args.shape.networking.network.map(|network| network.sharing);
+        let network = args.shape.networking.network.first().map(|network| network.sharing.clone());
         assert_eq!(network, Some(bundle::Sharing::None));
         assert_eq!(args.explain, Some(Explain::Text));
         assert_eq!(args.shape.dns_option, ["x"]);
@@ -603,7 +603,7 @@ mod tests {
             &["--nope", "i"][..],
             &[],
             &["-v", "data:x", "i"],
-            &["--network", "web", "i"],
+            &["--network", "web:colour=red", "i"],
             &["-p", "80:x", "i"],
             &["-w", "relative", "i"],
         ] {

@@ -22,8 +22,9 @@ pub use moment::moment;
 pub use mounts::{MountRequest, mount};
 pub use security::{Label, SecurityOption, security_option};
 pub use sharing::{
-    Network, Stream, UserNamespace, device, device_cgroup_rule, expose, image_volumes, ip, ip6,
-    ipc, namespace, network, personality, publish, stream, sysctl, systemd, umask, user_namespace,
+    Network, Stream, UserNamespace, device, device_cgroup_rule, expose, image_volumes, ipc, mtu,
+    namespace, network, network_alias, personality, private_ip, private_ip6, publish, stream,
+    sysctl, systemd, umask, user_namespace,
 };
 pub use sizes::{decimal_size, size};
 pub use volumes::{tmpfs, volume, volumes_from};

@@ -34,6 +34,8 @@ pub struct Network {
     pub sharing: Sharing,
     /// What it is to be like.
     pub settings: network::Settings,
+    /// Which one, where it is a named one.
+    pub named: Option<network::Wanted>,
 }
 
 /// What docker and podman call a network of one's own with a way out.
@@ -46,13 +48,77 @@ pub fn network(text: &str) -> Result<Network, Invalid> {
         _ => (text, ""),
     };
     if PRIVATE.contains(&name) {
-        return Ok(Network { sharing: Sharing::Private, settings: settings(text, options)? });
+        let settings = settings(text, options)?;
+        return Ok(Network { sharing: Sharing::Private, settings, named: None });
     }
-    let wanted = "private, host, none, container:NAME or ns:PATH";
-    sharing(text, &["none"])
-        .filter(|sharing| !matches!(sharing, Sharing::Private))
-        .map(|sharing| Network { sharing, settings: network::Settings::default() })
-        .ok_or_else(|| Invalid::new(format!("there is no network {text:?}: want {wanted}")))
+    let wanted = "private, host, none, container:NAME, ns:PATH or a network's name";
+    let invalid = || Invalid::new(format!("there is no network {text:?}: want {wanted}"));
+    match sharing(text, &["none"]) {
+        Some(Sharing::Private) => Err(invalid()),
+        Some(sharing) => Ok(Network { sharing, ..Network::default() }),
+        None => {
+            let named = Some(self::named(text)?);
+            Ok(Network { sharing: Sharing::Private, named, ..Network::default() })
+        }
+    }
+}
+
+/// `NAME`, `NAME:ip=ADDRESS,alias=NAME` (podman's form) and `name=NAME,ip=ADDRESS` (docker's).
+fn named(text: &str) -> Result<network::Wanted, Invalid> {
+    let mut wanted = network::Wanted::default();
+    let options = match text.split_once([':', '=', ',']) {
+        None => {
+            text.clone_into(&mut wanted.name);
+            ""
+        }
+        Some((name, options)) if text[name.len()..].starts_with(':') => {
+            name.clone_into(&mut wanted.name);
+            options
+        }
+        Some(_) => text,
+    };
+    let invalid = |why: String| Invalid::new(format!("{text:?}: {why}"));
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let address = || invalid(format!("{value:?} is no address"));
+        match name {
+            "name" => value.clone_into(&mut wanted.name),
+            "alias" => wanted.aliases.push(network_alias(value)?),
+            // A network of both families takes one of each.
+            "ip" => match value.parse().map_err(|_| address())? {
+                IpAddr::V4(ip) => wanted.ip = Some(ip),
+                IpAddr::V6(ip) => wanted.ip6 = Some(ip),
+            },
+            "ip6" => wanted.ip6 = Some(value.parse().map_err(|_| address())?),
+            "mac" | "mac-address" => {
+                let mac = value.parse();
+                wanted.mac =
+                    Some(mac.map_err(|error: network::InvalidMac| invalid(error.to_string()))?);
+            }
+            _ => {
+                return Err(invalid(format!(
+                    "a network has no option {name:?} for a container: want ip=ADDRESS, \
+                     ip6=ADDRESS, mac=MAC or alias=NAME"
+                )));
+            }
+        }
+    }
+    match wanted.name.as_str() {
+        "" => Err(invalid("it has no network's name".to_owned())),
+        "host" | "none" | "container" | "ns" => {
+            Err(invalid(format!("{:?} is no network with a name", wanted.name)))
+        }
+        _ => Ok(wanted),
+    }
+}
+
+/// `--network-alias`
+pub fn network_alias(text: &str) -> Result<String, Invalid> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    match (1..=253).contains(&text.len()) && text.bytes().all(fits) {
+        true => Ok(text.to_owned()),
+        false => Err(Invalid::new(format!("{text:?} is no name of a host"))),
+    }
 }
 
 /// `host-loopback,mtu=N,mac=MAC,ip=ADDRESS,ip6=ADDRESS`
@@ -76,8 +142,8 @@ fn settings(text: &str, options: &str) -> Result<network::Settings, Invalid> {
                     value.parse().map_err(|error: network::InvalidMac| invalid(error.to_string()));
                 settings.mac = Some(mac?);
             }
-            "ip" => settings.ip = Some(ip(value)?),
-            "ip6" => settings.ip6 = Some(ip6(value)?),
+            "ip" => settings.ip = Some(private_ip(value)?),
+            "ip6" => settings.ip6 = Some(private_ip6(value)?),
             _ => {
                 return Err(invalid(format!(
                     "a private network has no option {name:?}: want host-loopback, mtu=BYTES, mac=MAC, \
@@ -89,7 +155,8 @@ fn settings(text: &str, options: &str) -> Result<network::Settings, Invalid> {
     Ok(settings)
 }
 
-fn mtu(text: &str) -> Result<u16, String> {
+/// The longest packet in bytes.
+pub fn mtu(text: &str) -> Result<u16, String> {
     use network::Settings;
     let fits = |mtu: &u16| (Settings::SHORTEST_MTU..=Settings::MTU).contains(mtu);
     text.parse()
@@ -98,13 +165,13 @@ fn mtu(text: &str) -> Result<u16, String> {
         .ok_or_else(|| format!("mtu is from {} to {} bytes", Settings::SHORTEST_MTU, Settings::MTU))
 }
 
-/// `--ip`
-pub fn ip(text: &str) -> Result<Ipv4Addr, Invalid> {
+/// An address of a container's in a private network.
+pub fn private_ip(text: &str) -> Result<Ipv4Addr, Invalid> {
     on_link(text, "10.0.2.6 to 10.0.2.254")
 }
 
-/// `--ip6`
-pub fn ip6(text: &str) -> Result<Ipv6Addr, Invalid> {
+/// The same of IPv6.
+pub fn private_ip6(text: &str) -> Result<Ipv6Addr, Invalid> {
     on_link(text, "fd00::6 and above of fd00::/64")
 }
 
@@ -292,10 +359,31 @@ mod tests {
             "pasta:--mtu,1500",
             "slirp4netns:cidr=10.9.0.0/24",
             "private:mac=x",
-            "web",
             "host:x",
+            "container:",
             "",
         ] {
+            assert!(network(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_network_with_a_name_has_options_of_both_tools() {
+        let named = |text: &str| network(text).map(|network| network.named.expect("a name"));
+        assert_eq!(named("web"), Ok(network::Wanted::named("web")));
+        let podman = named("web:ip=10.89.0.7,ip=fd00::7,mac=02:00:00:00:00:07,alias=a,alias=b");
+        let podman = podman.expect("valid");
+        assert_eq!((podman.ip, podman.ip6), (Some([10, 89, 0, 7].into()), "fd00::7".parse().ok()));
+        assert_eq!(
+            (podman.name.as_str(), &podman.aliases[..]),
+            ("web", &["a".into(), "b".into()][..])
+        );
+        let docker =
+            "name=web,ip=10.89.0.7,ip6=fd00::7,mac-address=02:00:00:00:00:07,alias=a,alias=b";
+        assert_eq!(named(docker), Ok(podman));
+        for bad in
+            ["web:ip=x", "web:colour=red", "web:alias=a b", "name=", ":ip=10.0.0.1", "name=host"]
+        {
             assert!(network(bad).is_err(), "{bad}");
         }
     }

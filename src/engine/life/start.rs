@@ -244,7 +244,8 @@ impl Engine {
         let store = Store::open(&options.root)?;
         let containers = container::Containers::new(&options.root);
         let volumes = crate::volume::Volumes::new(&options.root);
-        Ok(Self { options, store, containers, volumes })
+        let networks = crate::network::Networks::new(&options.root);
+        Ok(Self { options, store, containers, volumes, networks })
     }
 
     /// Decides anew what a container is to be, from the image that it was made from.

@@ -12,7 +12,7 @@ use smoltcp::wire::{
 
 use super::*;
 use crate::network::frame::VNET;
-use crate::network::{Settings, publish};
+use crate::network::{Addresses, Settings, publish};
 
 const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
@@ -43,16 +43,15 @@ impl Guest {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None).expect("a pair");
         let settings = Settings { host_loopback: true, ..Settings::default() };
-        let link = Link::new(theirs, settings.mac(), settings.mtu());
-        let addresses = Addresses::new(&settings);
-        let policy = Policy { addresses, host_loopback: true, resolvers: Vec::new() };
         let requests = match ports {
             "" => Vec::new(),
             text => crate::network::PortRequest::parse(text).expect("a port"),
         };
         let ports = publish(&requests).expect("open").sockets;
-        let server =
-            Server::new(Parts { link, policy, ports, descriptors: 512 }).expect("a server");
+        let parts = Parts { resolvers: Vec::new(), ports, control: None, descriptors: 512 };
+        let mut server = Server::new(parts).expect("a server");
+        let plan = LinkPlan::private(&settings, 0);
+        server.join(Joining { plan, tap: theirs, membership: None }).expect("a link");
         Self { tap: ours, server, now: Instant::now() }
     }
 
@@ -387,11 +386,101 @@ fn malformed_frames_do_nothing() {
             }
         }
         bytes.truncate(bytes.len() - random() % 8 * (round % 2));
-        guest.server.take_frame(&bytes);
+        guest.server.take_frame(0, &bytes);
         guest.server.acknowledge();
         guest.seen();
     }
     guest.turn();
     let _ = next;
     assert!(guest.server.count() <= 512);
+}
+
+// ---- Containers that share a link.
+
+/// A container's kernel and server in a network with another, at 10.89.0.`last`.
+fn member(last: u8, name: &str, peer: OwnedFd) -> (OwnedFd, Server) {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let pair = || {
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+            .expect("a pair")
+    };
+    let ((ours, tap), (listener, _)) = (pair(), pair());
+    let parts = Parts { resolvers: Vec::new(), ports: Vec::new(), control: None, descriptors: 512 };
+    let mut server = Server::new(parts).expect("a server");
+    let addresses = Addresses {
+        guest: Ipv4Addr::new(10, 89, 0, last),
+        gateway: Ipv4Addr::new(10, 89, 0, 1),
+        prefix: 24,
+        six: None,
+        shared: true,
+    };
+    let plan = LinkPlan {
+        network: "web".into(),
+        mac: Mac([2, 0, 0, 0, 0, last]),
+        names: vec![name.to_owned()],
+        addresses,
+        ..LinkPlan::private(&Settings::default(), 0)
+    };
+    let membership = Some(crate::network::Membership { listener, peers: vec![peer] });
+    server.join(Joining { plan, tap, membership }).expect("a link");
+    (ours, server)
+}
+
+/// A datagram from one address to another.
+fn datagram(from: [u8; 4], to: [u8; 4], port: u16, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Guest::frame(IpProtocol::Udp, 8 + payload.len());
+    let ip = VNET + 14;
+    bytes[ip + 12..ip + 16].copy_from_slice(&from);
+    bytes[ip + 16..ip + 20].copy_from_slice(&to);
+    bytes[ip + 20..ip + 22].copy_from_slice(&5000_u16.to_be_bytes());
+    bytes[ip + 22..ip + 24].copy_from_slice(&port.to_be_bytes());
+    let length = u16::try_from(8 + payload.len()).expect("short");
+    bytes[ip + 24..ip + 26].copy_from_slice(&length.to_be_bytes());
+    bytes[ip + 28..].copy_from_slice(payload);
+    bytes
+}
+
+#[test]
+fn members_of_a_network_hear_each_other_and_nobody_speaks_for_another() {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let kind = SocketType::SEQPACKET;
+    let (one, two) =
+        rustix::net::socketpair(AddressFamily::UNIX, kind, flags, None).expect("a pair");
+    let (a_tap, mut a) = member(2, "a", one);
+    let (b_tap, mut b) = member(3, "b", two);
+    let turn = |server: &mut Server| {
+        server.turn(Some(Duration::from_millis(3)), None).expect("a turn");
+    };
+    let put = |bytes: &[u8], a: &mut Server| {
+        rustix::io::write(&a_tap, bytes).expect("sent");
+        turn(a);
+        let mut room = vec![0; LONGEST];
+        let read = |tap: &OwnedFd, room: &mut [u8]| {
+            rustix::io::read(tap, &mut *room).map_or(Vec::new(), |length| room[..length].to_vec())
+        };
+        (read(&b_tap, &mut room), read(&a_tap, &mut room))
+    };
+    turn(&mut a);
+    turn(&mut b);
+    turn(&mut a);
+    let (own, other, gateway) = ([10, 89, 0, 2], [10, 89, 0, 3], [10, 89, 0, 1]);
+    let (passed, _) = put(&datagram(own, other, 7, b"ahoy"), &mut a);
+    assert!(passed.ends_with(b"ahoy"));
+    assert_eq!(passed[VNET..VNET + 12], [2, 0, 0, 0, 0, 3, 2, 0, 0, 0, 0, 2]);
+    // To all, as to one; in another's name to nobody.
+    assert!(put(&datagram(own, [10, 89, 0, 255], 7, b"all"), &mut a).0.ends_with(b"all"));
+    for source in [other, gateway, [10, 89, 0, 9], [127, 0, 0, 1]] {
+        let passed = put(&datagram(source, other, 7, b"ahoy"), &mut a).0;
+        assert!(passed.is_empty(), "{source:?}");
+    }
+    let question = b"\x00\x01\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01b\x00\x00\x01\x00\x01";
+    let (_, answer) = put(&datagram(own, gateway, 53, question), &mut a);
+    assert!(answer.ends_with(&other), "{answer:?}");
+    // With its server goes the container.
+    drop(b);
+    turn(&mut a);
+    let (passed, told) = put(&datagram(own, other, 7, b"ahoy"), &mut a);
+    assert!(passed.is_empty());
+    assert_eq!(told[VNET + 34], 3, "unreachable");
+    assert_ne!(put(&datagram(own, gateway, 53, question), &mut a).1.last(), Some(&3));
 }

@@ -11,7 +11,7 @@ use super::{graph_driver, or_null, set};
 use crate::engine::bundle::{self, HostAddress, Request, SeccompChoice, Sharing, signal};
 use crate::engine::cgroup::{Device, Resources, Throttle, ThrottleKind};
 use crate::engine::container::{LogConfig, LogDriver, MountPoint, Record, State, Status};
-use crate::engine::network::{Addresses, Expose, PortRequest};
+use crate::engine::network::{Expose, LinkPlan, PRIVATE, PortRequest, Wanted};
 use crate::engine::{Described, reference};
 
 /// docker writes this for a time that has not come.
@@ -20,9 +20,9 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 const SHM_SIZE: u64 = 64 << 20;
 
 pub(super) fn json(described: &Described) -> Value {
-    let Described { record, status, directory, .. } = described;
+    let Described { record, directory, .. } = described;
     let config = &record.config;
-    let (status, process) = (*status, &config.process);
+    let process = &config.process;
     let words = process.args_text();
     let (path, args) = words.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
     let mounts: Vec<Value> = config.mounts.iter().map(mount).collect();
@@ -57,7 +57,7 @@ pub(super) fn json(described: &Described) -> Value {
         "GraphDriver": root(described),
         "Mounts": mounts,
         "Config": config_of(described, &request),
-        "NetworkSettings": network(record, status),
+        "NetworkSettings": network(described),
     });
     if let Some((written, all)) = described.size {
         value["SizeRw"] = written.into();
@@ -433,22 +433,29 @@ fn mount(mount: &MountPoint) -> Value {
     value
 }
 
-fn network(record: &Record, status: Status) -> Value {
+fn network(described: &Described) -> Value {
+    let Described { record, status, .. } = described;
     let network = &record.config.network;
     let key = match &record.state {
         State::Running { process, .. } if status.is_up() => format!("/proc/{}/ns/net", process.pid),
         _ => String::new(),
     };
-    // One that is another container's is told of there.
-    let networks = match network.starts_with("container:") {
-        true => Map::new(),
-        false => Map::from_iter([(network.clone(), endpoint(record, status))]),
+    let wanted = &record.config.networks;
+    let networks = match (network.starts_with("container:"), wanted.is_empty()) {
+        // One that is another container's is told of there.
+        (true, _) => Map::new(),
+        (false, true) => Map::from_iter([(network.clone(), endpoint(described, network, None))]),
+        (false, false) => wanted
+            .iter()
+            .filter(|it| it.name != "none")
+            .map(|it| (it.name.clone(), endpoint(described, &it.name, Some(it))))
+            .collect(),
     };
     let mut value = json!({
         "Bridge": "",
         "SandboxID": "",
         "SandboxKey": key,
-        "Ports": open_ports(record, status),
+        "Ports": open_ports(record, *status),
         "HairpinMode": false,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
@@ -464,19 +471,29 @@ fn network(record: &Record, status: Status) -> Value {
         "MacAddress": "",
         "Networks": networks,
     });
-    address(&mut value, record, status);
+    // As in docker: of a network that has no name alone.
+    if let Some(link) = link_of(described, PRIVATE) {
+        address(&mut value, link);
+    }
     value
 }
 
-/// The container's end of its network; with addresses while it runs in a private one.
-fn endpoint(record: &Record, status: Status) -> Value {
+/// The container's end of a network; with addresses while it runs.
+fn endpoint(described: &Described, network: &str, wanted: Option<&Wanted>) -> Value {
+    let link = link_of(described, network);
+    let ip = wanted.and_then(|it| it.ip).map(|ip| ip.to_string());
+    let ip6 = wanted.and_then(|it| it.ip6).map(|ip| ip.to_string());
+    let asked = (ip.is_some() || ip6.is_some()).then(
+        || json!({"IPv4Address": ip.unwrap_or_default(), "IPv6Address": ip6.unwrap_or_default()}),
+    );
+    let id = described.networks.iter().find(|it| it.name == network).map(|it| it.id.as_str());
     let mut value = json!({
-        "IPAMConfig": null,
+        "IPAMConfig": asked,
         "Links": null,
-        "Aliases": null,
+        "Aliases": wanted.map_or(Value::Null, |it| or_null(&it.aliases)),
         "MacAddress": "",
         "DriverOpts": null,
-        "NetworkID": "",
+        "NetworkID": id.unwrap_or_default(),
         "EndpointID": "",
         "Gateway": "",
         "IPAddress": "",
@@ -484,22 +501,30 @@ fn endpoint(record: &Record, status: Status) -> Value {
         "IPv6Gateway": "",
         "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0,
-        "DNSNames": null,
+        "DNSNames": link.map_or(Value::Null, |link| or_null(&link.names)),
     });
-    address(&mut value, record, status);
+    if let Some(link) = link {
+        address(&mut value, link);
+    }
     value
 }
 
-fn address(value: &mut Value, record: &Record, status: Status) {
-    let Some(settings) = record.config.private.as_ref().filter(|_| status.is_up()) else { return };
-    let addresses = Addresses::new(settings);
+fn link_of<'a>(described: &'a Described, network: &str) -> Option<&'a LinkPlan> {
+    let up = described.status.is_up();
+    described.record.links.iter().find(|link| up && link.network == network)
+}
+
+fn address(value: &mut Value, link: &LinkPlan) {
+    let addresses = &link.addresses;
     value["IPAddress"] = json!(addresses.guest);
-    value["IPPrefixLen"] = Addresses::PREFIX.into();
+    value["IPPrefixLen"] = addresses.prefix.into();
     value["Gateway"] = json!(addresses.gateway);
-    value["GlobalIPv6Address"] = json!(addresses.guest6);
-    value["GlobalIPv6PrefixLen"] = Addresses::PREFIX6.into();
-    value["IPv6Gateway"] = json!(addresses.gateway6);
-    value["MacAddress"] = settings.mac().to_string().into();
+    if let Some(six) = &addresses.six {
+        value["GlobalIPv6Address"] = json!(six.guest);
+        value["GlobalIPv6PrefixLen"] = six.prefix.into();
+        value["IPv6Gateway"] = json!(six.gateway);
+    }
+    value["MacAddress"] = link.mac.to_string().into();
 }
 
 /// What was asked for.

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use super::super::format::Format;
 use super::super::{Context, Error, complete};
-use super::volume;
+use super::{network, volume};
 use crate::engine::{self, Engine, container as records, images, store};
 
-/// Show all there is to know of containers, images and volumes
+/// Show all there is to know of containers, images, networks and volumes
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Print with a Go template, or as json
@@ -39,6 +39,7 @@ pub(crate) struct Args {
 enum Kind {
     Container,
     Image,
+    Network,
     Volume,
 }
 
@@ -102,6 +103,15 @@ fn look_up(cx: &Context, engine: &Engine, args: &Args, name: &str) -> Result<Val
                 ..
             }))) if kind.is_none() => {}
             Err(error) => return Err(error.into()),
+        }
+    }
+    if kind.is_none_or(|kind| kind == Kind::Network) {
+        match network::described(engine, name) {
+            Ok(described) => return Ok(described),
+            Err(Error::Engine(engine::Error::Network(engine::network::Error::NoSuchNetwork {
+                ..
+            }))) if kind.is_none() => {}
+            Err(error) => return Err(error),
         }
     }
     match engine.volume(name) {

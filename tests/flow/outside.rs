@@ -1,0 +1,122 @@
+//! Containers and real servers outside: `tests/run` makes a network namespace for those, and a cable
+//! to it.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+
+use super::{home_with_busybox, sh};
+use crate::requires;
+use crate::support::has;
+
+/// The host's programs, for who has to run more than busybox in a container.
+pub const HOST_PROGRAMS: &[&str] =
+    &["-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro"];
+
+/// The addresses of the servers, of either family.
+fn outside() -> (String, String) {
+    let of = |name| std::env::var(name).expect("the test requires it");
+    (of("CORACLE_TEST_OUTSIDE"), of("CORACLE_TEST_OUTSIDE6"))
+}
+
+#[test]
+fn all_that_a_container_needs_of_the_world_is_there() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Program("/dev/net/tun"), Outside);
+    let (four, six) = outside();
+    let (home, image) = home_with_busybox();
+    home.coracle(["network", "create", "--ipv6", "web"]).ok();
+    home.coracle(["network", "create", "--internal", "shut"]).ok();
+    let script = format!(
+        "wget -q -O - http://{four}:8080/ && wget -q -O - http://[{six}]:8080/ && \
+         echo over-tcp | nc -w 5 {four} 7; \
+         wget -q -O /tmp/big http://{four}:8080/big && wc -c </tmp/big; \
+         nc -w 5 {four} 9 || echo refused; nslookup host.outside.test {four}; \
+         nslookup far.outside.test {six}"
+    );
+    let said = ["served outside", "over-tcp", "20971520", "refused", "198.51.100.77", &*four];
+    for network in ["private", "web"] {
+        let run = ["run", "--rm", "--network", network, &image, "sh", "-c", &script];
+        has(&home.coracle(run).ok(), &said);
+    }
+    // Names of the world by the resolver that was given, of the network's own by the network.
+    let named = ["run", "--rm", "--network", "web:alias=me", "--dns", &four, &image, "sh", "-c"];
+    let script =
+        "wget -q -O - http://web.outside.test:8080/; nslookup me; nslookup none.outside.test";
+    has(
+        &home.coracle(named.into_iter().chain([script])).output().stdout,
+        &["served outside", "Address: 10.89.", "NXDOMAIN"],
+    );
+    let shut =
+        format!("nc -w 3 {four} 7 </dev/null; ping -c1 -W1 {four}; wget -T 3 http://{four}:8080/");
+    let output =
+        home.coracle(["run", "--rm", "--network", "shut", &image, "sh", "-c", &shut]).output();
+    assert!(output.code() != 0 && output.stderr.contains("unreachable"), "{output}");
+}
+
+#[test]
+fn usual_programs_do_what_they_do_elsewhere() {
+    requires!(
+        UserNamespaces,
+        Image("busybox", "latest"),
+        Program("/dev/net/tun"),
+        Program("/usr/bin/curl"),
+        Program("/usr/bin/dig"),
+        Program("/usr/bin/iperf3"),
+        Outside
+    );
+    let (four, six) = outside();
+    let script = format!(
+        "set -e; curl -sS http://{four}:8080/ http://[{six}]:8080/; \
+         dig +short @{four} one.outside.test; dig +short @{six} two.outside.test; \
+         for way in '' -R '-P 8' '-u -b 50M -l 1400'; do \
+             for try in 1 2 3 4 5 6 7 8 9; do \
+                 if iperf3 -c {four} -n 8M $way >/tmp/out 2>&1; then echo well; break; fi; \
+                 grep -q busy /tmp/out && sleep 1 || {{ cat /tmp/out; exit 1; }}; \
+             done; \
+         done"
+    );
+    let text = sh(&[&["--network", "private"], HOST_PROGRAMS].concat(), &script);
+    let expected =
+        format!("served outside\nserved outside\n{four}\n{four}\nwell\nwell\nwell\nwell");
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn echo_leads_outside_where_the_host_lets_users_send_it() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Program("/dev/net/tun"), Outside);
+    let (four, six) = outside();
+    let script = format!("ping -c1 -W3 {four} | tail -2; ping -6 -c1 -W3 {six} | tail -2");
+    let text = sh(&["--network", "private"], &script);
+    let (home, _image) = home_with_busybox();
+    let doctor = home.coracle(["doctor", "--offline", "--json"]).output().stdout;
+    match doctor.contains("ping_group_range") {
+        true => has(&text, &["0 packets received"]),
+        false => assert_eq!(text.matches("1 packets received").count(), 2, "{text}"),
+    }
+}
+
+#[test]
+fn a_stranger_outside_comes_in_by_a_published_port_under_its_own_address() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Program("/dev/net/tun"), Outside);
+    let (four, _) = outside();
+    let (home, image) = home_with_busybox();
+    let serve = ["nc", "-ll", "-p", "80", "-e", "sh", "-c", "netstat -tn | grep ESTABLISHED"];
+    let run = ["run", "-d", "--name", "web", "-p", "80", &image];
+    home.coracle(run.into_iter().chain(serve)).ok();
+    let port = home.coracle(["port", "web", "80/tcp"]).ok();
+    let port = port.lines().next().unwrap().rsplit_once(':').unwrap().1.to_owned();
+    // The servers outside call back whoever asks them to.
+    let call = format!("echo {port} | nc -w 10 {four} 6");
+    has(&sh(&["--network", "private"], &call), &[&format!("{four}:")]);
+}
+
+#[test]
+fn sockets_of_the_host_s_without_a_name_on_disk_are_out_of_reach() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Program("/dev/net/tun"));
+    let name = format!("coracle-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let _listener = UnixListener::bind_addr(&address).unwrap();
+    let listed = std::fs::read_to_string("/proc/net/unix").unwrap();
+    has(&listed, &[&name]);
+    let text = sh(&["--network", "private"], "cat /proc/net/unix; echo end");
+    assert!(text.ends_with("end") && !text.contains(&name), "{text}");
+}
