@@ -233,7 +233,7 @@ impl Instance {
     pub fn of(pid: i32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let (state, start_ticks) = parse_stat(&stat)?;
-        (state != 'Z').then_some(Self { pid, start_ticks, boot: boot()?.to_owned() })
+        (!matches!(state, 'Z' | 'X')).then_some(Self { pid, start_ticks, boot: boot()?.to_owned() })
     }
 
     /// This process.
