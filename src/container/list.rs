@@ -174,7 +174,9 @@ impl<'a> Reader<'a> {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             other => other.tried("read", path())?,
         };
-        self.buffer.resize(self.buffer.len().max(16 << 10), 0);
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; 16 << 10]; // by calloc(3), and not byte by byte
+        }
         let mut length = 0;
         // A read of a file that comes short has come to its end.
         loop {

@@ -41,6 +41,9 @@ pub struct Record<C = Config> {
     pub state: State,
     /// Whether it is removed when it ends.
     pub remove: bool,
+    /// Whether its image goes with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub remove_image: bool,
     /// The limits in force and its control group, while it runs.
     #[serde(flatten)]
     pub in_force: InForce,

@@ -29,6 +29,7 @@ mod process;
 mod pull;
 mod push;
 mod registries;
+mod root;
 mod saved;
 mod terminal;
 mod trust;

@@ -252,3 +252,20 @@ fn rm_gives_time_and_takes_what_is_gone_for_removed() {
     b.coracle(&["rm", "web"]).fails(1);
     assert_eq!(b.ok(&["rm", "--ignore", "web"]), "");
 }
+
+#[test]
+fn an_image_goes_with_its_last_container() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let images = || b.ok(&["images", "-q"]);
+    b.run_d(&["--name", "other"], &["sleep", "600"]);
+    b.started("run", &["--rmi"], &["sh", "-c", "exit 3"]).fails(3);
+    assert_ne!(images(), "", "the other one has it");
+    b.ok(&["rm", "-f", "-t", "0", "other"]);
+    b.started("run", &["--rmi"], &["sh", "-c", "exit 3"]).fails(3);
+    assert_eq!((images(), b.ok(&["ps", "-aq"])), Default::default());
+    b.ok(&["pull", "-q", &b.image]);
+    b.run_d(&["--rmi"], &["true"]);
+    until("it to be gone", || images().is_empty());
+    assert_eq!(b.ok(&["ps", "-aq"]), "");
+}
