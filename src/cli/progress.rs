@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::environment::Environment;
+use super::human;
 use super::report::escape;
 use crate::engine::pull::{Event, Progress, State};
 use crate::engine::push;
@@ -116,6 +117,7 @@ fn milestone(state: &State) -> Option<&'static str> {
     match state {
         State::Waiting | State::Downloading { .. } | State::Unpacking => None,
         State::Exists => Some("Already exists"),
+        State::Partly { .. } => Some("Already exists in part"),
         State::Retrying { .. } => Some(RETRYING),
         State::Done => Some("Pull complete"),
     }
@@ -127,6 +129,7 @@ fn line(digest: &Digest, state: &State, word: &str) -> String {
         State::Retrying { attempt, reason } => {
             format!("{short}: {word} ({attempt}): {}", escape(reason))
         }
+        State::Partly { here } => format!("{short}: {word} ({})", human::size(*here)),
         _ => format!("{short}: {word}"),
     }
 }
@@ -141,6 +144,7 @@ fn add(all: &MultiProgress, digest: &Digest, size: u64) -> ProgressBar {
 fn show(bar: &ProgressBar, size: u64, state: &State) {
     match state {
         State::Waiting => bar.set_message("Waiting"),
+        State::Partly { .. } => {} // the bar will leap
         State::Downloading { done } => move_bar(bar, size, ("Downloading", *done)),
         State::Unpacking => {
             bar.set_position(size);

@@ -111,7 +111,8 @@ impl Hello {
             digest,
             size: layer.length(),
         };
-        let layers = vec![LayerDescriptor { descriptor, compression: Compression::None }];
+        let layers =
+            vec![LayerDescriptor { descriptor, compression: Compression::None, contents: None }];
         let resolved = made::resolved(&config, layers);
         Ok(Self { layer, config, resolved })
     }

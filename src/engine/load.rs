@@ -195,7 +195,7 @@ fn describe(file: &File) -> io::Result<(LayerDescriptor, Digest)> {
     let (_, digest, size) = shipped.finish();
     let media_type = format!("{}{suffix}", media_type::OCI_LAYER);
     let descriptor = Descriptor { media_type, digest, size };
-    Ok((LayerDescriptor { descriptor, compression }, diff_id))
+    Ok((LayerDescriptor { descriptor, compression, contents: None }, diff_id))
 }
 
 impl ImageSource for Tarball {

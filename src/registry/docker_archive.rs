@@ -100,7 +100,11 @@ fn describe(
         Compression::Zstd => ("+zstd", hash(archive.member(member, 0)?).map_err(io)?),
     };
     let media_type = format!("{}{suffix}", media_type::OCI_LAYER);
-    Ok(LayerDescriptor { descriptor: Descriptor { media_type, digest, size }, compression })
+    Ok(LayerDescriptor {
+        descriptor: Descriptor { media_type, digest, size },
+        compression,
+        contents: None,
+    })
 }
 
 fn hash(mut stream: impl Read) -> io::Result<Digest> {

@@ -3,10 +3,12 @@
 //! The types are oci-client's; what they let pass is refused here: two readings of one document
 //! (CVE-2021-41190), digests that are paths, layers of unknown kinds, endless lists.
 
+use std::collections::BTreeMap;
+
 use oci_client::manifest::{OciDescriptor, OciImageIndex, OciImageManifest};
 use serde::Deserialize;
 
-use super::{Compression, Descriptor, Error, LayerDescriptor};
+use super::{Compression, Contents, Descriptor, Error, LayerDescriptor};
 use crate::oci::{Digest, Platform, media_type};
 
 /// The largest manifest or index, in bytes; what registries themselves take is 4 MiB.
@@ -121,10 +123,11 @@ fn read_manifest(
         return Err(odd(format!("its configuration has {} bytes", config.size)));
     }
     let layer = |entry: OciDescriptor| {
+        let contents = entry.annotations.as_ref().and_then(contents);
         let descriptor = plain(entry, odd)?;
         let compression = compression(&descriptor.media_type)
             .ok_or_else(|| odd(format!("it has a layer of kind {:?}", descriptor.media_type)))?;
-        Ok(LayerDescriptor { descriptor, compression })
+        Ok(LayerDescriptor { descriptor, compression, contents })
     };
     let media_type = kind.unwrap_or(media_type::OCI_MANIFEST).to_owned();
     let layers = manifest.layers.into_iter().map(layer).collect::<Result<_, Error>>()?;
@@ -164,6 +167,25 @@ fn compression(kind: &str) -> Option<Compression> {
         (true, "zstd") => Some(Compression::Zstd),
         _ => None,
     }
+}
+
+/// The table of contents that a layer's annotations tell of. What cannot be read is none: the layer
+/// is fetched like any other.
+fn contents(annotations: &BTreeMap<String, String>) -> Option<Contents> {
+    // Before containers/storage 1.46 the names had no `github` in them.
+    let chunked = ["io.github.containers.zstd-chunked", "io.containers.zstd-chunked"];
+    for name in chunked {
+        let Some(position) = annotations.get(&format!("{name}.manifest-position")) else {
+            continue;
+        };
+        let digest = annotations.get(&format!("{name}.manifest-checksum"))?.parse().ok()?;
+        let mut numbers = position.split(':').map(|number| number.parse::<u64>().ok());
+        let (offset, length) = (numbers.next()??, numbers.next()??);
+        let (_unpacked, kind) = (numbers.next()??, numbers.next()??);
+        return (kind == 1).then_some(Contents::Chunked { offset, length, digest });
+    }
+    let digest = annotations.get("containerd.io/snapshot/stargz/toc.digest")?.parse().ok()?;
+    Some(Contents::Stargz { digest })
 }
 
 /// The media type that a document says of itself.
@@ -231,6 +253,30 @@ mod tests {
             }
         }
         assert!(read("x", manifest("application/x-sh").as_bytes(), None).is_err());
+    }
+
+    #[test]
+    fn annotations_tell_of_a_table_of_contents() {
+        let of = |pairs: &[(&str, &str)]| {
+            let own = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            contents(&own.collect())
+        };
+        let digest: Digest = HEX.parse().expect("a digest");
+        let chunked = Contents::Chunked { offset: 7, length: 8, digest: digest.clone() };
+        for name in ["io.github.containers.zstd-chunked", "io.containers.zstd-chunked"] {
+            let at = |position: &str| {
+                let position = (&*format!("{name}.manifest-position"), position);
+                of(&[position, (&format!("{name}.manifest-checksum"), HEX)])
+            };
+            assert_eq!(at("7:8:9:1"), Some(chunked.clone()));
+            for odd in ["7:8:9:2", "7:8:9", "-7:8:9:1", "7:99999999999999999999:9:1", ""] {
+                assert_eq!(at(odd), None, "{odd}");
+            }
+        }
+        let stargz = "containerd.io/snapshot/stargz/toc.digest";
+        assert_eq!(of(&[(stargz, HEX)]), Some(Contents::Stargz { digest }));
+        assert_eq!(of(&[(stargz, "sha256:../x")]), None);
+        assert_eq!(of(&[("io.containers.zstd-chunked.manifest-checksum", HEX)]), None);
     }
 
     #[test]

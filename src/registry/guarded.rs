@@ -3,6 +3,8 @@
 //! The check stands between the manifest and everything that the manifest names: nothing else of an
 //! image is fetched before it is trusted.
 
+use std::ops::Range;
+
 use super::{Beside, BlobStream, Descriptor, Error, ImageSource, Resolved};
 use crate::oci::{Digest, Platform};
 use crate::reference::Reference;
@@ -125,5 +127,9 @@ impl<S: ImageSource> ImageSource for Guarded<S> {
 
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobStream, Error> {
         self.source.blob(descriptor, from)
+    }
+
+    fn part(&self, blob: &Descriptor, range: Range<u64>) -> Result<Option<BlobStream>, Error> {
+        self.source.part(blob, range)
     }
 }

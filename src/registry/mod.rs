@@ -67,6 +67,6 @@ pub use repository::{Placed, Repository};
 pub use route::Endpoint;
 pub use saved::{Input, Saved, saved};
 pub use source::{
-    Beside, BlobStream, Compression, Descriptor, ImageSource, LayerDescriptor, Resolved,
+    Beside, BlobStream, Compression, Contents, Descriptor, ImageSource, LayerDescriptor, Resolved,
 };
 pub use tls::{Authorities, authorities};

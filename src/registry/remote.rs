@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -234,6 +235,25 @@ impl Remote {
     pub(super) fn named(&self) -> String {
         self.reference.familiar()
     }
+
+    /// The body of an answer, whose door is remembered as the one the blob came from.
+    fn streamed(
+        &self,
+        door: &Door,
+        blob: &Digest,
+        runtime: &tokio::runtime::Runtime,
+        response: Response,
+        offset: u64,
+    ) -> BlobStream {
+        let place = self.doors.iter().position(|it| std::ptr::eq(it, door));
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.extend(place.map(|place| (blob.clone(), place)));
+        drop(served);
+        let (sender, receiver) = mpsc::channel(WAITING);
+        runtime.spawn(stream(response, sender));
+        let broken = door.broken.clone();
+        BlobStream::new(offset, Chunks { receiver, chunk: io::Cursor::default(), broken })
+    }
 }
 
 /// A body that fits in memory.
@@ -369,32 +389,51 @@ impl ImageSource for Remote {
         let path = format!("blobs/{}", descriptor.digest);
         self.first(|door, transport| {
             let runtime = self.runtime()?;
-            let (response, offset) = match runtime.block_on(part(transport, &path, from)) {
+            let (response, offset) = match runtime.block_on(part(transport, &path, from, None)) {
                 // Who has nothing from there on may have it from the start: who asked skips.
                 Err(Error::Status { status: 416, .. }) if from > 0 => {
-                    runtime.block_on(part(transport, &path, 0))?
+                    runtime.block_on(part(transport, &path, 0, None))?
                 }
                 answer => answer?,
             };
-            let place = self.doors.iter().position(|it| std::ptr::eq(it, door));
-            let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-            served.extend(place.map(|place| (descriptor.digest.clone(), place)));
-            drop(served);
-            let (sender, receiver) = mpsc::channel(WAITING);
-            runtime.spawn(stream(response, sender));
-            let broken = door.broken.clone();
-            Ok(BlobStream::new(offset, Chunks { receiver, chunk: io::Cursor::default(), broken }))
+            Ok(self.streamed(door, &descriptor.digest, runtime, response, offset))
+        })
+    }
+
+    fn part(&self, blob: &Descriptor, range: Range<u64>) -> Result<Option<BlobStream>, Error> {
+        let path = format!("blobs/{}", blob.digest);
+        self.first(|door, transport| {
+            let runtime = self.runtime()?;
+            let asked = part(transport, &path, range.start, Some(range.end));
+            let (response, offset) = match runtime.block_on(asked) {
+                Err(Error::Status { status: 416, .. }) => return Ok(None),
+                answer => answer?,
+            };
+            // The whole of it: dropped before its body came.
+            if response.status().as_u16() != 206 {
+                return Ok(None);
+            }
+            Ok(Some(self.streamed(door, &blob.digest, runtime, response, offset)))
         })
     }
 }
 
-/// A blob from a byte on, and where what comes really starts: 200 answers a range with the whole.
-async fn part(transport: &Transport, path: &str, from: u64) -> Result<(Response, u64), Error> {
-    let range = [(RANGE, format!("bytes={from}-"))];
+/// A blob from a byte on, up to another, and where what comes really starts: 200 answers a range
+/// with the whole.
+async fn part(
+    transport: &Transport,
+    path: &str,
+    from: u64,
+    to: Option<u64>,
+) -> Result<(Response, u64), Error> {
+    let last = to.map_or_else(String::new, |to| to.saturating_sub(1).to_string());
+    let range = [(RANGE, format!("bytes={from}-{last}"))];
     let ask = Ask::new(&Method::GET, Place::Repository(path));
-    let response = transport.ask(if from > 0 { ask.headers(&range) } else { ask }).await?;
-    let offset = if response.status().as_u16() == 206 { from } else { 0 };
-    if offset > 0 && !starts_at(&response, from) {
+    let is_part = from > 0 || to.is_some();
+    let response = transport.ask(if is_part { ask.headers(&range) } else { ask }).await?;
+    let partial = is_part && response.status().as_u16() == 206;
+    let offset = if partial { from } else { 0 };
+    if partial && !starts_at(&response, from) {
         let why = "it answers another range".into();
         return Err(Error::Document { what: path.to_owned(), why });
     }

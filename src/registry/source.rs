@@ -1,6 +1,7 @@
 //! What an image is pulled from: a registry, an OCI layout, an archive.
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use crate::oci::{Digest, Platform};
 
@@ -50,6 +51,28 @@ pub struct LayerDescriptor {
     pub descriptor: Descriptor,
     /// How to read it.
     pub compression: Compression,
+    /// Where it has a table of its contents.
+    pub contents: Option<Contents>,
+}
+
+/// A table of what a layer holds and where, by which its parts can be fetched one by one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// zstd:chunked (containers/storage, pkg/chunked): in a frame that is skipped.
+    Chunked {
+        /// Where it begins in the blob.
+        offset: u64,
+        /// Its bytes, compressed.
+        length: u64,
+        /// Of these bytes.
+        digest: Digest,
+    },
+    /// eStargz (stargz-snapshotter, docs/estargz.md): the archive's last file, which the blob's
+    /// last bytes point to.
+    Stargz {
+        /// Of that file.
+        digest: Digest,
+    },
 }
 
 /// A manifest, verified: its digest, size and media type agree with what named it.
@@ -139,4 +162,9 @@ pub trait ImageSource: Send + Sync {
 
     /// A blob from byte `from` on; several are read at once.
     fn blob(&self, descriptor: &Descriptor, from: u64) -> Result<BlobStream, Error>;
+
+    /// A part of a blob and no more of it; `None` from a source that cannot give a part.
+    fn part(&self, _: &Descriptor, _: Range<u64>) -> Result<Option<BlobStream>, Error> {
+        Ok(None)
+    }
 }

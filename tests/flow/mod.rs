@@ -6,6 +6,7 @@ mod background;
 mod check;
 mod commands;
 mod content;
+mod contents;
 mod crash;
 mod exec;
 mod explain;

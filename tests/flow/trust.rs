@@ -1,5 +1,7 @@
 //! Images that must be signed: by a flag, by the configuration, by podman's policy file.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::requires;
@@ -8,7 +10,7 @@ use crate::support::registry::{Registry, Reply};
 use crate::support::signing::{
     BUNDLE, OPENSSL, SIMPLE, Signer, artifact, payload, put_referrers, put_tagged, sign_by_tag,
 };
-use crate::support::{Home, Output, Run, has};
+use crate::support::{Home, Output, Run, has, source};
 
 const SIGNED: &str = "https://sigstore.dev/cosign/sign/v1";
 
@@ -188,6 +190,32 @@ fn what_refers_to_an_image_signs_it() {
         put("application/vnd.dev.cosign.artifact.sig.v1+json", SIMPLE, old);
         scene.pull().ok();
     }
+}
+
+/// By Sigstore's own library: `tests/fixtures/signed/make.mjs`.
+#[test]
+fn bundles_of_another_implementation_are_read() {
+    let file = |name: &str| fs::read(source("tests/fixtures/signed").join(name)).unwrap();
+    let manifest = serde_json::from_slice(&file("manifest.json")).unwrap();
+    let image = Image { manifest, config: file("config.json"), layers: vec![file("layer.tar")] };
+    let (home, registry) = (Home::new(), Registry::new());
+    let name = registry.push("app", "1", &image);
+    let of = digest(&file("manifest.json"));
+    assert_eq!(digest_of(&image), of, "the manifest was written as it was signed");
+    let key = source("tests/fixtures/signed/team.pub").display().to_string();
+    let pull = |bundle: &str| {
+        let bytes = file(bundle);
+        let kind = serde_json::from_slice::<Value>(&bytes).unwrap()["mediaType"].clone();
+        let kind = kind.as_str().unwrap();
+        let manifest = artifact(&registry, "app", kind, &[(bytes, json!({}))]);
+        put_referrers(&registry, "app", &of, &[(kind, manifest)]);
+        home.coracle(["pull", "-q", "--verify", &key, &name])
+    };
+    pull("statement.json").ok();
+    home.coracle(["rmi", &name]).ok();
+    has(&pull("another.json").fails(1), &["1 for another image"]);
+    has(&pull("provenance.json").fails(1), &["1 an attestation"]);
+    pull("message.json").ok();
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! command ends soon, without a panic, and nothing outside the store has changed.
 
 mod archives;
+mod contents;
 mod copy;
 mod documents;
 mod escape;

@@ -2,6 +2,7 @@
 
 pub mod image;
 pub mod needs;
+pub mod packed;
 pub mod pty;
 pub mod registry;
 pub mod signing;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -63,6 +64,8 @@ struct Content {
     uploads: Mutex<Vec<Vec<u8>>>,
     log: Mutex<Vec<String>>,
     sent: Mutex<usize>,
+    /// Whether it gives a part of a blob.
+    ranges: AtomicBool,
 }
 
 pub struct Registry {
@@ -75,10 +78,17 @@ impl Registry {
         Self::with(|_, reply| reply)
     }
 
+    /// One that answers whoever asks for a part with the whole.
+    pub fn without_ranges() -> Self {
+        let registry = Self::new();
+        registry.content.ranges.store(false, Ordering::SeqCst);
+        registry
+    }
+
     pub fn with(hook: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let content = Arc::new(Content::default());
+        let content = Arc::new(Content { ranges: true.into(), ..Content::default() });
         let hook: Arc<Hook> = Arc::new(hook);
         let served = Arc::clone(&content);
         // The thread sleeps in accept when the test is over; the process's end ends it.
@@ -248,18 +258,20 @@ fn right_answer(request: &Request, content: &Content) -> Reply {
         let body = format!(r#"{{"errors":[{{"code":"{code}","message":"not here"}}]}}"#);
         return Reply::new(404, body).header("Content-Type", "application/json");
     };
-    let start = request
-        .header("range")
-        .and_then(|range| range.strip_prefix("bytes=")?.split('-').next()?.parse::<usize>().ok())
-        .unwrap_or(0);
+    let range = request.header("range").filter(|_| content.ranges.load(Ordering::SeqCst));
+    let range = range.and_then(|it| it.strip_prefix("bytes=")?.split_once('-'));
     let total = bytes.len();
-    let reply = match start {
-        0 => Reply::new(200, bytes.clone()),
-        _ if start >= total => {
-            return Reply::new(416, "").header("Content-Range", format!("bytes */{total}"));
+    let reply = match range {
+        None => Reply::new(200, bytes.clone()),
+        Some((start, last)) => {
+            let start = start.parse::<usize>().unwrap_or(0);
+            let end = last.parse::<usize>().map_or(total, |last| total.min(last + 1));
+            if start >= end {
+                return Reply::new(416, "").header("Content-Range", format!("bytes */{total}"));
+            }
+            Reply::new(206, &bytes[start..end])
+                .header("Content-Range", format!("bytes {start}-{}/{total}", end - 1))
         }
-        _ => Reply::new(206, &bytes[start..])
-            .header("Content-Range", format!("bytes {start}-{}/{total}", total - 1)),
     };
     reply.header("Content-Type", media_type).header("Docker-Content-Digest", digest(&bytes))
 }

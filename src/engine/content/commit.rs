@@ -199,7 +199,11 @@ fn compose(
         // Their first bytes tell how they are compressed.
         layers: layers
             .into_iter()
-            .map(|descriptor| LayerDescriptor { descriptor, compression: Compression::None })
+            .map(|descriptor| LayerDescriptor {
+                descriptor,
+                compression: Compression::None,
+                contents: None,
+            })
             .collect(),
     };
     Ok(Composed { resolved, config: bytes })

@@ -67,7 +67,7 @@ fn bring(store: &Store, source: &dyn ImageSource, job: &Job) -> Result<(), Error
         return Ok(());
     }
     loop {
-        match fetch(job, source, &partial, None, &AtomicBool::new(false)) {
+        match fetch(job, source, None, &partial, None, &AtomicBool::new(false)) {
             Err(Error::Digest { want, .. }) if source.distrust(&want) => {}
             done => break done?,
         }

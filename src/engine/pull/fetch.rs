@@ -15,6 +15,7 @@ use crate::store::Partial;
 use super::error::{Error, Which};
 use super::inflate::fill;
 use super::pipe::Writer;
+use super::splice::Plan;
 use super::{Event, Progress, State};
 
 /// Broken connections in a row, without a byte between them, before a pull gives up.
@@ -75,6 +76,7 @@ impl Sink {
 pub(super) fn fetch(
     job: &Job,
     source: &dyn ImageSource,
+    mut plan: Option<&Plan>,
     partial: &Partial,
     output: Option<Writer>,
     hopeless: &AtomicBool, // who unpacks failed in a way that a wrong blob does not explain
@@ -93,16 +95,19 @@ pub(super) fn fetch(
     let mut failures = 0;
     while done < *size {
         let before = done;
-        let failed = match source.blob(job.descriptor, done) {
-            Ok(mut stream) => {
-                let start = stream.offset();
-                skip(&mut stream, done.saturating_sub(start)).and_then(|()| {
-                    let mut to = Receiving { job, partial, hasher: &mut hasher, sink: &mut sink };
-                    to.receive(&mut stream, &mut done, hopeless)
-                })
-            }
-            Err(error) => return Err(error.into()), // it was tried again down there
+        // What fails was tried again down there.
+        let planned = plan.map_or(Ok(None), |plan| plan.open(source, job.descriptor, done))?;
+        let (mut stream, until) = if let Some(planned) = planned {
+            planned
+        } else {
+            plan = None;
+            (source.blob(job.descriptor, done)?, *size)
         };
+        let start = stream.offset();
+        let failed = skip(&mut stream, done.saturating_sub(start)).and_then(|()| {
+            let mut to = Receiving { job, partial, hasher: &mut hasher, sink: &mut sink };
+            to.receive(&mut stream, &mut done, until, hopeless)
+        });
         match failed {
             Ok(()) => {}
             Err(Failure::Ours(error)) => return Err(error),
@@ -119,6 +124,8 @@ pub(super) fn fetch(
                     let (which, size) = (job.which.clone(), *size);
                     return Err(Error::Download { which, done, size, source: reason });
                 }
+                // What is here and cannot be read is fetched.
+                plan = plan.filter(|plan| !plan.has(done));
                 let state = State::Retrying { attempt: failures + 1, reason: reason.to_string() };
                 job.report(state);
                 wait(job, FIRST_WAIT * 2_u32.pow(failures - 1))?;
@@ -174,21 +181,21 @@ struct Receiving<'a> {
 }
 
 impl Receiving<'_> {
-    /// Takes bytes until the blob is whole or the connection breaks.
+    /// Takes bytes until so much of the blob is here or the connection breaks.
     fn receive(
         &mut self,
         stream: &mut impl Read,
         done: &mut u64,
+        until: u64,
         hopeless: &AtomicBool,
     ) -> Result<(), Failure> {
-        let size = self.job.descriptor.size;
-        while *done < size {
+        while *done < until {
             self.job.check().map_err(Failure::Ours)?;
             if hopeless.load(Ordering::Relaxed) {
                 return Err(Failure::Ours(Error::Stopped));
             }
             let mut buffer = self.sink.buffer();
-            let room = usize::try_from(size - *done).map_or(buffer.len(), |n| n.min(buffer.len()));
+            let room = usize::try_from(until - *done).map_or(buffer.len(), |n| n.min(buffer.len()));
             let mut length = 0;
             let mut broken = None;
             while length < room {

@@ -3,7 +3,8 @@
 //! ```text
 //! source ─ manifest, configuration ─ which layers are missing (work)
 //!   each layer, several at once (unpack), three threads with pipes between them:
-//!     source ┬ fetch: hash, partial/sha256-HEX ─ inflate ─ hash DiffId, tar to tmp/…/fs
+//!     source, or blobs with the same parts (contents, splice)
+//!       ┬ fetch: hash, partial/sha256-HEX ─ inflate ─ hash DiffId, tar to tmp/…/fs
 //!     a fourth one has the disk begin with what is written so far (write_out)
 //!   settle, the lowest layer first
 //!   one syncfs, then renames: layers, blobs, image, tags (store/publish.rs)
@@ -14,12 +15,14 @@
 
 mod blobs;
 mod budget;
+mod contents;
 mod error;
 mod fetch;
 mod gzip;
 mod inflate;
 mod kept;
 mod pipe;
+mod splice;
 mod unpack;
 mod work;
 mod write_out;
@@ -84,6 +87,11 @@ pub enum State {
     Downloading {
         /// Bytes of the blob read so far, those of an earlier try included.
         done: u64,
+    },
+    /// Parts of it are here, in layers that hold the same files.
+    Partly {
+        /// The bytes that need not be fetched.
+        here: u64,
     },
     /// The blob is here; the rest of it is being unpacked.
     Unpacking,
@@ -360,7 +368,7 @@ fn described(layer: &crate::store::Layer) -> LayerDescriptor {
         size: layer.shipped,
     };
     // Its first bytes tell (inflate.rs).
-    LayerDescriptor { descriptor, compression: Compression::None }
+    LayerDescriptor { descriptor, compression: Compression::None, contents: None }
 }
 
 fn pulled(request: &Request, image: &Image, status: Status) -> Pulled {

@@ -19,6 +19,7 @@ use super::error::Error;
 use super::fetch::{self, Job};
 use super::inflate::{self, inflate};
 use super::pipe::{Reader, Writer, pipe};
+use super::splice::Plan;
 
 /// Where a layer's bytes are.
 #[derive(Clone, Copy)]
@@ -33,6 +34,8 @@ pub(super) enum Blob<'a> {
 pub(super) struct Task<'a> {
     pub(super) job: Job<'a>,
     pub(super) source: &'a dyn ImageSource,
+    /// Which parts of the blob are here in others.
+    pub(super) plan: Option<Plan>,
     pub(super) diff_id: &'a DiffId,
     pub(super) owners: Owners,
     /// A directory that does not exist yet.
@@ -53,21 +56,27 @@ pub(super) fn unpack(task: &Task, blob: Blob) -> Result<Unpacked, Error> {
         Blob::Here(_) => 0,
         Blob::Coming(partial) => partial.length()?,
     };
-    match attempt(task, blob) {
-        // What an earlier try left was wrong, after a power failure perhaps: all of it again.
-        Err(Error::Digest { .. }) if kept > 0 => {
+    if let Some(plan) = &task.plan {
+        task.job.report(State::Partly { here: plan.saved() });
+    }
+    match attempt(task, blob, task.plan.as_ref()) {
+        // What an earlier try left was wrong, after a power failure perhaps, or what other blobs
+        // have is packed otherwise: all of it again.
+        Err(Error::Digest { .. }) if kept > 0 || task.plan.is_some() => {
+            let reason = "an earlier try or another layer had other bytes".to_owned();
+            task.job.report(State::Retrying { attempt: 2, reason });
             crate::sys::remove_tree(&task.place).map_err(|source| Error::Io {
                 action: "remove",
                 path: task.place.clone(),
                 source,
             })?;
-            attempt(task, blob)
+            attempt(task, blob, None)
         }
         done => done,
     }
 }
 
-fn attempt(task: &Task, blob: Blob) -> Result<Unpacked, Error> {
+fn attempt(task: &Task, blob: Blob, plan: Option<&Plan>) -> Result<Unpacked, Error> {
     let Task { job, source, .. } = task;
     let which = || job.which.clone();
     // The image's budget bounds the bytes of all layers together.
@@ -85,7 +94,9 @@ fn attempt(task: &Task, blob: Blob) -> Result<Unpacked, Error> {
         let hopeless = &hopeless;
         let fetching = scope.spawn(move || match blob {
             Blob::Here(path) => fetch::read(job, path, writer),
-            Blob::Coming(partial) => fetch::fetch(job, *source, partial, Some(writer), hopeless),
+            Blob::Coming(partial) => {
+                fetch::fetch(job, *source, plan, partial, Some(writer), hopeless)
+            }
         });
         // A stream that fails at its first byte says so again below.
         let format = reader.fill_buf().map_or(Compression::None, Compression::of);
@@ -97,7 +108,8 @@ fn attempt(task: &Task, blob: Blob) -> Result<Unpacked, Error> {
                 layer::Error::Read(error) => error.kind() != io::ErrorKind::FileTooLarge,
                 error => matches!(error, layer::Error::Malformed { .. }),
             };
-            if applied.as_ref().is_err_and(|error| !hopes(error)) {
+            // Of what was put together anything may come: its digest is waited for.
+            if plan.is_none() && applied.as_ref().is_err_and(|error| !hopes(error)) {
                 hopeless.store(true, Ordering::Relaxed);
             }
             applied

@@ -20,6 +20,7 @@ use crate::store::{
 use super::budget::Budget;
 use super::error::{Error, Which};
 use super::fetch::{Job, check_document, fetch};
+use super::splice::Plan;
 use super::unpack::{Blob, Task, Unpacked, unpack};
 use super::write_out;
 use super::{Event, Progress, Request, State};
@@ -305,16 +306,19 @@ impl<'a> Work<'a> {
     ) -> Result<Vec<(usize, PathBuf, Unpacked)>, Error> {
         let mut done = Vec::new();
         for (count, &Wanted { index, unpack: unpacks }) in group.iter().enumerate() {
+            let digest = &self.layer(index).descriptor.digest;
+            let coming = partials.get(digest).filter(|_| count == 0);
+            let plan = coming.filter(|_| unpacks).and_then(|_| self.plan(index));
             let task = Task {
                 job: self.job(index, stop),
                 source: self.request.source,
+                plan,
                 diff_id: &self.config.diff_ids[index],
                 owners: self.request.owners,
                 place: scratch.path().join(index.to_string()),
                 budget,
             };
             task.job.check()?;
-            let digest = &self.layer(index).descriptor.digest;
             let here = self.store.blob_path(digest);
             let blob = match partials.get(digest) {
                 None => Blob::Here(&here),
@@ -323,7 +327,7 @@ impl<'a> Work<'a> {
             };
             if !unpacks {
                 if let Blob::Coming(partial) = blob {
-                    fetch(&task.job, task.source, partial, None, &AtomicBool::new(false))?;
+                    fetch(&task.job, task.source, None, partial, None, &AtomicBool::new(false))?;
                 }
                 task.job.report(State::Exists);
                 continue;
@@ -332,6 +336,11 @@ impl<'a> Work<'a> {
             done.push((index, task.place, unpacked));
         }
         Ok(done)
+    }
+
+    /// Which parts of a layer are in blobs of other layers.
+    fn plan(&self, index: usize) -> Option<Plan> {
+        Plan::new(self.request.source, self.layer(index), self.store)
     }
 
     /// Ends the trees, from the lowest up: each may look at those below.

@@ -56,7 +56,7 @@ fn bench_pull() {
         io::Seek::rewind(&mut &file).expect("a file");
         diff_ids.push(DiffId(hash(Box::new(flate2::read::MultiGzDecoder::new(file))).0));
         let descriptor = Descriptor { media_type: name, digest, size };
-        layers.push(LayerDescriptor { descriptor, compression: Compression::Gzip });
+        layers.push(LayerDescriptor { descriptor, compression: Compression::Gzip, contents: None });
     }
     let config = serde_json::json!({"rootfs": {"type": "layers", "diff_ids": diff_ids}});
     let config = serde_json::to_vec(&config).expect("json");

@@ -50,6 +50,7 @@ impl Memory {
             .map(|(_, shipped)| LayerDescriptor {
                 descriptor: source.add(shipped.clone(), "layer"),
                 compression: Compression::Gzip,
+                contents: None,
             })
             .collect();
         let manifest_bytes = config.digest.to_string().into_bytes();
