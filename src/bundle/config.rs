@@ -15,7 +15,7 @@ use super::mount_options::{self, Parsed};
 use super::tuning::{self, IO_CLASSES, POLICIES, SCHEDULER_FLAGS};
 use super::{
     Clocks, ContainerSpec, Error, Hook, Hooks, Joined, Labels, Namespace, Namespaces, NsKind,
-    Process, Resource, Scheduler, SeccompChoice, Tuning, Ulimit, User, defaults,
+    Process, Resource, Scheduler, SeccompChoice, Time, Tuning, Ulimit, User, defaults,
 };
 use crate::cgroup::Resources;
 use crate::diagnose::{Diagnose, Hint};
@@ -142,7 +142,7 @@ pub fn read_config(
     let seccomp = linux.seccomp().as_ref().map(serde_json::to_string).transpose()?;
     let propagation = root_propagation(linux.rootfs_propagation().as_deref())?;
     let hooks = config.hooks().as_ref().map(hooks).transpose()?.unwrap_or_default();
-    let clocks = read_clocks(&linux)?;
+    let time = read_time(&linux, open)?;
     let personality = linux.personality().as_ref().map(read_personality).transpose()?;
     let spec = spec.with(|spec| {
         spec.resources = linux.resources().as_ref().map(Resources::from_spec).unwrap_or_default();
@@ -151,7 +151,7 @@ pub fn read_config(
             spec.seccomp = SeccompChoice::Json(text);
         }
         spec.root_propagation = propagation;
-        spec.clocks = clocks;
+        spec.time = time;
         spec.process.tuning.personality = personality;
         spec.hooks = hooks;
     });
@@ -211,6 +211,7 @@ fn read_process(process: &oci::Process) -> Result<Process, ConfigError> {
             home: PathBuf::from("/"),
         },
         terminal: process.terminal().unwrap_or(false),
+        terminal_size: process.console_size().as_ref().map(terminal_size).transpose()?,
         interactive: true,
         limits,
         capabilities: process.capabilities().as_ref().map(capabilities).unwrap_or_default(),
@@ -225,6 +226,15 @@ fn read_process(process: &oci::Process) -> Result<Process, ConfigError> {
         tuning: read_tuning(process)?,
         own_sockets: false,
     })
+}
+
+/// `process.consoleSize`; with a size of 0, which engines write where nobody said one, none.
+fn terminal_size(given: &oci::Box) -> Result<(u16, u16), ConfigError> {
+    let number = |number: u64| {
+        let why = || invalid("process.consoleSize", format!("{number} is too large"));
+        u16::try_from(number).map_err(|_| why())
+    };
+    Ok((number(given.height())?, number(given.width())?))
 }
 
 fn read_tuning(process: &oci::Process) -> Result<Tuning, ConfigError> {
@@ -293,8 +303,8 @@ fn read_personality(given: &oci::LinuxPersonality) -> Result<u32, ConfigError> {
         .ok_or_else(|| invalid("linux.personality", format!("unknown domain {domain}")))
 }
 
-/// `linux.timeOffsets`, for a time namespace of its own.
-fn read_clocks(linux: &oci::Linux) -> Result<Option<Clocks>, ConfigError> {
+/// The time namespace, and `linux.timeOffsets` for one of its own.
+fn read_time(linux: &oci::Linux, open: Open<'_>) -> Result<Option<Time>, ConfigError> {
     let listed = linux.namespaces().iter().flatten();
     let mut own = listed.filter(|it| it.typ() == oci::LinuxNamespaceType::Time);
     let field = "linux.timeOffsets";
@@ -305,12 +315,16 @@ fn read_clocks(linux: &oci::Linux) -> Result<Option<Clocks>, ConfigError> {
             Some(_) => Err(invalid(field, "they take a new time namespace")),
         };
     };
-    if let Some(path) = listed.path() {
-        let why = format!("it has one of its own, not {}", path.display());
-        return Err(refused("linux.namespaces (time)", why));
-    }
     if own.next().is_some() {
         return Err(invalid("linux.namespaces", "time is listed twice"));
+    }
+    if let Some(path) = listed.path() {
+        if given.is_some() {
+            return Err(invalid(field, "they take a new time namespace"));
+        }
+        let opened = open(path);
+        let source = |source| ConfigError::Namespace { path: path.clone(), source };
+        return opened.map_err(source).map(|joined| Some(Time::Join(joined)));
     }
     let mut clocks = Clocks::default();
     for (name, offset) in given.into_iter().flatten() {
@@ -324,7 +338,7 @@ fn read_clocks(linux: &oci::Linux) -> Result<Option<Clocks>, ConfigError> {
             _ => return Err(invalid(field, format!("there is no clock {name:?}"))),
         }
     }
-    Ok(Some(clocks))
+    Ok(Some(Time::New(clocks)))
 }
 
 fn limit(limit: &oci::PosixRlimit) -> Result<Ulimit, ConfigError> {
@@ -379,7 +393,7 @@ fn namespaces(linux: &oci::Linux, open: Open<'_>) -> Result<Namespaces, ConfigEr
             oci::LinuxNamespaceType::Ipc => NsKind::Ipc,
             oci::LinuxNamespaceType::Uts => NsKind::Uts,
             oci::LinuxNamespaceType::Cgroup => NsKind::Cgroup,
-            // The process goes there by itself (`read_clocks`).
+            // The process goes there by itself (`read_time`).
             oci::LinuxNamespaceType::Time => continue,
         };
         if namespaces[kind] != Namespace::Host {
@@ -615,10 +629,16 @@ mod tests {
                 json!({"policy": "SCHED_OTHER", "priority": -1}),
                 "process.scheduler",
             ),
+            ("/process/consoleSize", json!({"height": 70000, "width": 1}), "process.consoleSize"),
             ("/process/execCPUAffinity", json!({"initial": "3-1"}), "process"),
             ("/linux/intelRdt", json!({"closID": "a"}), "linux.intelRdt"),
             ("/linux/mountLabel", json!("x"), "linux.mountLabel"),
             ("/linux/timeOffsets", json!({"monotonic": {"secs": 1}}), "linux.timeOffsets"),
+            (
+                "/linux/namespaces",
+                json!([{"type": "mount"}, {"type": "time", "path": "/proc/1/ns/time"}]),
+                "/proc/1/ns/time",
+            ),
             ("/linux/rootfsPropagation", json!("odd"), "linux.rootfsPropagation"),
             ("/linux/namespaces", json!([{"type": "pid"}]), "linux.namespaces"),
             ("/linux/namespaces/1/path", json!("/proc/1/ns/pid"), "/proc/1/ns/pid"),
@@ -646,6 +666,7 @@ mod tests {
             "policy": "SCHED_BATCH", "nice": 5, "flags": ["SCHED_RESET_ON_FORK"],
         });
         config["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_IDLE", "priority": 4});
+        config["process"]["consoleSize"] = json!({"height": 33, "width": 101});
         config["process"]["execCPUAffinity"] = json!({"initial": "0-1", "final": "1"});
         config["linux"]["personality"] = json!({"domain": "LINUX32"});
         config["linux"]["namespaces"].as_array_mut().expect("a list").push(json!({"type": "time"}));
@@ -654,10 +675,11 @@ mod tests {
         let tuning = &spec.process.tuning;
         let scheduler = tuning.scheduler.expect("a scheduler");
         assert_eq!((scheduler.policy, scheduler.nice, scheduler.flags), (3, 5, 1));
+        assert_eq!(spec.process.terminal_size, Some((33, 101)));
         assert_eq!((tuning.io_priority, tuning.personality), (Some(3 << 13 | 4), Some(8)));
         assert_eq!((&tuning.first_cpus[..], &tuning.cpus[..]), (&[0, 1][..], &[1][..]));
-        let clocks = spec.clocks.expect("clocks");
-        assert_eq!((clocks.boottime, clocks.monotonic), (Some((60, 7)), None));
+        let clocks = Clocks { boottime: Some((60, 7)), monotonic: None };
+        assert_eq!(spec.time, Some(Time::New(clocks)));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use request::{
     Request, Resource, SeccompChoice, SecurityOptions, Sharing, Strict, Systemd, TmpfsRequest,
     Ulimit, VolumeRequest, VolumesFrom,
 };
-pub use spec::{Builder, Clocks, ContainerSpec, Hook, Hooks, Process};
+pub use spec::{Builder, Clocks, ContainerSpec, Hook, Hooks, Process, Time};
 pub use specify::{Circumstances, absolute, hidden_paths, specify};
 pub use text::deserialize as texts;
 pub use tuning::{Scheduler, Tuning, personality};

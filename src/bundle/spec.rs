@@ -45,9 +45,8 @@ pub struct ContainerSpec {
     pub hostname: Option<String>,
     /// The NIS domain name in a new uts namespace.
     pub domainname: Option<String>,
-    /// How far clocks are ahead in a time namespace of its own (time_namespaces(7)); none where it
-    /// has the caller's.
-    pub clocks: Option<Clocks>,
+    /// Its time namespace (time_namespaces(7)); none where it has the caller's.
+    pub time: Option<Time>,
     /// Kernel parameters of the container's namespaces, by sysctl(8)'s names.
     pub sysctls: BTreeMap<String, String>,
     /// The program and its circumstances.
@@ -88,6 +87,9 @@ pub struct Process {
     pub user: User,
     /// A pseudo-terminal of its own.
     pub terminal: bool,
+    /// The size of that: rows and columns. The caller's terminal's where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal_size: Option<(u16, u16)>,
     /// Whether stdin is handed on; /dev/null otherwise.
     pub interactive: bool,
     /// Resource limits.
@@ -111,6 +113,15 @@ pub struct Process {
     /// Whether abstract sockets of the network namespace's other processes are out of reach, where
     /// the kernel can do that: for a container in the host's network.
     pub own_sockets: bool,
+}
+
+/// A time namespace other than the caller's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Time {
+    /// One of its own.
+    New(Clocks),
+    /// Another's, which lives in the same user namespace.
+    Join(Joined),
 }
 
 /// How far the clocks of a time namespace are ahead of the caller's: seconds and nanoseconds.
@@ -163,6 +174,7 @@ impl Process {
             cwd: PathBuf::from("/"),
             user: User::default(),
             terminal: false,
+            terminal_size: None,
             interactive: false,
             limits: Vec::new(),
             capabilities: Capabilities::of_user(CapabilitySet::docker_default(), 0),
@@ -209,7 +221,7 @@ impl ContainerSpec {
                 namespaces,
                 added: Vec::new(),
                 links: defaults::links(),
-                clocks: None,
+                time: None,
                 masked_paths: defaults::masked_paths(),
                 read_only_paths: defaults::read_only_paths(),
                 hostname: None,

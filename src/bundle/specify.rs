@@ -128,6 +128,7 @@ fn process(request: &Request, cx: &Circumstances<'_>, hostname: &str) -> Result<
         capabilities: Capabilities::of_user(set, user.uid),
         user,
         terminal: request.tty,
+        terminal_size: None,
         interactive: request.interactive,
         limits: request.ulimits.clone(),
         no_new_privileges: request.security.no_new_privileges,

@@ -58,6 +58,9 @@ pub enum Error {
     /// Neither a container nor an image.
     #[error("No such object: {0}")]
     NoSuchObject(String),
+    /// The last one was asked for. podman's words.
+    #[error("no containers to be found")]
+    NoContainers,
     /// A port that nothing on the host leads to. docker's words.
     #[error("No public port '{port}' published for {container}")]
     NoPublicPort {
@@ -124,6 +127,7 @@ impl Diagnose for Error {
             | Self::NoSuchObject(_)
             | Self::NoPublicPort { .. }
             | Self::AttachSeveral
+            | Self::NoContainers
             | Self::ToTerminal
             | Self::Told => None,
         }

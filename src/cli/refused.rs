@@ -61,7 +61,6 @@ const ROWS: [Row; 22] = [
 
 const SIGNING: &str = "images are not signed here";
 const ENCRYPTION: &str = "layers are not encrypted or decrypted";
-const ONE_FLAG: &str = "a platform is named by one flag";
 
 /// What commands that send know.
 const PUSH: [Row; 7] = [
@@ -75,12 +74,7 @@ const PUSH: [Row; 7] = [
 ];
 
 /// What commands that fetch know.
-const PULL: [Row; 4] = [
-    ("--arch", ONE_FLAG, Some("--platform OS/ARCH[/VARIANT]")),
-    ("--decryption-key", ENCRYPTION, None),
-    ("--os", ONE_FLAG, Some("--platform OS/ARCH[/VARIANT]")),
-    ("--variant", ONE_FLAG, Some("--platform OS/ARCH[/VARIANT]")),
-];
+const PULL: [Row; 1] = [("--decryption-key", ENCRYPTION, None)];
 
 fn rows(command: &str) -> &'static [Row] {
     match command {

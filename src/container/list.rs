@@ -12,6 +12,9 @@ use super::directory::{is_at, lock};
 use super::error::Tried;
 use super::{Containers, Error, Name, OLDEST, Record, Remains, Status, VERSION};
 
+/// Fewer are read in the time that a thread takes to start.
+const ENOUGH_FOR_THREADS: usize = 64;
+
 /// What there is, readable or not.
 #[derive(Debug)]
 pub struct Survey<C> {
@@ -37,26 +40,60 @@ impl Containers {
         Ok(records)
     }
 
-    /// What there is, readable or not: for lists. Of a long one only what is `wanted` is kept.
-    pub fn survey<C: DeserializeOwned>(
+    /// What there is, readable or not: for lists. Of a long one only what is `wanted` is kept; it is
+    /// read by a thread for each processor.
+    pub fn survey<C: DeserializeOwned + Send>(
         &self,
+        wanted: impl Fn(&Record<C>, Status) -> bool + Sync,
+    ) -> Result<Survey<C>, Error> {
+        let ids = self.ids()?;
+        let threads = match ids.len() {
+            0..ENOUGH_FOR_THREADS => 1,
+            _ => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        };
+        let (first, rest) = ids.split_at(ids.len().div_ceil(threads));
+        let parts = std::thread::scope(|scope| {
+            let others: Vec<_> = rest
+                .chunks(first.len().max(1))
+                .map(|ids| scope.spawn(|| self.survey_of(ids, &wanted)))
+                .collect();
+            let mut parts = vec![self.survey_of(first, &wanted)];
+            parts.extend(others.into_iter().map(|other| {
+                other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }));
+            parts
+        });
+        let mut survey =
+            Survey { records: Vec::new(), abandoned: Vec::new(), unreadable: Vec::new() };
+        for part in parts {
+            let part = part?;
+            survey.records.extend(part.records);
+            survey.abandoned.extend(part.abandoned);
+            survey.unreadable.extend(part.unreadable);
+        }
+        survey.records.sort_by(|(one, _), (other, _)| other.created.cmp(&one.created));
+        Ok(survey)
+    }
+
+    fn survey_of<C: DeserializeOwned>(
+        &self,
+        ids: &[String],
         wanted: impl Fn(&Record<C>, Status) -> bool,
     ) -> Result<Survey<C>, Error> {
         let (records, abandoned, unreadable) = (Vec::new(), Vec::new(), Vec::new());
         let mut survey = Survey { records, abandoned, unreadable };
         let mut reader = Reader::open(self)?;
-        for id in self.ids()? {
-            match reader.read(&id) {
+        for id in ids {
+            match reader.read(id) {
                 Ok(Some(record)) => match record.status() {
-                    status if record.is_abandoned_by(status) => survey.abandoned.push(id),
+                    status if record.is_abandoned_by(status) => survey.abandoned.push(id.clone()),
                     status if wanted(&record, status) => survey.records.push((record, status)),
                     _ => {}
                 },
-                Ok(None) => survey.abandoned.push(id),
-                Err(error) => survey.unreadable.push((id, error)),
+                Ok(None) => survey.abandoned.push(id.clone()),
+                Err(error) => survey.unreadable.push((id.clone(), error)),
             }
         }
-        survey.records.sort_by(|(one, _), (other, _)| other.created.cmp(&one.created));
         Ok(survey)
     }
 
@@ -137,7 +174,9 @@ impl<'a> Reader<'a> {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
             other => other.tried("read", path())?,
         };
-        self.buffer.resize(self.buffer.len().max(16 << 10), 0);
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; 16 << 10]; // by calloc(3), and not byte by byte
+        }
         let mut length = 0;
         // A read of a file that comes short has come to its end.
         loop {

@@ -43,7 +43,7 @@ pub use directory::Directory;
 pub use error::Error;
 pub use health::{Check, Health, HealthStatus, OnUnhealthy};
 pub use list::Survey;
-pub use log::{Entry, Log, LogConfig, LogDriver, Reader, Stream, UnknownLogDriver};
+pub use log::{Entry, Log, LogConfig, LogDriver, Reader, Stream, Subject, UnknownLogDriver};
 pub use name::{InvalidName, Name};
 pub use record::{
     Config, Instance, Keeper, MountPoint, OLDEST, Record, Shown, ShownProcess, State, Summary,
@@ -400,6 +400,7 @@ mod tests {
             state,
             in_force: crate::cgroup::InForce::default(),
             remove: false,
+            remove_image: false,
             keeper: None,
             restarts: 0,
             ports: Vec::new(),

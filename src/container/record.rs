@@ -41,6 +41,9 @@ pub struct Record<C = Config> {
     pub state: State,
     /// Whether it is removed when it ends.
     pub remove: bool,
+    /// Whether its image goes with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub remove_image: bool,
     /// The limits in force and its control group, while it runs.
     #[serde(flatten)]
     pub in_force: InForce,
@@ -233,7 +236,7 @@ impl Instance {
     pub fn of(pid: i32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let (state, start_ticks) = parse_stat(&stat)?;
-        (state != 'Z').then_some(Self { pid, start_ticks, boot: boot()?.to_owned() })
+        (!matches!(state, 'Z' | 'X')).then_some(Self { pid, start_ticks, boot: boot()?.to_owned() })
     }
 
     /// This process.

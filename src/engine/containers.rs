@@ -43,14 +43,14 @@ impl Engine {
     /// Those whose status is right, with no more of each than lists show.
     pub fn summaries(
         &self,
-        right: impl Fn(Status) -> bool,
+        right: impl Fn(Status) -> bool + Sync,
     ) -> Result<Vec<(Summary, Status)>, Error> {
         self.survey(right)
     }
 
-    fn survey<C: DeserializeOwned>(
+    fn survey<C: DeserializeOwned + Send>(
         &self,
-        right: impl Fn(Status) -> bool,
+        right: impl Fn(Status) -> bool + Sync,
     ) -> Result<Vec<(Record<C>, Status)>, Error> {
         // Whose end nobody has written down yet is always looked at.
         let wanted = |record: &Record<C>, status| right(status) || record.is_lost_by(status);

@@ -89,7 +89,7 @@ impl Engine {
         let process = process(request, &held)?;
         let mut ids = userns::maps_of(held.pid)?;
         ids.emulated = held.record.config.emulated;
-        let root = self.root_of(&held.record);
+        let root = ids.emulated.then(|| self.root_of(&held.record));
         let seccomp = match request.privileged {
             true => SeccompChoice::Unconfined,
             false => held.record.config.seccomp.clone(),
@@ -114,7 +114,7 @@ impl Engine {
                 preserved: request.preserved,
                 ..Attachment::default()
             },
-            root: Some(&root),
+            root: root.as_ref(),
             group: held.record.in_force.group.as_ref(),
             state: &state,
         };

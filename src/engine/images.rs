@@ -3,6 +3,7 @@
 use std::fs::File;
 
 use super::Engine;
+use super::containers::in_child;
 use super::events::{Event, Kind};
 use super::pull::{self, Progress, Pulled, Request};
 use super::save;
@@ -303,6 +304,29 @@ impl Engine {
             self.store().collect(|| self.layers_in_use(), owners, PATIENCE)?;
         }
         Ok(removed)
+    }
+}
+
+impl Engine {
+    /// Removes the image that a container which is gone was made from, by the name it was named by,
+    /// unless another container has it. In a child, whose threads and namespace end with it.
+    pub(super) fn remove_image_of(&self, record: &Record) -> Result<(), super::Error> {
+        let what = format!("remove the image {}", record.image);
+        in_child(&what, || {
+            let owners = self.enter_owners().map_err(|error| error.to_string())?;
+            match self.remove_image(&record.image, false, true, owners) {
+                Ok(_)
+                // Needed, called something else as well, or gone already: there is nothing to do.
+                | Err(super::Error::Image(
+                    Error::NameInUse { .. }
+                    | Error::Running { .. }
+                    | Error::Stopped { .. }
+                    | Error::ManyNames { .. }
+                    | Error::Store(store::Error::NoSuchImage { .. }),
+                )) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
     }
 }
 

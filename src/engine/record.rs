@@ -23,6 +23,7 @@ pub(super) fn record(request: &RunRequest, prepared: &Prepared, directory: &Dire
         created: now(),
         state: State::Created,
         remove: request.remove,
+        remove_image: request.remove_image,
         in_force: InForce::default(),
         keeper: None,
         restarts: 0,

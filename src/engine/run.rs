@@ -21,6 +21,7 @@ use crate::bundle::{
 use crate::cgroup;
 use crate::container::{
     Directory, Instance, Keeper, Log, LogConfig, Name, Record, Restart, Rootfs, State, Stream,
+    Subject,
 };
 use crate::mount::RootMount;
 use crate::network::{Expose, PortRequest};
@@ -52,6 +53,8 @@ pub struct RunRequest {
     pub name: Option<Name>,
     /// `--rm`
     pub remove: bool,
+    /// `--rmi`: its image goes with it, where no other container has that.
+    pub remove_image: bool,
     /// `--sig-proxy`
     pub sig_proxy: bool,
     /// `--timeout`: when the container is killed, counted from its start.
@@ -176,6 +179,19 @@ pub struct Prepared {
     /// Keeps them there until the record says that they are in use.
     hold: Lock,
     pub(super) clock: Clock,
+}
+
+impl Prepared {
+    /// Whose log is written.
+    pub(super) fn subject<'a>(
+        &'a self,
+        request: &'a RunRequest,
+        id: &'a str,
+        name: &'a str,
+    ) -> Subject<'a> {
+        let (labels, env) = (&self.spec.labels, &self.spec.process.env[..]);
+        Subject { id, name, image: &request.image, labels, env }
+    }
 }
 
 /// How a container is launched.
@@ -626,8 +642,8 @@ impl Engine {
             directory.keep(&self.creation(request, &prepared))?;
         }
         if !request.remove {
-            let name = directory.name.as_str();
-            let log = Log::open(&request.log, &directory.path, &directory.id, name, &request.image);
+            let subject = prepared.subject(request, &directory.id, directory.name.as_str());
+            let log = Log::open(&request.log, &directory.path, &subject);
             tap = Some(log.map_err(|source| Error::Log { source })?).filter(Log::is_kept);
         }
         let signals = Signals::hold()?;
@@ -672,6 +688,9 @@ impl Engine {
             directory.end(code, out_of_memory.is_some())?;
         }
         self.emit(&ended(&record, code, out_of_memory.is_some(), request.remove));
+        if request.remove_image {
+            self.remove_image_of(&record)?;
+        }
         clock.lap("end");
         let (id, phases) = (directory.id.clone(), clock.phases);
         Ok(Outcome { id, code: Some(code), out_of_memory, phases })

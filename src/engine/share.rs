@@ -159,8 +159,14 @@ impl Held {
     fn namespace(&self, kind: NsKind) -> Result<Namespace, Error> {
         let joined = runtime::namespace_of(self.pid, kind)?;
         // The pid was its own while the file was opened, if it still is.
-        match runtime::has_ended(&self.pidfd) {
-            true => Err(Error::NotRunning { name: self.record.name.clone() }),
+        if runtime::has_ended(&self.pidfd) {
+            return Err(Error::NotRunning { name: self.record.name.clone() });
+        }
+        // What it shares with the host is shared by staying there: going in again takes root.
+        let own = runtime::namespace_of(rustix::process::getpid(), kind)?;
+        let inode = |of: &Joined| rustix::fs::fstat(of).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+        match inode(&own) == inode(&joined) {
+            true => Ok(Namespace::Host),
             false => Ok(Namespace::Join(joined)),
         }
     }

@@ -7,7 +7,7 @@ use super::error::ExecRefusal;
 use super::program::ExecFailure;
 use super::stage::{Failure, Stage};
 use super::{hooks, tuning};
-use crate::bundle::{ContainerSpec, Hook, Process};
+use crate::bundle::{ContainerSpec, Hook, Process, Time};
 use crate::mount::{Kind, Mount, RootMount};
 use crate::userns;
 
@@ -97,7 +97,10 @@ fn of_container(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
         Stage::Added => spec.added.get(item).map_or_else(String::new, |added| {
             format!("add lines to {} in the container", added.path.display())
         }),
-        Stage::Clocks => "set the clocks of a time namespace".into(),
+        Stage::Clocks => match spec.time {
+            Some(Time::Join(_)) => "join the time namespace".into(),
+            Some(Time::New(_)) | None => "set the clocks of a time namespace".into(),
+        },
         Stage::Group => "go into the control group of the container".into(),
         Stage::Link => "make the links of /dev".into(),
         Stage::Mask => format!("hide {}", path(&spec.masked_paths)),
@@ -177,6 +180,9 @@ fn hint(
         (Stage::Tuning, Errno::PERM | Errno::ACCESS) => Some(
             "without root a program can be made to run later and less, and not sooner and more"
                 .into(),
+        ),
+        (Stage::Clocks, Errno::PERM) => Some(
+            "to join it takes power over it: join the user namespace that it was made in".into(),
         ),
         (Stage::Clocks, Errno::INVAL | Errno::NOSYS) => {
             Some("time namespaces take Linux 5.6 and CONFIG_TIME_NS".into())

@@ -67,8 +67,12 @@ fn join_steps(
     // Before the group's own set narrows it down.
     tuning::run_on(&plan.tuning.first_cpus).at_item(Stage::Tuning, Tuned::FirstCpus as usize)?;
     enter(group, false).at(Stage::Group)?; // its namespace of them is joined already
+    if plan.oom_score_adj.is_some() {
+        // Nobody can look into this process, so that its files in /proc are the host's root's.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).at(Stage::IdMap)?;
+        program::set_oom_score(plan.oom_score_adj.as_deref()).at(Stage::OomScore)?;
+    }
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::IdMap)?;
-    program::set_oom_score(plan.oom_score_adj.as_deref()).at(Stage::OomScore)?;
     program::die_with_parent().at(Stage::IdMap)?;
     tuning::run_on(&plan.tuning.cpus).at_item(Stage::Tuning, Tuned::Cpus as usize)?;
     become_root(&plan.identity).at(Stage::IdMap)?;
@@ -89,8 +93,8 @@ fn steps(plan: &Plan, ends: &mut Ends<'_>) -> Result<Infallible, Failure> {
     if let Some(maps) = &mut ends.maps {
         maps.complete().at(Stage::IdMap)?; // until then every id is nobody's
     }
-    if let Some(clocks) = &plan.clocks {
-        tuning::set_clocks(clocks).at(Stage::Clocks)?; // while its files in /proc are its own
+    if let Some(time) = &plan.time {
+        tuning::enter_time(time).at(Stage::Clocks)?; // while its files in /proc are its own
     }
     program::set_oom_score(plan.program.oom_score_adj.as_deref()).at(Stage::OomScore)?;
     // From here to exec nothing may look into this process or its descriptors (CVE-2016-9962).

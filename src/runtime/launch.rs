@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::pipe::PipeFlags;
+use rustix::termios::Winsize;
 use rustix::thread::UnshareFlags;
 
 use super::emulate::Supervision;
@@ -361,7 +362,12 @@ fn ends(process: &Process, attachment: &Attachment<'_>) -> Result<(ParentEnds, S
         report: Some(childs_report.into()),
         stdio,
         terminal: childs_terminal,
-        size: rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok(),
+        size: match process.terminal_size {
+            Some((rows, columns)) if rows > 0 && columns > 0 => {
+                Some(Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })
+            }
+            _ => rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok(),
+        },
         preserved: attachment.preserved,
         kept: attachment.kept_descriptors.clone(),
         dies_with_parent: !attachment.detached,

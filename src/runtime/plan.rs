@@ -10,7 +10,7 @@ use super::hooks::ChildHooks;
 use super::program::ProgramPlan;
 use super::seccomp::Profile;
 use super::target::Target;
-use crate::bundle::{Clocks, ContainerSpec, Namespace, NsKind};
+use crate::bundle::{Clocks, ContainerSpec, Joined, Namespace, NsKind, Time};
 use crate::mount::{Attributes, Detached, Kind, Mount, Propagation, RootMount};
 use crate::userns::IdMaps;
 
@@ -35,12 +35,19 @@ pub(super) struct Plan {
     pub(super) hostname: Option<Vec<u8>>,
     pub(super) domainname: Option<Vec<u8>>,
     pub(super) loopback: bool,
-    /// The text of `/proc/PID/timens_offsets`, for a time namespace of its own.
-    pub(super) clocks: Option<String>,
+    pub(super) time: Option<TimeStep>,
     /// Files below the root, and what is written there.
     pub(super) sysctls: Vec<(Target, Vec<u8>)>,
     pub(super) hooks: ChildHooks,
     pub(super) program: ProgramPlan,
+}
+
+/// The time namespace to go into.
+#[derive(Debug)]
+pub(super) enum TimeStep {
+    /// A new one, with this text in its `/proc/PID/timens_offsets`.
+    New(String),
+    Join(Joined),
 }
 
 /// The root file system.
@@ -153,7 +160,10 @@ impl Plan {
             hostname: spec.hostname.clone().map(String::into_bytes),
             domainname: spec.domainname.clone().map(String::into_bytes),
             loopback: spec.namespaces[NsKind::Network] == Namespace::New,
-            clocks: spec.clocks.as_ref().map(clocks),
+            time: spec.time.as_ref().map(|time| match time {
+                Time::New(ahead) => TimeStep::New(clocks(ahead)),
+                Time::Join(joined) => TimeStep::Join(joined.clone()),
+            }),
             sysctls: spec.sysctls.iter().map(sysctl).collect::<Result<_, _>>()?,
             hooks: ChildHooks::new(&spec.hooks)?,
             program: ProgramPlan::new(&spec.process, &spec.seccomp, spec.init, ids, profile)?,

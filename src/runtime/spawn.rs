@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! all new        parent ── clone3(NEW…) ──► child
-//! some joined    parent ── fork ──► joiner: setns, …, clone3(NEW…, CLONE_PARENT) ──► child
+//! some joined    parent ── vfork ──► joiner: setns, …, clone(NEW…, CLONE_PARENT) ──► child
 //! ```
 //!
 //! The joiner is a process of its own because a joined pid namespace holds for children only, and
@@ -10,31 +10,19 @@
 //! same: it is waited for, and dies with it.
 
 use std::ffi::CStr;
-use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
-use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{DumpableBehavior, Pid};
 use rustix::thread::UnshareFlags;
 
 use super::{Error, socket};
 use crate::bundle::{Namespace, Namespaces, NsKind};
-use crate::sys::fork::{Child, Side};
+use crate::sys::fork::{Passage, Side};
 use crate::{sys, userns};
-
-/// Something to join by setns(2): a namespace's file, or a process's pidfd with the kinds wanted.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Door<'a> {
-    /// The descriptor.
-    pub(super) descriptor: BorrowedFd<'a>,
-    /// Which kinds of namespace.
-    pub(super) kinds: UnshareFlags,
-}
 
 /// The kernel's flag of a kind.
 pub(super) fn flag(kind: NsKind) -> UnshareFlags {
@@ -54,12 +42,18 @@ pub(super) fn flag(kind: NsKind) -> UnshareFlags {
 pub(super) fn in_namespaces(namespaces: &Namespaces, cgroup: bool) -> Result<Side, Error> {
     let new = namespaces.new_kinds().filter(|kind| cgroup || *kind != NsKind::Cgroup);
     let new = new.fold(UnshareFlags::NEWNS, |flags, kind| flags | flag(kind));
-    let doors: Vec<Door<'_>> = namespaces
+    let doors: Vec<Passage<'_>> = namespaces
         .joined()
-        .map(|(kind, joined)| Door { descriptor: joined.as_fd(), kinds: flag(kind) })
+        .map(|(kind, joined)| Passage { descriptor: joined.as_fd(), kinds: flag(kind) })
         .collect();
     if !doors.is_empty() {
-        return through(&doors, new);
+        let before = rustix::process::dumpable_behavior().map_err(Error::Pipe)?;
+        let side = through(&doors, new)?;
+        if matches!(side, Side::Child) && before == DumpableBehavior::Dumpable {
+            // It may yet have to write maps of its own, which only who can be looked into may.
+            rustix::process::set_dumpable_behavior(before).map_err(Error::Pipe)?;
+        }
+        return Ok(side);
     }
     sys::fork::clone_into(new).map_err(|error| match &namespaces[NsKind::User] {
         Namespace::New => Error::Namespaces(userns::explain_refusal(error.errno)),
@@ -68,11 +62,17 @@ pub(super) fn in_namespaces(namespaces: &Namespaces, cgroup: bool) -> Result<Sid
 }
 
 /// The way into all namespaces of a process that are not the caller's own: one setns by pidfd.
-pub(super) fn doors_of(pidfd: &OwnedFd, pid: Pid) -> Result<Vec<Door<'_>>, Error> {
+pub(super) fn doors_of(pidfd: &OwnedFd, pid: Pid) -> Result<Vec<Passage<'_>>, Error> {
+    let open = |path: String| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).map_err(Error::Join)
+    };
+    let theirs = open(format!("/proc/{}/ns", pid.as_raw_nonzero()))?;
+    let own = open("/proc/self/ns".to_owned())?;
     let same = |name: &str| {
-        let link = |who: &str| rustix::fs::readlink(format!("/proc/{who}/ns/{name}"), Vec::new());
-        let theirs = link(&pid.as_raw_nonzero().to_string()).map_err(Error::Join)?;
-        Ok::<bool, Error>(link("self").map_err(Error::Join)? == theirs)
+        let link = |from: &OwnedFd| rustix::fs::readlinkat(from, name, Vec::new());
+        let theirs = link(&theirs).map_err(Error::Join)?;
+        Ok::<bool, Error>(link(&own).map_err(Error::Join)? == theirs)
     };
     let mut kinds = UnshareFlags::empty();
     if !same("mnt")? {
@@ -87,7 +87,7 @@ pub(super) fn doors_of(pidfd: &OwnedFd, pid: Pid) -> Result<Vec<Door<'_>>, Error
     if !same("time").unwrap_or(true) {
         kinds |= UnshareFlags::NEWTIME;
     }
-    Ok(vec![Door { descriptor: pidfd.as_fd(), kinds }])
+    Ok(vec![Passage { descriptor: pidfd.as_fd(), kinds }])
 }
 
 /// A copy of the mount at `path`, relative to the root of another container, to mount elsewhere;
@@ -131,60 +131,26 @@ pub fn has_ended(pidfd: &OwnedFd) -> bool {
     rustix::event::poll(&mut polled, Some(&now)) != Ok(0)
 }
 
-/// Starts a process behind `doors`, in some new namespaces besides.
-pub(super) fn through(doors: &[Door<'_>], new: UnshareFlags) -> Result<Side, Error> {
-    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Error::Pipe)?;
-    match sys::fork::fork().map_err(|error| Error::Pipe(error.errno))? {
-        Side::Parent(joiner) => {
-            drop(writer);
-            let told = read(File::from(reader));
-            // It ends at once either way; nobody else may wait for it.
-            let _ = joiner.wait();
-            let pid = told?;
-            let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty());
-            Ok(Side::Parent(Child { pid, pidfd: pidfd.map_err(Error::Pipe)? }))
-        }
-        Side::Child => {
-            drop(reader);
-            match join(doors).and_then(|()| {
-                sys::fork::clone_sibling(new).map_err(|error| (doors.len(), error.errno))
-            }) {
-                Ok(None) => Ok(Side::Child),
-                Ok(Some(pid)) => tell(writer.into(), pid.as_raw_nonzero().get(), 0),
-                Err((door, errno)) => {
-                    let door = i32::try_from(door).unwrap_or(i32::MAX);
-                    tell(writer.into(), -1 - door, errno.raw_os_error())
-                }
-            }
-        }
+/// Starts a process behind `doors`, in some new namespaces besides. From before the first door on
+/// nothing may look into it or its descriptors (CVE-2016-9962), nor into the joiner.
+pub(super) fn through(doors: &[Passage<'_>], new: UnshareFlags) -> Result<Side, Error> {
+    let set = |behavior| rustix::process::set_dumpable_behavior(behavior).map_err(Error::Pipe);
+    let before = rustix::process::dumpable_behavior().map_err(Error::Pipe)?;
+    if before == DumpableBehavior::Dumpable {
+        set(DumpableBehavior::NotDumpable)?;
     }
+    let side = sys::fork::clone_through(doors, new);
+    if before == DumpableBehavior::Dumpable && !matches!(side, Ok(Side::Child)) {
+        set(before)?;
+    }
+    side.map_err(|(_, errno)| Error::Join(errno))
 }
 
-pub(super) fn join(doors: &[Door<'_>]) -> Result<(), (usize, Errno)> {
+pub(super) fn join(doors: &[Passage<'_>]) -> Result<(), (usize, Errno)> {
     for (number, door) in doors.iter().enumerate() {
         let kinds = rustix::thread::ThreadNameSpaceType::from_bits_retain(door.kinds.bits());
         rustix::thread::move_into_thread_name_spaces(door.descriptor, kinds)
             .map_err(|errno| (number, errno))?;
     }
     Ok(())
-}
-
-/// The joiner's last words: the child's pid, or which door was closed and why.
-fn tell(mut pipe: File, number: i32, errno: i32) -> ! {
-    let mut bytes = [0; 8];
-    bytes[..4].copy_from_slice(&number.to_ne_bytes());
-    bytes[4..].copy_from_slice(&errno.to_ne_bytes());
-    let told = pipe.write_all(&bytes);
-    sys::fork::exit(u8::from(told.is_err()))
-}
-
-fn read(mut pipe: File) -> Result<Pid, Error> {
-    let mut bytes = [0; 8];
-    pipe.read_exact(&mut bytes).map_err(Error::Report)?;
-    let [a, b, c, d, errno @ ..] = bytes;
-    let (number, errno) = (i32::from_ne_bytes([a, b, c, d]), i32::from_ne_bytes(errno));
-    match Pid::from_raw(number).filter(|_| number > 0) {
-        Some(pid) => Ok(pid),
-        None => Err(Error::Join(Errno::from_raw_os_error(errno))),
-    }
 }

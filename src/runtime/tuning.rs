@@ -1,8 +1,11 @@
 //! Scheduling, processors, personality and clocks: set by the process itself, on its way.
 
-use rustix::io::Errno;
-use rustix::thread::CpuSet;
+use std::os::fd::AsFd;
 
+use rustix::io::Errno;
+use rustix::thread::{CpuSet, LinkNameSpaceType};
+
+use super::plan::TimeStep;
 use super::stage::{At, Failure, Stage};
 use crate::bundle::Tuning;
 use crate::sys;
@@ -58,9 +61,14 @@ pub(super) fn run_on(cpus: &[usize]) -> Result<(), Errno> {
     rustix::thread::sched_setaffinity(None, &set)
 }
 
-/// Goes into a time namespace of its own.
-pub(super) fn set_clocks(offsets: &str) -> Result<(), Errno> {
-    sys::tuning::enter_time_namespace(offsets)
+/// Goes into a time namespace of its own or another's.
+pub(super) fn enter_time(time: &TimeStep) -> Result<(), Errno> {
+    match time {
+        TimeStep::New(offsets) => sys::tuning::enter_time_namespace(offsets),
+        TimeStep::Join(joined) => {
+            rustix::thread::move_into_link_name_space(joined.as_fd(), Some(LinkNameSpaceType::Time))
+        }
+    }
 }
 
 /// What was tried.

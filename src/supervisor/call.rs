@@ -106,7 +106,7 @@ pub(super) enum Call {
 }
 
 /// A condition of the filter: `argument & mask == value`, in the low half.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Condition {
     pub(super) argument: usize,
     pub(super) mask: u32,

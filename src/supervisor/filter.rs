@@ -10,6 +10,7 @@ use crate::sys::seccomp::{ALLOW, Instruction, NOTIFY};
 const LOAD: u16 = 0x20;
 const AND: u16 = 0x54;
 const JUMP_EQUAL: u16 = 0x15;
+const JUMP_GREATER_OR_EQUAL: u16 = 0x35;
 const RETURN: u16 = 0x06;
 
 /// Offsets in `struct seccomp_data`.
@@ -25,70 +26,189 @@ pub(super) const NATIVE: u32 = 0xc000_00b7;
 
 /// How many programs may be executed unasked (`let_execute`): as many as a PATH usually has places.
 pub(super) const UNASKED: usize = 8;
-/// Where the first of them is compared, and how long each comparison is.
-const FIRST: usize = 5;
-const LENGTH: usize = 5;
+/// How long the comparison with each of them is.
+const LENGTH: usize = 4;
 
-/// Lets execve(2) pass unasked where its path is this very pointer: for the container's first
-/// program, which would otherwise wake a supervisor for nothing. Another program that has a path at
-/// the same place gets no other's ids by it, which is all that asking could give.
-pub(super) fn let_execute(program: &mut [Instruction], slot: usize, path: *const libc::c_char) {
-    let address = path.addr() as u64;
-    let at = FIRST + slot * LENGTH;
-    let (low, high) = (address & 0xffff_ffff, address >> 32);
-    for (place, half) in [(at + 1, low), (at + 3, high)] {
-        program[place].operand = u32::try_from(half).unwrap_or_default();
+/// The program, and where in it the paths of `let_execute` are compared.
+#[derive(Debug)]
+pub struct Filter {
+    program: Vec<Instruction>,
+    unasked: usize,
+}
+
+impl Filter {
+    /// The instructions.
+    pub(super) fn program(&self) -> &[Instruction] {
+        &self.program
+    }
+
+    /// Lets execve(2) pass unasked where its path is this very pointer: for the container's first
+    /// program, which would otherwise wake a supervisor for nothing. Another program that has a path
+    /// at the same place gets no other's ids by it, which is all that asking could give.
+    pub(super) fn let_execute(&mut self, slot: usize, path: *const libc::c_char) {
+        let address = path.addr() as u64;
+        let at = self.unasked + slot * LENGTH;
+        let (low, high) = (address & 0xffff_ffff, address >> 32);
+        for (place, half) in [(at + 1, low), (at + 3, high)] {
+            self.program[place].operand = u32::try_from(half).unwrap_or_default();
+        }
     }
 }
 
-/// The program: native? ─ number ─ its conditions ─ notify; everything else is let through.
-pub fn filter() -> Vec<Instruction> {
-    let mut program = vec![
-        instruction(LOAD, ARCHITECTURE),
-        // The distance to the end does not fit into a jump's byte, so each check has its own answer.
-        branch(NATIVE, 1, 0),
-        instruction(RETURN, ALLOW),
-        instruction(LOAD, NUMBER),
-    ];
-    let execve = u32::try_from(libc::SYS_execve).unwrap_or(u32::MAX);
-    program.push(branch(execve, 0, u8::try_from(UNASKED * LENGTH + 1).unwrap_or(u8::MAX)));
-    for _ in 0..UNASKED {
-        // No path is at address 0.
-        program.push(instruction(LOAD, ARGUMENTS));
-        program.push(branch(0, 0, 3));
-        program.push(instruction(LOAD, ARGUMENTS + 4));
-        program.push(branch(0, 0, 1));
-        program.push(instruction(RETURN, ALLOW));
+/// What becomes of a call, where that is known by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Allow,
+    Notify,
+    /// Notified where all of these hold.
+    Where(&'static [Condition]),
+    /// Notified but for the paths of `let_execute`.
+    Execute,
+}
+
+/// Where a jump goes.
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Allow,
+    Notify,
+    At(usize),
+}
+
+/// The program: native? ─ number, by halves ─ its conditions ─ notify; everything else is let
+/// through. The kernel translates it instruction by instruction and tries every number when it is
+/// loaded, so that both its length and its depth are paid by each start.
+pub fn filter() -> Filter {
+    let mut assembler = Assembler::default();
+    let native = assembler.load_and_branch(ARCHITECTURE, NATIVE);
+    let number = assembler.push(LOAD, NUMBER);
+    // The look-up follows at once, so that nothing has to lead to it.
+    assembler.search(&ranges());
+    assembler.branch(native, Target::At(number), Target::Allow);
+    assembler.finish()
+}
+
+/// Consecutive numbers that are answered alike: the first of them, to the next range's.
+fn ranges() -> Vec<(u32, Answer)> {
+    let mut calls: Vec<(u32, Answer)> = CALLS
+        .iter()
+        .map(|(number, _, when)| {
+            let answer = match *when {
+                _ if *number == libc::SYS_execve => Answer::Execute,
+                [] => Answer::Notify,
+                conditions => Answer::Where(conditions),
+            };
+            (u32::try_from(*number).unwrap_or(u32::MAX), answer)
+        })
+        .collect();
+    calls.sort_unstable_by_key(|(number, _)| *number);
+    let mut ranges = vec![(0, Answer::Allow)];
+    for (number, answer) in calls {
+        for (first, answer) in [(number, answer), (number + 1, Answer::Allow)] {
+            if ranges.last().is_some_and(|last| last.0 == first) {
+                ranges.pop();
+            }
+            if ranges.last().is_none_or(|last| last.1 != answer) {
+                ranges.push((first, answer));
+            }
+        }
     }
-    program.push(instruction(RETURN, NOTIFY));
-    for (number, _, conditions) in CALLS {
-        let checks: Vec<Instruction> = conditions.iter().copied().flat_map(check).collect();
-        let length = u8::try_from(checks.len() + 1).unwrap_or(u8::MAX);
-        program.push(branch(u32::try_from(*number).unwrap_or(u32::MAX), 0, length));
-        program.extend(checks);
-        program.push(instruction(RETURN, NOTIFY));
+    ranges
+}
+
+/// Instructions whose jumps get their distances in the end.
+#[derive(Debug, Default)]
+struct Assembler {
+    program: Vec<Instruction>,
+    branches: Vec<(usize, Target, Target)>,
+    unasked: usize,
+}
+
+impl Assembler {
+    fn push(&mut self, code: u16, operand: u32) -> usize {
+        self.program.push(Instruction { code, jump_true: 0, jump_false: 0, operand });
+        self.program.len() - 1
     }
-    program.push(instruction(RETURN, ALLOW));
-    program
-}
 
-/// Little-endian machines have the low half of an argument first.
-fn check(condition: Condition) -> [Instruction; 4] {
-    let offset = u32::try_from(condition.argument * 8).unwrap_or_default();
-    [
-        instruction(LOAD, ARGUMENTS + offset),
-        instruction(AND, condition.mask),
-        branch(condition.value, 1, 0),
-        instruction(RETURN, ALLOW),
-    ]
-}
+    /// Where the jump at `at` goes if its comparison holds, and if not.
+    fn branch(&mut self, at: usize, holds: Target, fails: Target) {
+        self.branches.push((at, holds, fails));
+    }
 
-fn instruction(code: u16, operand: u32) -> Instruction {
-    Instruction { code, jump_true: 0, jump_false: 0, operand }
-}
+    fn load_and_branch(&mut self, offset: u32, operand: u32) -> usize {
+        self.push(LOAD, offset);
+        self.push(JUMP_EQUAL, operand)
+    }
 
-fn branch(operand: u32, jump_true: u8, jump_false: u8) -> Instruction {
-    Instruction { code: JUMP_EQUAL, jump_true, jump_false, operand }
+    fn next(&self) -> Target {
+        Target::At(self.program.len())
+    }
+
+    fn search(&mut self, ranges: &[(u32, Answer)]) -> Target {
+        match ranges {
+            [] => Target::Allow,
+            [(_, answer)] => self.give(*answer),
+            ranges => {
+                let (low, high) = ranges.split_at(ranges.len() / 2);
+                let at = self.push(JUMP_GREATER_OR_EQUAL, high[0].0);
+                let (low, high) = (self.search(low), self.search(high));
+                self.branch(at, high, low);
+                Target::At(at)
+            }
+        }
+    }
+
+    fn give(&mut self, answer: Answer) -> Target {
+        let begin = self.next();
+        match answer {
+            Answer::Allow => Target::Allow,
+            Answer::Notify => Target::Notify,
+            Answer::Where(conditions) => {
+                for (place, condition) in conditions.iter().enumerate() {
+                    // Little-endian machines have the low half of an argument first.
+                    let offset = u32::try_from(condition.argument * 8).unwrap_or_default();
+                    self.push(LOAD, ARGUMENTS + offset);
+                    if condition.mask != u32::MAX {
+                        self.push(AND, condition.mask);
+                    }
+                    let at = self.push(JUMP_EQUAL, condition.value);
+                    let is_last = place + 1 == conditions.len();
+                    let holds = if is_last { Target::Notify } else { self.next() };
+                    self.branch(at, holds, Target::Allow);
+                }
+                begin
+            }
+            Answer::Execute => {
+                self.unasked = self.program.len();
+                for slot in 1..=UNASKED {
+                    // No path is at address 0.
+                    let low = self.load_and_branch(ARGUMENTS, 0);
+                    let high = self.load_and_branch(ARGUMENTS + 4, 0);
+                    let others = if slot == UNASKED { Target::Notify } else { self.next() };
+                    self.branch(low, Target::At(low + 1), others);
+                    self.branch(high, Target::Allow, others);
+                }
+                begin
+            }
+        }
+    }
+
+    /// Adds the two endings, which must be in reach of every jump: 255 instructions.
+    fn finish(mut self) -> Filter {
+        let (allow, notify) = (self.push(RETURN, ALLOW), self.push(RETURN, NOTIFY));
+        for (at, holds, fails) in self.branches {
+            let distance = |target| {
+                let to = match target {
+                    Target::Allow => allow,
+                    Target::Notify => notify,
+                    Target::At(to) => to,
+                };
+                u8::try_from(to - at - 1).unwrap_or(u8::MAX)
+            };
+            self.program[at].jump_true = distance(holds);
+            self.program[at].jump_false = distance(fails);
+        }
+        Filter { program: self.program, unasked: self.unasked }
+    }
 }
 
 #[cfg(test)]
@@ -117,7 +237,8 @@ mod tests {
                 }
                 AND => accumulator &= operand,
                 JUMP_EQUAL if accumulator == operand => place += usize::from(jump_true),
-                JUMP_EQUAL => place += usize::from(jump_false),
+                JUMP_GREATER_OR_EQUAL if accumulator >= operand => place += usize::from(jump_true),
+                JUMP_EQUAL | JUMP_GREATER_OR_EQUAL => place += usize::from(jump_false),
                 RETURN => return operand,
                 code => panic!("unknown instruction {code:#x}"),
             }
@@ -126,18 +247,20 @@ mod tests {
 
     #[test]
     fn the_table_is_notified_and_nothing_else() {
-        let program = filter();
-        assert!(program.len() < 4096);
+        let filter = filter();
+        let program = filter.program();
+        // Or an ending would be out of a jump's reach.
+        assert!(program.len() <= 256, "{}", program.len());
         let known = |number| CALLS.iter().any(|(known, _, _)| *known == number);
         for number in 0..512 {
-            let answer = run(&program, NATIVE, number, [u64::from(u32::MAX); 6]);
+            let answer = run(program, NATIVE, number, [u64::from(u32::MAX); 6]);
             let conditional =
                 CALLS.iter().any(|(known, _, when)| *known == number && !when.is_empty());
             if !conditional {
                 let expected = if known(number) { NOTIFY } else { ALLOW };
                 assert_eq!(answer, expected, "{number}");
             }
-            assert_eq!(run(&program, NATIVE ^ 1, number, [0; 6]), ALLOW);
+            assert_eq!(run(program, NATIVE ^ 1, number, [0; 6]), ALLOW);
         }
         for number in [libc::SYS_clone, libc::SYS_clone3, libc::SYS_read, libc::SYS_capset] {
             assert!(!known(number), "{number}");
@@ -146,28 +269,29 @@ mod tests {
 
     #[test]
     fn the_first_program_is_executed_unasked() {
-        let mut program = filter();
-        let execute = |program: &[Instruction], path: u64| {
-            run(program, NATIVE, libc::SYS_execve, [path, 0, 0, 0, 0, 0])
+        let mut filter = filter();
+        let execute = |filter: &Filter, path: u64| {
+            run(filter.program(), NATIVE, libc::SYS_execve, [path, 0, 0, 0, 0, 0])
         };
         let path = 0x7f12_3456_789a_u64;
-        assert_eq!(execute(&program, path), NOTIFY);
+        assert_eq!(execute(&filter, path), NOTIFY);
         for slot in [0, UNASKED - 1] {
             let place = usize::try_from(path).expect("64 bits") + slot;
-            let_execute(&mut program, slot, std::ptr::without_provenance(place));
-            assert_eq!(execute(&program, path + slot as u64), ALLOW);
+            filter.let_execute(slot, std::ptr::without_provenance(place));
+            assert_eq!(execute(&filter, path + slot as u64), ALLOW);
         }
-        assert_eq!(execute(&program, path + 1), NOTIFY);
-        assert_eq!(execute(&program, path & 0xffff_ffff), NOTIFY);
-        assert_eq!(run(&program, NATIVE, libc::SYS_execveat, [path; 6]), NOTIFY);
+        assert_eq!(execute(&filter, path + 1), NOTIFY);
+        assert_eq!(execute(&filter, path & 0xffff_ffff), NOTIFY);
+        assert_eq!(run(filter.program(), NATIVE, libc::SYS_execveat, [path; 6]), NOTIFY);
     }
 
     #[test]
     fn arguments_choose() {
-        let program = filter();
+        let filter = filter();
+        let program = filter.program();
         let open = |flags: i32| {
             run(
-                &program,
+                program,
                 NATIVE,
                 libc::SYS_openat,
                 [0, 0, u64::from(flags.cast_unsigned()), 0, 0, 0],
@@ -178,13 +302,13 @@ mod tests {
         let option = |level: i32, option: i32| {
             let arguments =
                 [0, level.cast_unsigned().into(), option.cast_unsigned().into(), 0, 0, 0];
-            run(&program, NATIVE, libc::SYS_getsockopt, arguments)
+            run(program, NATIVE, libc::SYS_getsockopt, arguments)
         };
         assert_eq!(option(libc::SOL_SOCKET, libc::SO_PEERCRED), NOTIFY);
         assert_eq!(option(libc::SOL_SOCKET, libc::SO_ERROR), ALLOW);
         assert_eq!(option(libc::IPPROTO_TCP, libc::SO_PEERCRED), ALLOW);
         let limit = |resource: u32| {
-            run(&program, NATIVE, libc::SYS_prlimit64, [0, resource.into(), 0, 0, 0, 0])
+            run(program, NATIVE, libc::SYS_prlimit64, [0, resource.into(), 0, 0, 0, 0])
         };
         assert_eq!((limit(libc::RLIMIT_LOCKS), limit(libc::RLIMIT_NOFILE)), (NOTIFY, ALLOW));
     }

@@ -22,7 +22,7 @@ use rustix::process::{DumpableBehavior, Pid, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType};
 
 use super::call::{Call, Calls};
-use super::filter::{UNASKED, filter, let_execute};
+use super::filter::{Filter, UNASKED, filter};
 use super::ids::{Credentials, Powers};
 use super::links::Links;
 use super::people::{People, RESOURCE, Tag, UNTAGGED};
@@ -30,7 +30,6 @@ use super::serve::Server;
 use crate::sys;
 use crate::sys::fork::{self, Child, Side};
 use crate::sys::notify::{self, Answer, Listener, Notification};
-use crate::sys::seccomp::Instruction;
 
 /// What a supervisor is told.
 #[derive(Clone, Debug)]
@@ -53,7 +52,7 @@ pub struct Supervisor {
 /// The container's end: what its first process needs to put itself under supervision.
 #[derive(Debug)]
 pub struct Entrance {
-    program: Vec<Instruction>,
+    filter: Filter,
     socket: OwnedFd,
     /// The first process's own tag.
     limit: u64,
@@ -90,7 +89,7 @@ impl Meeting {
 
     /// The side of the container's first process.
     pub fn entrance(self) -> Entrance {
-        Entrance { program: filter(), socket: self.containers, limit: self.limit }
+        Entrance { filter: filter(), socket: self.containers, limit: self.limit }
     }
 
     /// Forks the supervisor, while the container's first process is on its way. Call it while the
@@ -242,11 +241,11 @@ impl Entrance {
         let (user, mounts) = (open(c"/proc/self/ns/user")?, open(c"/proc/self/ns/mnt")?);
         for (slot, path) in programs.iter().take(UNASKED).enumerate() {
             if gives_no_ids(path) {
-                let_execute(&mut self.program, slot, path.as_ptr());
+                self.filter.let_execute(slot, path.as_ptr());
             }
         }
         notify::set_limit(0, RESOURCE, self.limit, hard)?;
-        let listener = match notify::install(&self.program) {
+        let listener = match notify::install(self.filter.program()) {
             Ok(listener) => listener,
             Err(errno) => {
                 notify::set_limit(0, RESOURCE, UNTAGGED, hard)?;

@@ -69,29 +69,243 @@ pub fn clone_into(namespaces: UnshareFlags) -> Result<Side, CallError> {
     }
 }
 
-/// Starts a sibling, a child of this process's parent (`CLONE_PARENT`), in new namespaces. `None` in
-/// the sibling, its pid in the caller.
-pub fn clone_sibling(namespaces: UnshareFlags) -> Result<Option<Pid>, CallError> {
-    let flags = u64::from(namespaces.bits()) | libc::CLONE_PARENT as u64;
-    // clone3 takes no exit signal here: the sibling's is the caller's own.
-    let args = CloneArgs { flags, ..CloneArgs::default() };
-    // SAFETY: without CLONE_VM the child gets a copy of the address space, so no memory is shared;
-    // `args` outlives the call; a zero stack means "the caller's, copied", as fork does.
-    let pid = unsafe {
-        libc::syscall(libc::SYS_clone3, std::ptr::from_ref(&args), std::mem::size_of::<CloneArgs>())
-    };
-    let pid = match pid {
-        // Docker's filter hides clone3(2); the flags at hand clone(2) has too.
-        -1 if CallError::last("clone3").errno == rustix::io::Errno::NOSYS => {
-            // SAFETY: as above; a null stack, and no pointers that the other flags would need.
-            unsafe { libc::syscall(libc::SYS_clone, flags | libc::SIGCHLD as u64, 0, 0, 0, 0) }
-        }
-        pid => pid,
-    };
+/// A descriptor to join namespaces by, and which kinds (setns(2)); laid out as `clone_through` reads it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Passage<'a> {
+    /// Of a namespace's file or of a process.
+    pub descriptor: std::os::fd::BorrowedFd<'a>,
+    /// The kinds, all that the kernel will look at.
+    pub kinds: UnshareFlags,
+}
+
+/// What the joiner leaves behind; its code knows the places.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct Word {
+    /// The child's pid, or an error's number, negative.
+    pid: i32,
+    pidfd: i32,
+    /// How many passages were open.
+    passed: u32,
+}
+
+/// Starts a child of this process behind `passages`, in new namespaces besides. An error says at
+/// which passage, or behind the last, it was.
+///
+/// A joined pid namespace holds for children only, and this process is to stay where it is. So a
+/// joiner goes through and has the child, as its sibling (`CLONE_PARENT`). It borrows this process's
+/// memory and descriptors meanwhile, as vfork(2) does, which spares a copy of both and a wait: it is
+/// these few system calls and nothing else. A time namespace is not joined with borrowed memory
+/// (setns(2)), then it is a copy.
+///
+/// Call it while the process has one thread, and with the signals blocked that have handlers.
+pub fn clone_through(
+    passages: &[Passage<'_>],
+    new: UnshareFlags,
+) -> Result<Side, (usize, rustix::io::Errno)> {
+    use rustix::io::Errno;
+    let copied = passages.iter().any(|one| one.kinds.contains(UnshareFlags::NEWTIME));
+    let borrowed = if copied { 0 } else { libc::CLONE_VM };
+    let joiner = borrowed | libc::CLONE_VFORK | libc::CLONE_FILES | libc::SIGCHLD;
+    let child = new.bits().cast_signed() | libc::CLONE_PARENT | libc::CLONE_PIDFD;
+    let shared = SharedWord::new().map_err(|errno| (0, errno))?;
+    // SAFETY: `passages` is `passages.len()` pairs of 32 bits, `shared.0` a `Word` of ours; both
+    // outlive the call, as this process stands still until the joiner has ended.
+    let pid = unsafe { pass(passages.as_ptr().cast(), passages.len(), joiner, child, shared.0) };
     match pid {
-        -1 => Err(CallError::last("clone")),
-        pid => Ok(i32::try_from(pid).ok().and_then(Pid::from_raw)),
+        0 => Ok(Side::Child),
+        1.. => {
+            let joiner = i32::try_from(pid).ok().and_then(Pid::from_raw);
+            // It has ended; nobody else may wait for it.
+            let ended = rustix::process::WaitOptions::empty();
+            while matches!(rustix::process::waitpid(joiner, ended), Err(Errno::INTR)) {}
+            let Word { pid, pidfd, passed } = shared.read();
+            match (pid > 0).then(|| Pid::from_raw(pid)).flatten() {
+                Some(pid) => {
+                    // SAFETY: the kernel has just made it, in the table that the joiner shared.
+                    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+                    Ok(Side::Parent(Child { pid, pidfd }))
+                }
+                // Without a word it was killed.
+                None if pid == 0 => Err((0, Errno::INTR)),
+                None => Err((passed as usize, Errno::from_raw_os_error(-pid))),
+            }
+        }
+        failed => {
+            let errno = i32::try_from(-failed).unwrap_or(libc::EINVAL);
+            Err((0, Errno::from_raw_os_error(errno)))
+        }
     }
+}
+
+/// A `Word` in memory that stays shared whatever the joiner's is.
+#[derive(Debug)]
+struct SharedWord(*mut Word);
+
+impl SharedWord {
+    fn new() -> Result<Self, rustix::io::Errno> {
+        use rustix::mm::{MapFlags, ProtFlags};
+        let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
+        // SAFETY: a new mapping where the kernel has room.
+        let place = unsafe {
+            rustix::mm::mmap_anonymous(std::ptr::null_mut(), size_of::<Word>(), access, flags)
+        };
+        place.map(|place| Self(place.cast()))
+    }
+
+    fn read(&self) -> Word {
+        // SAFETY: mapped in `new`, aligned to a page, and zeroes mean something too; the joiner,
+        // who wrote it, has ended.
+        unsafe { self.0.read_volatile() }
+    }
+}
+
+impl Drop for SharedWord {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `new`, and no reference leads there.
+        let _ = unsafe { rustix::mm::munmap(self.0.cast(), size_of::<Word>()) };
+    }
+}
+
+/// The joiner: 0 in the child, the joiner's pid or an error's number in this process. The child goes
+/// on with a copy of this very frame, which nobody has written to: the joiner uses registers only.
+///
+/// # Safety
+/// The pointers are as `clone_through` says.
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+unsafe fn pass(
+    passages: *const u32,
+    count: usize,
+    joiner: libc::c_int,
+    child: libc::c_int,
+    word: *mut Word,
+) -> libc::c_long {
+    let result: libc::c_long;
+    // SAFETY: the system calls get what they expect; their registers are declared as written, and
+    // the stack is not touched.
+    unsafe {
+        std::arch::asm!(
+            "syscall", // clone
+            "test rax, rax",
+            "jnz 9f",
+            "2:",
+            "test r13, r13",
+            "jz 3f",
+            "mov edi, dword ptr [r12]",
+            "mov esi, dword ptr [r12 + 4]",
+            "mov eax, {setns}",
+            "syscall",
+            "test rax, rax",
+            "js 4f",
+            "add r12, 8",
+            "dec r13",
+            "inc dword ptr [r14 + 8]",
+            "jmp 2b",
+            "3:",
+            "mov edi, r15d",
+            "xor esi, esi",
+            "lea rdx, [r14 + 4]",
+            "xor r10d, r10d",
+            "xor r8d, r8d",
+            "mov eax, {clone}",
+            "syscall",
+            "test rax, rax",
+            "jz 9f",
+            "4:",
+            "mov dword ptr [r14], eax",
+            "xor edi, edi",
+            "mov eax, {exit}",
+            "syscall",
+            "ud2",
+            "9:",
+            setns = const libc::SYS_setns,
+            clone = const libc::SYS_clone,
+            exit = const libc::SYS_exit,
+            inlateout("rax") libc::SYS_clone => result,
+            inlateout("rdi") i64::from(joiner) => _,
+            inlateout("rsi") 0_usize => _,
+            inlateout("rdx") 0_usize => _,
+            inlateout("r10") 0_usize => _,
+            inlateout("r8") 0_usize => _,
+            inlateout("r12") passages => _,
+            inlateout("r13") count => _,
+            inlateout("r14") word => _,
+            inlateout("r15") i64::from(child) => _,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// The same in the words of aarch64.
+///
+/// # Safety
+/// The pointers are as `clone_through` says.
+#[cfg(target_arch = "aarch64")]
+#[inline(never)]
+unsafe fn pass(
+    passages: *const u32,
+    count: usize,
+    joiner: libc::c_int,
+    child: libc::c_int,
+    word: *mut Word,
+) -> libc::c_long {
+    let result: libc::c_long;
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!(
+            "svc 0", // clone
+            "cbnz x0, 9f",
+            "2:",
+            "cbz x21, 3f",
+            "ldp w0, w1, [x20]",
+            "mov x8, {setns}",
+            "svc 0",
+            "tbnz x0, 63, 4f",
+            "add x20, x20, 8",
+            "sub x21, x21, 1",
+            "ldr w9, [x22, 8]",
+            "add w9, w9, 1",
+            "str w9, [x22, 8]",
+            "b 2b",
+            "3:",
+            "mov w0, w23",
+            "mov x1, xzr",
+            "add x2, x22, 4",
+            "mov x3, xzr",
+            "mov x4, xzr",
+            "mov x8, {clone}",
+            "svc 0",
+            "cbz x0, 9f",
+            "4:",
+            "str w0, [x22]",
+            "mov x0, xzr",
+            "mov x8, {exit}",
+            "svc 0",
+            "brk 1",
+            "9:",
+            setns = const libc::SYS_setns,
+            clone = const libc::SYS_clone,
+            exit = const libc::SYS_exit,
+            inlateout("x0") i64::from(joiner) => result,
+            inlateout("x1") 0_usize => _,
+            inlateout("x2") 0_usize => _,
+            inlateout("x3") 0_usize => _,
+            inlateout("x4") 0_usize => _,
+            inlateout("x8") libc::SYS_clone => _,
+            inlateout("x20") passages => _,
+            inlateout("x21") count => _,
+            inlateout("x22") word => _,
+            inlateout("x23") i64::from(child) => _,
+            lateout("x9") _,
+            options(nostack),
+        );
+    }
+    result
 }
 
 /// A plain child of a single-threaded process.
@@ -150,6 +364,33 @@ impl Child {
                     let code = code.or(status.terminating_signal().map(|signal| 128 + signal));
                     return Ok(u8::try_from(code.unwrap_or(255)).unwrap_or(u8::MAX));
                 }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_child_is_had_where_all_passages_are_open() {
+        match clone_through(&[], UnshareFlags::empty()).expect("a child") {
+            Side::Child => exit(7),
+            Side::Parent(child) => assert_eq!(child.wait(), Ok(7)),
+        }
+        let no_namespace = std::fs::File::open("/dev/null").expect("a file");
+        // With borrowed memory, and with a copy of it.
+        for kinds in [UnshareFlags::NEWUTS, UnshareFlags::NEWTIME] {
+            let passage = Passage { descriptor: no_namespace.as_fd(), kinds };
+            match clone_through(&[passage], UnshareFlags::empty()) {
+                Err(error) => assert_eq!(error, (0, Errno::INVAL)),
+                Ok(Side::Child) => exit(8),
+                Ok(side) => panic!("{side:?}"),
             }
         }
     }

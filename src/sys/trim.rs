@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use rustix::event::{PollFd, Timespec};
-use rustix::mm::{Advice, madvise};
+use rustix::io::Errno;
 
 /// What a process can give back each time that it has nothing to do.
 #[derive(Debug, Default)]
@@ -16,13 +16,13 @@ impl Trimmer {
     pub fn new() -> Self {
         let maps = std::fs::read_to_string("/proc/self/smaps").unwrap_or_default();
         let marker = 0_u8;
-        Self { ranges: disposable(&maps, std::ptr::from_ref(&marker).addr()) }
+        Self { ranges: disposable(&maps, std::ptr::from_ref(&marker).addr(), Self::kept()) }
     }
 
     /// Gives back the heap's free pages, the unused part of the stack, and the pages of the
-    /// program's file that nothing was written to, and waits by poll(2). These pages come again when
-    /// they are touched, with their neighbours, so that the last to go is the code, and nothing but
-    /// the wait comes after that.
+    /// program's file that nothing was written to, and waits by ppoll(2). These pages come again when
+    /// they are touched, each with fifteen neighbours: so the code that does this and waits stays, and
+    /// nothing but that is called from then on.
     ///
     /// Call it from the depth of the stack at which this was made, or above: what lies deeper goes.
     #[inline(never)]
@@ -37,6 +37,9 @@ impl Trimmer {
         }
         let marker = 0_u8;
         let here = std::ptr::from_ref(&marker).addr();
+        // The kernel writes what is left of it.
+        let mut timeout = timeout.copied();
+        let timeout = timeout.as_mut().map_or(std::ptr::null_mut(), std::ptr::from_mut);
         for (start, end) in &self.ranges {
             // Nothing of the frames that are there now.
             if (*start..*end).contains(&here) {
@@ -46,22 +49,42 @@ impl Trimmer {
             // that the same bytes come back from there; of the stack it lies below all frames, by
             // the check above and by two pages more, which is what this function calls.
             unsafe {
-                let start = std::ptr::with_exposed_provenance_mut(*start);
-                // Not libc's: that one is code elsewhere.
-                let _ = madvise(start, end - start.addr(), Advice::LinuxDontNeed);
+                libc::syscall(libc::SYS_madvise, *start, end - start, libc::MADV_DONTNEED);
             }
         }
-        rustix::event::poll(polled, timeout)
+        let none = std::ptr::null::<libc::sigset_t>();
+        // SAFETY: the descriptors are borrowed in `polled`, as long as it says; the time is this
+        // frame's, or none; without a mask its size means nothing.
+        let ready = unsafe {
+            let (first, count) = (polled.as_mut_ptr(), polled.len());
+            libc::syscall(libc::SYS_ppoll, first, count, timeout, none, 0_usize)
+        };
+        usize::try_from(ready).map_err(|_| {
+            Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
+        })
+    }
+
+    /// Where the code is that runs while nothing is left, by page: each function has no more than
+    /// two.
+    fn kept() -> [(usize, usize); 2] {
+        type Trim = fn(&Trimmer, &mut [PollFd<'_>], Option<&Timespec>) -> rustix::io::Result<usize>;
+        let trim: Trim = Self::trim_and_poll;
+        let call: unsafe extern "C" fn(libc::c_long, ...) -> libc::c_long = libc::syscall;
+        [trim as *const (), call as *const ()].map(|code| {
+            let page = code.addr() & !(PAGE - 1);
+            (page, page + 2 * PAGE)
+        })
     }
 }
 
 const PAGE: usize = 4096;
 
 /// The ranges of proc_pid_smaps(5) that can go; `here` is an address in the lowest frame of the
-/// stack.
-fn disposable(smaps: &str, here: usize) -> Vec<(usize, usize)> {
-    let (mut ranges, mut code) = (Vec::new(), Vec::new());
-    let mut current: Option<(usize, usize, bool)> = None;
+/// stack, and `kept` is what stays of the code.
+fn disposable(smaps: &str, here: usize, mut kept: [(usize, usize); 2]) -> Vec<(usize, usize)> {
+    kept.sort_unstable();
+    let mut ranges = Vec::new();
+    let mut current: Option<(usize, usize)> = None;
     for line in smaps.lines() {
         if let Some((start, end, rest)) = heading(line) {
             let mut fields = rest.split_whitespace();
@@ -74,18 +97,28 @@ fn disposable(smaps: &str, here: usize) -> Vec<(usize, usize)> {
                     ranges.push((start, lowest));
                 }
             } else if name.starts_with('/') && mode.as_bytes().get(1) == Some(&b'-') {
-                current = Some((start, end, mode.contains('x')));
+                current = Some((start, end));
             }
-        } else if let (Some((start, end, is_code)), Some(rest)) =
+        } else if let (Some((mut start, end)), Some(rest)) =
             (current, line.strip_prefix("Anonymous:"))
         {
             // Relocated data that was made read-only has pages of its own, which are in no file.
-            if rest.trim() == "0 kB" {
-                if is_code { &mut code } else { &mut ranges }.push((start, end));
+            if rest.trim() != "0 kB" {
+                continue;
+            }
+            for (first, last) in kept {
+                if start < first && first < end {
+                    ranges.push((start, first));
+                }
+                if start < last && first < end {
+                    start = last;
+                }
+            }
+            if start < end {
+                ranges.push((start, end));
             }
         }
     }
-    ranges.extend(code);
     ranges
 }
 
@@ -104,17 +137,32 @@ mod tests {
     fn what_was_written_to_stays() {
         let smaps = "\
 1000-3000 r--p 00000000 08:01 42 /bin/coracle\nRss: 8 kB\nAnonymous:             0 kB\n\
-3000-9000 r-xp 00002000 08:01 42 /bin/coracle\nAnonymous:             0 kB\n\
-9000-a000 r--p 00008000 08:01 42 /bin/coracle\nAnonymous:             4 kB\n\
-a000-b000 rw-p 00009000 08:01 42 /bin/coracle\nAnonymous:             0 kB\n\
-b000-f000 rw-p 00000000 00:00 0 [heap]\nAnonymous:             0 kB\n\
+3000-c000 r-xp 00002000 08:01 42 /bin/coracle\nAnonymous:             0 kB\n\
+c000-d000 r--p 0000b000 08:01 42 /bin/coracle\nAnonymous:             4 kB\n\
+d000-e000 rw-p 0000c000 08:01 42 /bin/coracle\nAnonymous:             0 kB\n\
+e000-f000 rw-p 00000000 00:00 0 [heap]\nAnonymous:             0 kB\n\
 20000-40000 rw-p 00000000 00:00 0 [stack]\nAnonymous:            12 kB\n\
 50000-52000 r-xp 00000000 00:00 0 [vdso]\nAnonymous:             0 kB\n";
         assert_eq!(
-            disposable(smaps, 0x3_0123),
-            [(0x1000, 0x3000), (0x20000, 0x2e000), (0x3000, 0x9000)],
-            "the code is the last"
+            disposable(smaps, 0x3_0123, [(0x8000, 0xa000), (0x3000, 0x5000)]),
+            [(0x1000, 0x3000), (0x5000, 0x8000), (0xa000, 0xc000), (0x20000, 0x2e000)],
         );
+        let at_the_end = disposable(smaps, 0x3_0123, [(0x4000, 0x6000), (0xb000, 0xd000)]);
+        assert_eq!(at_the_end[1..3], [(0x3000, 0x4000), (0x6000, 0xb000)]);
+    }
+
+    #[test]
+    fn descriptors_that_are_ready_and_mistakes_are_told() {
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        let poll = |tv_sec| {
+            let mut polled = [PollFd::new(&reader, rustix::event::PollFlags::IN)];
+            let timeout = Timespec { tv_sec, tv_nsec: 0 };
+            Trimmer::default().trim_and_poll(&mut polled, Some(&timeout))
+        };
+        assert_eq!(poll(0), Ok(0));
+        std::io::Write::write_all(&mut writer, b"x").expect("room");
+        assert_eq!(poll(0), Ok(1));
+        assert_eq!(poll(-1), Err(Errno::INVAL));
     }
 
     #[test]

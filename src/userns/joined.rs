@@ -1,16 +1,47 @@
 //! The ids of a container that runs, read from the kernel.
 
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::facts::extents;
 use super::lines::Line;
 use super::{Error, Extent, IdMaps, Mode, Request};
+use crate::sys::fork;
 
 /// The maps of the user namespace that a process lives in.
 pub fn maps_of(pid: Pid) -> Result<IdMaps, Error> {
     read(Path::new("/proc"), &pid.as_raw_nonzero().to_string())
+}
+
+/// The maps of a user namespace, of which there is a descriptor: told of by a child that goes there.
+pub fn maps_behind(namespace: BorrowedFd<'_>) -> Result<IdMaps, Error> {
+    let failed = Error::Call;
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(failed);
+    let ((arrived, arrival), (leave, left)) = (pipe()?, pipe()?);
+    let mut ours = Some((arrived, left));
+    let child = fork::in_child(|| {
+        drop(ours.take()); // or it would wait for itself
+        let kind = Some(LinkNameSpaceType::User);
+        let entered = move_into_link_name_space(namespace, kind)
+            .and_then(|()| rustix::io::write(&arrival, b"!"))
+            .and_then(|_| rustix::io::read(&leave, &mut [0_u8; 1]));
+        entered.map_or_else(|errno| u8::try_from(errno.raw_os_error()).unwrap_or(u8::MAX), |_| 0)
+    });
+    let child = child.map_err(|error| failed(error.errno))?;
+    drop((arrival, leave));
+    let there = match &ours {
+        Some((arrived, _)) => rustix::io::read(arrived, &mut [0_u8; 1]).map_err(failed)?,
+        None => 0,
+    };
+    let maps = (there > 0).then(|| maps_of(child.pid));
+    drop(ours);
+    let code = child.wait().map_err(failed)?;
+    maps.unwrap_or_else(|| Err(failed(Errno::from_raw_os_error(code.into()))))
 }
 
 /// What to ask for to get ids that fit that process's user namespace.

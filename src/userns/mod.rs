@@ -21,7 +21,7 @@ pub use error::Error;
 pub use facts::{
     Facts, Helpers, HelpersMissing, SubordinateRange, caller, gather, own_range_start,
 };
-pub use joined::{maps_of, request_of};
+pub use joined::{maps_behind, maps_of, request_of};
 pub use lines::{InvalidLine, Line};
 pub use maps::{Extent, IdMaps, InvalidRequest, Mode, Request, choose, choose_for_store, given};
 pub use refusal::{Refusal, explain_refusal};

@@ -4,9 +4,11 @@ use std::time::UNIX_EPOCH;
 
 use super::{home, said, work};
 use crate::requires;
+use crate::support::needs::pass;
 
-/// Operations that are compared on each driver, in runs of so many.
-const COUNT: usize = 100_000;
+/// Operations that are compared on each driver, in runs of so many: 100,000 in the two passes of the
+/// suite together.
+const COUNT: usize = 50_000;
 const RUN: usize = 25_000;
 
 /// The suite takes the same seeds each time. `CORACLE_TEST_SEED` begins with another, or with the
@@ -16,6 +18,7 @@ fn fuse_and_copy_do_what_overlayfs_does() {
     requires!(UserNamespaces);
     let given = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
     let mut seed = match given("CORACLE_TEST_SEED").as_deref() {
+        None if pass() == "range" => 101,
         None => 1,
         Some("clock") => UNIX_EPOCH.elapsed().unwrap().as_secs(),
         Some(seed) => seed.parse().unwrap(),

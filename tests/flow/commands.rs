@@ -44,6 +44,9 @@ fn images_are_listed_tagged_and_removed() {
     let names = home.coracle(["images", "--format", "{{.Repository}}:{{.Tag}}"]).ok();
     has(&names, &["mine:1", "other:latest", &busybox]);
     assert_eq!(home.coracle(["images", "-q", "mine"]).ok(), id);
+    let by_name = ["images", "-n", "--sort", "repository", "--format", "table {{.Repository}}"];
+    let by_name = home.coracle(by_name).ok();
+    assert!(by_name.lines().is_sorted() && by_name.lines().count() == 3, "{by_name}");
     assert_eq!(home.coracle(["rmi", "mine:1"]).ok(), "Untagged: mine:1");
     // With two names left, an id alone is ambiguous.
     home.coracle(["rmi", &id]).fails(1);

@@ -14,7 +14,14 @@ fn it_is_in_the_same_container() {
     let container = Background::start(
         &home,
         "box",
-        &["--network", "none", "-e", "GIVEN=1", "-w", "/tmp", "--ulimit", "nofile=77:88"],
+        &[
+            ["--network", "none"],
+            ["-e", "GIVEN=1"],
+            ["-w", "/tmp"],
+            ["--ulimit", "nofile=77:88"],
+            ["--oom-score-adj", "300"],
+        ]
+        .concat(),
         &["sleep", "600"],
     );
     let sh = |script: &str| container.exec(&[], &["sh", "-c", script]).ok();
@@ -26,6 +33,7 @@ fn it_is_in_the_same_container() {
         );
     }
     assert_eq!(sh("echo $GIVEN; pwd; ulimit -n; cat /proc/1/comm"), "1\n/tmp\n77\ncoracle");
+    assert_eq!(sh("cat /proc/self/oom_score_adj"), "300");
     sh("echo left >/left");
     assert_eq!(sh("cat /left"), "left");
     let confinement = "grep -E '^(Cap|NoNewPrivs|Seccomp|Groups|Uid|Gid)' /proc/PID/status";

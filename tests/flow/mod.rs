@@ -28,6 +28,7 @@ mod process;
 mod pull;
 mod push;
 mod registries;
+mod root;
 mod saved;
 mod terminal;
 mod trust;

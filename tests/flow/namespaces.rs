@@ -43,6 +43,20 @@ fn ipc_none_has_no_shared_memory() {
     assert_eq!(sh(&["--ipc=shareable"], "grep -c ' /dev/shm ' /proc/mounts"), "1");
 }
 
+/// To go into the host's again would take root.
+#[test]
+fn what_a_container_shares_with_the_host_is_shared_on() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let shared = [["--network", "host"], ["--uts", "host"]].concat();
+    let first = Background::start(&home, "first", &shared, &["sleep", "600"]);
+    let joined = ["run", "--rm", "--network", "container:first", "--uts", "container:first"];
+    let links = ["sh", "-c", "readlink /proc/self/ns/net; readlink /proc/self/ns/uts"];
+    let run = home.coracle([&joined[..], &["--pid", "container:first", &image], &links].concat());
+    assert_eq!(run.ok(), format!("{}\n{}", host("net"), host("uts")));
+    drop(first);
+}
+
 /// Three containers that see each other's network, memory and processes: a pod.
 #[test]
 fn containers_share_with_each_other() {

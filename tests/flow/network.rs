@@ -73,6 +73,8 @@ fn published_ports_lead_into_the_container() {
         let read = TcpStream::connect(&address).and_then(|mut it| it.read_to_string(&mut text));
         read.is_ok() && text == "hello\n"
     });
+    let all = home.coracle(["port", "--all"]).ok();
+    assert!(all.ends_with(&format!("\t8080/tcp -> {address}")), "{all}");
     has(&home.coracle(["ps"]).ok(), &[&format!("{address}->8080/tcp, 9/udp")]);
     let asked = [
         "inspect",

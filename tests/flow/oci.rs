@@ -11,7 +11,7 @@ use crate::support::needs::pass;
 use crate::support::{Home, Run, has, image, until};
 
 /// A bundle with busybox as its root, and its configuration changed as the test wants it.
-fn bundle(home: &Home, image: &str, change: impl FnOnce(&mut Value)) -> PathBuf {
+pub fn bundle(home: &Home, image: &str, change: impl FnOnce(&mut Value)) -> PathBuf {
     let bundle = home.path().join("bundle");
     let root = bundle.join("rootfs");
     if !root.exists() {
@@ -40,7 +40,7 @@ fn bundle(home: &Home, image: &str, change: impl FnOnce(&mut Value)) -> PathBuf 
     bundle
 }
 
-fn runtime(home: &Home, arguments: &[&str]) -> Run {
+pub fn runtime(home: &Home, arguments: &[&str]) -> Run {
     home.coracle(["runtime"].iter().chain(arguments).copied())
 }
 
@@ -235,7 +235,31 @@ fn programs_are_scheduled_and_told_the_time_as_asked() {
     assert_eq!(lines.next(), Some("Cpus_allowed_list:\t0"), "{exec}");
     assert!(lines.next().unwrap().parse::<u64>().unwrap() >= 1_000_000_000, "{exec}");
     assert_eq!(lines.next(), Some("00000008"), "{exec}");
+    // Another container is told the same time, where it has the same user namespace.
+    let state: Value = serde_json::from_str(&runtime(&home, &["state", "tuned"]).ok()).unwrap();
+    let told = joined_time(&home, &image, &state["pid"], true).ok();
+    assert!(told.parse::<u64>().unwrap() >= 1_000_000_000, "{told}");
+    let refused = joined_time(&home, &image, &state["pid"], false).fails(1);
+    has(&refused, &["join the time namespace", "join the user namespace"]);
     runtime(&home, &["delete", "--force", "tuned"]).ok();
+}
+
+/// A container in the time namespace of process `pid`, and in its user namespace or one of its own.
+fn joined_time(home: &Home, image: &str, pid: &Value, user: bool) -> Run {
+    let bundle = bundle(home, image, |config| {
+        script(config, "cut -d. -f1 /proc/uptime");
+        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+        let path = |kind: &str| json!({"type": kind, "path": format!("/proc/{pid}/ns/{kind}")});
+        namespaces.push(path("time"));
+        if user {
+            namespaces.retain(|one| one["type"] != "user");
+            namespaces.push(path("user"));
+            for maps in ["uidMappings", "gidMappings"] {
+                config["linux"].as_object_mut().unwrap().remove(maps);
+            }
+        }
+    });
+    runtime(home, &["run", "--bundle", bundle.to_str().unwrap(), "later"])
 }
 
 /// As containerd's shim calls it, word for word (go-runc).

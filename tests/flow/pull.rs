@@ -84,6 +84,13 @@ fn a_platform_of_an_index() {
     home.coracle(["pull", "-q", "--platform", "linux/arm64", &multi]).ok();
     let shown = home.coracle(["inspect", "--format", "{{.Architecture}}", &multi]).ok();
     assert_eq!(shown, "arm64");
+    // The same in podman's words; what is not said is this machine's.
+    home.coracle(["run", "--rm", "--pull", "always", "--os", "linux", "-q", &multi, "true"]).ok();
+    assert_eq!(home.coracle(["inspect", "--format", "{{.Architecture}}", &multi]).ok(), "amd64");
+    home.coracle(["pull", "-q", "--arch", "arm64", "--variant", "v8", &multi]).ok();
+    assert_eq!(home.coracle(["inspect", "--format", "{{.Architecture}}", &multi]).ok(), "arm64");
+    let twice = ["pull", "--platform", "linux/arm64", "--arch", "amd64", &multi];
+    has(&home.coracle(twice).fails(125), &["--platform", "--arch"]);
     let error = home.coracle(["pull", "--platform", "linux/riscv64", &multi]).fails(1);
     has(&error, &["riscv64", "arm64"]);
 }

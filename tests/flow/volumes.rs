@@ -121,7 +121,15 @@ fn a_named_volume_outlives_its_containers() {
     let fields = ["Type", "Name", "Driver", "Destination", "Mode", "RW"].map(mount);
     assert_eq!(fields, ["volume", "data", "local", "/d", "z", "true"]);
     p.ok(&["rm", "-v", "user"]);
+    let all: Value = serde_json::from_str(&p.ok(&["volume", "inspect", "--all"])).unwrap();
+    assert_eq!(all.as_array().unwrap().len(), 3);
     assert_eq!(p.ok(&["volume", "rm", "data", "other"]), "data\nother", "rm -v leaves names");
+    p.ok(&["volume", "create", "free"]);
+    p.run(&p.busybox, &["--name", "user", "-v", "bound:/d"], "true").ok();
+    has(&p.ok(&["volume", "rm", "--all"]), &["free"]);
+    assert_eq!(p.volumes(), ["bound"]);
+    p.ok(&["rm", "user"]);
+    p.ok(&["volume", "rm", "bound"]);
     has(&p.coracle(&["volume", "rm", "data"]).fails(1), &["no such volume: data"]);
     p.ok(&["volume", "rm", "-f", "data"]);
     for words in [&["volume", "create", "a/b"][..], &["volume", "create", "-d", "nfs", "xx"]] {

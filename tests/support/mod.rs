@@ -342,6 +342,13 @@ impl std::fmt::Display for Output {
     }
 }
 
+/// Whether a process is there and no zombie. Its files are gone a good while before it has ended.
+pub fn lives(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    state.is_some_and(|state| !"ZX".contains(state))
+}
+
 /// Wait until `check` holds; fail with `what` after twenty seconds.
 pub fn until(what: &str, mut check: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);

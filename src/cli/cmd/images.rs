@@ -43,6 +43,16 @@ const TREE: Listing = Listing {
 };
 const FILTERS: &[&str] = &["before", "dangling", "label", "reference", "since", "until"];
 
+/// What a list is put in order by; podman's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Key {
+    Created,
+    Id,
+    Repository,
+    Size,
+    Tag,
+}
+
 /// List images
 #[derive(Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
@@ -65,6 +75,12 @@ pub(crate) struct Args {
     /// Show names and platforms below each other, and what is in use
     #[arg(long, conflicts_with_all = ["quiet", "digests", "format"])]
     tree: bool,
+    /// Order by this, and not the newest first
+    #[arg(long, value_name = "KEY", conflicts_with = "tree")]
+    sort: Option<Key>,
+    /// Print no headings
+    #[arg(short = 'n', long, conflicts_with = "tree")]
+    noheading: bool,
     /// Only where this holds: dangling, reference, label, before, since or until
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<Filter>,
@@ -96,11 +112,25 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
             passing.push(image);
         }
     }
+    match args.sort {
+        Some(Key::Created) => passing.reverse(),
+        Some(Key::Size) => passing.sort_by_key(|listed| listed.image.size()),
+        _ => {}
+    }
     if args.tree {
         return tree(&engine, args, &passing, cx);
     }
     let shown = Shown { repository: args.repository.as_deref(), full: args.no_trunc };
-    let items: Vec<Value> = passing.iter().flat_map(|image| rows(&shown, image, now)).collect();
+    let mut items: Vec<Value> = passing.iter().flat_map(|image| rows(&shown, image, now)).collect();
+    let by = |items: &mut Vec<Value>, field: &str| {
+        items.sort_by(|one, other| one[field].as_str().cmp(&other[field].as_str()));
+    };
+    match args.sort {
+        Some(Key::Id) => by(&mut items, "ID"),
+        Some(Key::Repository) => by(&mut items, "Repository"),
+        Some(Key::Tag) => by(&mut items, "Tag"),
+        Some(Key::Created | Key::Size) | None => {}
+    }
     if args.quiet && args.format.is_none() {
         let mut last = None;
         for item in &items {
@@ -112,7 +142,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         return Ok(ExitCode::SUCCESS);
     }
     let listing = if args.digests { &WITH_DIGESTS } else { &LISTING };
-    listing.print(&mut cx.out, args.format.as_ref(), &items)?;
+    let items = items.iter().map(Ok);
+    listing.print_with(&mut cx.out, args.format.as_ref(), items, !args.noheading)?;
     Ok(ExitCode::SUCCESS)
 }
 

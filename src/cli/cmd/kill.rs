@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use super::super::{Context, Error, complete};
+use super::super::{Context, Error};
 use super::stop::parse_signal;
+use super::which::Which;
 
 /// Send a signal to running containers
 #[derive(Debug, clap::Args)]
@@ -12,17 +13,15 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "SIGNAL", value_parser = parse_signal)]
     signal: Option<i32>,
     /// Every container that runs
-    #[arg(short, long, conflicts_with = "containers")]
+    #[arg(short, long)]
     all: bool,
-    /// Names, IDs or beginnings of IDs
-    #[arg(required_unless_present = "all", value_name = "CONTAINER",
-        add = complete::container_names())]
-    containers: Vec<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
-    let containers = super::named(&engine, args.all, &args.containers, super::is_up)?;
+    let containers = args.which.look_up(&engine, args.all, false, super::is_up)?;
     let signal = args.signal.unwrap_or(libc::SIGKILL);
     cx.each(&containers, |cx, container| {
         engine.kill(container, signal)?;

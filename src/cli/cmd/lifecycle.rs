@@ -46,7 +46,8 @@ pub(super) struct Lifecycle {
     /// Keep what the container writes: json-file, journald or none
     #[arg(long, value_name = "DRIVER")]
     log_driver: Option<LogDriver>,
-    /// Set an option of the log: max-size=20m, max-file=5; tag=TEXT for journald
+    /// Set an option of the log: max-size=20m, max-file=5; tag=TEXT for journald; labels=NAME,… and
+    /// env=NAME,… for what is to go with every line
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse::pair)]
     log_opt: Vec<(String, String)>,
 }
@@ -110,6 +111,8 @@ fn log(driver: Option<LogDriver>, options: &[(String, String)]) -> Result<LogCon
             "tag" if config.driver == LogDriver::Journald && !value.contains("{{") => {
                 config.tag = Some(value.clone());
             }
+            "labels" if config.driver != LogDriver::None => config.labels = listed(value),
+            "env" if config.driver != LogDriver::None => config.env = listed(value),
             _ => {
                 return Err(Error::usage(format!(
                     "unknown log opt '{name}' for {} log driver",
@@ -119,6 +122,10 @@ fn log(driver: Option<LogDriver>, options: &[(String, String)]) -> Result<LogCon
         }
     }
     Ok(config)
+}
+
+fn listed(names: &str) -> Vec<String> {
+    names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -140,6 +147,9 @@ mod tests {
             assert!(log(None, &options(&[bad])).is_err(), "{bad:?}");
         }
         assert!(log(Some(LogDriver::None), &options(&[("max-size", "1m")])).is_err());
+        assert!(log(Some(LogDriver::None), &options(&[("labels", "a")])).is_err());
+        let listed = log(None, &options(&[("labels", "a, b"), ("env", "C,")])).expect("options");
+        assert_eq!((listed.labels, listed.env), (vec!["a".into(), "b".into()], vec!["C".into()]));
         assert!(log(Some(LogDriver::Journald), &options(&[("tag", "web")])).is_ok());
     }
 }

@@ -1,5 +1,6 @@
 //! `logs`
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// Put the time before each line
     #[arg(short, long)]
     timestamps: bool,
+    /// Put before each line what --log-opt labels and env have go with it
+    #[arg(long)]
+    details: bool,
     /// The container, by name or ID
     #[arg(add = complete::container_names())]
     container: String,
@@ -67,7 +71,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     // What was read is shown before more is waited for.
     while let Some(entry) = logs.next(|| cx.out.flush())? {
         let time = if args.timestamps { format!("{} ", entry.time) } else { String::new() };
-        let line = [time.as_bytes(), entry.log.as_bytes()].concat();
+        let details = if args.details { details(&entry.attrs) } else { String::new() };
+        let line = [time.as_bytes(), details.as_bytes(), entry.log.as_bytes()].concat();
         match entry.stream {
             Stream::Stdout => cx.out.bytes(&line)?,
             Stream::Stderr => {
@@ -78,4 +83,33 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// docker's words: `A=1,tier=front `, and a space alone where there is nothing.
+fn details(attributes: &BTreeMap<String, String>) -> String {
+    let quoted = |text: &str| -> String {
+        let quoted = |byte: u8| match byte {
+            b' ' => "+".to_owned(),
+            b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        };
+        text.bytes().map(quoted).collect()
+    };
+    let pairs =
+        attributes.iter().map(|(name, value)| format!("{}={}", quoted(name), quoted(value)));
+    pairs.collect::<Vec<_>>().join(",") + " "
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_are_quoted_as_a_query() {
+        let pairs = [("tier", "front row"), ("A", "1,2")];
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(details(&pairs.into()), "A=1%2C2,tier=front+row ");
+        assert_eq!(details(&BTreeMap::new()), " ");
+    }
 }

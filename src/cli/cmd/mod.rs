@@ -71,6 +71,7 @@ mod variables;
 mod version;
 mod volume;
 mod wait;
+mod which;
 
 use std::process::ExitCode;
 
@@ -305,20 +306,6 @@ const SYSTEM: &[Entry] = &[
 /// A flag's value, as Go reads it.
 fn boolean(text: &str) -> Result<bool, super::parse::Invalid> {
     super::parse::boolean(text)
-}
-
-/// The containers that a command is about: those that were named, or all whose status is right.
-fn named(
-    engine: &Engine,
-    all: bool,
-    names: &[String],
-    right: impl Fn(Status) -> bool,
-) -> Result<Vec<String>, Error> {
-    if !all {
-        return Ok(names.to_vec());
-    }
-    let right = engine.summaries(right)?.into_iter();
-    Ok(right.map(|(record, _)| record.id).collect())
 }
 
 /// What a running container's health checks have found; `None` where it has none.

@@ -9,16 +9,29 @@ use crate::engine::network::{Expose, Published};
 /// List the host's ports that lead to a container
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Those of every container that runs
+    #[arg(short, long, conflicts_with_all = ["container", "port"])]
+    all: bool,
     /// The container, by name or ID
-    #[arg(add = complete::container_names())]
-    container: String,
+    #[arg(required_unless_present = "all", add = complete::container_names())]
+    container: Option<String>,
     /// The container's port that is asked for
     #[arg(value_name = "PORT[/udp]")]
     port: Option<String>,
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
-    let (record, status) = cx.engine(None, None)?.container(&args.container)?;
+    let engine = cx.engine(None, None)?;
+    let Some(container) = &args.container else {
+        for (record, _) in engine.summaries(super::is_up)? {
+            for port in &record.ports {
+                let id = record.id.get(..12).unwrap_or(&record.id);
+                cx.out.line(format!("{id}\t{} -> {}", inside(port), outside(port)))?;
+            }
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let (record, status) = engine.container(container)?;
     let open: &[Published] = if status.is_up() { &record.ports } else { &[] };
     let Some(text) = &args.port else {
         for port in open {
@@ -31,7 +44,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let mut found = open.iter().filter(is_asked).peekable();
     if found.peek().is_none() {
         let asked = asked.first().map(ToString::to_string).unwrap_or_default();
-        return Err(Error::NoPublicPort { port: asked, container: args.container.clone() });
+        return Err(Error::NoPublicPort { port: asked, container: container.clone() });
     }
     for port in found {
         cx.out.line(outside(port))?;

@@ -1,5 +1,6 @@
 //! `ps`
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use serde_json::Value;
@@ -57,6 +58,19 @@ const FILTERS: &[&str] = &[
 const STATES: &[&str] =
     &["created", "dead", "exited", "paused", "removing", "restarting", "running"];
 
+/// What a list is put in order by; podman's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Key {
+    Command,
+    Created,
+    Id,
+    Image,
+    Names,
+    Runningfor,
+    Size,
+    Status,
+}
+
 /// List containers
 #[derive(Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
@@ -79,6 +93,9 @@ pub(crate) struct Args {
     /// Print how much they wrote, and how much it is with their image
     #[arg(short, long)]
     size: bool,
+    /// Order by this, and not the newest first
+    #[arg(long, value_name = "KEY")]
+    sort: Option<Key>,
     /// Print no headings
     #[arg(long)]
     noheading: bool,
@@ -98,7 +115,10 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let limit = if args.latest { Some(1) } else { args.last };
     let every = args.all || limit.is_some() || by_state;
     let now = jiff::Timestamp::now();
-    let shown = select(&engine, &args.filter, |status| every || super::is_up(status))?;
+    let mut shown = select(&engine, &args.filter, |status| every || super::is_up(status))?;
+    if let Some(key) = args.sort {
+        key.sort(&engine, &mut shown)?;
+    }
     let shown = shown.into_iter().take(limit.unwrap_or(usize::MAX));
     if args.quiet && args.format.is_none() {
         for (record, _) in shown {
@@ -128,7 +148,34 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn check(filters: &[Filter]) -> Result<(), Error> {
+impl Key {
+    fn sort(self, engine: &Engine, rows: &mut [(Summary, Status)]) -> Result<(), Error> {
+        let mut sizes = BTreeMap::new();
+        if self == Self::Size {
+            for (record, _) in rows.iter() {
+                sizes.insert(record.id.clone(), engine.container_size(record)?.0);
+            }
+        }
+        rows.sort_by_cached_key(|(record, status)| {
+            let text = match self {
+                Self::Command => command(record, true),
+                Self::Created | Self::Runningfor => record.created.clone(),
+                Self::Id => record.id.clone(),
+                Self::Image => reference::familiar(&record.image),
+                Self::Names => record.name.clone(),
+                Self::Size => String::new(),
+                Self::Status => state(*status).to_owned(),
+            };
+            (sizes.get(&record.id).copied(), text)
+        });
+        if self == Self::Runningfor {
+            rows.reverse();
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn check(filters: &[Filter]) -> Result<(), Error> {
     filter::check(filters, FILTERS).map_err(|error| Error::usage(error.0))?;
     for filter in filters.iter().filter(|filter| filter.key == "status") {
         if !STATES.contains(&&*filter.value) {
@@ -143,7 +190,7 @@ fn check(filters: &[Filter]) -> Result<(), Error> {
 pub(super) fn select(
     engine: &Engine,
     filters: &[Filter],
-    right: impl Fn(Status) -> bool,
+    right: impl Fn(Status) -> bool + Sync,
 ) -> Result<Vec<(Summary, Status)>, Error> {
     let looked_up = Looked::up(engine, filters)?;
     let right = engine.summaries(right)?.into_iter();

@@ -21,9 +21,8 @@ use crate::owners::Owners;
 /// What commands that fetch images take.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct RegistryArgs {
-    /// Fetch the image for this platform: OS/ARCH[/VARIANT]
-    #[arg(long, value_name = "PLATFORM")]
-    pub(super) platform: Option<Platform>,
+    #[command(flatten)]
+    pub(super) platform: PlatformArgs,
     /// Show no progress
     #[arg(short, long)]
     pub(super) quiet: bool,
@@ -40,6 +39,49 @@ pub(crate) struct RegistryArgs {
     signature_policy: Option<PathBuf>,
     #[command(flatten)]
     pub(super) access: AccessArgs,
+}
+
+/// For which platform: in one word or in several.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct PlatformArgs {
+    /// Fetch the image for this platform: OS/ARCH[/VARIANT]
+    #[arg(long, value_name = "PLATFORM", conflicts_with_all = ["arch", "os", "variant"])]
+    platform: Option<Platform>,
+    /// The same by its architecture
+    #[arg(long)]
+    arch: Option<String>,
+    /// The same by its operating system
+    #[arg(long)]
+    os: Option<String>,
+    /// The same by its variant
+    #[arg(long)]
+    variant: Option<String>,
+}
+
+impl PlatformArgs {
+    /// What was asked for, if anything was.
+    pub(super) fn wanted(&self) -> Result<Option<Platform>, Error> {
+        match &self.platform {
+            Some(platform) => Ok(Some(platform.clone())),
+            None => platform_of(self.os.as_deref(), self.arch.as_deref(), self.variant.as_deref()),
+        }
+    }
+}
+
+/// The platform that these words are about; this machine's are in the place of those not given.
+pub(super) fn platform_of(
+    os: Option<&str>,
+    architecture: Option<&str>,
+    variant: Option<&str>,
+) -> Result<Option<Platform>, Error> {
+    if os.is_none() && architecture.is_none() && variant.is_none() {
+        return Ok(None);
+    }
+    let host = Platform::host();
+    let (os, architecture) = (os.unwrap_or(&host.os), architecture.unwrap_or(&host.architecture));
+    let variant = variant.map(|variant| format!("/{variant}")).unwrap_or_default();
+    let platform = format!("{os}/{architecture}{variant}").parse();
+    platform.map(Some).map_err(|error| Error::usage(format!("{error}")))
 }
 
 impl RegistryArgs {
@@ -180,13 +222,14 @@ pub(super) fn fetch(
     owners: Owners,
 ) -> Result<Pulled, Error> {
     let shown = Shown::new(args.quiet, &cx.environment);
+    let platform = args.platform.wanted()?;
     let pull = |source: &dyn ImageSource, reference: Option<&Reference>, repository: bool| {
         let request = pull::Request {
             source,
             image: image.to_owned(),
             name: reference.map(full_name),
             repository: reference.filter(|_| repository).map(Reference::name),
-            platform: args.platform.clone(),
+            platform: platform.clone(),
             policy,
             owners,
             jobs: cx.config.pull_jobs.unwrap_or(3).clamp(1, 16),

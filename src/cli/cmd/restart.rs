@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use super::super::{Context, Error, complete};
+use super::super::{Context, Error};
 use super::stop::parse_signal;
+use super::which::Which;
 
 /// Stop containers and start them again
 #[derive(Debug, clap::Args)]
@@ -14,19 +15,21 @@ pub(crate) struct Args {
     /// Send this signal and not the container's own
     #[arg(short, long, value_name = "SIGNAL", value_parser = parse_signal)]
     signal: Option<i32>,
+    /// Leave alone what does not run
+    #[arg(long)]
+    running: bool,
     /// Every container
-    #[arg(short, long, conflicts_with = "containers")]
+    #[arg(short, long)]
     all: bool,
-    /// Names, IDs or beginnings of IDs
-    #[arg(required_unless_present = "all", value_name = "CONTAINER",
-        add = complete::container_names())]
-    containers: Vec<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
     let tell = cx.teller("restart");
-    let containers = super::named(&engine, args.all, &args.containers, |_| true)?;
+    let right = |status| !args.running || super::is_up(status);
+    let containers = args.which.look_up(&engine, args.all, false, right)?;
     cx.each(&containers, |cx, container| {
         // A monitor is forked: it must not hold what is yet to be printed.
         cx.out.flush()?;

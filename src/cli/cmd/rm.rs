@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::super::{Context, Error, complete};
+use super::super::{Context, Error};
+use super::which::Which;
 use crate::engine::{Removal, Removed};
 
 /// Remove containers and all that they wrote
@@ -22,18 +23,16 @@ pub(crate) struct Args {
     #[arg(short, long)]
     volumes: bool,
     /// Every container
-    #[arg(short, long, conflicts_with = "containers")]
+    #[arg(short, long)]
     all: bool,
-    /// Names, IDs or beginnings of IDs
-    #[arg(required_unless_present = "all", value_name = "CONTAINER",
-        add = complete::container_names())]
-    containers: Vec<String>,
+    #[command(flatten)]
+    which: Which,
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
     let removal = Removal { force: args.force, volumes: args.volumes };
-    let containers = super::named(&engine, args.all, &args.containers, |_| true)?;
+    let containers = args.which.look_up(&engine, args.all, args.ignore || args.force, |_| true)?;
     // One failure does not spare the rest; the exit code tells.
     cx.each(&containers, |cx, query| {
         let stopped = match args.time {

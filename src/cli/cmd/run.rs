@@ -81,6 +81,9 @@ pub(super) struct Shape {
     /// Remove the container when it ends
     #[arg(long)]
     rm: bool,
+    /// With the container remove its image, unless another container has it; implies --rm
+    #[arg(long)]
+    rmi: bool,
     /// Name the container
     #[arg(long)]
     name: Option<Name>,
@@ -312,6 +315,9 @@ impl Shape {
         let (image, command) = self.image.split_first().ok_or_else(|| Error::usage("no image"))?;
         let image = image.to_str().ok_or_else(|| Error::usage("the image's name is no text"))?;
         let image = image.strip_prefix("docker://").unwrap_or(image);
+        if self.rootfs && self.rmi {
+            return Err(Error::usage("--rmi: a directory (--rootfs) is no image"));
+        }
         if self.rootfs && self.registry.verifies() {
             return Err(Error::usage("--verify: a directory (--rootfs) has no signature"));
         }
@@ -322,11 +328,12 @@ impl Shape {
         };
         let mut request = RunRequest {
             image: image.to_owned(),
-            platform: self.registry.platform.clone(),
+            platform: self.registry.platform.wanted()?,
             policy,
             verify: !registry::is_embedded(image) && !self.registry.keys(cx).is_empty(),
             name: self.name.clone(),
-            remove: self.rm,
+            remove: self.rm || self.rmi,
+            remove_image: self.rmi,
             sig_proxy: true,
             timeout: self.timeout.filter(|seconds| *seconds > 0).map(Duration::from_secs),
             cidfile: self.cidfile.clone(),

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::super::{Context, Error, complete};
+use super::super::{Context, Error};
+use super::which::Which;
 use crate::engine::runtime::DetachKeys;
 use crate::engine::{Attend, Begun};
 
@@ -23,43 +24,38 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_parser = super::boolean)]
     sig_proxy: Option<bool>,
-    /// Every container that does not run
-    #[arg(long, conflicts_with = "containers")]
-    all: bool,
     /// Every container that its restart policy wants: always, and unless-stopped where no user has
     /// stopped it; for when the machine has started
-    #[arg(long, conflicts_with_all = ["containers", "all"])]
+    #[arg(long, conflicts_with_all = ["containers", "all", "latest", "filter", "cidfile"])]
     boot: bool,
-    /// Names, IDs or beginnings of IDs
-    #[arg(required_unless_present_any = ["all", "boot"], value_name = "CONTAINER",
-        add = complete::container_names())]
-    containers: Vec<String>,
+    /// Every container that does not run
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    which: Which,
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let attached = args.attach || args.interactive;
-    if attached && (args.all || args.boot || args.containers.len() > 1) {
-        return Err(Error::AttachSeveral);
-    }
     let engine = cx.engine(None, None)?;
     let tell = cx.teller("start");
+    let containers = if args.boot {
+        engine.wanted()?
+    } else {
+        args.which.look_up(&engine, args.all, false, |status| !super::is_up(status))?
+    };
     if attached {
+        let [container] = &containers[..] else { return Err(Error::AttachSeveral) };
         let attend = Attend {
             stdin: args.interactive,
             sig_proxy: args.sig_proxy.unwrap_or(true),
             detach_keys: args.detach_keys.clone().unwrap_or_default(),
         };
-        let container = args.containers.first().map_or("", String::as_str);
         return Ok(match engine.start(container, Some(&attend), &tell)? {
             Begun::Ended(code) => ExitCode::from(code),
             Begun::Started | Begun::Running => ExitCode::SUCCESS,
         });
     }
-    let containers = if args.boot {
-        engine.wanted()?
-    } else {
-        super::named(&engine, args.all, &args.containers, |status| !super::is_up(status))?
-    };
     cx.each(&containers, |cx, container| {
         // A monitor is forked: it must not hold what is yet to be printed.
         cx.out.flush()?;

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use super::super::{Context, Error, complete};
+use super::super::{Context, Error};
+use super::which::Which;
 use crate::engine::bundle::signal;
 
 /// Stop running containers
@@ -14,21 +15,19 @@ pub(crate) struct Args {
     /// Send this signal and not the container's own
     #[arg(short, long, value_name = "SIGNAL", value_parser = parse_signal)]
     signal: Option<i32>,
-    /// Every container that runs
-    #[arg(short, long, conflicts_with = "containers")]
-    all: bool,
     /// Take containers that are not there for stopped
     #[arg(short, long)]
     ignore: bool,
-    /// Names, IDs or beginnings of IDs
-    #[arg(required_unless_present = "all", value_name = "CONTAINER",
-        add = complete::container_names())]
-    containers: Vec<String>,
+    /// Every container that runs
+    #[arg(short, long)]
+    all: bool,
+    #[command(flatten)]
+    which: Which,
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
-    let containers = super::named(&engine, args.all, &args.containers, super::is_up)?;
+    let containers = args.which.look_up(&engine, args.all, args.ignore, super::is_up)?;
     // One failure does not spare the rest; the exit code tells.
     cx.each(&containers, |cx, container| match engine.stop(container, args.time, args.signal) {
         Err(error) if args.ignore && super::is_missing(&error) => Ok(()),

@@ -1,10 +1,11 @@
 //! Lines to systemd's journal, in its own protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL): one
 //! datagram a line.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 
-use super::Stream;
+use super::{Stream, Subject};
 
 /// A connection to the journal.
 #[derive(Debug)]
@@ -17,26 +18,32 @@ pub(super) struct Journal {
 impl Journal {
     /// Connects; fields are named as docker and podman name them.
     pub(super) fn open(
-        id: &str,
-        name: &str,
-        image: &str,
+        of: &Subject<'_>,
         tag: Option<&str>,
+        attributes: &BTreeMap<String, String>,
     ) -> std::io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.connect("/run/systemd/journal/socket")?;
         // A journal that does not keep up loses lines; the container does not wait for it.
         socket.set_nonblocking(true)?;
         let mut fields = Vec::new();
-        let short = id.get(..12).unwrap_or(id);
+        let short = of.id.get(..12).unwrap_or(of.id);
         for (field, value) in [
             ("CONTAINER_ID", short),
-            ("CONTAINER_ID_FULL", id),
-            ("CONTAINER_NAME", name),
+            ("CONTAINER_ID_FULL", of.id),
+            ("CONTAINER_NAME", of.name),
             ("CONTAINER_TAG", tag.unwrap_or(short)),
             ("SYSLOG_IDENTIFIER", tag.unwrap_or(short)),
-            ("IMAGE_NAME", image),
+            ("IMAGE_NAME", of.image),
         ] {
             put(&mut fields, field, value.as_bytes());
+        }
+        for (name, value) in attributes {
+            let name = field_name(name);
+            // One without letters, and what the line itself says, cannot be said.
+            if !["", "MESSAGE", "PRIORITY"].contains(&&*name) {
+                put(&mut fields, &name, value.as_bytes());
+            }
         }
         Ok(Self { socket, fields })
     }
@@ -48,6 +55,16 @@ impl Journal {
         put(&mut datagram, "MESSAGE", line.strip_suffix(b"\n").unwrap_or(line));
         let _ = self.socket.send(&datagram);
     }
+}
+
+/// Capitals, digits and underscores, and no underscore first: what the journal takes, and what docker
+/// makes of a label's name.
+fn field_name(name: &str) -> String {
+    let letter = |letter: char| match letter.is_ascii_alphanumeric() {
+        true => letter.to_ascii_uppercase(),
+        false => '_',
+    };
+    name.chars().map(letter).collect::<String>().trim_start_matches('_').to_owned()
 }
 
 /// A field: `NAME=value`, or with the value's length before it where the value has several lines.
@@ -73,5 +90,11 @@ mod tests {
         put(&mut datagram, "A", b"b");
         put(&mut datagram, "C", b"d\ne");
         assert_eq!(datagram, b"A=b\nC\n\x03\0\0\0\0\0\0\0d\ne\n");
+    }
+
+    #[test]
+    fn names_of_labels_are_made_fields() {
+        assert_eq!(field_name("com.example.tier-1"), "COM_EXAMPLE_TIER_1");
+        assert_eq!((&*field_name("_UID"), &*field_name("..")), ("UID", ""));
     }
 }

@@ -1,5 +1,6 @@
 //! Log to lines, from any place to the end, and on as it grows.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
@@ -16,6 +17,9 @@ pub struct Entry {
     pub log: String,
     /// Where it was written to.
     pub stream: Stream,
+    /// What goes with it, by name.
+    #[serde(default)]
+    pub attrs: BTreeMap<String, String>,
     /// When it came, in RFC 3339.
     pub time: String,
 }
@@ -159,7 +163,7 @@ fn skip_to_last(file: &mut File, lines: u64) -> std::io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Log, LogConfig};
+    use super::super::{Log, LogConfig, Subject};
     use super::*;
 
     fn logs(directory: &Path, tail: Option<u64>) -> Vec<String> {
@@ -176,7 +180,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         assert!(logs(home.path(), None).is_empty());
         let config = LogConfig { max_size: Some(300), max_file: 9, ..LogConfig::default() };
-        let mut log = Log::open(&config, home.path(), "id", "n", "i").expect("a log");
+        let mut log = Log::open(&config, home.path(), &Subject::unknown()).expect("a log");
         for number in 0..20 {
             log.take(Stream::Stdout, format!("{number}\n").as_bytes());
         }
@@ -192,7 +196,7 @@ mod tests {
     fn a_log_is_followed_over_a_rotation() {
         let home = tempfile::tempdir().expect("a directory");
         let config = LogConfig { max_size: Some(100), max_file: 2, ..LogConfig::default() };
-        let mut log = Log::open(&config, home.path(), "id", "n", "i").expect("a log");
+        let mut log = Log::open(&config, home.path(), &Subject::unknown()).expect("a log");
         let mut reader = Reader::open(home.path(), "id", None).expect("a reader");
         for number in 0..10 {
             log.take(Stream::Stdout, format!("{number}\n").as_bytes());

@@ -1,5 +1,6 @@
 //! Bytes to log: lines of JSON, in files that take turns.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::journal::Journal;
-use super::{LogConfig, LogDriver, Stream, path_in};
+use super::{LogConfig, LogDriver, Stream, Subject, path_in};
 
 /// The longest piece of a line (docker's copier has the same).
 const LONGEST: usize = 16 << 10;
@@ -36,6 +37,7 @@ struct Files {
     size: u64,
     max_size: Option<u64>,
     max_file: u32,
+    attributes: BTreeMap<String, String>,
     /// Whether the last write ended amid a line.
     torn: bool,
 }
@@ -44,23 +46,22 @@ struct Files {
 struct Line<'a> {
     log: &'a str,
     stream: Stream,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    attrs: &'a BTreeMap<String, String>,
     time: &'a str,
 }
 
 impl Log {
     /// Opens the log of a container, to go on where it ends.
-    pub fn open(
-        config: &LogConfig,
-        directory: &Path,
-        id: &str,
-        name: &str,
-        image: &str,
-    ) -> std::io::Result<Self> {
+    pub fn open(config: &LogConfig, directory: &Path, of: &Subject<'_>) -> std::io::Result<Self> {
+        let attributes = config.attributes(of);
         let sink = match config.driver {
             LogDriver::None => Sink::Nothing,
-            LogDriver::JsonFile => Sink::Files(Files::open(path_in(directory, id), config)?),
+            LogDriver::JsonFile => {
+                Sink::Files(Files::open(path_in(directory, of.id), config, attributes)?)
+            }
             LogDriver::Journald => {
-                Sink::Journal(Journal::open(id, name, image, config.tag.as_deref())?)
+                Sink::Journal(Journal::open(of, config.tag.as_deref(), &attributes)?)
             }
         };
         Ok(Self { sink, begun: [Vec::new(), Vec::new()] })
@@ -119,10 +120,10 @@ impl Sink {
     fn line(&mut self, stream: Stream, time: &str, line: &[u8], lines: &mut Vec<u8>) {
         match self {
             Self::Nothing => {}
-            Self::Files(_) => {
+            Self::Files(Files { attributes: attrs, .. }) => {
                 // JSON has text alone; docker too puts U+FFFD where there is none.
                 let log = String::from_utf8_lossy(line);
-                let line = Line { log: &log, stream, time };
+                let line = Line { log: &log, stream, attrs, time };
                 if serde_json::to_writer(&mut *lines, &line).is_ok() {
                     lines.push(b'\n');
                 }
@@ -141,7 +142,11 @@ impl Sink {
 }
 
 impl Files {
-    fn open(path: PathBuf, config: &LogConfig) -> std::io::Result<Self> {
+    fn open(
+        path: PathBuf,
+        config: &LogConfig,
+        attributes: BTreeMap<String, String>,
+    ) -> std::io::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true).mode(0o600);
         let mut file = options.open(&path)?;
@@ -153,7 +158,8 @@ impl Files {
             file.read_exact(&mut last)?;
         }
         let (max_size, max_file) = (config.max_size, config.max_file);
-        Ok(Self { path, file, size, max_size, max_file, torn: last != [b'\n'] })
+        let torn = last != [b'\n'];
+        Ok(Self { path, file, size, max_size, max_file, attributes, torn })
     }
 
     fn write(&mut self, lines: &[u8]) {
@@ -196,7 +202,7 @@ mod tests {
     use super::*;
 
     fn open(directory: &Path, config: &LogConfig) -> Log {
-        Log::open(config, directory, "id", "name", "image").expect("a log")
+        Log::open(config, directory, &Subject::unknown()).expect("a log")
     }
 
     fn read(directory: &Path) -> Vec<Entry> {

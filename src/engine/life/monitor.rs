@@ -131,7 +131,8 @@ impl Engine {
     ) -> Result<(Server, Program, Record, Limited), Error> {
         directory.forget_stop()?;
         let name = known.map_or(directory.name.as_str(), |record| &record.name);
-        let log = Log::open(&request.log, &directory.path, &directory.id, name, &request.image);
+        let subject = prepared.subject(request, &directory.id, name);
+        let log = Log::open(&request.log, &directory.path, &subject);
         let log = log.map_err(|source| Error::Log { source })?;
         let listener = socket::listen(&directory.path).map_err(|errno| Error::Io {
             action: "listen in",
@@ -309,6 +310,10 @@ impl Monitor<'_> {
             // One that could not be removed is left to `volume prune`: who is attached must be told.
             let _ = self.engine.remove_anonymous(&self.record);
             self.engine.remove_tree(&path)?;
+            if self.request.remove_image {
+                // The same: `image prune` finds it.
+                let _ = self.engine.remove_image_of(&self.record);
+            }
         }
         self.engine.emit(&told);
         self.server.tell_end(code);

@@ -277,6 +277,7 @@ pub(in crate::engine) fn request(record: &Record, creation: &Creation) -> RunReq
         verify: false, // it was, when it was created
         name: None,
         remove: record.remove,
+        remove_image: record.remove_image,
         sig_proxy: true,
         timeout: creation.timeout_s.map(Duration::from_secs),
         cidfile: None,

@@ -1,5 +1,6 @@
-//! The ids of a bundle's container: its own mappings, or those of the caller's user namespace.
+//! The ids of a bundle's container: its own mappings, or those of the user namespace that it is in.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use super::{Error, Runtime};
@@ -30,7 +31,8 @@ impl Runtime {
                     why: "there is no new user namespace".to_owned(),
                 })
             }
-            Namespace::Host | Namespace::Join(_) => Ok(userns::maps_of(rustix::process::getpid())?),
+            Namespace::Host => Ok(userns::maps_of(rustix::process::getpid())?),
+            Namespace::Join(joined) => Ok(userns::maps_behind(joined.as_fd())?),
         }
     }
 }

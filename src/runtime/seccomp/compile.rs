@@ -371,9 +371,21 @@ impl Assembler {
     }
 }
 
-/// The same program without the plain jumps that its conditional ones can make themselves: loading
-/// takes the kernel time by the instruction.
+/// The same program without the plain jumps that its conditional ones can make themselves, and with
+/// as few endings as their reach allows: loading takes the kernel time by the instruction.
 fn shorten(program: &[Instruction]) -> Vec<Instruction> {
+    let mut short = shorten_once(program);
+    loop {
+        // What was left out brings more into reach.
+        let shorter = shorten_once(&short);
+        if shorter.len() == short.len() {
+            return shorter;
+        }
+        short = shorter;
+    }
+}
+
+fn shorten_once(program: &[Instruction]) -> Vec<Instruction> {
     let wide = |short: u8| usize::from(short);
     let end = |from: usize| {
         let mut at = from;
@@ -382,9 +394,30 @@ fn shorten(program: &[Instruction]) -> Vec<Instruction> {
         }
         at
     };
+    // Where each answer stands.
+    let mut endings: Vec<(u32, Vec<usize>)> = Vec::new();
+    for (at, Instruction { operand, .. }) in
+        program.iter().enumerate().filter(|(_, one)| one.code == RETURN)
+    {
+        match endings.iter_mut().find(|(answer, _)| answer == operand) {
+            Some((_, places)) => places.push(at),
+            None => endings.push((*operand, vec![at])),
+        }
+    }
+    // The last in reach that says the same: many meet there.
+    let same = |at: usize, to: usize| {
+        let Instruction { code, operand, .. } = program[to];
+        let found = endings.iter().find(|(answer, _)| code == RETURN && *answer == operand);
+        let (_, places) = found?;
+        let beyond = places.partition_point(|place| *place <= at + 1 + wide(u8::MAX));
+        places[..beyond].last().copied()
+    };
     // Whatever is left out lies between, so that what is in reach here is so in the end.
     let reach = |at: usize, short: u8| {
         let (direct, end) = (at + 1 + wide(short), end(at + 1 + wide(short)));
+        if let Some(place) = same(at, end) {
+            return place;
+        }
         if end - at - 1 > wide(u8::MAX) { direct } else { end }
     };
     // Where each instruction goes on, and whether anything leads to it: jumps lead forward only.

@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 
 use super::Box;
 use crate::requires;
-use crate::support::{has, until};
+use crate::support::{has, lives, until};
 
 #[test]
 fn stop_lets_a_program_end_by_itself() {
@@ -169,10 +169,9 @@ fn monitor(id: &str) -> Option<Pid> {
     let entries = std::fs::read_dir("/proc").unwrap().flatten();
     let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let is = |pid: &i32| {
-        let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm"));
         // A zombie has its name still.
-        read("comm").is_ok_and(|comm| comm == name)
-            && read("stat").is_ok_and(|stat| !stat.contains(") Z "))
+        comm.is_ok_and(|comm| comm == name) && lives(*pid)
     };
     pids.find(is).map(Pid::from_raw)
 }
@@ -189,7 +188,7 @@ fn without_its_monitor_it_is_dead_and_said_to_be() {
         kill(monitor(id).unwrap(), Signal::SIGKILL).unwrap();
     }
     until("its end", || b.status("web") == "exited");
-    until("its process's end", || !std::path::Path::new(&format!("/proc/{pid}/root")).exists());
+    until("its process's end", || !lives(pid));
     has(&b.ok(&["ps", "-a"]), &["Exited (137)"]);
     assert_eq!(b.ok(&["wait", "web"]), "137");
     until("the temporary one's end", || b.ok(&["ps", "-aq", "--no-trunc"]) == id);
@@ -252,4 +251,21 @@ fn rm_gives_time_and_takes_what_is_gone_for_removed() {
     assert_eq!(said, "bye");
     b.coracle(&["rm", "web"]).fails(1);
     assert_eq!(b.ok(&["rm", "--ignore", "web"]), "");
+}
+
+#[test]
+fn an_image_goes_with_its_last_container() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let images = || b.ok(&["images", "-q"]);
+    b.run_d(&["--name", "other"], &["sleep", "600"]);
+    b.started("run", &["--rmi"], &["sh", "-c", "exit 3"]).fails(3);
+    assert_ne!(images(), "", "the other one has it");
+    b.ok(&["rm", "-f", "-t", "0", "other"]);
+    b.started("run", &["--rmi"], &["sh", "-c", "exit 3"]).fails(3);
+    assert_eq!((images(), b.ok(&["ps", "-aq"])), Default::default());
+    b.ok(&["pull", "-q", &b.image]);
+    b.run_d(&["--rmi"], &["true"]);
+    until("it to be gone", || images().is_empty());
+    assert_eq!(b.ok(&["ps", "-aq"]), "");
 }

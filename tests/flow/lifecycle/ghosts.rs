@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Box;
 use crate::requires;
-use crate::support::{has, until};
+use crate::support::{has, lives, until};
 
 impl Box {
     fn record(&self, id: &str) -> PathBuf {
@@ -21,10 +21,9 @@ impl Box {
         let pid = |pointer: &str| -> i32 {
             record.pointer(pointer).unwrap().as_i64().unwrap().try_into().unwrap()
         };
-        let keeper = nix::unistd::Pid::from_raw(pid("/keeper/process/pid"));
-        nix::sys::signal::kill(keeper, Signal::SIGKILL).unwrap();
-        let first = format!("/proc/{}/root", pid("/state/process/pid"));
-        until("its process's end", || !std::path::Path::new(&first).exists());
+        let (keeper, first) = (pid("/keeper/process/pid"), pid("/state/process/pid"));
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(keeper), Signal::SIGKILL).unwrap();
+        until("its process's end", || !lives(keeper) && !lives(first));
     }
 
     /// Has the record speak of another boot, in which its pids were those of this very process.
@@ -133,10 +132,10 @@ fn a_killed_foreground_leaves_nothing() {
             let top = b.coracle(&["exec", &id, "ls", "/file"]).output();
             top.code() == 0
         });
-        let pid = b.field(&id, ".State.Pid");
+        let pid = b.field(&id, ".State.Pid").parse().unwrap();
         running.signal(Signal::SIGKILL);
         running.wait();
-        until("its process's end", || !std::path::Path::new(&format!("/proc/{pid}/root")).exists());
+        until("its process's end", || !lives(pid));
         until("its removal", || b.ok(&["ps", "-aq"]).is_empty() && !file.exists());
     }
     for directory in ["containers", "names", "tmp"] {

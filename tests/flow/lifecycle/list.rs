@@ -42,6 +42,11 @@ fn filters_formats_and_sizes() {
     assert_eq!(filtered(&[&format!("ancestor={}", b.image)]).len(), 3);
     b.coracle(&["ps", "-f", "status=happy"]).fails(125);
     b.coracle(&["ps", "-f", "since=nobody"]).fails(1);
+    assert_eq!(names(&["-a", "--sort", "created"]), ["web-1", "web-2", "job"]);
+    assert_eq!(names(&["-a", "--sort", "runningfor"]), ["job", "web-2", "web-1"]);
+    assert_eq!(names(&["-a", "--sort", "names"]), ["job", "web-1", "web-2"]);
+    assert_eq!(names(&["-a", "--sort", "status"]), ["web-1", "job", "web-2"]);
+    b.coracle(&["ps", "--sort", "beauty"]).fails(125);
     let table = b.ok(&["ps", "-a"]);
     let heading = table.lines().next().unwrap();
     let columns = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
@@ -54,6 +59,7 @@ fn filters_formats_and_sizes() {
     b.ok(&["exec", "web-2", "mkdir", "-m", "0", "/closed"]);
     let sizes = b.ok(&["ps", "-as", "--format", "{{.Names}} {{.Size}}"]);
     has(&sizes, &["web-2 3MB (virtual ", "web-1 0B (virtual "]);
+    assert_eq!(names(&["-a", "--sort", "size"]).last().unwrap(), "web-2");
     has(&b.ok(&["ps", "-s"]), &["SIZE"]);
     let json: serde_json::Value = serde_json::from_str(&b.ok(&["ps", "--format", "json"])).unwrap();
     assert_eq!((&json["State"], &json["Names"]), (&"running".into(), &"web-2".into()));

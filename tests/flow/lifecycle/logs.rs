@@ -55,6 +55,26 @@ fn the_file_is_json_lines() {
 }
 
 #[test]
+fn what_is_wanted_goes_with_every_line() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let wanted = ["--log-opt", "labels=tier,none", "--log-opt", "env=A", "-l", "tier=front row"];
+    let flags = [&["--name", "web", "-e", "A=1"][..], &wanted].concat();
+    let id = b.run_d(&flags, &["echo", "hello"]);
+    b.ok(&["wait", "web"]);
+    let path = b.home.store().join("containers").join(&id).join(format!("{id}-json.log"));
+    let attributes = r#""stream":"stdout","attrs":{"A":"1","tier":"front row"},"time":""#;
+    has(&std::fs::read_to_string(path).unwrap(), &[attributes]);
+    assert_eq!(b.ok(&["logs", "web"]), "hello");
+    assert_eq!(b.ok(&["logs", "--details", "web"]), "A=1,tier=front+row hello");
+    let options = b.field("web", ".HostConfig.LogConfig.Config");
+    has(&options, &["env:A", "labels:tier,none"]);
+    b.run_d(&["--name", "bare"], &["echo", "hello"]);
+    b.ok(&["wait", "bare"]);
+    assert_eq!(b.coracle(&["logs", "--details", "bare"]).output().stdout, " hello\n");
+}
+
+#[test]
 fn they_are_followed_to_the_end() {
     requires!(UserNamespaces, Image("busybox", "latest"));
     let b = Box::new();
@@ -103,7 +123,7 @@ fn none_is_kept_where_none_is_asked_for() {
     b.ok(&["wait", "web"]);
     has(&b.coracle(&["logs", "web"]).fails(1), &["does not support reading"]);
     for (driver, option) in
-        [("none", "max-size=1m"), ("json-file", "labels=x"), ("json-file", "max-size=0")]
+        [("none", "max-size=1m"), ("json-file", "colour=x"), ("json-file", "max-size=0")]
     {
         let flags = ["--log-driver", driver, "--log-opt", option];
         b.started("run", &flags, &["true"]).fails(125);

@@ -93,6 +93,34 @@ fn several_at_once_and_one_failure_spares_the_rest() {
 }
 
 #[test]
+fn chosen_by_what_holds_by_a_file_or_as_the_last() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    b.coracle(&["stop", "--latest"]).fails(1);
+    has(&b.coracle(&["stop"]).fails(125), &["no container is named", "--latest"]);
+    let file = b.home.path().join("of-two.id");
+    let file = file.to_str().unwrap();
+    b.run_d(&["--name", "one", "-l", "tier=front"], &["sleep", "600"]);
+    b.run_d(&["--name", "two", "--cidfile", file], &["sleep", "600"]);
+    b.started("create", &["--name", "three", "-l", "tier=front"], &["sleep", "600"]).ok();
+    let running = || b.ok(&["ps", "--sort", "names", "--format", "{{.Names}}"]);
+    assert_eq!(b.ok(&["stop", "-t", "0", "--filter", "label=tier=front"]).lines().count(), 1);
+    assert_eq!(running(), "two");
+    b.coracle(&["stop", "--filter", "colour=red"]).fails(125);
+    b.coracle(&["stop", "--filter", "name=one", "one"]).fails(125);
+    assert_eq!(b.ok(&["start", "--latest"]).len(), 64);
+    assert_eq!(running(), "three\ntwo");
+    assert_eq!(b.ok(&["restart", "-t", "0", "--running", "--all"]).lines().count(), 2);
+    assert_eq!(b.ok(&["kill", "--cidfile", file]).len(), 64);
+    until("the end of two", || running() == "three");
+    has(&b.coracle(&["rm", "--cidfile", "/no/such/file"]).fails(1), &["cannot read /no/such/file"]);
+    b.ok(&["rm", "-f", "--cidfile", "/no/such/file"]);
+    b.ok(&["rm", "-f", "--filter", "label=tier=front"]);
+    assert_eq!(b.ok(&["ps", "-a", "--format", "{{.Names}}"]), "two");
+    b.ok(&["rm", "--cidfile", file]);
+}
+
+#[test]
 fn restart_is_a_new_run_of_the_same_container() {
     requires!(UserNamespaces, Image("busybox", "latest"));
     let b = Box::new();

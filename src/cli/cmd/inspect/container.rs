@@ -390,6 +390,11 @@ fn log_options(log: &LogConfig) -> Value {
     if let Some(tag) = &log.tag {
         options.insert("tag".to_owned(), tag.clone().into());
     }
+    for (name, list) in [("labels", &log.labels), ("env", &log.env)] {
+        if !list.is_empty() {
+            options.insert(name.to_owned(), list.join(",").into());
+        }
+    }
     options.into()
 }
 

@@ -77,19 +77,7 @@ impl DetailArgs {
 
     /// The platform that these words are about, which chooses from an index.
     fn platform(&self) -> Result<Option<Platform>, Error> {
-        if self.arch.is_none() && self.os.is_none() && self.variant.is_none() {
-            return Ok(None);
-        }
-        let host = Platform::host();
-        let mut text = format!(
-            "{}/{}",
-            self.os.as_ref().unwrap_or(&host.os),
-            self.arch.as_ref().unwrap_or(&host.architecture)
-        );
-        if let Some(variant) = &self.variant {
-            text = format!("{text}/{variant}");
-        }
-        text.parse().map(Some).map_err(|error| Error::usage(format!("{error}")))
+        registry::platform_of(self.os.as_deref(), self.arch.as_deref(), self.variant.as_deref())
     }
 }
 

@@ -13,14 +13,20 @@ pub(crate) struct Args {
     /// Print with a Go template, or json
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<Format>,
+    /// Every volume
+    #[arg(short, long, conflicts_with = "names")]
+    all: bool,
     /// Their names
-    #[arg(required = true, value_name = "VOLUME", add = complete::volume_names())]
+    #[arg(required_unless_present = "all", value_name = "VOLUME", add = complete::volume_names())]
     names: Vec<String>,
 }
 
 pub(in super::super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
     let mut found = Vec::new();
+    if args.all {
+        found.extend(engine.volumes()?.iter().map(described));
+    }
     // What is there is printed, whatever is not.
     let looked_up = cx.each(&args.names, |_, name| {
         found.push(described(&engine.volume(name)?));

@@ -1,0 +1,77 @@
+//! As the host's real root: the last pass of `tests/run`, which runs these and nothing else.
+
+use std::os::unix::fs::MetadataExt;
+
+use serde_json::json;
+
+use super::background::Background;
+use super::home_with_busybox;
+use super::oci::{bundle, runtime};
+use crate::requires;
+use crate::support::has;
+
+#[test]
+#[ignore = "takes real root"]
+fn it_has_all_ids_and_files_keep_them() {
+    requires!(Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let out = home.path().join("out");
+    std::fs::create_dir(&out).unwrap();
+    let volume = format!("{}:/out", out.display());
+    let script =
+        "cat /proc/self/uid_map; touch /out/file; chown 1234:5678 /out/file; ls -ln /etc/shadow";
+    let flags = ["run", "--rm", "--network", "none", "-v", &volume, &image, "sh", "-c", script];
+    let said = home.coracle(flags).ok();
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert_eq!((&words[..3], words[6]), (&["0", "0", "4294967295"][..], "42"), "{said}");
+    let file = out.join("file").metadata().unwrap();
+    assert_eq!((file.uid(), file.gid()), (1234, 5678));
+    let user = ["run", "--rm", "--network", "none", "-u", "1000", &image];
+    let writes = home.coracle([&user[..], &["sh", "-c", "id -u; : >/etc/passwd"]].concat());
+    has(&writes.output().stdout, &["1000"]);
+    let writes = home.coracle([&user[..], &["sh", "-c", ": >/etc/passwd"]].concat());
+    has(&writes.fails(1), &["ermission denied"]);
+}
+
+#[test]
+#[ignore = "takes real root"]
+fn containers_live_and_are_limited() {
+    requires!(Image("busybox", "latest"), Controller("pids"), Controller("freezer"));
+    let (home, image) = home_with_busybox();
+    let container = Background::start(
+        &home,
+        "box",
+        &["--network", "none", "--pids-limit", "8"],
+        &["sleep", "600"],
+    );
+    let forks = "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 5 & done";
+    has(&container.exec(&[], &["sh", "-c", forks]).output().stderr, &["can't fork"]);
+    let confined = "grep -E '^(CapBnd|Seccomp):' /proc/self/status";
+    let said = container.exec(&[], &["sh", "-c", confined]).ok();
+    assert_eq!(said.split_whitespace().collect::<Vec<_>>()[..2], ["CapBnd:", "00000000a80425fb"]);
+    has(&said, &["Seccomp:\t2"]);
+    home.coracle(["pause", "box"]).ok();
+    has(&home.coracle(["ps"]).ok(), &["(Paused)"]);
+    home.coracle(["unpause", "box"]).ok();
+    drop(container);
+    has(&home.coracle(["run", "--rm", "--network", "none", &image, "id", "-u"]).ok(), &["0"]);
+}
+
+/// In no user namespace of its own, as engines of root's write their bundles.
+#[test]
+#[ignore = "takes real root"]
+fn a_bundle_of_roots_runs() {
+    requires!(Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let bundle = bundle(&home, &image, |config| {
+        config["process"]["args"] = json!(["sh", "-c", "readlink /proc/self/ns/user; hostname"]);
+        config["hostname"] = json!("roots");
+        let linux = config["linux"].as_object_mut().unwrap();
+        linux["namespaces"].as_array_mut().unwrap().retain(|one| one["type"] != "user");
+        linux.remove("uidMappings");
+        linux.remove("gidMappings");
+    });
+    let own = std::fs::read_link("/proc/self/ns/user").unwrap();
+    let said = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "one"]).ok();
+    assert_eq!(said, format!("{}\nroots", own.display()));
+}
