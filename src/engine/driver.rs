@@ -52,7 +52,7 @@ pub(super) enum Found {
 }
 
 impl Found {
-    fn of(probed: &Result<(), ProbeFailure>) -> Self {
+    fn of(probed: Result<(), ProbeFailure>) -> Self {
         match probed {
             Ok(()) => Self::Works,
             Err(failure) => Self::Refused(failure.to_string()),
@@ -95,16 +95,12 @@ impl Engine {
         let tmp = root.join("tmp");
         let overlay = probe::overlay(&tmp);
         let fuse = overlay.is_err().then(|| probe::fuse(&tmp));
-        let drivers = Drivers {
-            overlay: Found::of(&overlay),
-            fuse: fuse.as_ref().map_or(Found::Untried, Found::of),
-        };
+        let drivers =
+            Drivers { overlay: Found::of(overlay), fuse: fuse.map_or(Found::Untried, Found::of) };
         // A full disk tells nothing about overlayfs, and what an administrator may allow at any time
         // is asked again. What cannot be remembered is probed again; half a file is no JSON.
-        let lasts = |probed: &Result<(), ProbeFailure>| {
-            probed.as_ref().map_or_else(ProbeFailure::lasts, |()| true)
-        };
-        if lasts(&overlay) && fuse.as_ref().is_none_or(lasts) {
+        let lasts = |probed: Result<(), ProbeFailure>| probed.err().is_none_or(|why| why.lasts());
+        if lasts(overlay) && fuse.is_none_or(lasts) {
             let probed = Probed { place, drivers };
             remember(&path, &probed);
             return probed.drivers;
