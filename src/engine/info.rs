@@ -8,6 +8,7 @@ use super::{Engine, Error, host};
 use crate::cgroup;
 use crate::container::Status;
 use crate::oci::Platform;
+use crate::snapshot::Driver;
 
 /// The engine and its host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,6 +24,8 @@ pub struct Info {
     pub driver: String,
     /// Why this one.
     pub driver_reason: &'static str,
+    /// Each driver that has to be allowed, and whether it works or why not.
+    pub driver_status: Vec<(&'static str, String)>,
     /// Which ids containers have.
     #[serde(rename = "IDs")]
     pub ids: String,
@@ -66,6 +69,7 @@ impl Engine {
             .filter(|(_, status)| matches!(status, Status::Running | Status::Paused))
             .count();
         let driver = self.driver();
+        let drivers = self.drivers();
         let ids = self.ids((0, 0))?;
         let platform = Platform::host();
         let root = self.store.root();
@@ -76,14 +80,14 @@ impl Engine {
             driver: driver.to_string(),
             driver_reason: match (self.options.driver, driver) {
                 (Some(_), _) => "asked for",
-                (None, crate::snapshot::Driver::Overlay) => "a probe mounted an overlay here",
-                (None, crate::snapshot::Driver::Fuse) => {
-                    "a probe could mount no overlay here, but FUSE"
-                }
-                (None, crate::snapshot::Driver::Copy) => {
-                    "a probe could mount neither an overlay nor FUSE here"
-                }
+                (None, Driver::Overlay) => "a probe mounted an overlay here",
+                (None, Driver::Fuse) => "a probe could mount no overlay here, but FUSE",
+                (None, Driver::Copy) => "a probe could mount neither an overlay nor FUSE here",
             },
+            driver_status: vec![
+                ("overlay", drivers.overlay.to_string()),
+                ("fuse", drivers.fuse.to_string()),
+            ],
             ids: ids.mode.to_string(),
             ids_reason: ids.reason,
             containers: containers.len(),

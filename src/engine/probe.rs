@@ -99,10 +99,21 @@ impl fmt::Display for Step {
 }
 
 impl ProbeFailure {
-    /// Whether it says something about the host, and not about this moment only.
+    /// Whether it says something about kernel and file system that holds until they are others: not
+    /// about this moment, a switch for user namespaces, a module or a device that may come.
     pub fn lasts(&self) -> bool {
-        let passing = [Errno::NOSPC, Errno::DQUOT, Errno::NOMEM, Errno::MFILE, Errno::NOENT];
-        self.step != Step::Prepare && !passing.contains(&self.errno)
+        let passing = [
+            Errno::NOSPC,
+            Errno::DQUOT,
+            Errno::NOMEM,
+            Errno::MFILE,
+            Errno::NOENT,
+            Errno::NODEV,
+            Errno::NXIO,
+            Errno::ACCESS,
+        ];
+        let switched = [Step::Prepare, Step::Namespaces, Step::Map, Step::Propagation];
+        !switched.contains(&self.step) && !passing.contains(&self.errno)
     }
 }
 
@@ -347,5 +358,13 @@ mod tests {
         assert!(failure(Step::Mount, Errno::PERM).lasts());
         assert!(!failure(Step::Mount, Errno::NOSPC).lasts());
         assert!(!failure(Step::Prepare, Errno::PERM).lasts());
+    }
+
+    #[test]
+    fn what_an_administrator_may_allow_is_asked_again() {
+        let failure = |step, errno| ProbeFailure { step, errno };
+        assert!(!failure(Step::Namespaces, Errno::PERM).lasts(), "a switch of the kernel");
+        assert!(!failure(Step::Mount, Errno::NODEV).lasts(), "a module");
+        assert!(!failure(Step::Open, Errno::ACCESS).lasts(), "the mode of a device");
     }
 }

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::error::{At, Error};
 use super::name::Name;
+use super::stack::{Directory, Found};
 use super::tree::{Parent, Tree, c_string, open_directory};
 use super::xattr;
 
@@ -41,11 +42,21 @@ impl Tree {
     pub(super) fn hide_below(&mut self, name: &Name) -> Result<(), Error> {
         let parent = self.parent(name)?;
         let directory = open_directory(&parent.directory, c".").at("open", name)?;
-        set_opaque(&directory, b"y").at("mark as opaque", name)?;
+        self.mark_opaque(&directory, name)?;
         if let Some(directory) = self.directories.get_mut(parent.inode) {
             directory.opaque = true;
         }
         self.last = Some(parent);
+        Ok(())
+    }
+
+    /// Says of a directory that nothing from below is seen in it.
+    pub(super) fn mark_opaque(&mut self, directory: &OwnedFd, name: &Name) -> Result<(), Error> {
+        match set_opaque(directory, b"y") {
+            // No such attributes here (NFS without them): in the end each name below is hidden.
+            Err(Errno::OPNOTSUPP) => self.unmarked = true,
+            set => set.at("mark as opaque", name)?,
+        }
         Ok(())
     }
 
@@ -105,7 +116,26 @@ impl Tree {
     }
 }
 
+/// Hides what `below` has and an opaque directory has not: for file systems without attributes.
+pub(super) fn hide_each(directory: &OwnedFd, below: &Directory) -> std::io::Result<()> {
+    for name in below.names()? {
+        match statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => {
+                let kind = FileType::CharacterDevice;
+                mknodat(directory, &name, kind, Mode::empty(), 0)?;
+            }
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                if let Some(Found::Directory(below)) = below.find(&name)? {
+                    hide_each(&open_directory(directory, &name)?, &below)?;
+                }
+            }
+            stat => drop(stat?),
+        }
+    }
+    Ok(())
+}
+
 /// Sets overlayfs's attribute.
-pub(super) fn set_opaque(directory: &OwnedFd, value: &[u8]) -> rustix::io::Result<()> {
+fn set_opaque(directory: &OwnedFd, value: &[u8]) -> rustix::io::Result<()> {
     fsetxattr(directory, xattr::OPAQUE, value, XattrFlags::empty())
 }

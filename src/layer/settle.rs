@@ -15,6 +15,7 @@ use crate::owners::Owners;
 use super::dress::{copy_xattrs, mode, times};
 use super::entry::Time;
 use super::error::{At, Error};
+use super::hide::hide_each;
 use super::name::Name;
 use super::stack::{self, Directory, Found};
 use super::tree::{Parent, Tree, c_string, open_directory};
@@ -83,6 +84,9 @@ impl Tree {
         children: &HashMap<u64, Vec<u64>>,
     ) -> Result<(), Error> {
         let Some(known) = self.directories.get(inode) else { return Ok(()) };
+        if let Some(below) = below.filter(|_| known.opaque && self.unmarked) {
+            hide_each(directory, below).at("hide what is below", name)?;
+        }
         let below = below.filter(|_| !known.opaque);
         for &child in children.get(&inode).into_iter().flatten() {
             let Some(Some(last)) =

@@ -24,7 +24,7 @@ use super::archive::Body;
 use super::directories::Directories;
 use super::entry::{Entry, Kind};
 use super::error::{At, Error};
-use super::hide::{Was, set_opaque};
+use super::hide::Was;
 use super::name::Name;
 use super::record::Records;
 use super::write::{write_plain, write_run};
@@ -48,6 +48,8 @@ pub struct Tree {
     pub(super) last: Option<Parent>,
     /// mknod of a whiteout was refused: an attribute says it.
     pub(super) by_xattr: bool,
+    /// Whether a directory that is opaque could not be marked so.
+    pub(super) unmarked: bool,
     most_directories: u64,
 }
 
@@ -79,6 +81,7 @@ impl Tree {
             bytes: 0,
             last: None,
             by_xattr: false,
+            unmarked: false,
             most_directories: limits.directories,
         })
     }
@@ -181,7 +184,7 @@ impl Tree {
         mkdirat(&parent.directory, last, Mode::RWXU).at("make the directory", name)?;
         let directory = open_directory(&parent.directory, last).at("open", name)?;
         if opaque {
-            set_opaque(&directory, b"y").at("mark as opaque", name)?;
+            self.mark_opaque(&directory, name)?;
         }
         let inode = fstat(&directory).at("look at", name)?.st_ino;
         self.directories.insert(inode, parent.inode, last.to_bytes(), opaque);

@@ -149,6 +149,15 @@ impl Store {
             None => Ok(()),
         }
     }
+
+    /// Takes the layers of a stack as one directory away. The caller is [`Store::alone`].
+    pub fn drop_flat(&self, owners: Owners, chain: &ChainId) -> Result<(), Error> {
+        let path = self.flat_path(owners, chain);
+        if path.symlink_metadata().is_err() {
+            return Ok(());
+        }
+        self.discard(&path).map(drop)
+    }
 }
 
 fn files(directory: &Path) -> Result<Vec<PathBuf>, Error> {

@@ -167,7 +167,7 @@ impl Store {
         path.is_dir().then_some(path)
     }
 
-    fn flat_path(&self, owners: Owners, chain: &ChainId) -> PathBuf {
+    pub(super) fn flat_path(&self, owners: Owners, chain: &ChainId) -> PathBuf {
         self.path("flat").join(owners.to_string()).join(chain.0.hex())
     }
 

@@ -16,20 +16,15 @@ use super::table::ROOT;
 use super::tree::Union;
 
 impl Union {
-    /// Reads into `buffer`, until it is full or the file ends.
+    /// Reads into `buffer`, until it is full or the file ends: a regular file gives less only there.
     pub(super) fn read(&self, node: &Arc<Node>, buffer: &mut [u8], offset: u64) -> Result<usize> {
         let file = self.data(node)?;
-        let mut done = 0;
-        while done < buffer.len() {
-            match rustix::io::pread(&file, &mut buffer[done..], offset + done as u64) {
-                Ok(0) => break,
-                Ok(count) => done += count,
+        loop {
+            match rustix::io::pread(&file, &mut *buffer, offset) {
                 Err(Errno::INTR) => {}
-                Err(errno) if done == 0 => return Err(errno),
-                Err(_) => break,
+                read => return read,
             }
         }
-        Ok(done)
     }
 
     /// Writes, all of it or until it fails.

@@ -2,10 +2,11 @@
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
 
 use super::held::{Slot, lock};
 use super::list::Names;
@@ -35,6 +36,8 @@ pub(super) struct Node {
     pub(super) data: Arc<Slot>,
     /// Whether it had the set-user-ID or set-group-ID bit when that was last told.
     pub(super) set_id: AtomicBool,
+    /// Why what was written late could not be kept (an errno, 0 for nothing): for who writes next.
+    pub(super) failed: AtomicI32,
     /// The names in it, as they were last read.
     pub(super) listing: Mutex<Names>,
 }
@@ -85,6 +88,7 @@ impl Node {
             copying: Mutex::default(),
             data: Arc::default(),
             set_id: AtomicBool::new(true), // until it is looked at
+            failed: AtomicI32::new(0),
             listing: Mutex::default(),
         }
     }
@@ -105,6 +109,21 @@ impl Node {
         match self.kind {
             FileType::Directory => state.places.first().is_some_and(|place| place.layer == UPPER),
             _ => state.upper,
+        }
+    }
+
+    /// Notes how writing ended; whether that is news for who writes next.
+    pub(super) fn note_failure(&self, errno: Option<Errno>) -> bool {
+        let errno = errno.map_or(0, Errno::raw_os_error);
+        self.failed.load(Ordering::Relaxed) != errno
+            && self.failed.swap(errno, Ordering::Relaxed) == 0
+    }
+
+    /// The failure that was noted last, once.
+    pub(super) fn tell_failure(&self) -> Result<(), Errno> {
+        match self.failed.swap(0, Ordering::Relaxed) {
+            0 => Ok(()),
+            errno => Err(Errno::from_raw_os_error(errno)),
         }
     }
 

@@ -153,8 +153,16 @@ impl Filesystem for Service {
         self.0.table.forget(id.0, count);
     }
 
-    fn getattr(&self, _: &Request, id: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        match self.node(id).and_then(|node| Ok((self.stat(id)?, node))) {
+    fn getattr(&self, _: &Request, id: INodeNo, file: Option<FileHandle>, reply: ReplyAttr) {
+        let look = || {
+            let node = self.node(id)?;
+            // With a file it is write(2) that asks (and lseek(2) for the end), and stat(2) without.
+            if file.is_some() {
+                node.tell_failure()?;
+            }
+            Ok((self.stat(id)?, node))
+        };
+        match look() {
             Ok((stat, node)) => reply.attr(&FOR_EVER, &attributes(&node, &stat)),
             Err(errno) => reply.error(refusal(errno)),
         }
@@ -348,7 +356,21 @@ impl Filesystem for Service {
             // What is written back late was written before the bits were set.
             let is_late = !flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
             let _late = is_late.then(|| self.0.late());
-            self.0.minding_set_id(&node, is_late, || self.0.write(&node, data, offset))
+            let done = self.0.minding_set_id(&node, is_late, || {
+                let count = self.0.write(&node, data, offset)?;
+                if !is_late || count == data.len() {
+                    return Ok(count);
+                }
+                // A part of it would be EIO to the kernel: what stops the rest is told.
+                let rest = self.0.write(&node, &data[count..], offset + count as u64)?;
+                Ok(count + rest)
+            });
+            // The kernel tells nobody before the file is closed: who fills a disk would never end. So
+            // it is made to ask for the attributes before the next write(2).
+            if node.note_failure(done.err()) {
+                self.0.tell_changed(node.id);
+            }
+            done
         };
         written(write(), reply);
     }

@@ -8,6 +8,7 @@ mod build;
 mod contract;
 mod deep;
 mod exercise;
+mod hosts;
 mod inside;
 mod mapped;
 mod operations;

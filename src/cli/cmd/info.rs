@@ -35,19 +35,26 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn rows(info: &Info) -> [(&'static str, String); 11] {
+fn rows(info: &Info) -> Vec<(&'static str, String)> {
     let root = info.docker_root_dir.display();
-    [
+    // What works needs no line of its own.
+    let refused = info.driver_status.iter().filter(|(_, found)| found != "works");
+    let refused = refused.map(|(driver, why)| ("", format!("{driver}: {why}")));
+    let mut rows = vec![
         ("version", info.server_version.to_owned()),
         ("store", format!("{root} ({})", info.backing_filesystem)),
         ("images", info.images.to_string()),
         ("containers", format!("{} ({} running)", info.containers, info.containers_running)),
         ("root driver", format!("{}: {}", info.driver, info.driver_reason)),
+    ];
+    rows.extend(refused);
+    rows.extend([
         ("ids", format!("{}: {}", info.ids, info.ids_reason)),
         ("kernel", format!("Linux {} ({})", info.kernel_version, info.architecture)),
         ("cpus", info.cpus.to_string()),
         ("memory", human::binary_size(info.mem_total)),
         ("cgroup", info.cgroup_version.to_string()),
         ("security", info.security_options.join(" ")),
-    ]
+    ]);
+    rows
 }

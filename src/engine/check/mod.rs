@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! names ─► images ─► documents, blobs: their digests
-//!                 └► layers: each unpacked once more from its blob, and compared file by file
+//!                 ├► layers: each unpacked once more from its blob, and compared file by file
+//!                 └► many layers as one: made once more from these, and compared
 //! lists, artifacts ─► their documents and files
 //! containers ─► their layers
 //! repair: what is damaged is taken away while nobody else is in the store; then each image is
@@ -23,6 +24,7 @@ use crate::oci::{ChainId, Digest, ImageConfig};
 use crate::owners::Owners;
 use crate::reference::{Reference, familiar};
 use crate::registry::{Compression, Guarded, Remote};
+use crate::snapshot;
 use crate::store::{Image, Scratch, Store};
 
 /// Something that is not as it should be.
@@ -44,6 +46,8 @@ enum Cause {
     File,
     /// An unpacked layer.
     Layer(ChainId),
+    /// The layers up to this one as one directory, which is made again when it is needed.
+    Flat(ChainId),
     /// A container: only the user can tell what it is worth.
     Container,
 }
@@ -108,8 +112,18 @@ impl Engine {
             for fault in &checked.faults {
                 match &fault.cause {
                     // Its files are open in a root file system: it is repaired when that has ended.
-                    Cause::Layer(chain) if busy.contains(chain) => {}
-                    Cause::Layer(chain) => store.drop_layer(check.owners, chain)?,
+                    Cause::Layer(chain) | Cause::Flat(chain) if busy.contains(chain) => {}
+                    Cause::Layer(chain) => {
+                        store.drop_layer(check.owners, chain)?;
+                        // It has the files of the layer that was damaged.
+                        for image in images.iter().filter_map(|found| found.image.as_ref().ok()) {
+                            let has = image.layers.iter().any(|layer| layer.chain == *chain);
+                            if let Some(top) = image.layers.last().filter(|_| has) {
+                                store.drop_flat(check.owners, &top.chain)?;
+                            }
+                        }
+                    }
+                    Cause::Flat(chain) => store.drop_flat(check.owners, chain)?,
                     Cause::File => store.drop_file(&store.root().join(&fault.path))?,
                     Cause::Container => {}
                 }
@@ -358,6 +372,30 @@ impl Work<'_> {
             if let Some(why) = why {
                 self.fault(&tree, why, vec![who.to_owned()], cause);
             }
+        }
+        self.look_at_flat(image, who, &scratch)
+    }
+
+    /// The layers as one directory, where there is one and they themselves are whole.
+    fn look_at_flat(&mut self, image: &Image, who: &str, scratch: &Scratch) -> Result<(), Error> {
+        let (owners, store) = (self.check.owners, self.store);
+        let Some(top) = image.layers.last() else { return Ok(()) };
+        let Some(fs) = store.flat(owners, &top.chain) else { return Ok(()) };
+        let here = fs.parent().unwrap_or(&fs);
+        let is_hurt = |fault: &Fault| fault.images.iter().any(|image| image == who);
+        if self.check.quick || self.done.faults.iter().any(is_hurt) {
+            return Ok(());
+        }
+        let again = scratch.path().join("flat");
+        snapshot::flatten(&store.layers(image, owners)?, &again)?;
+        let io = |action| {
+            let path = here.to_owned();
+            move |source| Error::Io { action, path, source }
+        };
+        let found = Self::differs(here, &again).map_err(io("compare"))?;
+        crate::sys::remove_tree(&again).map_err(io("remove the copy of"))?;
+        if let Some(why) = found {
+            self.fault(here, why, vec![who.to_owned()], Cause::Flat(top.chain.clone()));
         }
         Ok(())
     }
