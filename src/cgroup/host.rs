@@ -161,7 +161,7 @@ impl Host {
                 .flat_map(|hierarchy| hierarchy.controllers.iter().cloned())
                 .collect(),
         };
-        all.sort();
+        all.sort_unstable();
         all
     }
 

@@ -91,7 +91,7 @@ fn images(engine: &Engine) -> Vec<String> {
 }
 
 fn containers(engine: &Engine) -> Vec<String> {
-    let containers = engine.summaries(|_| true).unwrap_or_default();
+    let containers = engine.summaries(&|_| true).unwrap_or_default();
     containers.into_iter().map(|(record, _)| record.name).collect()
 }
 

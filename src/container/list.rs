@@ -1,5 +1,6 @@
 //! All records at once: `ps` reads a thousand of them before anybody notices.
 
+use std::cmp::Ordering;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -36,7 +37,7 @@ impl Containers {
         for id in self.ids()? {
             records.extend(reader.read(&id)?);
         }
-        records.sort_by(|one, other| other.created.cmp(&one.created));
+        records.sort_unstable_by(newest_first);
         Ok(records)
     }
 
@@ -44,7 +45,7 @@ impl Containers {
     /// read by a thread for each processor.
     pub fn survey<C: DeserializeOwned + Send>(
         &self,
-        wanted: impl Fn(&Record<C>, Status) -> bool + Sync,
+        wanted: &(dyn Fn(&Record<C>, Status) -> bool + Sync),
     ) -> Result<Survey<C>, Error> {
         let ids = self.ids()?;
         let threads = match ids.len() {
@@ -55,9 +56,9 @@ impl Containers {
         let parts = std::thread::scope(|scope| {
             let others: Vec<_> = rest
                 .chunks(first.len().max(1))
-                .map(|ids| scope.spawn(|| self.survey_of(ids, &wanted)))
+                .map(|ids| scope.spawn(|| self.survey_of(ids, wanted)))
                 .collect();
-            let mut parts = vec![self.survey_of(first, &wanted)];
+            let mut parts = vec![self.survey_of(first, wanted)];
             parts.extend(others.into_iter().map(|other| {
                 other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             }));
@@ -71,14 +72,14 @@ impl Containers {
             survey.abandoned.extend(part.abandoned);
             survey.unreadable.extend(part.unreadable);
         }
-        survey.records.sort_by(|(one, _), (other, _)| other.created.cmp(&one.created));
+        survey.records.sort_unstable_by(|(one, _), (other, _)| newest_first(one, other));
         Ok(survey)
     }
 
     fn survey_of<C: DeserializeOwned>(
         &self,
         ids: &[String],
-        wanted: impl Fn(&Record<C>, Status) -> bool,
+        wanted: &(dyn Fn(&Record<C>, Status) -> bool + Sync),
     ) -> Result<Survey<C>, Error> {
         let (records, abandoned, unreadable) = (Vec::new(), Vec::new(), Vec::new());
         let mut survey = Survey { records, abandoned, unreadable };
@@ -145,6 +146,10 @@ impl Containers {
         }
         Ok(Remains { path, unmade: None, _lock: lock })
     }
+}
+
+fn newest_first<C>(one: &Record<C>, other: &Record<C>) -> Ordering {
+    (&other.created, &other.id).cmp(&(&one.created, &one.id))
 }
 
 /// Reads record after record, with one directory and one buffer.

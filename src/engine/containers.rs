@@ -37,24 +37,24 @@ impl Engine {
     /// All containers, the newest first, with what each is at this moment. What killed commands
     /// left behind is cleared away on the way.
     pub fn containers(&self) -> Result<Vec<(Record, Status)>, Error> {
-        self.survey(|_| true)
+        self.survey(&|_| true)
     }
 
     /// Those whose status is right, with no more of each than lists show.
     pub fn summaries(
         &self,
-        right: impl Fn(Status) -> bool + Sync,
+        right: &(dyn Fn(Status) -> bool + Sync),
     ) -> Result<Vec<(Summary, Status)>, Error> {
         self.survey(right)
     }
 
     fn survey<C: DeserializeOwned + Send>(
         &self,
-        right: impl Fn(Status) -> bool + Sync,
+        right: &(dyn Fn(Status) -> bool + Sync),
     ) -> Result<Vec<(Record<C>, Status)>, Error> {
         // Whose end nobody has written down yet is always looked at.
         let wanted = |record: &Record<C>, status| right(status) || record.is_lost_by(status);
-        let Survey { records, abandoned, unreadable } = self.containers.survey(wanted)?;
+        let Survey { records, abandoned, unreadable } = self.containers.survey(&wanted)?;
         self.clear(self.containers.sweep_these(abandoned).unwrap_or_default());
         for (id, error) in unreadable {
             let id = id.get(..12).unwrap_or(&id);

@@ -62,7 +62,7 @@ impl Engine {
     /// Measures everything. Files of other ids are looked at by who is root over these.
     pub fn disk_use(&self) -> Result<DiskUse, Error> {
         let (records, statuses): (Vec<Summary>, Vec<Status>) =
-            self.summaries(|_| true)?.into_iter().unzip();
+            self.summaries(&|_| true)?.into_iter().unzip();
         let written = self.written(&records)?;
         let containers: Vec<ContainerUse> = records
             .into_iter()

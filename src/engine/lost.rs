@@ -41,7 +41,7 @@ impl Engine {
     /// The same for all containers: for who asks what happened. One that cannot be read is passed over.
     pub(super) fn settle_all_lost(&self) {
         let lost = |record: &Record<Shown>, status| record.is_lost_by(status);
-        let records = self.containers.survey(lost).map(|survey| survey.records);
+        let records = self.containers.survey(&lost).map(|survey| survey.records);
         for (record, _) in records.unwrap_or_default() {
             let _ = self.settle_lost(record);
         }

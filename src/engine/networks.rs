@@ -42,7 +42,7 @@ impl Engine {
 
     /// The containers that are in a network, running or not.
     pub fn network_users(&self, name: &str) -> Result<Vec<Summary>, Error> {
-        let records = self.summaries(|_| true)?.into_iter().map(|(record, _)| record);
+        let records = self.summaries(&|_| true)?.into_iter().map(|(record, _)| record);
         Ok(records
             .filter(|record| record.config.networks.iter().any(|it| it.name == name))
             .collect())
@@ -50,7 +50,7 @@ impl Engine {
 
     /// The names of the networks that containers are in, running or not.
     pub fn networks_in_use(&self) -> Result<Vec<String>, Error> {
-        let records = self.summaries(|_| true)?.into_iter();
+        let records = self.summaries(&|_| true)?.into_iter();
         Ok(records.flat_map(|(record, _)| record.config.networks).map(|it| it.name).collect())
     }
 

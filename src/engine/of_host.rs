@@ -137,7 +137,7 @@ pub(super) fn host_devices() -> Vec<PathBuf> {
             }
         }
     }
-    found.sort();
+    found.sort_unstable();
     found
 }
 

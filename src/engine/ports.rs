@@ -12,7 +12,7 @@ use crate::network::{self, Expose, Options, PortRequest, Protocol, Resolvers};
 pub(super) fn exposed(request: &Request, image: &[String]) -> Vec<Expose> {
     let of_image = image.iter().filter_map(|text| Expose::parse(text).ok()).flatten();
     let mut exposed: Vec<Expose> = of_image.chain(request.expose.iter().copied()).collect();
-    exposed.sort();
+    exposed.sort_unstable();
     exposed.dedup();
     exposed
 }

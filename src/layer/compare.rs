@@ -170,7 +170,7 @@ fn attributes(file: &impl AsFd) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
         value.truncate(length);
         found.push((name, value));
     }
-    found.sort();
+    found.sort_unstable();
     Ok(found)
 }
 
@@ -186,7 +186,7 @@ fn names(directory: &OwnedFd) -> io::Result<Vec<CString>> {
             names.push(name);
         }
     }
-    names.sort();
+    names.sort_unstable();
     Ok(names)
 }
 

@@ -232,7 +232,7 @@ impl Records {
     }
 
     fn into_bytes(mut self) -> Vec<u8> {
-        self.0.sort();
+        self.0.sort_unstable();
         let mut bytes = Vec::new();
         for (key, value) in &self.0 {
             // The length counts its own digits.

@@ -187,7 +187,7 @@ impl Source {
             (Owners::Recorded, None) if is_new => self.newcomers,
             (Owners::Recorded, None) => (0, 0),
         };
-        xattrs.sort();
+        xattrs.sort_unstable();
         xattrs.dedup_by(|later, earlier| later.0 == earlier.0);
         let nanos = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
         let mtime = Time { seconds: stat.st_mtime, nanos };

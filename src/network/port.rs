@@ -174,7 +174,7 @@ fn range(text: &str) -> Option<(u16, u16)> {
 pub fn plan(requests: &[PortRequest], exposed: &[Expose], all: bool) -> Vec<PortRequest> {
     let mut ports = requests.to_vec();
     let mut known: Vec<Expose> = exposed.to_vec();
-    known.sort();
+    known.sort_unstable();
     known.dedup();
     let is_asked = |expose: &Expose| {
         let is = |it: &PortRequest| (it.container, it.protocol) == (expose.port, expose.protocol);

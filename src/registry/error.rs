@@ -277,7 +277,7 @@ impl Diagnose for Error {
             Self::Trust(error) => error.hint(),
             Self::NoPlatform { offered, .. } => {
                 let mut names: Vec<String> = offered.iter().map(ToString::to_string).collect();
-                names.sort();
+                names.sort_unstable();
                 names.dedup();
                 Some(Hint::new(format!("there is {}; choose with --platform", names.join(", "))))
             }

@@ -104,7 +104,7 @@ pub fn forget_logins(options: &Options) -> Result<(), Error> {
                 .collect();
             helpers.extend(file["credsStore"].as_str().map(str::to_owned));
             helpers.retain(|name| !name.is_empty());
-            helpers.sort();
+            helpers.sort_unstable();
             helpers.dedup();
             for name in helpers {
                 let helper = Helper::new(&name, &options.path);

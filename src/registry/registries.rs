@@ -326,7 +326,7 @@ fn drop_ins(directory: &Path) -> Result<Vec<PathBuf>, Error> {
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
         .collect();
-    files.sort();
+    files.sort_unstable();
     Ok(files)
 }
 

@@ -57,7 +57,7 @@ impl Store {
             };
             found.push(RecordFound { id, path, image });
         }
-        found.sort_by(|one, other| one.id.cmp(&other.id));
+        found.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         Ok(found)
     }
 
@@ -77,7 +77,7 @@ impl Store {
             };
             found.push(NameFound { path, tag });
         }
-        found.sort_by(|one, other| one.path.cmp(&other.path));
+        found.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         Ok(found)
     }
 
@@ -93,7 +93,7 @@ impl Store {
                 found.push((path, digest));
             }
         }
-        found.sort();
+        found.sort_unstable();
         Ok(found)
     }
 

@@ -96,7 +96,7 @@ impl Store {
                 tags.push((reference, image));
             }
         }
-        tags.sort();
+        tags.sort_unstable();
         Ok(tags)
     }
 

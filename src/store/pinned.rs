@@ -73,7 +73,7 @@ impl Store {
         for path in self.pinned_paths(kind)? {
             all.extend(read_json::<Pinned>(&path)?);
         }
-        all.sort_by(|one, other| one.reference.cmp(&other.reference));
+        all.sort_unstable_by(|one, other| one.reference.cmp(&other.reference));
         Ok(all)
     }
 
@@ -94,7 +94,7 @@ impl Store {
                 all.push(PinnedFound { kind, path, pinned });
             }
         }
-        all.sort_by(|one, other| one.path.cmp(&other.path));
+        all.sort_unstable_by(|one, other| one.path.cmp(&other.path));
         Ok(all)
     }
 

@@ -287,7 +287,7 @@ impl Store {
         let blobs = blobs.iter().map(|blob| self.blob_path(blob.digest()));
         let mut parents: Vec<PathBuf> =
             layers.chain(blobs).filter_map(|path| path.parent().map(Path::to_owned)).collect();
-        parents.sort();
+        parents.sort_unstable();
         parents.dedup();
         parents.iter().try_for_each(|parent| sync_directory(parent))
     }

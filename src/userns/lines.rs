@@ -127,7 +127,7 @@ pub(super) fn resolve(
             extents.push(one);
         }
     }
-    extents.sort_by_key(|extent| extent.inside);
+    extents.sort_unstable_by_key(|extent| extent.inside);
     Ok(joined(extents))
 }
 

@@ -374,7 +374,7 @@ fn by_lines(lines: &[Line], facts: &Facts) -> Result<IdMaps, Error> {
     let same = |usual: &IdMaps| {
         let sorted = |map: &[Extent]| {
             let mut map = map.to_vec();
-            map.sort_by_key(|extent| extent.inside);
+            map.sort_unstable_by_key(|extent| extent.inside);
             lines::joined(map)
         };
         sorted(&usual.uids) == sorted(&maps.uids) && sorted(&usual.gids) == sorted(&maps.gids)

@@ -89,7 +89,7 @@ impl Volumes {
                 volumes.extend(self.read(&name)?);
             }
         }
-        volumes.sort_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
+        volumes.sort_unstable_by(|one, other| one.name.as_str().cmp(other.name.as_str()));
         Ok(volumes)
     }
 

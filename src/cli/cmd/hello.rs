@@ -95,7 +95,7 @@ fn network() -> String {
     let devices = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
     let mut names: Vec<String> =
         devices.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
+    names.sort_unstable();
     match names[..] {
         [] => "unknown".into(),
         [ref only] if only == "lo" => "none but loopback".into(),

@@ -21,7 +21,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
-    let containers = args.which.look_up(&engine, args.all, false, super::is_up)?;
+    let containers = args.which.look_up(&engine, args.all, false, &super::is_up)?;
     let signal = args.signal.unwrap_or(libc::SIGKILL);
     cx.each(&containers, |cx, container| {
         engine.kill(container, signal)?;

@@ -19,7 +19,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
     let right = |status| status == Status::Running;
-    let containers = args.which.look_up(&engine, args.all, false, right)?;
+    let containers = args.which.look_up(&engine, args.all, false, &right)?;
     cx.each(&containers, |cx, container| {
         engine.pause(container)?;
         cx.out.line(container)

@@ -23,7 +23,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
     let Some(container) = &args.container else {
-        for (record, _) in engine.summaries(super::is_up)? {
+        for (record, _) in engine.summaries(&super::is_up)? {
             for port in &record.ports {
                 let id = record.id.get(..12).unwrap_or(&record.id);
                 cx.out.line(format!("{id}\t{} -> {}", inside(port), outside(port)))?;

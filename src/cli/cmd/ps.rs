@@ -115,7 +115,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let limit = if args.latest { Some(1) } else { args.last };
     let every = args.all || limit.is_some() || by_state;
     let now = jiff::Timestamp::now();
-    let mut shown = select(&engine, &args.filter, |status| every || super::is_up(status))?;
+    let mut shown = select(&engine, &args.filter, &|status| every || super::is_up(status))?;
     if let Some(key) = args.sort {
         key.sort(&engine, &mut shown)?;
     }
@@ -190,7 +190,7 @@ pub(super) fn check(filters: &[Filter]) -> Result<(), Error> {
 pub(super) fn select(
     engine: &Engine,
     filters: &[Filter],
-    right: impl Fn(Status) -> bool + Sync,
+    right: &(dyn Fn(Status) -> bool + Sync),
 ) -> Result<Vec<(Summary, Status)>, Error> {
     let looked_up = Looked::up(engine, filters)?;
     let right = engine.summaries(right)?.into_iter();

@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
     let tell = cx.teller("restart");
     let right = |status| !args.running || super::is_up(status);
-    let containers = args.which.look_up(&engine, args.all, false, right)?;
+    let containers = args.which.look_up(&engine, args.all, false, &right)?;
     cx.each(&containers, |cx, container| {
         // A monitor is forked: it must not hold what is yet to be printed.
         cx.out.flush()?;

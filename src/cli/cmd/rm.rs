@@ -32,7 +32,7 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
     let removal = Removal { force: args.force, volumes: args.volumes };
-    let containers = args.which.look_up(&engine, args.all, args.ignore || args.force, |_| true)?;
+    let containers = args.which.look_up(&engine, args.all, args.ignore || args.force, &|_| true)?;
     // One failure does not spare the rest; the exit code tells.
     cx.each(&containers, |cx, query| {
         let stopped = match args.time {

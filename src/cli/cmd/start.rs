@@ -42,7 +42,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let containers = if args.boot {
         engine.wanted()?
     } else {
-        args.which.look_up(&engine, args.all, false, |status| !super::is_up(status))?
+        args.which.look_up(&engine, args.all, false, &|status| !super::is_up(status))?
     };
     if attached {
         let [container] = &containers[..] else { return Err(Error::AttachSeveral) };

@@ -99,7 +99,7 @@ fn look(
     before: &mut Before,
 ) -> Result<Vec<Value>, Error> {
     let mut items = Vec::new();
-    for (record, status) in engine.summaries(|_| true)? {
+    for (record, status) in engine.summaries(&|_| true)? {
         let runs = matches!(status, Status::Running | Status::Paused);
         let wanted = if named.is_empty() { runs || args.all } else { named.contains(&record.id) };
         if !wanted {

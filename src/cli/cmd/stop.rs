@@ -27,7 +27,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
-    let containers = args.which.look_up(&engine, args.all, args.ignore, super::is_up)?;
+    let containers = args.which.look_up(&engine, args.all, args.ignore, &super::is_up)?;
     // One failure does not spare the rest; the exit code tells.
     cx.each(&containers, |cx, container| match engine.stop(container, args.time, args.signal) {
         Err(error) if args.ignore && super::is_missing(&error) => Ok(()),

@@ -36,7 +36,7 @@ impl Which {
         engine: &Engine,
         all: bool,
         ignore: bool,
-        right: impl Fn(Status) -> bool + Sync,
+        right: &(dyn Fn(Status) -> bool + Sync),
     ) -> Result<Vec<String>, Error> {
         if all || !self.filter.is_empty() {
             ps::check(&self.filter)?;
@@ -44,7 +44,7 @@ impl Which {
             return Ok(chosen.into_iter().map(|(record, _)| record.id).collect());
         }
         if self.latest {
-            let newest = engine.summaries(|_| true)?.into_iter().next();
+            let newest = engine.summaries(&|_| true)?.into_iter().next();
             return newest.map(|(record, _)| vec![record.id]).ok_or(Error::NoContainers);
         }
         if self.containers.is_empty() && self.cidfile.is_empty() {

@@ -159,7 +159,7 @@ fn pairs(value: Value) -> Result<Vec<(Value, Value)>, Error> {
         }
         Value::Object(map) => {
             let mut pairs: Vec<_> = map.into_iter().collect();
-            pairs.sort_by(|a, b| a.0.cmp(&b.0)); // Go ranges over maps in order of keys
+            pairs.sort_unstable_by(|a, b| a.0.cmp(&b.0)); // Go ranges over maps in order of keys
             Ok(pairs.into_iter().map(|(key, value)| (key.into(), value)).collect())
         }
         other => Err(Error::Evaluation(format!("range can't iterate over {}", print(&other)))),
@@ -190,7 +190,7 @@ pub(super) fn print(value: &Value) -> String {
         }
         Value::Object(map) => {
             let mut pairs: Vec<_> = map.iter().collect();
-            pairs.sort_by(|a, b| a.0.cmp(b.0));
+            pairs.sort_unstable_by(|a, b| a.0.cmp(b.0));
             let pairs: Vec<_> =
                 pairs.into_iter().map(|(key, value)| format!("{key}:{}", print(value))).collect();
             format!("map[{}]", pairs.join(" "))

@@ -202,7 +202,7 @@ impl Engine {
         let mut fault = |path: PathBuf, why: String| {
             done.faults.push(Fault { path, why, images: Vec::new(), cause: Cause::Container });
         };
-        let survey = self.containers.survey(|_: &Record, _| true)?;
+        let survey = self.containers.survey(&|_: &Record, _| true)?;
         for (id, error) in survey.unreadable {
             fault(Path::new("containers").join(id), error.to_string());
         }
@@ -219,7 +219,7 @@ impl Engine {
 
     fn layers_of_running(&self) -> Result<Vec<ChainId>, Error> {
         let up = |_: &Record, status: Status| status.is_up();
-        let running = self.containers.survey(up)?.records.into_iter();
+        let running = self.containers.survey(&up)?.records.into_iter();
         Ok(running.flat_map(|(record, _)| record.layers).collect())
     }
 }
@@ -249,7 +249,7 @@ impl Work<'_> {
         match self.done.faults.iter_mut().find(|fault| fault.path == path) {
             Some(known) => {
                 known.images.extend(images);
-                known.images.sort();
+                known.images.sort_unstable();
                 known.images.dedup();
             }
             None => self.done.faults.push(Fault { path, why: why.into(), images, cause }),

@@ -35,7 +35,7 @@ impl Engine {
         let ids = pids.first().map(|pid| uid_map(*pid)).unwrap_or_default();
         let mut processes: Vec<Process> =
             pids.iter().filter_map(|pid| process(*pid, boot, &ids)).collect();
-        processes.sort_by_key(|process| (process.started, process.pid));
+        processes.sort_unstable_by_key(|process| (process.started, process.pid));
         Ok(processes)
     }
 

@@ -280,7 +280,7 @@ fn change(
     let document = store.keep_document(&bytes)?;
     let mut parts: Vec<Digest> = list.parts.keys().cloned().collect();
     parts.extend(list.parts.into_values().flatten());
-    parts.sort();
+    parts.sort_unstable();
     parts.dedup();
     let pinned =
         Pinned { reference: full, document: document.clone(), parts, origins: list.origins };

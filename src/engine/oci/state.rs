@@ -144,7 +144,7 @@ impl Runtime {
                 found.push((state, status));
             }
         }
-        found.sort_by(|(one, _), (other, _)| one.id.cmp(&other.id));
+        found.sort_unstable_by(|(one, _), (other, _)| one.id.cmp(&other.id));
         Ok(found)
     }
 }

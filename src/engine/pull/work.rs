@@ -291,7 +291,7 @@ impl<'a> Work<'a> {
             return Err(error);
         }
         let mut done = std::mem::take(&mut *lock(&done));
-        done.sort_by_key(|(index, _, _)| *index);
+        done.sort_unstable_by_key(|(index, _, _)| *index);
         Ok(done)
     }
 

@@ -69,7 +69,7 @@ impl Networks {
             let entry = entry.map_err(io("list", &self.root))?;
             networks.extend(read(&entry.path())?);
         }
-        networks.sort_by(|one: &Network, other| one.name.cmp(&other.name));
+        networks.sort_unstable_by(|one: &Network, other| one.name.cmp(&other.name));
         Ok(networks)
     }
 

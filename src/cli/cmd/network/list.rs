@@ -102,7 +102,7 @@ pub(in super::super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, E
     };
     let rows = builtin.chain(named).filter(|row| passes(row));
     let mut items: Vec<Value> = rows.map(|row| item(&row, args.no_trunc)).collect();
-    items.sort_by(|one, other| one["Name"].as_str().cmp(&other["Name"].as_str()));
+    items.sort_unstable_by(|one, other| one["Name"].as_str().cmp(&other["Name"].as_str()));
     if args.quiet && args.format.is_none() {
         for item in &items {
             cx.out.line(item["ID"].as_str().unwrap_or_default())?;
