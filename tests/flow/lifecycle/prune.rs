@@ -107,7 +107,10 @@ fn the_system_is_cleared_and_measured() {
     let asked = b.coracle(&["system", "prune", "-a"]).stdin("n\n").ok();
     has(
         &asked,
-        &["WARNING! This will remove:\n  - all stopped containers\n  - all images without"],
+        &[
+            "WARNING! This will remove:\n  - all stopped containers\n",
+            "  - all networks not used by at least one container\n  - all images without",
+        ],
     );
     let pruned = b.ok(&["system", "prune", "-f"]);
     has(&pruned, &["Deleted Containers:", "Total reclaimed space: 1"]);
