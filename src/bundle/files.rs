@@ -66,18 +66,11 @@ impl EtcFiles {
         if private {
             hosts = private_hosts(&links, hostname, &host.hosts);
         }
-        for (name, address) in &request.add_hosts {
-            let address = match address {
-                HostAddress::Ip(address) => *address,
-                HostAddress::Gateway if shares_hosts => IpAddr::V4(Ipv4Addr::LOCALHOST),
-                HostAddress::Gateway if private => match gateway {
-                    Some(gateway) => gateway.into(),
-                    None => continue,
-                },
-                HostAddress::Gateway => return Err(Error::NoGateway { host: name.clone() }),
-            };
-            let _ = writeln!(hosts, "{address}\t{name}");
-        }
+        add_hosts(&mut hosts, request, |name| match request.network {
+            None | Some(Sharing::Host) => Ok(Some(Ipv4Addr::LOCALHOST)),
+            Some(Sharing::Private) => Ok(gateway),
+            Some(_) => Err(Error::NoGateway { host: name.to_owned() }),
+        })?;
         Ok(Self {
             hosts,
             hostname: format!("{hostname}\n"),
@@ -95,19 +88,32 @@ impl EtcFiles {
     ) -> Result<(), Error> {
         self.hosts = private_hosts(links, self.hostname.trim_end(), &host.hosts);
         let gateway = way_out(links).map(|link| link.addresses.gateway);
-        for (name, address) in &request.add_hosts {
-            let address = match (address, gateway) {
-                (HostAddress::Ip(address), _) => *address,
-                (HostAddress::Gateway, Some(gateway)) => gateway.into(),
-                (HostAddress::Gateway, None) => {
-                    return Err(Error::NoGateway { host: name.clone() });
-                }
-            };
-            let _ = writeln!(self.hosts, "{address}\t{name}");
-        }
+        add_hosts(&mut self.hosts, request, |name| match gateway {
+            Some(gateway) => Ok(Some(gateway)),
+            None => Err(Error::NoGateway { host: name.to_owned() }),
+        })?;
         self.resolv_conf = private_resolv_conf(request, links, host);
         Ok(())
     }
+}
+
+/// Adds the names that the user gave; `gateway` says where one leads that is the host's, or that it
+/// is not known yet.
+fn add_hosts(
+    hosts: &mut String,
+    request: &Request,
+    gateway: impl Fn(&str) -> Result<Option<Ipv4Addr>, Error>,
+) -> Result<(), Error> {
+    for (name, address) in &request.add_hosts {
+        let address = match address {
+            HostAddress::Ip(address) => Some(*address),
+            HostAddress::Gateway => gateway(name)?.map(IpAddr::V4),
+        };
+        if let Some(address) = address {
+            let _ = writeln!(hosts, "{address}\t{name}");
+        }
+    }
+    Ok(())
 }
 
 /// The container's own name, the host's names, and of the host's other names those that are not its

@@ -1,6 +1,13 @@
 //! Sizes and times in docker's words.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// Labels in one cell: `a=1,b=2`.
+pub fn labels(labels: &BTreeMap<String, String>) -> String {
+    let pairs = labels.iter().map(|(name, value)| format!("{name}={value}"));
+    pairs.collect::<Vec<_>>().join(",")
+}
 
 /// A size as docker prints it: decimal units, three digits (go-units, `HumanSize`).
 pub fn size(bytes: u64) -> String {

@@ -45,7 +45,18 @@ impl Listing {
         format: Option<&Format>,
         items: &[Value],
     ) -> Result<(), Error> {
-        self.print_with(out, format, items.iter().map(Ok), true)
+        self.print_bare(out, format, items, false)
+    }
+
+    /// The same, with no headings above a table where `bare` says so.
+    pub fn print_bare(
+        &self,
+        out: &mut Out,
+        format: Option<&Format>,
+        items: &[Value],
+        bare: bool,
+    ) -> Result<(), Error> {
+        self.print_with(out, format, items.iter().map(Ok), !bare)
     }
 
     /// The same of items that are made one after the other, a table with its headings or without.

@@ -47,7 +47,7 @@ pub use log::{Entry, Log, LogConfig, LogDriver, Reader, Stream, Subject, Unknown
 pub use name::{InvalidName, Name};
 pub use record::{
     Config, Instance, Keeper, MountPoint, OLDEST, Record, Shown, ShownProcess, State, Summary,
-    VERSION,
+    VERSION, boot,
 };
 pub use restart::{InvalidRestart, Restart};
 pub use wait::Waiter;

@@ -267,8 +267,8 @@ impl Instance {
     }
 }
 
-/// Which boot this is; it cannot change while this process lives.
-fn boot() -> Option<&'static str> {
+/// Which boot this is (random(4), `boot_id`); it cannot change while this process lives.
+pub fn boot() -> Option<&'static str> {
     static BOOT: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
     let read = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     BOOT.get_or_init(|| Some(read()?.trim().to_owned())).as_deref()

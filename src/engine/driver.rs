@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::probe::{self, ProbeFailure};
 use super::{Engine, host};
+use crate::container;
 use crate::snapshot::Driver;
 
 /// What a probe found: `probe.json`.
@@ -19,9 +20,8 @@ struct Probed {
 /// What it holds for: it is probed anew where any of this is another.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Place {
-    /// The boot, and the kernel's release.
-    boot: String,
-    kernel: String,
+    /// The boot, and so the kernel.
+    boot: Option<String>,
     /// The store's file system: its device, its type and how it is mounted.
     device: u64,
     file_system: String,
@@ -76,8 +76,7 @@ impl Engine {
         if let Some(driver) = self.options.driver {
             return driver;
         }
-        let Drivers { overlay, fuse } = self.drivers();
-        Driver::choose(None, overlay == Found::Works, fuse == Found::Works)
+        self.drivers().best()
     }
 
     /// What works, as it was found on this boot and file system.
@@ -109,12 +108,17 @@ impl Engine {
     }
 }
 
+impl Drivers {
+    /// The best of those that work.
+    pub(super) fn best(&self) -> Driver {
+        Driver::choose(None, self.overlay == Found::Works, self.fuse == Found::Works)
+    }
+}
+
 impl Place {
     fn of(root: &Path) -> Self {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         Self {
-            boot,
-            kernel: host::kernel(),
+            boot: container::boot().map(str::to_owned),
             device: std::fs::metadata(root).map(|metadata| metadata.dev()).unwrap_or_default(),
             file_system: host::file_system(root).unwrap_or_default(),
             mount_flags: rustix::fs::statvfs(root).map(|it| it.f_flag.bits()).unwrap_or_default(),

@@ -68,8 +68,8 @@ impl Engine {
             .iter()
             .filter(|(_, status)| matches!(status, Status::Running | Status::Paused))
             .count();
-        let driver = self.driver();
         let drivers = self.drivers();
+        let driver = self.options.driver.unwrap_or_else(|| drivers.best());
         let ids = self.ids((0, 0))?;
         let platform = Platform::host();
         let root = self.store.root();

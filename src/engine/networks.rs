@@ -55,8 +55,8 @@ impl Engine {
     }
 
     /// The containers that run in a network, with their ends of it.
-    pub fn network_members(&self, name: &str) -> Result<Vec<(Record, LinkPlan)>, Error> {
-        let records = self.containers()?.into_iter().filter(|(_, status)| status.is_up());
+    pub fn network_members(&self, name: &str) -> Result<Vec<(Summary, LinkPlan)>, Error> {
+        let records = self.summaries(&|status| status.is_up())?.into_iter();
         Ok(records
             .filter_map(|(record, _)| {
                 let link = record.links.iter().find(|link| link.network == name)?.clone();

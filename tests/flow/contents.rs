@@ -25,10 +25,7 @@ fn files(changed: &[u64]) -> Vec<(String, Vec<u8>)> {
 }
 
 fn image(changed: &[u64]) -> Image {
-    let files = files(changed);
-    let files: Vec<(&str, Vec<u8>)> =
-        files.iter().map(|(name, data)| (name.as_str(), data.clone())).collect();
-    stargz(&files, |_| ())
+    stargz(&files(changed), |_| ())
 }
 
 /// Every layer is what its blob says, and the blobs are those of a store that fetched them whole.
@@ -106,8 +103,6 @@ fn what_only_seems_the_same_is_fetched_whole() {
     let lying = |seed: u64, length: &mut u64| {
         let mut files = old.clone();
         files[20].1 = noise(seed, files[20].1.len());
-        let files: Vec<(&str, Vec<u8>)> =
-            files.iter().map(|(name, data)| (name.as_str(), data.clone())).collect();
         stargz(&files, |table| {
             let entries = &mut table["entries"];
             let offset = |at: usize| entries[at]["offset"].as_u64().unwrap();

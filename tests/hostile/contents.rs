@@ -18,8 +18,6 @@ fn files() -> Vec<(String, Vec<u8>)> {
 #[test]
 fn tables_that_lie_change_nothing() {
     let files = files();
-    let files: Vec<(&str, Vec<u8>)> =
-        files.iter().map(|(name, data)| (name.as_str(), data.clone())).collect();
     let registry = Registry::new();
     let home = Home::new();
     let honest = registry.push("app", "1", &stargz(&files, |_| ()));
@@ -63,8 +61,6 @@ fn tables_that_lie_change_nothing() {
 #[test]
 fn a_table_that_the_manifest_does_not_name_is_not_read() {
     let files = files();
-    let files: Vec<(&str, Vec<u8>)> =
-        files.iter().map(|(name, data)| (name.as_str(), data.clone())).collect();
     let registry = Registry::new();
     let home = Home::new();
     let honest = registry.push("app", "1", &stargz(&files, |_| ()));

@@ -21,7 +21,7 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// An image of one eStargz layer that holds `files`. `lie` may change its table.
-pub fn stargz(files: &[(&str, Vec<u8>)], lie: impl FnOnce(&mut Value)) -> Image {
+pub fn stargz(files: &[(String, Vec<u8>)], lie: impl FnOnce(&mut Value)) -> Image {
     let (mut blob, mut entries) = (Vec::new(), Vec::new());
     // What stands before a payload is the end of the member of the one before.
     let mut member = Vec::new();

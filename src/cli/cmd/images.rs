@@ -142,8 +142,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         return Ok(ExitCode::SUCCESS);
     }
     let listing = if args.digests { &WITH_DIGESTS } else { &LISTING };
-    let items = items.iter().map(Ok);
-    listing.print_with(&mut cx.out, args.format.as_ref(), items, !args.noheading)?;
+    listing.print_bare(&mut cx.out, args.format.as_ref(), &items, args.noheading)?;
     Ok(ExitCode::SUCCESS)
 }
 

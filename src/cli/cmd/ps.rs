@@ -116,8 +116,14 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let every = args.all || limit.is_some() || by_state;
     let now = jiff::Timestamp::now();
     let mut shown = select(&engine, &args.filter, &|status| every || super::is_up(status))?;
+    let mut sizes = BTreeMap::new();
+    if args.sort == Some(Key::Size) {
+        for (record, _) in &shown {
+            sizes.insert(record.id.clone(), engine.container_size(record)?);
+        }
+    }
     if let Some(key) = args.sort {
-        key.sort(&engine, &mut shown)?;
+        key.sort(&sizes, &mut shown);
     }
     let shown = shown.into_iter().take(limit.unwrap_or(usize::MAX));
     if args.quiet && args.format.is_none() {
@@ -140,7 +146,11 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         let look = Look { full: args.no_trunc, now, health, fields: &fields };
         let mut row = row(&record, status, &look);
         if fields.contains(&"Size") {
-            row["Size"] = size(&engine, &record)?.into();
+            let (written, all) = match sizes.get(&record.id) {
+                Some(known) => *known,
+                None => engine.container_size(&record)?,
+            };
+            row["Size"] = size(written, all).into();
         }
         Ok(row)
     });
@@ -149,13 +159,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
 }
 
 impl Key {
-    fn sort(self, engine: &Engine, rows: &mut [(Summary, Status)]) -> Result<(), Error> {
-        let mut sizes = BTreeMap::new();
-        if self == Self::Size {
-            for (record, _) in rows.iter() {
-                sizes.insert(record.id.clone(), engine.container_size(record)?.0);
-            }
-        }
+    /// `sizes` by ID: what was written, and that with the image.
+    fn sort(self, sizes: &BTreeMap<String, (u64, u64)>, rows: &mut [(Summary, Status)]) {
         rows.sort_by_cached_key(|(record, status)| {
             let text = match self {
                 Self::Command => command(record, true),
@@ -166,12 +171,11 @@ impl Key {
                 Self::Size => String::new(),
                 Self::Status => state(*status).to_owned(),
             };
-            (sizes.get(&record.id).copied(), text)
+            (sizes.get(&record.id).map(|(written, _)| *written), text)
         });
         if self == Self::Runningfor {
             rows.reverse();
         }
-        Ok(())
     }
 }
 
@@ -288,9 +292,8 @@ fn name_matches(name: &str, wanted: &str) -> bool {
 }
 
 /// `1.2kB (virtual 5.1MB)`
-fn size(engine: &Engine, record: &Summary) -> Result<String, Error> {
-    let (written, all) = engine.container_size(record)?;
-    Ok(format!("{} (virtual {})", human::size(written), human::size(all)))
+fn size(written: u64, all: u64) -> String {
+    format!("{} (virtual {})", human::size(written), human::size(all))
 }
 
 /// docker's word for a state.
@@ -349,10 +352,7 @@ fn cell(field: &str, record: &Summary, status: Status, look: &Look<'_>) -> Value
             }
             _ => 0.into(),
         },
-        "Labels" => {
-            let labels = config.labels.iter().map(|(name, value)| format!("{name}={value}"));
-            labels.collect::<Vec<_>>().join(",").into()
-        }
+        "Labels" => human::labels(&config.labels).into(),
         "Mounts" => mounts(record, full).into(),
         "Networks" if config.networks.is_empty() => config.network.as_str().into(),
         "Networks" => {

@@ -62,12 +62,7 @@ pub(in super::super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, E
         }));
     }
     if !args.quiet {
-        LISTING.print_with(
-            &mut cx.out,
-            args.format.as_ref(),
-            items.iter().map(Ok),
-            !args.noheading,
-        )?;
+        LISTING.print_bare(&mut cx.out, args.format.as_ref(), &items, args.noheading)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::super::format::Format;
 use super::super::super::list::Listing;
 use super::super::super::parse::{self, filter, filter::Filter};
-use super::super::super::{Context, Error};
+use super::super::super::{Context, Error, human};
 use super::{BRIDGE, BUILTIN};
 use crate::engine::network::Network;
 
@@ -108,18 +108,12 @@ pub(in super::super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, E
             cx.out.line(item["ID"].as_str().unwrap_or_default())?;
         }
     } else {
-        LISTING.print_with(
-            &mut cx.out,
-            args.format.as_ref(),
-            items.iter().map(Ok),
-            !args.noheading,
-        )?;
+        LISTING.print_bare(&mut cx.out, args.format.as_ref(), &items, args.noheading)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn item(row: &Row, whole: bool) -> Value {
-    let labels = row.network.labels.iter().map(|(name, value)| format!("{name}={value}"));
     let id = if whole { &row.id } else { row.id.get(..12).unwrap_or(&row.id) };
     json!({
         "ID": id,
@@ -129,7 +123,7 @@ fn item(row: &Row, whole: bool) -> Value {
         "IPv4": "true",
         "IPv6": row.network.pool(true).is_some().to_string(),
         "Internal": row.network.internal.to_string(),
-        "Labels": labels.collect::<Vec<_>>().join(","),
+        "Labels": human::labels(&row.network.labels),
         "CreatedAt": row.network.created,
     })
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::super::format::Format;
 use super::super::super::list::Listing;
 use super::super::super::parse::{self, filter, filter::Filter};
-use super::super::super::{Context, Error};
+use super::super::super::{Context, Error, human};
 use super::DRIVER;
 use crate::engine::volume::Volume;
 
@@ -65,24 +65,18 @@ pub(in super::super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, E
             cx.out.line(item["Name"].as_str().unwrap_or_default())?;
         }
     } else {
-        LISTING.print_with(
-            &mut cx.out,
-            args.format.as_ref(),
-            items.iter().map(Ok),
-            !args.noheading,
-        )?;
+        LISTING.print_bare(&mut cx.out, args.format.as_ref(), &items, args.noheading)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn row(volume: &Volume) -> Value {
-    let labels = volume.labels.iter().map(|(name, value)| format!("{name}={value}"));
     json!({
         "Driver": DRIVER,
         "Name": volume.name.as_str(),
         "Scope": "local",
         "Mountpoint": volume.data(),
-        "Labels": labels.collect::<Vec<_>>().join(","),
+        "Labels": human::labels(&volume.labels),
         "CreatedAt": volume.created,
         // docker has these fields too, and nothing to say in them.
         "Availability": "N/A",
