@@ -308,22 +308,31 @@ impl Engine {
 }
 
 impl Engine {
-    /// Removes the image that a container which is gone was made from, by the name it was named by,
-    /// unless another container has it. In a child, whose threads and namespace end with it.
+    /// Removes the image that a container which is gone was made from, unless another container has
+    /// it: by the name it was named by, or by its ID where that name is nobody's or another's. In a
+    /// child, whose threads and namespace end with it.
     pub(super) fn remove_image_of(&self, record: &Record) -> Result<(), super::Error> {
         let what = format!("remove the image {}", record.image);
         in_child(&what, || {
             let owners = self.enter_owners().map_err(|error| error.to_string())?;
-            match self.remove_image(&record.image, false, true, owners) {
+            let named = self.store().resolve(&record.image);
+            let query = match named.is_ok_and(|image| image.id == record.image_id) {
+                true => record.image.clone(),
+                false => record.image_id.to_string(),
+            };
+            match self.remove_image(&query, false, true, owners) {
                 Ok(_)
                 // Needed, called something else as well, or gone already: there is nothing to do.
-                | Err(super::Error::Image(
-                    Error::NameInUse { .. }
-                    | Error::Running { .. }
-                    | Error::Stopped { .. }
-                    | Error::ManyNames { .. }
-                    | Error::Store(store::Error::NoSuchImage { .. }),
-                )) => Ok(()),
+                | Err(
+                    super::Error::Image(
+                        Error::NameInUse { .. }
+                        | Error::Running { .. }
+                        | Error::Stopped { .. }
+                        | Error::ManyNames { .. }
+                        | Error::Store(store::Error::NoSuchImage { .. }),
+                    )
+                    | super::Error::Store(store::Error::NoSuchImage { .. }),
+                ) => Ok(()),
                 Err(error) => Err(error.to_string()),
             }
         })

@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 
 use super::Box;
 use crate::requires;
-use crate::support::{has, lives, until};
+use crate::support::{has, layout, lives, until};
 
 #[test]
 fn stop_lets_a_program_end_by_itself() {
@@ -268,4 +268,16 @@ fn an_image_goes_with_its_last_container() {
     b.run_d(&["--rmi"], &["true"]);
     until("it to be gone", || images().is_empty());
     assert_eq!(b.ok(&["ps", "-aq"]), "");
+    // One from a layout has no name here.
+    let [first, second] = ["latest", "labels"].map(|tag| layout("busybox", tag));
+    b.ok(&["run", "--rmi", "--network", "none", &first, "true"]);
+    assert_eq!(images(), "");
+    // A name that is another image's by now is not taken from that.
+    let (old, new) = (b.ok(&["pull", "-q", &first]), b.ok(&["pull", "-q", &second]));
+    b.ok(&["tag", &old, "mine"]);
+    b.ok(&["run", "-d", "--rmi", "--network", "none", "--name", "web", "mine", "sleep", "600"]);
+    b.ok(&["tag", &new, "mine"]);
+    b.ok(&["stop", "-t", "0", "web"]);
+    until("the old one to be gone", || b.ok(&["images", "-q", "--no-trunc"]) == new);
+    assert_eq!(b.ok(&["images", "-q", "--no-trunc", "mine"]), new);
 }
