@@ -54,6 +54,11 @@ impl Store {
         let mut blobs = HashSet::new();
         let mut chains: HashSet<String> =
             in_use.iter().map(|chain| chain.0.hex().to_owned()).collect();
+        // All layers up to one are one directory for the sake of the image that ends there.
+        let mut tops = chains.clone();
+        tops.extend(
+            images.iter().filter_map(|it| Some(it.layers.last()?.chain.0.hex().to_owned())),
+        );
         for image in &images {
             blobs.extend([&image.id, &image.manifest].map(|digest| digest.hex().to_owned()));
             blobs.extend(image.index.iter().map(|digest| digest.hex().to_owned()));
@@ -75,10 +80,10 @@ impl Store {
         let mut trees = vec![Owners::Recorded, owners];
         trees.dedup();
         for owners in trees {
-            for kind in ["flat", "metadata", "layers"] {
+            for (kind, wanted) in [("flat", &tops), ("metadata", &tops), ("layers", &chains)] {
                 let directory = self.path(kind).join(owners.to_string());
                 if directory.is_dir() {
-                    for layer in entries(&directory)?.iter().filter(|path| !names(&chains, path)) {
+                    for layer in entries(&directory)?.iter().filter(|path| !names(wanted, path)) {
                         freed += self.discard(layer)?;
                     }
                 }

@@ -1,5 +1,6 @@
 //! Random operations: fuse and copy do what the kernel's overlayfs does.
 
+use std::io::Write as _;
 use std::time::UNIX_EPOCH;
 
 use super::{home, pull_many, said, work};
@@ -28,7 +29,9 @@ fn fuse_and_copy_do_what_overlayfs_does() {
     let many = pull_many(&home);
     let mut compared = 0;
     while compared < count {
-        eprintln!("drivers: random operations with CORACLE_TEST_SEED={seed}");
+        // libtest keeps what a test prints that passes.
+        let seeds = format!("drivers: random operations with CORACLE_TEST_SEED={seed}");
+        writeln!(std::io::stderr(), "{seeds}").unwrap();
         let task = format!("random /t {seed} {} every", RUN.min(count));
         let by = |driver: &str, image: &str| said(work(&home, driver, image, &task));
         let expected = by("overlay", &image);
