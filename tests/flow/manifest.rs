@@ -114,7 +114,7 @@ fn the_image_of_a_list_is_used_by_the_lists_name() {
     let error = home.coracle(["create", "--platform", "linux/s390x", "app:all", "/x"]).fails(125);
     has(&error, &["app:all", "linux/s390x", "linux/arm64"]);
     // An image of that name goes first.
-    home.coracle(["tag", &arm, "app:all"]).ok();
+    home.coracle(["tag", &digest(&other.config), "app:all"]).ok();
     let tagged = home.coracle(["inspect", "-f", "{{.Id}}", "app:all"]).ok();
     assert_eq!(tagged, digest(&other.config));
 }
