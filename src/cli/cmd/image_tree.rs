@@ -34,7 +34,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     if args.attached {
         return attached(args, cx, &engine).map(|()| ExitCode::SUCCESS);
     }
-    let image = engine.store().resolve(&cx.local_image(&engine, &args.image)?)?;
+    let name = cx.image_or_member(&engine, &args.image, None)?;
+    let image = engine.store().resolve(&name)?;
     let listed = engine.images()?;
     let names = |listed: &Listed| {
         let tags: Vec<String> =

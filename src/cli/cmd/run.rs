@@ -363,7 +363,11 @@ impl Shape {
         request: &RunRequest,
     ) -> Result<(Engine, Found), Error> {
         let engine = cx.engine(self.storage_driver, self.isolation.ids()?)?;
-        let image = cx.local_image(&engine, &request.image)?;
+        let asks = request.verify || matches!(request.policy, Policy::Always | Policy::Newer);
+        let image = match asks || self.rootfs {
+            true => cx.local_image(&engine, &request.image)?,
+            false => cx.image_or_member(&engine, &request.image, request.platform.as_ref())?,
+        };
         let request = &RunRequest { image, ..request.clone() };
         let found = engine.find(request, &|| fetch(self, cx, &engine, request))?;
         warn_of_foreign(request, &found);
