@@ -81,8 +81,9 @@ impl Containers {
         ids: &[String],
         wanted: &(dyn Fn(&Record<C>, Status) -> bool + Sync),
     ) -> Result<Survey<C>, Error> {
-        let (records, abandoned, unreadable) = (Vec::new(), Vec::new(), Vec::new());
-        let mut survey = Survey { records, abandoned, unreadable };
+        // Room for all of them at once: none is moved for the others.
+        let records = Vec::with_capacity(ids.len());
+        let mut survey = Survey { records, abandoned: Vec::new(), unreadable: Vec::new() };
         let mut reader = Reader::open(self)?;
         for id in ids {
             match reader.read(id) {

@@ -46,7 +46,7 @@ fn typing_resizing_and_control_c() {
     assert!(!cooked(&terminal), "raw while the container has it");
     terminal.resize(50, 120);
     terminal.signal(Signal::SIGWINCH);
-    terminal.send(&format!(
+    terminal.send(format!(
         "while [ \"$(stty size)\" = '{ROWS} {COLUMNS}' ]; do sleep 0.02; done; stty size\n"
     ));
     terminal.expect("50 120");
