@@ -29,6 +29,7 @@ const LISTING: Listing = Listing {
         ("Pid", "PID"),
         ("Labels", "LABELS"),
         ("Mounts", "MOUNTS"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
         ("Networks", "NETWORKS"),
         ("Ports", "PORTS"),
         ("Size", "SIZE"),
@@ -356,6 +357,9 @@ fn cell(field: &str, record: &Summary, status: Status, look: &Look<'_>) -> Value
         },
         "Labels" => human::labels(&config.labels).into(),
         "Mounts" => mounts(record, full).into(),
+        "LocalVolumes" => {
+            config.mounts.iter().filter(|it| !it.name.is_empty()).count().to_string().into()
+        }
         "Networks" if config.networks.is_empty() => config.network.as_str().into(),
         "Networks" => {
             let names = config.networks.iter().map(|network| network.name.as_str());

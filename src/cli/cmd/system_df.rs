@@ -144,8 +144,6 @@ fn container_row(container: &ContainerUse, now: jiff::Timestamp) -> Value {
     let look = ps::Look { full: false, now, health: None, size: None, fields: &fields };
     let mut row = ps::row(&container.record, container.status, &look);
     row["Size"] = human::size(container.written).into();
-    let volumes = container.record.config.mounts.iter().filter(|mount| !mount.name.is_empty());
-    row["LocalVolumes"] = volumes.count().to_string().into();
     row
 }
 
