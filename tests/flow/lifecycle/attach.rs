@@ -18,7 +18,7 @@ fn a_terminal_is_left_and_come_back_to() {
     terminal.expect(&format!("{ROWS} {COLUMNS}"));
     terminal.resize(50, 120);
     terminal.signal(Signal::SIGWINCH);
-    terminal.send(&format!(
+    terminal.send(format!(
         "while [ \"$(stty size)\" = '{ROWS} {COLUMNS}' ]; do sleep 0.02; done; stty size\n"
     ));
     terminal.expect("50 120");
