@@ -14,14 +14,19 @@ use super::Addresses;
 #[serde(default)]
 pub struct Settings {
     /// Whether the gateway's address leads to the host's loopback (`private:host-loopback`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub host_loopback: bool,
     /// The longest packet in bytes, from `SHORTEST_MTU` to `MTU`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,
     /// `--mac-address`
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
     /// `--ip`
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ip: Option<Ipv4Addr>,
     /// `--ip6`
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ip6: Option<Ipv6Addr>,
 }
 

@@ -48,7 +48,7 @@ fn typing_resizing_and_control_c() {
     terminal.signal(Signal::SIGWINCH);
     let old = format!("{ROWS} {COLUMNS}");
     terminal
-        .send(&format!("while [ \"$(stty size)\" = '{old}' ]; do sleep 0.02; done; stty size\n"));
+        .send(format!("while [ \"$(stty size)\" = '{old}' ]; do sleep 0.02; done; stty size\n"));
     terminal.expect("50 120");
     // Control-C reaches the program inside and not the tool.
     terminal.send("trap 'echo caught-$((1+1))' INT; echo set-$((1+1)); sleep 10\n");

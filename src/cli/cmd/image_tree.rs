@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use super::super::report::escape;
+use super::super::list::one_line;
 use super::super::{Context, Error, complete, human};
 use super::registry::{self, AccessArgs};
 use crate::engine::images::Listed;
@@ -122,7 +122,7 @@ fn attached(args: &Args, cx: &mut Context, engine: &Engine) -> Result<(), Error>
                 it.digest,
                 it.place
             );
-            escape(&text).replace('\n', "\\n") // a line each, whatever it says
+            one_line(text) // whatever it says
         };
         let lines: Vec<String> = all.iter().filter(|it| it.to == *document).map(line).collect();
         branches(cx, &lines)?;

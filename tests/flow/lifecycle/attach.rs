@@ -20,7 +20,7 @@ fn a_terminal_is_left_and_come_back_to() {
     terminal.signal(Signal::SIGWINCH);
     let old = format!("{ROWS} {COLUMNS}");
     terminal
-        .send(&format!("while [ \"$(stty size)\" = '{old}' ]; do sleep 0.02; done; stty size\n"));
+        .send(format!("while [ \"$(stty size)\" = '{old}' ]; do sleep 0.02; done; stty size\n"));
     terminal.expect("50 120");
     terminal.send("\x10\x11");
     assert_eq!(terminal.wait().code(), Some(0), "{}", terminal.text());
