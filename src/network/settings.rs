@@ -15,6 +15,8 @@ use super::Addresses;
 pub struct Settings {
     /// Whether the gateway's address leads to the host's loopback (`private:host-loopback`).
     pub host_loopback: bool,
+    /// Whether connections to the outside are made by sockets of the host's (`fast`).
+    pub fast: bool,
     /// The longest packet in bytes, from `SHORTEST_MTU` to `MTU`.
     pub mtu: Option<u16>,
     /// `--mac-address`
