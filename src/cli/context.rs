@@ -131,8 +131,8 @@ impl Context {
     /// Does `each` for every item: one failure is told and does not spare the rest.
     pub fn each<T>(
         &mut self,
-        items: &[T],
-        mut each: impl FnMut(&mut Self, &T) -> Result<(), Error>,
+        items: impl IntoIterator<Item = T>,
+        mut each: impl FnMut(&mut Self, T) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut failures = Vec::new();
         for item in items {

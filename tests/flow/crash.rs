@@ -134,7 +134,7 @@ fn readers_do_not_wait_for_a_pull() {
     let running = home.coracle(["pull", "-q", &reference]).spawn();
     thread::sleep(Duration::from_millis(200));
     for command in [&["images", "-q"][..], &["ps", "-aq"], &["info"], &["version"]] {
-        home.coracle(command).timeout_s(2).ok();
+        home.coracle(command).timeout_s(20).ok();
     }
     slow.store(false, Ordering::SeqCst);
     running.wait().ok();

@@ -46,11 +46,13 @@ fn typing_resizing_and_control_c() {
     assert!(!cooked(&terminal), "raw while the container has it");
     terminal.resize(50, 120);
     terminal.signal(Signal::SIGWINCH);
-    terminal.send("sleep 0.2; stty size\n");
+    terminal.send(&format!(
+        "while [ \"$(stty size)\" = '{ROWS} {COLUMNS}' ]; do sleep 0.02; done; stty size\n"
+    ));
     terminal.expect("50 120");
     // Control-C reaches the program inside and not the tool.
-    terminal.send("trap 'echo caught-$((1+1))' INT; sleep 30\n");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    terminal.send("trap 'echo caught-$((1+1))' INT; echo set-$((1+1)); sleep 10\n");
+    terminal.expect("set-2");
     terminal.send("\x03");
     terminal.expect("caught-2");
     terminal.send("exit 7\n");

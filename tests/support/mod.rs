@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -250,14 +250,22 @@ impl Run {
     }
 }
 
-type Drained = thread::JoinHandle<Vec<u8>>;
+/// What a pipe gives, read as it comes.
+struct Drained {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: thread::JoinHandle<()>,
+}
 
 fn drain(mut pipe: impl Read + Send + 'static) -> Drained {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = pipe.read_to_end(&mut bytes);
-        bytes
-    })
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let shared = bytes.clone();
+    let reader = thread::spawn(move || {
+        let mut buffer = vec![0; 64 << 10];
+        while let Ok(length @ 1..) = pipe.read(&mut buffer) {
+            shared.lock().unwrap().extend_from_slice(&buffer[..length]);
+        }
+    });
+    Drained { bytes, reader }
 }
 
 /// A command that runs.
@@ -275,6 +283,21 @@ impl Running {
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
+    /// Wait until something has come from both of its streams.
+    pub fn until_heard(&self) {
+        let heard = |from: &Drained| !from.bytes.lock().unwrap().is_empty();
+        until("output", || heard(&self.stdout) && heard(&self.stderr));
+    }
+
+    /// Wait until it waits: ten looks in a row find it asleep.
+    pub fn until_asleep(&self) {
+        let mut looks = 0;
+        until("it to wait", || {
+            looks = if state(self.child.id()) == Some('S') { looks + 1 } else { 0 };
+            looks == 10
+        });
+    }
+
     pub fn wait(mut self) -> Output {
         let status = wait_until(&mut self.child, self.deadline);
         let late = status.is_none();
@@ -282,8 +305,10 @@ impl Running {
             let _ = self.child.kill();
             self.child.wait().unwrap()
         });
-        let read =
-            |drained: Drained| String::from_utf8_lossy(&drained.join().unwrap()).into_owned();
+        let read = |drained: Drained| {
+            drained.reader.join().unwrap();
+            String::from_utf8_lossy(&drained.bytes.lock().unwrap()).into_owned()
+        };
         let output = Output {
             status,
             text: self.text,
@@ -345,14 +370,18 @@ impl std::fmt::Display for Output {
 
 /// Whether a process is there and no zombie. Its files are gone a good while before it has ended.
 pub fn lives(pid: i32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-    state.is_some_and(|state| !"ZX".contains(state))
+    state(pid.try_into().unwrap()).is_some_and(|state| !"ZX".contains(state))
 }
 
-/// Wait until `check` holds; fail with `what` after twenty seconds.
+/// The letter for a process's state, proc_pid_stat(5).
+fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+/// Wait until `check` holds; fail with `what` after a minute.
 pub fn until(what: &str, mut check: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !check() {
         assert!(Instant::now() < deadline, "waited too long for {what}");
         thread::sleep(Duration::from_millis(10));

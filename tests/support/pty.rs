@@ -66,7 +66,7 @@ impl Terminal {
 
     /// Wait until `text` was shown.
     pub fn expect(&self, text: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while !self.text().contains(text) {
             assert!(Instant::now() < deadline, "no `{text}` on the terminal:\n{}", self.text());
             thread::sleep(Duration::from_millis(5));
@@ -79,7 +79,7 @@ impl Terminal {
     }
 
     pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(60);
         let status = wait_until(&mut self.child, deadline);
         status.unwrap_or_else(|| {
             let _ = self.child.kill();

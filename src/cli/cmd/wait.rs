@@ -1,6 +1,8 @@
 //! `wait`
 
+use std::panic::resume_unwind;
 use std::process::ExitCode;
+use std::thread;
 
 use super::super::{Context, Error, complete};
 use crate::engine::Condition;
@@ -25,19 +27,25 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
-    cx.each(&args.containers, |cx, container| {
-        let code = match args.condition.is_empty() {
-            true => engine.wait(container).map(Some),
-            false => engine.wait_for(container, &args.condition),
-        };
-        match code {
-            Err(error) if args.ignore && super::is_missing(&error) => cx.out.line(NO_CODE)?,
-            other => match other? {
-                Some(code) => cx.out.line(code)?,
-                None => cx.out.line(NO_CODE)?,
-            },
-        }
-        cx.out.flush()
+    let wait = |container| match args.condition.is_empty() {
+        true => engine.wait(container).map(Some),
+        false => engine.wait_for(container, &args.condition),
+    };
+    // For all from now on: one that goes with its end is gone by the time that those before it end.
+    thread::scope(|scope| {
+        let waits: Vec<_> =
+            args.containers.iter().map(|container| scope.spawn(move || wait(container))).collect();
+        cx.each(waits, |cx, waiting| {
+            let code = waiting.join().unwrap_or_else(|panic| resume_unwind(panic));
+            match code {
+                Err(error) if args.ignore && super::is_missing(&error) => cx.out.line(NO_CODE)?,
+                other => match other? {
+                    Some(code) => cx.out.line(code)?,
+                    None => cx.out.line(NO_CODE)?,
+                },
+            }
+            cx.out.flush()
+        })
     })?;
     Ok(ExitCode::SUCCESS)
 }

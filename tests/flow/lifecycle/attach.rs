@@ -18,7 +18,9 @@ fn a_terminal_is_left_and_come_back_to() {
     terminal.expect(&format!("{ROWS} {COLUMNS}"));
     terminal.resize(50, 120);
     terminal.signal(Signal::SIGWINCH);
-    terminal.send("sleep 0.1; stty size\n");
+    terminal.send(&format!(
+        "while [ \"$(stty size)\" = '{ROWS} {COLUMNS}' ]; do sleep 0.02; done; stty size\n"
+    ));
     terminal.expect("50 120");
     terminal.send("\x10\x11");
     assert_eq!(terminal.wait().code(), Some(0), "{}", terminal.text());
@@ -77,7 +79,7 @@ fn both_streams_come_apart_and_signals_go_through() {
         "trap 'echo bye; exit 4' INT; while :; do echo out; echo err >&2; sleep 0.02; done";
     b.run_d(&["--name", "web"], &["sh", "-c", script]);
     let attached = b.coracle(&["attach", "web"]).spawn();
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    attached.until_heard();
     attached.signal(Signal::SIGINT);
     let output = attached.wait();
     assert_eq!(output.code(), 4, "{output}");

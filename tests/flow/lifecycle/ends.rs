@@ -5,7 +5,7 @@ use nix::unistd::Pid;
 
 use super::Box;
 use crate::requires;
-use crate::support::{has, layout, lives, until};
+use crate::support::{Running, has, layout, lives, until};
 
 #[test]
 fn stop_lets_a_program_end_by_itself() {
@@ -52,17 +52,22 @@ fn kill_sends_what_it_is_told() {
 fn who_waits_is_told_how_it_ended() {
     requires!(UserNamespaces, Image("busybox", "latest"));
     let b = Box::new();
-    b.run_d(&["--name", "three"], &["sh", "-c", "sleep 0.3; exit 3"]);
-    b.run_d(&["--name", "gone", "--rm"], &["sh", "-c", "sleep 1.5; exit 5"]);
+    let until_told = |code: u8| format!("until [ -e /go ]; do sleep 0.01; done; exit {code}");
+    b.run_d(&["--name", "three"], &["sh", "-c", &until_told(3)]);
+    b.run_d(&["--name", "gone", "--rm"], &["sh", "-c", &until_told(5)]);
     let both = b.coracle(&["wait", "three", "gone"]).spawn();
     let many: Vec<_> = (0..5).map(|_| b.coracle(&["wait", "gone"]).spawn()).collect();
+    many.iter().chain([&both]).for_each(Running::until_asleep);
+    for name in ["three", "gone"] {
+        b.ok(&["exec", name, "touch", "/go"]);
+    }
     assert!(many.into_iter().all(|one| one.wait().ok() == "5"));
     assert_eq!(both.wait().ok().lines().next(), Some("3"));
     // One that runs in somebody's foreground, and is removed at its end.
     let running = b.started("run", &["--rm", "--name", "front"], &["sleep", "600"]).spawn();
     until("it to run", || !b.ok(&["ps", "-q"]).is_empty());
     let waiting = b.coracle(&["wait", "front"]).spawn();
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    waiting.until_asleep();
     b.ok(&["stop", "front"]);
     assert_eq!((waiting.wait().ok().as_str(), running.wait().code()), ("143", 143));
     assert_eq!(b.ok(&["ps", "-aq", "--filter", "name=front"]), "");
@@ -76,6 +81,7 @@ fn what_else_can_be_waited_for() {
     assert_eq!(b.ok(&["wait", "--condition", "created", "job"]), "-1");
     let running = b.coracle(&["wait", "--condition", "running,healthy", "job"]).spawn();
     let ended = b.coracle(&["wait", "--condition=exited", "job"]).spawn();
+    [&running, &ended].into_iter().for_each(Running::until_asleep);
     b.ok(&["start", "job"]);
     assert_eq!(ended.wait().ok(), "3");
     // It may have missed the short time; then it is to wait on.
