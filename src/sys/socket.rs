@@ -12,6 +12,9 @@ use super::CallError;
 pub fn take(thread: u32, number: i32) -> Result<OwnedFd, Errno> {
     // PIDFD_THREAD of 6.9: without it only the first thread of a process can be named.
     const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
+    if number < 0 {
+        return Err(Errno::BADF);
+    }
     let pid = i32::try_from(thread).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
     let pidfd = match rustix::process::pidfd_open(pid, THREAD) {
         Err(Errno::INVAL) => rustix::process::pidfd_open(pid, PidfdFlags::empty())?,

@@ -137,7 +137,7 @@ fn all_that_private_has_is_there_beside_it() {
 
     // A network that it joins has its own way.
     yard.home.coracle(["network", "connect", "web", "box"]).ok();
-    assert_eq!(yard.exec(&["nc", "-w", "5", "neighbour", "80"]), "neighbour");
+    assert_eq!(yard.exec(&["/bin/nc", "-w", "5", "neighbour", "80"]), "neighbour");
     yard.home.coracle(["rm", "-f", "-t", "0", "box", "neighbour"]).ok();
 }
 
