@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, SeqAccess, Visitor};
+use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Error;
@@ -108,6 +108,12 @@ impl CapabilitySet {
         NAMES.iter().position(|known| *known == name).map(|number| Self(1 << number))
     }
 
+    /// Whether there is none in it.
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
+    pub fn is_empty(&self) -> bool {
+        self.0 == 0
+    }
+
     /// The bits, that of capability n at 2^n.
     pub fn bits(self) -> u64 {
         self.0
@@ -143,62 +149,50 @@ impl fmt::Debug for CapabilitySet {
     }
 }
 
+/// The bits in hexadecimal, as `/proc/PID/status` has them: names would be half of a container's
+/// record, and a list of containers reads a thousand of these.
 impl Serialize for CapabilitySet {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(self.names())
+        to.collect_str(&format_args!("{:x}", self.0))
     }
 }
 
 impl<'de> Deserialize<'de> for CapabilitySet {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_seq(Names)
+        from.deserialize_any(Bits)
     }
 }
 
-/// Reads names one by one: a list of containers holds thousands of them.
-struct Names;
+/// Reads the bits, or the names that were written in their place once.
+struct Bits;
 
-impl<'de> Visitor<'de> for Names {
+impl<'de> Visitor<'de> for Bits {
     type Value = CapabilitySet;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("names of capabilities")
+        f.write_str("a set of capabilities in hexadecimal, or their names")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, bits: &str) -> Result<CapabilitySet, E> {
+        let set = u64::from_str_radix(bits, 16).map(CapabilitySet).ok();
+        set.filter(|set| CapabilitySet::ALL.contains(*set))
+            .ok_or_else(|| E::custom(format_args!("no set of capabilities: {bits:?}")))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<CapabilitySet, A::Error> {
         let mut set = CapabilitySet::EMPTY;
-        while let Some(one) = names.next_element_seed(OneName)? {
-            set = set.with(one);
+        while let Some(name) = names.next_element::<String>()? {
+            let one = CapabilitySet::named(&name);
+            let unknown = || A::Error::custom(format_args!("unknown capability {name:?}"));
+            set = set.with(one.ok_or_else(unknown)?);
         }
         Ok(set)
     }
 }
 
-struct OneName;
-
-impl<'de> DeserializeSeed<'de> for OneName {
-    type Value = CapabilitySet;
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<CapabilitySet, D::Error> {
-        from.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for OneName {
-    type Value = CapabilitySet;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name of a capability")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<CapabilitySet, E> {
-        CapabilitySet::named(name)
-            .ok_or_else(|| E::custom(format_args!("unknown capability {name:?}")))
-    }
-}
-
 /// The five sets of a process (capabilities(7), "Thread capability sets").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Capabilities {
     /// What it and all it becomes can ever have.
     pub bounding: CapabilitySet,
@@ -207,8 +201,10 @@ pub struct Capabilities {
     /// What it may make effective.
     pub permitted: CapabilitySet,
     /// What a file may keep for it over execve(2).
+    #[serde(skip_serializing_if = "CapabilitySet::is_empty")]
     pub inheritable: CapabilitySet,
     /// What it keeps over execve(2) by itself.
+    #[serde(skip_serializing_if = "CapabilitySet::is_empty")]
     pub ambient: CapabilitySet,
 }
 
@@ -277,6 +273,22 @@ mod tests {
         assert_eq!(only, named("CAP_NET_ADMIN"));
         let most = requested(&["all"], &["mknod"]).expect("a set");
         assert_eq!(most, CapabilitySet::ALL.without(named("CAP_MKNOD")));
+    }
+
+    #[test]
+    fn sets_are_written_as_bits_and_read_as_names_too() {
+        let sets = Capabilities::of_user(CapabilitySet::docker_default(), 0);
+        let text = serde_json::to_string(&sets).expect("JSON");
+        let bits = "\"a80425fb\"";
+        assert_eq!(text, format!(r#"{{"bounding":{bits},"effective":{bits},"permitted":{bits}}}"#));
+        let read = |text: &str| serde_json::from_str::<Capabilities>(text).ok();
+        assert_eq!(read(&text), Some(sets));
+        let names = r#"{"bounding":["CAP_KILL","CAP_BPF"],"ambient":[]}"#;
+        let bounding = CapabilitySet(1 << 5 | 1 << 39);
+        assert_eq!(read(names), Some(Capabilities { bounding, ..Capabilities::default() }));
+        for wrong in [r#""x""#, r#""20000000000""#, r#"["CAP_NOPE"]"#, "1"] {
+            assert_eq!(read(&format!(r#"{{"bounding":{wrong}}}"#)), None, "{wrong}");
+        }
     }
 
     #[test]

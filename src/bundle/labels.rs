@@ -58,8 +58,10 @@ pub struct SecurityModules {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Labels {
     /// A profile that is loaded on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apparmor: Option<String>,
     /// A whole context, `user:role:type:level`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selinux: Option<String>,
 }
 

@@ -36,6 +36,6 @@ pub use request::{
 };
 pub use spec::{Builder, Clocks, ContainerSpec, Hook, Hooks, Process, Time};
 pub use specify::{Circumstances, absolute, hidden_paths, specify};
-pub use text::deserialize as texts;
+pub use text::{deserialize as texts, is_nothing};
 pub use tuning::{Scheduler, Tuning, personality};
 pub use user::{HostAccount, User};

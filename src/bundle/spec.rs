@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::capabilities::{Capabilities, CapabilitySet};
 use super::{
     Added, Error, Joined, Labels, Namespace, Namespaces, NsKind, SeccompChoice, Tuning, Ulimit,
-    User, defaults,
+    User, defaults, is_nothing,
 };
 use crate::cgroup::{self, Resources};
 use crate::mount::{Mount, Propagation, RootMount};
@@ -88,32 +88,40 @@ pub struct Process {
     /// As whom.
     pub user: User,
     /// A pseudo-terminal of its own.
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub terminal: bool,
     /// The size of that: rows and columns. The caller's terminal's where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminal_size: Option<(u16, u16)>,
     /// Whether stdin is handed on; /dev/null otherwise.
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub interactive: bool,
     /// Resource limits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<Ulimit>,
     /// The bounding set, and what the process holds.
     pub capabilities: Capabilities,
     /// `PR_SET_NO_NEW_PRIVS`
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub no_new_privileges: bool,
     /// umask(2); the runtime's 022 where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub umask: Option<u32>,
     /// `/proc/PID/oom_score_adj`; unchanged where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oom_score_adj: Option<i32>,
     /// What AppArmor and SELinux execute the program under.
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub labels: Labels,
     /// Whether the caller's supplementary groups stay.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub keep_groups: bool,
     /// Scheduling, processors, personality.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub tuning: Tuning,
     /// Whether abstract sockets of the network namespace's other processes are out of reach, where
     /// the kernel can do that: for a container in the host's network.
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub own_sockets: bool,
 }
 

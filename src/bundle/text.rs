@@ -73,6 +73,11 @@ pub(super) fn serialize<S: Serializer>(texts: &[OsString], to: S) -> Result<S::O
     to.collect_seq(texts.iter().map(|text| Text::of(text)))
 }
 
+/// Whether a value says nothing: for what is left out where it does.
+pub fn is_nothing<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// Reads arguments as [`Process`](super::Process) has them.
 pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<OsString>, D::Error> {
     Vec::<Text>::deserialize(from)?.into_iter().map(Text::read).collect()

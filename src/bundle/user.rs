@@ -16,6 +16,7 @@ pub struct User {
     /// Primary group id.
     pub gid: u32,
     /// Supplementary group ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<u32>,
     /// Home directory, `/` where passwd(5) has no line for the user.
     pub home: PathBuf,

@@ -11,6 +11,7 @@ use crate::engine::registry::Registries;
 use crate::engine::snapshot::Driver;
 use crate::engine::store::full_name;
 use crate::engine::{self, Engine, Options, Warn, reference, userns};
+use crate::oci::Platform;
 
 /// Tells a coracle in `coracle unshare` whose the store's files are.
 pub const UNSHARED: &str = "CORACLE_UNSHARED";
@@ -117,6 +118,20 @@ impl Context {
         let known = candidates.iter().map(full_name);
         let mut known = known.filter(|name| matches!(engine.store().named(name), Ok(Some(_))));
         Ok(known.next().unwrap_or_else(|| query.to_owned()))
+    }
+
+    /// The same; by the name of a list of manifests it is the one of its images that `platform` takes,
+    /// or this machine.
+    pub fn image_or_member(
+        &self,
+        engine: &Engine,
+        query: &str,
+        platform: Option<&Platform>,
+    ) -> Result<String, Error> {
+        let image = self.local_image(engine, query)?;
+        let Ok(name) = image.parse() else { return Ok(image) };
+        let platform = platform.cloned().unwrap_or_else(Platform::host);
+        Ok(engine.member_of_list(&name, &platform)?.unwrap_or(image))
     }
 
     /// Tells of the engine's failures in another process than this one, as `command` does.

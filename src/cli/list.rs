@@ -1,6 +1,6 @@
 //! Lists as docker prints them: a table, a template for each item, JSON lines, or IDs alone.
 
-use std::borrow::Borrow;
+use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
@@ -56,50 +56,55 @@ impl Listing {
         items: &[Value],
         bare: bool,
     ) -> Result<(), Error> {
-        self.print_with(out, format, items.iter().map(Ok), !bare)
+        let line = |item: &Value, template: Option<&Template>| match template {
+            Some(template) => template.render(item),
+            None => Ok(item.to_string()),
+        };
+        self.print_with(out, format, items, line, !bare)
     }
 
-    /// The same of items that are made one after the other, a table with its headings or without.
-    pub fn print_with<T: Borrow<Value>>(
+    /// The same of items whose lines `line` makes: by a template, or else as JSON.
+    pub fn print_with<T>(
         &self,
         out: &mut Out,
         format: Option<&Format>,
-        mut items: impl Iterator<Item = Result<T, Error>>,
+        items: &[T],
+        line: impl Fn(&T, Option<&Template>) -> Result<String, super::format::Error>,
         headings: bool,
     ) -> Result<(), Error> {
-        match format {
+        let usual;
+        let (template, table) = match format {
             None | Some(Format::Usual) => {
-                self.table(out, &Template::new(self.columns)?, items, headings)
+                usual = Template::new(self.columns)?;
+                (Some(&usual), true)
             }
-            Some(Format::Table(template)) => self.table(out, template, items, headings),
-            Some(Format::Json) => items.try_for_each(|item| out.line(item?.borrow())),
-            Some(Format::Template(template)) => {
-                // Rendered before anything is printed: a wrong field gives no half of a list.
-                let render = |item: Result<T, Error>| Ok(template.render(item?.borrow())?);
-                let lines: Vec<String> = items.map(render).collect::<Result<_, Error>>()?;
-                lines.iter().try_for_each(|line| out.line(line))
-            }
+            Some(Format::Table(template)) => (Some(template), true),
+            Some(Format::Template(template)) => (Some(template), false),
+            Some(Format::Json) => (None, false),
+        };
+        // Made before anything is printed: a wrong field gives no half of a list.
+        let lines = items.iter().map(|item| line(item, template));
+        let mut lines: Vec<String> = lines.collect::<Result<_, _>>()?;
+        if !table {
+            return lines.iter().try_for_each(|line| out.line(line));
         }
-    }
-
-    fn table<T: Borrow<Value>>(
-        &self,
-        out: &mut Out,
-        template: &Template,
-        items: impl Iterator<Item = Result<T, Error>>,
-        headings: bool,
-    ) -> Result<(), Error> {
-        let mut lines = Vec::new();
-        if headings {
+        for line in &mut lines {
+            *line = one_line(std::mem::take(line));
+        }
+        if let Some(template) = template.filter(|_| headings) {
             let headings = self.headings.iter();
             let headings: Map<String, Value> =
                 headings.map(|(field, heading)| ((*field).to_owned(), (*heading).into())).collect();
-            lines.push(template.render(&headings.into())?);
+            lines.insert(0, template.render(&headings.into())?);
         }
-        for item in items {
-            lines.push(escape(&template.render(item?.borrow())?).replace('\n', "\\n"));
-        }
-        let table = Table::from_lines(lines.iter().map(String::as_str));
-        table.lines().iter().try_for_each(|line| out.line(line))
+        out.text(Table::from_lines(&lines).text())
+    }
+}
+
+/// What is to be a line of a list, without what would make several of it or move the cursor.
+pub fn one_line(text: String) -> String {
+    match escape(&text) {
+        Cow::Borrowed(_) if !text.contains('\n') => text,
+        escaped => escaped.replace('\n', "\\n"),
     }
 }

@@ -29,8 +29,8 @@ impl Out {
     /// A text without an end of line of its own.
     pub fn text(&mut self, text: impl Display) -> Result<(), Error> {
         let text = text.to_string();
-        let text = if self.terminal { escape(&text) } else { text };
-        self.bytes(text.as_bytes())
+        let shown = if self.terminal { escape(&text) } else { text.as_str().into() };
+        self.bytes(shown.as_bytes())
     }
 
     /// Bytes as they are.

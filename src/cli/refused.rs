@@ -11,10 +11,11 @@ type Row = (&'static str, &'static str, Option<&'static str>);
 
 const WINDOWS: &str = "it is for containers of Windows";
 const RESCTRL: &str = "resctrl(5) takes root of the host";
+const NO_PODS: &str = "there are no pods";
 const STARTUP: &str = "there is one kind of health check";
 
 /// What `run` and `create` know.
-const ROWS: [Row; 22] = [
+const ROWS: [Row; 28] = [
     (
         "--cgroup-parent",
         "a container's group lies below coracle's own, where the user may make one",
@@ -23,6 +24,7 @@ const ROWS: [Row; 22] = [
     ("--cpu-count", WINDOWS, Some("--cpus")),
     ("--cpu-percent", WINDOWS, Some("--cpus")),
     ("--decryption-key", "encrypted layers are not read", None),
+    ("--gpus", "a device of the host is shown by its path", Some("--device")),
     (
         "--health-log-destination",
         "the last checks are in the container's health, in coracle inspect",
@@ -35,9 +37,13 @@ const ROWS: [Row; 22] = [
     ("--health-startup-retries", STARTUP, Some("--health-start-period")),
     ("--health-startup-success", STARTUP, Some("--health-start-period")),
     ("--health-startup-timeout", STARTUP, Some("--health-timeout")),
+    ("--init-ctr", NO_PODS, None),
     ("--io-maxbandwidth", WINDOWS, Some("--device-read-bps and --device-write-bps")),
     ("--io-maxiops", WINDOWS, Some("--device-read-iops and --device-write-iops")),
     ("--isolation", WINDOWS, None),
+    ("--link", "containers of one network know each other's names", Some("--network NAME")),
+    ("--pod", NO_PODS, Some("--network container:NAME, and likewise --ipc and --pid")),
+    ("--pod-id-file", NO_PODS, None),
     ("--rdt-class", RESCTRL, None),
     (
         "--runtime",
@@ -49,6 +55,7 @@ const ROWS: [Row; 22] = [
         "a container's messages do not reach the host's systemd",
         Some("coracle generate systemd"),
     ),
+    ("--secret", "there is no store of secrets", Some("--mount type=bind,ro")),
     ("--seccomp-policy", "no profile is read from an image", Some("--security-opt seccomp=FILE")),
     (
         "--storage-opt",

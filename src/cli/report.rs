@@ -1,5 +1,6 @@
 //! How failures are told, and which exit code they have. Decided here and nowhere else.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -83,7 +84,10 @@ impl Report {
             return ExitCode::SUCCESS;
         }
         let text = error.render();
-        let text = if self.colour { text.ansi().to_string() } else { escape(&text.to_string()) };
+        let text = match self.colour {
+            true => text.ansi().to_string(),
+            false => escape(&text.to_string()).into_owned(),
+        };
         let _ = std::io::stderr().write_all(text.as_bytes());
         ExitCode::from(TOOL)
     }
@@ -131,15 +135,16 @@ fn usual(command: &str) -> u8 {
 }
 
 /// Text from elsewhere without the control characters that would move a terminal's cursor.
-pub fn escape(text: &str) -> String {
-    let visible = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    if text.chars().all(visible) {
-        return text.to_owned();
+pub fn escape(text: &str) -> Cow<'_, str> {
+    // Nearly all text: of a long list each byte counts.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t')) {
+        return Cow::Borrowed(text);
     }
+    let visible = |c: char| !c.is_control() || c == '\n' || c == '\t';
     let shown = |c: char| {
         if visible(c) { c.to_string() } else { c.escape_default().to_string() }
     };
-    text.chars().map(shown).collect()
+    Cow::Owned(text.chars().map(shown).collect())
 }
 
 #[cfg(test)]

@@ -1,30 +1,32 @@
 //! Columns under headings, as docker's tabwriter aligns them.
 
+use std::borrow::Cow;
+
 /// Rows of cells, the heading first.
 #[derive(Debug, Default)]
-pub struct Table {
-    rows: Vec<Vec<String>>,
+pub struct Table<'a> {
+    rows: Vec<Vec<Cow<'a, str>>>,
 }
 
-impl Table {
+impl<'a> Table<'a> {
     /// A table with these headings.
-    pub fn new<T: Into<String>>(headings: impl IntoIterator<Item = T>) -> Self {
-        Self { rows: vec![headings.into_iter().map(Into::into).collect()] }
+    pub fn new(headings: &[&'a str]) -> Self {
+        Self { rows: vec![headings.iter().map(|heading| Cow::Borrowed(*heading)).collect()] }
     }
 
     /// A table whose rows come as lines with tabs between the cells.
-    pub fn from_lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> Self {
-        let cells = |line: &str| line.split('\t').map(str::to_owned).collect();
-        Self { rows: lines.into_iter().map(cells).collect() }
+    pub fn from_lines(lines: &'a [String]) -> Self {
+        let cells = |line: &'a String| line.split('\t').map(Cow::Borrowed).collect();
+        Self { rows: lines.iter().map(cells).collect() }
     }
 
     /// Adds a row.
     pub fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+        self.rows.push(cells.into_iter().map(Cow::Owned).collect());
     }
 
-    /// The lines: columns at least three blanks apart, nothing behind the last one.
-    pub fn lines(&self) -> Vec<String> {
+    /// All of it: columns at least three blanks apart, nothing behind the last one of a line.
+    pub fn text(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let mut widths = vec![0; columns];
         for row in &self.rows {
@@ -32,16 +34,18 @@ impl Table {
                 *width = cell.chars().count().max(*width);
             }
         }
-        let line = |row: &Vec<String>| {
-            let mut text = String::new();
+        let blanks = " ".repeat(widths.iter().copied().max().unwrap_or(0) + 3);
+        let mut text = String::new();
+        for row in &self.rows {
+            let start = text.len();
             for (cell, width) in row.iter().zip(&widths) {
-                let padding = width - cell.chars().count() + 3;
                 text.push_str(cell);
-                text.extend(std::iter::repeat_n(' ', padding));
+                text.push_str(&blanks[..width - cell.chars().count() + 3]);
             }
-            text.trim_end().to_owned()
-        };
-        self.rows.iter().map(line).collect()
+            text.truncate(start + text[start..].trim_end().len());
+            text.push('\n');
+        }
+        text
     }
 }
 
@@ -51,8 +55,8 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let mut table = Table::new(["IMAGE", "ID"]);
+        let mut table = Table::new(&["IMAGE", "ID"]);
         table.row(vec!["debian:12".into(), "0123".into()]);
-        assert_eq!(table.lines(), ["IMAGE       ID", "debian:12   0123"]);
+        assert_eq!(table.text(), "IMAGE       ID\ndebian:12   0123\n");
     }
 }

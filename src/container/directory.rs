@@ -47,10 +47,8 @@ impl Directory {
         let _lock = edit_lock(&self.path)?;
         let path = self.path.join("record.json");
         let bytes = std::fs::read(&path).tried("read", &path)?;
-        let mut record: Record = serde_json::from_slice(&bytes)
-            .map_err(|source| Error::Damaged { path: path.clone(), source })?;
+        let mut record = Record::parse(&bytes).map_err(|source| Error::Damaged { path, source })?;
         change(&mut record);
-        record.version = super::VERSION;
         self.write(&record)?;
         Ok(record)
     }
@@ -107,7 +105,6 @@ impl Containers {
             .reread(record)?
             .ok_or_else(|| Error::NoSuchContainer { query: record.name.clone() })?;
         change(&mut now);
-        now.version = super::VERSION;
         replace(&path, "record.json", &now)?;
         Ok(now)
     }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::directory::{is_at, lock};
 use super::error::Tried;
-use super::{Containers, Error, Name, OLDEST, Record, Remains, Status, VERSION};
+use super::{Containers, Error, Name, Record, Remains, Status, VERSION};
 
 /// Fewer are read in the time that a thread takes to start.
 const ENOUGH_FOR_THREADS: usize = 64;
@@ -81,8 +81,9 @@ impl Containers {
         ids: &[String],
         wanted: &(dyn Fn(&Record<C>, Status) -> bool + Sync),
     ) -> Result<Survey<C>, Error> {
-        let (records, abandoned, unreadable) = (Vec::new(), Vec::new(), Vec::new());
-        let mut survey = Survey { records, abandoned, unreadable };
+        // Room for all of them at once: none is moved for the others.
+        let records = Vec::with_capacity(ids.len());
+        let mut survey = Survey { records, abandoned: Vec::new(), unreadable: Vec::new() };
         let mut reader = Reader::open(self)?;
         for id in ids {
             match reader.read(id) {
@@ -175,9 +176,10 @@ impl<'a> Reader<'a> {
         let path = || self.containers.records.join(id).join("record.json");
         let name = format!("{id}/record.json");
         let file = match openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(file) => file,
             // A stray file among the directories is none of ours.
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-            other => other.tried("read", path())?,
+            failed => failed.tried("read", path())?,
         };
         if self.buffer.is_empty() {
             self.buffer = vec![0; 16 << 10]; // by calloc(3), and not byte by byte
@@ -186,8 +188,9 @@ impl<'a> Reader<'a> {
         // A read of a file that comes short has come to its end.
         loop {
             match rustix::io::read(&file, &mut self.buffer[length..]) {
+                Ok(read) => length += read,
                 Err(Errno::INTR) => continue,
-                read => length += read.tried("read", path())?,
+                failed => length += failed.tried("read", path())?,
             }
             if length < self.buffer.len() {
                 break;
@@ -205,8 +208,8 @@ fn parse<C: DeserializeOwned>(
 ) -> Result<Option<Record<C>>, Error> {
     let newer = |version| Error::Newer { id: id.to_owned(), version };
     let version = |value: serde_json::Value| value.get("version")?.as_u64();
-    match serde_json::from_slice::<Record<C>>(bytes) {
-        Ok(record) if (OLDEST..=VERSION).contains(&record.version) => Ok(Some(record)),
+    match Record::parse(bytes) {
+        Ok(record) if record.version == VERSION => Ok(Some(record)),
         Ok(record) => Err(newer(record.version)),
         Err(source) => match serde_json::from_slice(bytes).ok().and_then(version) {
             Some(found) if found > u64::from(VERSION) => {

@@ -46,8 +46,8 @@ pub use list::Survey;
 pub use log::{Entry, Log, LogConfig, LogDriver, Reader, Stream, Subject, UnknownLogDriver};
 pub use name::{InvalidName, Name};
 pub use record::{
-    Config, Instance, Keeper, MountPoint, OLDEST, Record, Shown, ShownProcess, State, Summary,
-    VERSION, boot,
+    Config, Instance, Keeper, MountPoint, Record, Shown, ShownProcess, State, Summary, VERSION,
+    boot,
 };
 pub use restart::{InvalidRestart, Restart};
 pub use wait::Waiter;
@@ -73,7 +73,7 @@ pub struct Remains {
 impl Remains {
     /// What it was; `None` where it never came to be, or is no more than half there.
     pub fn record(&self) -> Option<Record> {
-        serde_json::from_slice(&std::fs::read(self.path.join("record.json")).ok()?).ok()
+        Record::parse(&std::fs::read(self.path.join("record.json")).ok()?).ok()
     }
 }
 
@@ -285,7 +285,7 @@ impl Containers {
         // After the directory: a name without one is free, a directory without a name is not seen.
         if !self.free(name, id)?
             && let Ok(bytes) = std::fs::read(gone.join("record.json"))
-            && let Ok(record) = serde_json::from_slice::<Record>(&bytes)
+            && let Ok(record) = Record::<Shown>::parse(&bytes)
         {
             // It was given another one while it ran.
             self.free(&record.name, id)?;

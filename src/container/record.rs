@@ -4,23 +4,26 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{LogConfig, OnUnhealthy, Restart};
-use crate::bundle::{self, Added, Process, SeccompChoice};
+use crate::bundle::{self, Added, Process, SeccompChoice, is_nothing};
 use crate::cgroup::{InForce, Resources};
 use crate::network::{self, Expose, LinkPlan, PortRequest, Published, Wanted};
 use crate::oci::{ChainId, Digest, Healthcheck};
 
 /// The version of the record's format that this binary writes.
-pub const VERSION: u32 = 3;
-/// The oldest version that it reads: what was added since has a default.
-pub const OLDEST: u32 = 2;
+pub const VERSION: u32 = 4;
+/// The oldest version that it reads: what was added since has a default, what was moved is looked for
+/// in its old place.
+const OLDEST: u32 = 2;
 
 /// What is known of a container: `containers/ID/record.json`.
 ///
 /// The record says what was; whether a process still runs is checked each time (`Instance`). `C` is
-/// what is read of its configuration: all of it, or as much as lists show.
+/// what is read of its configuration: all of it, or as much as lists show. What is not so, not set or
+/// empty is left out: a list reads a thousand of these.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record<C = Config> {
     /// The format's version.
@@ -40,18 +43,19 @@ pub struct Record<C = Config> {
     /// How far it came.
     pub state: State,
     /// Whether it is removed when it ends.
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub remove: bool,
     /// Whether its image goes with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub remove_image: bool,
     /// The limits in force and its control group, while it runs.
-    #[serde(flatten)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub in_force: InForce,
     /// Who stays with it: its monitor, or the coracle in whose foreground it runs.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keeper: Option<Keeper>,
     /// How often the restart policy has started it again since a user did.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub restarts: u32,
     /// Its ends of networks, while it runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -61,6 +65,21 @@ pub struct Record<C = Config> {
     pub ports: Vec<Published>,
     /// The circumstances, for `inspect`.
     pub config: C,
+}
+
+impl<C: DeserializeOwned> Record<C> {
+    /// Reads a record; one of an earlier version is of this one from here on.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        // Once for all of it, and not once more for every text in it.
+        let text = std::str::from_utf8(bytes).map_err(serde::de::Error::custom)?;
+        let mut record: Self = serde_json::from_str(text)?;
+        if (OLDEST..VERSION).contains(&record.version) {
+            // Until version 3 the limits in force stood among the record's own fields.
+            record.in_force = serde_json::from_str(text)?;
+            record.version = VERSION;
+        }
+        Ok(record)
+    }
 }
 
 /// A container as lists have it: read in a part of the time.
@@ -75,6 +94,7 @@ pub struct Config {
     /// Which filter of system calls.
     pub seccomp: SeccompChoice,
     /// The user as given or as the image has it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub user: String,
     /// The name in the uts namespace.
     pub hostname: String,
@@ -93,21 +113,28 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expose: Vec<Expose>,
     /// Whether ids that are not mapped are emulated.
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub emulated: bool,
     /// All that the user itself may do.
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub privileged: bool,
     /// The root is read-only.
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub read_only: bool,
     /// A pid 1 of coracle's own.
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub init: bool,
     /// Volumes, binds and file systems.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounts: Vec<MountPoint>,
     /// Lines that are added to files of its root at each start: nothing that it has changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<Added>,
     /// Labels of image and command line.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Annotations.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// The signal that `stop` sends.
     pub stop_signal: i32,
@@ -117,19 +144,19 @@ pub struct Config {
     #[serde(default, skip_serializing_if = "Resources::is_empty")]
     pub resources: Resources,
     /// What happens when it ends.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub restart: Restart,
     /// Where what it writes goes.
     #[serde(default)]
     pub log: LogConfig,
     /// How it is found out whether it is well: the image's check, and what the flags change of it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Healthcheck>,
     /// What happens when it is not.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_nothing")]
     pub on_unhealthy: OnUnhealthy,
     /// Seconds between `stop`'s signal and SIGKILL; ten where nothing is said.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_timeout_s: Option<u64>,
 }
 
@@ -143,7 +170,9 @@ pub struct Shown {
     pub networks: Vec<Wanted>,
     #[serde(default)]
     pub expose: Vec<Expose>,
+    #[serde(default)]
     pub mounts: Vec<MountPoint>,
+    #[serde(default)]
     pub labels: BTreeMap<String, String>,
     #[serde(default)]
     pub restart: Restart,
@@ -294,6 +323,22 @@ mod tests {
         let reused = Instance { start_ticks: own.start_ticks + 1, ..own.clone() };
         let rebooted = Instance { boot: "another".into(), ..own };
         assert!(!reused.is_running() && !rebooted.is_running());
+    }
+
+    /// As version 3 wrote it: names of capabilities, limits among the record's own fields.
+    #[test]
+    fn a_record_of_an_earlier_version_is_read() {
+        let text = include_str!("record-3.json");
+        let record = Record::<Config>::parse(text.as_bytes()).expect("a record");
+        assert_eq!(record.version, VERSION);
+        assert_eq!(record.in_force.processors.as_deref(), Some("0-1"));
+        let capabilities = record.config.process.capabilities;
+        assert_eq!((capabilities.bounding.bits(), capabilities.ambient.bits()), (0xa804_25fb, 0));
+        let again = serde_json::to_vec(&record).expect("JSON");
+        assert_eq!(Record::<Config>::parse(&again).expect("a record"), record);
+        let shown = Record::<Shown>::parse(text.as_bytes()).expect("a record");
+        assert_eq!((shown.in_force, shown.state), (record.in_force, record.state));
+        assert_eq!(shown.config.process.args, record.config.process.args);
     }
 
     #[test]

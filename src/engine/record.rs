@@ -70,7 +70,7 @@ impl Engine {
             requires: request.requires.clone(),
             rootfs: request.rootfs.clone(),
             timeout_s: request.timeout.map(|timeout| timeout.as_secs()),
-            stdin_once: request.container.interactive && !request.detach,
+            stdin_once: request.stdin_once(),
         }
     }
 }

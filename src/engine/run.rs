@@ -718,6 +718,11 @@ impl Tap for Log {
 }
 
 impl RunRequest {
+    /// Whether the container's input ends with that of whom it is started for.
+    pub(super) fn stdin_once(&self) -> bool {
+        self.container.interactive && self.attach.stdin && !self.detach
+    }
+
     /// Writes the ID where it was asked for.
     pub(super) fn write_cidfile(&self, id: &str) -> Result<(), Error> {
         let Some(path) = &self.cidfile else { return Ok(()) };

@@ -31,6 +31,8 @@ use super::write::{write_plain, write_run};
 
 /// The deepest directory a layer may have: each level costs a descriptor when modes are set.
 const DEEPEST: u32 = 256;
+/// Bytes of a file that the disk begins with at once; smaller ones go together, as many as there are.
+const LARGE: u64 = 64 << 10;
 
 /// The tree of one layer, being written.
 #[derive(Debug)]
@@ -217,6 +219,9 @@ impl Tree {
                 };
                 self.bytes += written;
                 self.dress(&file, parent, last, entry)?;
+                if written >= LARGE {
+                    sys::begin_writing(&file, 0);
+                }
                 Ok(steady)
             }
             // A usable node would give the container the host's device.

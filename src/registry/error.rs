@@ -275,7 +275,7 @@ impl Diagnose for Error {
                 candidates.first().map_or("", String::as_str)
             ))),
             Self::Trust(error) => error.hint(),
-            Self::NoPlatform { offered, .. } => {
+            Self::NoPlatform { offered, .. } if !offered.is_empty() => {
                 let mut names: Vec<String> = offered.iter().map(ToString::to_string).collect();
                 names.sort_unstable();
                 names.dedup();
@@ -296,6 +296,7 @@ impl Diagnose for Error {
             | Self::Redirect { .. }
             | Self::Document { .. }
             | Self::Digest { .. }
+            | Self::NoPlatform { .. }
             | Self::NotInArchive { .. } => None,
         }
     }

@@ -45,6 +45,7 @@ mod source;
 mod tls;
 mod tokens;
 mod transport;
+mod url;
 mod verdict;
 
 pub use answer::masked;
@@ -70,3 +71,4 @@ pub use source::{
     Beside, BlobStream, Compression, Contents, Descriptor, ImageSource, LayerDescriptor, Resolved,
 };
 pub use tls::{Authorities, authorities};
+pub use url::download;

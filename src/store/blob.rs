@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use crate::oci::Digest;
+use crate::sys;
 
 use super::Store;
 use super::error::{At, Error};
@@ -13,6 +14,8 @@ use super::lock::{How, lock_file};
 
 /// The most bytes of a blob that is read into memory: a manifest or a configuration.
 const LARGEST_DOCUMENT: u64 = 8 << 20;
+/// Bytes of a blob on its way that the disk begins with at a time.
+const STEP: u64 = 1 << 20;
 
 /// A blob being fetched: `partial/sha256-HEX`, ours until dropped. It stays for the next try.
 #[derive(Debug)]
@@ -41,6 +44,15 @@ impl Partial {
     /// How many bytes an earlier try left.
     pub fn length(&self) -> Result<u64, Error> {
         Ok(self.file.metadata().at("look at", &self.path)?.len())
+    }
+
+    /// Writes what came, from the byte `offset` on.
+    pub fn write(&self, bytes: &[u8], offset: u64) -> Result<(), Error> {
+        self.file.write_all_at(bytes, offset).at("write", &self.path)?;
+        if offset / STEP < (offset + bytes.len() as u64) / STEP {
+            sys::begin_writing(&self.file, offset / STEP * STEP);
+        }
+        Ok(())
     }
 
     /// Writes the whole of a small blob that is checked.

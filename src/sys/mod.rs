@@ -17,6 +17,7 @@ mod size;
 pub mod socket;
 pub mod trim;
 pub mod tuning;
+mod writing;
 
 use std::fmt;
 
@@ -24,6 +25,7 @@ use rustix::io::Errno;
 
 pub use remove::{remove_tree, remove_tree_at};
 pub use size::tree_size;
+pub use writing::begin_writing;
 
 /// A failed system call: its name and errno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,7 +35,8 @@ impl Sleeper {
             found = text.and_then(|text| serde_json::from_slice::<Value>(&text).ok());
             found.is_some()
         });
-        let group: Group = serde_json::from_value(found.unwrap()["group"].clone()).unwrap();
+        let group: Group =
+            serde_json::from_value(found.unwrap()["in_force"]["group"].clone()).unwrap();
         // The record comes before the program.
         until("the program", || {
             let first = group.processes().first().map(|pid| pid.as_raw_nonzero());

@@ -87,6 +87,37 @@ fn a_list_is_made_changed_and_removed() {
     has(&home.coracle(["manifest", "add", "app:all", &amd]).fails(1), &["No such manifest"]);
 }
 
+#[test]
+fn the_image_of_a_list_is_used_by_the_lists_name() {
+    let (registry, home) = (Registry::new(), Home::new());
+    let (one, other) = (image_for("amd64"), image_for("arm64"));
+    let amd = registry.push("app", "amd64", &one);
+    let arm = registry.push("app", "arm64", &other);
+    home.coracle(["manifest", "create", "app:all", &amd, &arm]).ok();
+    let (here, there) = match std::env::consts::ARCH {
+        "aarch64" => (&other, "linux/amd64"),
+        _ => (&one, "linux/arm64"),
+    };
+    let id = digest(&here.config);
+    let unknown = home.coracle(["create", "--pull", "never", "app:all", "/x"]).fails(125);
+    has(&unknown, &["No such image: ", &format!("/app@{}", manifest_digest(here))]);
+    // It is fetched from where it came, and nobody asks for the list.
+    let made = home.coracle(["create", "--name", "made", "app:all", "/x"]).ok();
+    assert_eq!(home.coracle(["inspect", "-f", "{{.Image}}", &made]).ok(), id);
+    assert_eq!(home.coracle(["inspect", "-f", "{{.Config.Image}}", "made"]).ok(), "app:all");
+    assert_eq!(home.coracle(["inspect", "-f", "{{.Id}}", "app:all"]).ok(), id);
+    has(&home.coracle(["history", "--no-trunc", "-q", "app:all"]).ok(), &[&id]);
+    has(&home.coracle(["image", "tree", "app:all"]).ok(), &[&id[7..19]]);
+    home.coracle(["create", "--pull", "never", "app:all", "/x"]).ok();
+    home.coracle(["create", "--platform", there, "app:all", "/x"]).ok();
+    let error = home.coracle(["create", "--platform", "linux/s390x", "app:all", "/x"]).fails(125);
+    has(&error, &["app:all", "linux/s390x", "linux/arm64"]);
+    // An image of that name goes first.
+    home.coracle(["tag", &digest(&other.config), "app:all"]).ok();
+    let tagged = home.coracle(["inspect", "-f", "{{.Id}}", "app:all"]).ok();
+    assert_eq!(tagged, digest(&other.config));
+}
+
 /// What is in a list stays when its image goes, and when all is swept; it goes with the list.
 #[test]
 fn what_a_list_needs_stays() {

@@ -11,7 +11,7 @@ use super::podman::podman;
 use crate::requires;
 use crate::support::image::{Image, Tar, digest, gzip};
 use crate::support::needs::pass;
-use crate::support::registry::Registry;
+use crate::support::registry::{Registry, Reply};
 use crate::support::{Home, has};
 
 /// Two layers; the second takes a file of the first away.
@@ -341,6 +341,32 @@ fn a_root_file_system_becomes_an_image() {
     let config = home.coracle(["inspect", "--format", "{{json .Config}}", "told:1"]).ok();
     has(&config, &[r#""Cmd":["a"]"#, r#""Entrypoint":["/bin/sh","-c","run"]"#, "CMD-SHELL"]);
     home.coracle(["import", "-"]).stdin("no archive").fails(1);
+}
+
+#[test]
+fn an_archive_is_imported_by_its_url() {
+    let tar = Tar::new().directory("etc/", 0o755).file("etc/motd", "hello\n").finish();
+    let body = gzip(&tar);
+    let web = Registry::with(move |request, reply| match request.path.as_str() {
+        "/old.tar" => Reply::new(302, "").header("Location", "/root.tar"),
+        "/root.tar" => Reply::new(200, body.clone()),
+        "/mine.tar" if request.header("authorization").is_some() => Reply::new(200, body.clone()),
+        "/mine.tar" => Reply::new(403, "whose?"),
+        _ => reply,
+    });
+    let home = Home::new();
+    let import = |url: &str, name: &str| home.coracle(["import", "-q", url, name]);
+    for (path, login) in [("root.tar", ""), ("old.tar", ""), ("mine.tar", "me:secret@")] {
+        let id = import(&format!("http://{login}{}/{path}", web.address), path).ok();
+        let layers = home.coracle(["inspect", "--format", "{{json .RootFS.Layers}}", &id]).ok();
+        assert_eq!(layers, format!("[\"{}\"]", digest(&tar)), "{path}");
+    }
+    let history = home.coracle(["history", "--no-trunc", "mine.tar"]).ok();
+    has(&history, &["Imported from http://me:***@"]);
+    for (path, why) in [("none.tar", "404"), ("mine.tar", "403")] {
+        let error = import(&format!("http://{}/{path}", web.address), "no:1").fails(1);
+        has(&error, &[&web.address.to_string(), why]);
+    }
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn a_named_volume_outlives_its_containers() {
     has(&list(&["-qf", "dangling=true"]), &["other"]);
     has(&p.coracle(&["volume", "rm", "data"]).fails(1), &["volume is in use - [", "coracle rm "]);
     assert_eq!(p.ok(&["ps", "-aq", "--filter", "volume=data"]).len(), 12);
-    assert_eq!(p.ok(&["ps", "-a", "--format", "{{.Mounts}}"]), "data");
+    assert_eq!(p.ok(&["ps", "-a", "--format", "{{.Mounts}} {{.LocalVolumes}}"]), "data 1");
     let mount = |field: &str| {
         p.ok(&["inspect", "-f", &format!("{{{{(index .Mounts 0).{field}}}}}"), "user"])
     };

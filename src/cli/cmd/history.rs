@@ -52,7 +52,7 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
-    let steps = engine.history(&cx.local_image(&engine, &args.image)?)?;
+    let steps = engine.history(&cx.image_or_member(&engine, &args.image, None)?)?;
     let now = jiff::Timestamp::now();
     let items: Vec<Value> = steps.iter().map(|step| row(args, step, now)).collect();
     if args.quiet && args.format.is_none() {

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use super::super::report::escape;
+use super::super::list::one_line;
 use super::super::{Context, Error, complete, human};
 use super::registry::{self, AccessArgs};
 use crate::engine::images::Listed;
@@ -34,7 +34,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     if args.attached {
         return attached(args, cx, &engine).map(|()| ExitCode::SUCCESS);
     }
-    let image = engine.store().resolve(&cx.local_image(&engine, &args.image)?)?;
+    let name = cx.image_or_member(&engine, &args.image, None)?;
+    let image = engine.store().resolve(&name)?;
     let listed = engine.images()?;
     let names = |listed: &Listed| {
         let tags: Vec<String> =
@@ -121,7 +122,7 @@ fn attached(args: &Args, cx: &mut Context, engine: &Engine) -> Result<(), Error>
                 it.digest,
                 it.place
             );
-            escape(&text).replace('\n', "\\n") // a line each, whatever it says
+            one_line(text) // whatever it says
         };
         let lines: Vec<String> = all.iter().filter(|it| it.to == *document).map(line).collect();
         branches(cx, &lines)?;

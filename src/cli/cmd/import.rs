@@ -1,14 +1,16 @@
 //! `import`
 
+use std::fs::File;
+use std::io::Seek;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::super::progress::Shown;
 use super::super::{Context, Error, parse};
 use super::load::{open, standard_input};
-use super::registry::{limit, policy};
+use super::registry::{limit, policy, usual_options};
 use crate::engine::reference::Reference;
-use crate::engine::{Import, Intake};
+use crate::engine::{Engine, Import, Intake, registry};
 use crate::oci::{Change, Platform};
 
 /// Make an image of a root file system in a tar archive
@@ -34,8 +36,8 @@ pub(crate) struct Args {
     /// Read this in place of the host's policy.json
     #[arg(long, value_name = "FILE", hide = true)]
     signature_policy: Option<PathBuf>,
-    /// The archive, compressed or not; - for standard input
-    #[arg(value_name = "FILE|-")]
+    /// The archive, compressed or not, or its URL; - for standard input
+    #[arg(value_name = "FILE|URL|-")]
     file: String,
     /// The image's name
     #[arg(value_name = "NAME[:TAG]")]
@@ -46,33 +48,54 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     if args.name.as_ref().is_some_and(|name| name.digest().is_some()) {
         return Err(Error::usage("refusing to create a tag with a digest reference"));
     }
-    if args.file.starts_with("http://") || args.file.starts_with("https://") {
-        return Err(Error::usage(format!(
-            "import reads no URLs: curl -fL {} | coracle import -",
-            args.file
-        )));
-    }
     let engine = cx.engine(None, None)?;
-    let file = match args.file.as_str() {
-        "-" => standard_input("import")?,
-        path => open(Path::new(path))?,
+    let is_url = args.file.starts_with("http://") || args.file.starts_with("https://");
+    // Opened as the user, before the user namespace of the store is entered.
+    let opened = match args.file.as_str() {
+        _ if is_url => None,
+        "-" => Some(standard_input("import")?),
+        path => Some(open(Path::new(path))?),
     };
+    let (owners, trust) = (engine.enter_owners()?, policy(cx, args.signature_policy.as_deref())?);
+    let file = opened.map_or_else(|| downloaded(cx, &engine, args), Ok)?;
     let import = Import {
         file,
-        name: args.file.clone(),
+        name: registry::masked(&args.file),
         reference: args.name.clone(),
         changes: args.change.clone(),
         message: args.message.clone(),
     };
     let intake = Intake {
-        owners: engine.enter_owners()?,
+        owners,
         jobs: 1,
         most_unpacked: args.max_unpacked_size.map(limit),
         platform: args.platform.clone(),
-        trust: policy(cx, args.signature_policy.as_deref())?,
-        from: (args.file != "-").then(|| args.file.clone().into()),
+        trust,
+        from: (args.file != "-" && !is_url).then(|| args.file.clone().into()),
     };
     let id = engine.import(import, &intake, &Shown::new(args.quiet, &cx.environment))?;
     cx.out.line(id)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a URL leads to, in a file without a name. After the user namespace was entered: the threads
+/// of the network would be in the way.
+fn downloaded(cx: &Context, engine: &Engine, args: &Args) -> Result<File, Error> {
+    let options = usual_options(cx)?;
+    if !args.quiet {
+        cx.report.note(&format!("downloading {}", registry::masked(&args.file)));
+    }
+    let scratch = engine.store().scratch()?;
+    let file = tempfile::tempfile_in(scratch.path()).map_err(|source| Error::File {
+        action: "make a file in",
+        path: scratch.path().to_owned(),
+        source,
+    })?;
+    registry::download(&options, &args.file, &file)?;
+    (&file).rewind().map_err(|source| Error::File {
+        action: "read",
+        path: args.file.clone().into(),
+        source,
+    })?;
+    Ok(file)
 }

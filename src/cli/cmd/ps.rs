@@ -29,6 +29,7 @@ const LISTING: Listing = Listing {
         ("Pid", "PID"),
         ("Labels", "LABELS"),
         ("Mounts", "MOUNTS"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
         ("Networks", "NETWORKS"),
         ("Ports", "PORTS"),
         ("Size", "SIZE"),
@@ -125,7 +126,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     if let Some(key) = args.sort {
         key.sort(&sizes, &mut shown);
     }
-    let shown = shown.into_iter().take(limit.unwrap_or(usize::MAX));
+    shown.truncate(limit.unwrap_or(usize::MAX));
     if args.quiet && args.format.is_none() {
         for (record, _) in shown {
             let length = if args.no_trunc { record.id.len() } else { 12 };
@@ -141,20 +142,25 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         _ => args.size,
     };
     fields.retain(|field| *field != "Size" || sized);
-    let rows = shown.map(|(record, status)| {
-        let health = super::health(&engine, &record, status);
-        let look = Look { full: args.no_trunc, now, health, fields: &fields };
-        let mut row = row(&record, status, &look);
-        if fields.contains(&"Size") {
-            let (written, all) = match sizes.get(&record.id) {
-                Some(known) => *known,
-                None => engine.container_size(&record)?,
-            };
-            row["Size"] = size(written, all).into();
+    for (record, _) in shown.iter().filter(|_| sized) {
+        if !sizes.contains_key(&record.id) {
+            sizes.insert(record.id.clone(), engine.container_size(record)?);
         }
-        Ok(row)
-    });
-    listing.print_with(&mut cx.out, args.format.as_ref(), rows, !args.noheading)?;
+    }
+    let line = |(record, status): &(Summary, Status), template: Option<&Template>| {
+        let health = super::health(&engine, record, *status);
+        let size = sizes.get(&record.id).copied();
+        let look = Look { full: args.no_trunc, now, health, size, fields: &fields };
+        let field = |name: &str| fields.contains(&name).then(|| cell(name, record, *status, &look));
+        match template {
+            None => Ok(row(record, *status, &look).to_string()),
+            Some(template) => match template.fill(&field) {
+                Some(line) => Ok(line),
+                None => template.render(&row(record, *status, &look)),
+            },
+        }
+    };
+    listing.print_with(&mut cx.out, args.format.as_ref(), &shown, line, !args.noheading)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -291,11 +297,6 @@ fn name_matches(name: &str, wanted: &str) -> bool {
     }
 }
 
-/// `1.2kB (virtual 5.1MB)`
-fn size(written: u64, all: u64) -> String {
-    format!("{} (virtual {})", human::size(written), human::size(all))
-}
-
 /// docker's word for a state.
 pub(super) fn state(status: Status) -> &'static str {
     match status {
@@ -313,6 +314,8 @@ pub(super) struct Look<'a> {
     pub(super) full: bool,
     pub(super) now: jiff::Timestamp,
     pub(super) health: Option<&'a str>,
+    /// What it wrote, and that with its image.
+    pub(super) size: Option<(u64, u64)>,
     /// Of `LISTING`; what it has not stays empty.
     pub(super) fields: &'a [&'static str],
 }
@@ -354,12 +357,21 @@ fn cell(field: &str, record: &Summary, status: Status, look: &Look<'_>) -> Value
         },
         "Labels" => human::labels(&config.labels).into(),
         "Mounts" => mounts(record, full).into(),
+        "LocalVolumes" => {
+            config.mounts.iter().filter(|it| !it.name.is_empty()).count().to_string().into()
+        }
         "Networks" if config.networks.is_empty() => config.network.as_str().into(),
         "Networks" => {
             let names = config.networks.iter().map(|network| network.name.as_str());
             names.collect::<Vec<_>>().join(",").into()
         }
         "Ports" => super::port::words(record, status.is_up()).into(),
+        "Size" => match look.size {
+            None => Value::Null,
+            Some((written, all)) => {
+                format!("{} (virtual {})", human::size(written), human::size(all)).into()
+            }
+        },
         "Health" => look.health.unwrap_or_default().into(),
         "Restarts" => record.restarts.into(),
         _ => Value::Null,

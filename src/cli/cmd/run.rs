@@ -264,7 +264,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
 fn warn_of_foreign(request: &RunRequest, found: &Found) {
     let (image, host) = (&found.image.platform, Platform::host());
     if request.platform.is_none() && !host.accepts(image) {
-        let image = super::super::report::escape(&image.to_string());
+        let image = image.to_string();
+        let image = super::super::report::escape(&image);
         let _ = writeln!(
             std::io::stderr(),
             "WARNING: The requested image's platform ({image}) does not match the detected host \
@@ -363,7 +364,11 @@ impl Shape {
         request: &RunRequest,
     ) -> Result<(Engine, Found), Error> {
         let engine = cx.engine(self.storage_driver, self.isolation.ids()?)?;
-        let image = cx.local_image(&engine, &request.image)?;
+        let asks = request.verify || matches!(request.policy, Policy::Always | Policy::Newer);
+        let image = match asks || self.rootfs {
+            true => cx.local_image(&engine, &request.image)?,
+            false => cx.image_or_member(&engine, &request.image, request.platform.as_ref())?,
+        };
         let request = &RunRequest { image, ..request.clone() };
         let found = engine.find(request, &|| fetch(self, cx, &engine, request))?;
         warn_of_foreign(request, &found);
@@ -456,22 +461,20 @@ fn from_here(path: &Path) -> Result<PathBuf, Error> {
     })
 }
 
+/// Those that `--attach` names, all where it is not given.
+pub(super) fn streams(attach: &[Stream]) -> Streams {
+    let has = |stream| attach.is_empty() || attach.contains(&stream);
+    Streams { stdin: has(Stream::Stdin), stdout: has(Stream::Stdout), stderr: has(Stream::Stderr) }
+}
+
 impl Args {
     fn streams(&self) -> Result<Streams, Error> {
-        if self.attach.is_empty() {
-            return Ok(Streams::ALL);
-        }
-        if self.detach {
+        if self.detach && !self.attach.is_empty() {
             return Err(Error::usage(
                 "conflicting options: cannot specify both --attach and --detach",
             ));
         }
-        let has = |stream| self.attach.contains(&stream);
-        Ok(Streams {
-            stdin: has(Stream::Stdin),
-            stdout: has(Stream::Stdout),
-            stderr: has(Stream::Stderr),
-        })
+        Ok(streams(&self.attach))
     }
 
     /// What was promised to the program must be there.

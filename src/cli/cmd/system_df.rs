@@ -141,11 +141,9 @@ fn image_rows(image: &ImageUse, now: jiff::Timestamp) -> Vec<Value> {
 
 fn container_row(container: &ContainerUse, now: jiff::Timestamp) -> Value {
     let fields = CONTAINERS.headings.iter().map(|(field, _)| *field).collect::<Vec<_>>();
-    let look = ps::Look { full: false, now, health: None, fields: &fields };
+    let look = ps::Look { full: false, now, health: None, size: None, fields: &fields };
     let mut row = ps::row(&container.record, container.status, &look);
     row["Size"] = human::size(container.written).into();
-    let volumes = container.record.config.mounts.iter().filter(|mount| !mount.name.is_empty());
-    row["LocalVolumes"] = volumes.count().to_string().into();
     row
 }
 

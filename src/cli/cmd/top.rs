@@ -28,12 +28,12 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = Table::new(["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
+    let mut table = Table::new(&["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
     let now = jiff::Timestamp::now();
     for process in engine.top(&args.container)? {
         table.row(row(&process, now));
     }
-    table.lines().iter().try_for_each(|line| cx.out.line(line))?;
+    cx.out.text(table.text())?;
     Ok(ExitCode::SUCCESS)
 }
 

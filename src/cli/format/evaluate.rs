@@ -14,6 +14,24 @@ pub(super) fn render(nodes: &[Node], value: &Value) -> Result<String, Error> {
     Ok(scope.text)
 }
 
+pub(super) fn fill(nodes: &[Node], of: &dyn Fn(&str) -> Option<Value>) -> Option<String> {
+    let mut text = String::new();
+    for node in nodes {
+        match node {
+            Node::Text(plain) => text.push_str(plain),
+            Node::Action(Pipeline { variables, commands })
+                if let ([], [Command::Operand(Operand::Field(names))]) =
+                    (&variables[..], &commands[..])
+                    && let [name] = &names[..] =>
+            {
+                push(&mut text, &of(name)?);
+            }
+            _ => return None,
+        }
+    }
+    Some(text)
+}
+
 struct Scope<'a> {
     /// The innermost last; `$` is the first.
     variables: Vec<(String, Cow<'a, Value>)>,
@@ -41,10 +59,7 @@ impl Scope<'_> {
                 if let ([], [Command::Operand(Operand::Field(names))]) =
                     (&variables[..], &commands[..]) =>
             {
-                match field(dot, names)? {
-                    Value::String(text) => self.text.push_str(text),
-                    other => self.text.push_str(&print(other)),
-                }
+                push(&mut self.text, field(dot, names)?);
             }
             Node::Action(pipeline) => {
                 let value = self.pipeline(pipeline, dot)?;
@@ -129,6 +144,13 @@ impl Scope<'_> {
                 field(&self.pipeline(pipeline, dot)?, names).cloned()
             }
         }
+    }
+}
+
+fn push(text: &mut String, value: &Value) {
+    match value {
+        Value::String(more) => text.push_str(more),
+        other => text.push_str(&print(other)),
     }
 }
 

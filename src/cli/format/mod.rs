@@ -50,6 +50,13 @@ impl Template {
         parse::fields(&self.0, &mut fields).then_some(fields)
     }
 
+    /// The template filled in, where it is no more than text and fields: each of these is asked for
+    /// when its turn comes, and nobody makes the whole value, as a long list is better off. `None` where
+    /// the template is more than that, or asks for a field that is not there.
+    pub fn fill(&self, field: &dyn Fn(&str) -> Option<Value>) -> Option<String> {
+        evaluate::fill(&self.0, field)
+    }
+
     /// The template filled in.
     pub fn render(&self, value: &Value) -> Result<String, Error> {
         evaluate::render(&self.0, value)
@@ -177,6 +184,23 @@ mod tests {
         }
         for text in ["{{json .}}", "{{.A}}{{$}}", "{{with .A}}{{.}}{{end}}"] {
             assert_eq!(fields(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn fields_alone_need_no_value() {
+        let fill = |text: &str| {
+            let field = |name: &str| match name {
+                "N" => Some(1.into()),
+                "A" | "B" => Some(name.to_lowercase().into()),
+                _ => None,
+            };
+            Template::new(text).expect("a template").fill(&field)
+        };
+        assert_eq!(fill("{{.A}}\\t{{.B}} {{ .N }}").as_deref(), Some("a\tb 1"));
+        let more = ["{{.A.B}}", "{{.}}", "{{upper .A}}", "{{if .A}}{{.B}}{{end}}", "{{$x := .A}}"];
+        for text in more.into_iter().chain(["{{.C}}"]) {
+            assert_eq!(fill(text), None, "{text}");
         }
     }
 

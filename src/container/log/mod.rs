@@ -56,6 +56,7 @@ pub struct LogConfig {
     /// `max-file`: how many files there are at most.
     pub max_file: u32,
     /// `tag`: by what the journal knows it, the ID's first twelve digits where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
     /// `labels`: those of the container's that go with every line.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -32,7 +32,7 @@ impl Engine {
         tell: Tell<'_>,
     ) -> Result<Outcome, Error> {
         let clock = prepared.clock.take();
-        let stdin_once = request.container.interactive && !request.detach;
+        let stdin_once = request.stdin_once();
         let charge = Charge { request, prepared, directory, known: None, first: None, stdin_once };
         let id = directory.id.clone();
         let done = |code| Outcome { id, code, out_of_memory: None, phases: clock.phases };

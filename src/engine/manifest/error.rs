@@ -56,6 +56,14 @@ pub enum Error {
         /// What it is.
         why: String,
     },
+    /// An image that was added from the store and is not there any more.
+    #[error("{digest} of the list {list} is not here, and came from no registry")]
+    Gone {
+        /// The list.
+        list: String,
+        /// The manifest of the image.
+        digest: Digest,
+    },
     /// Something that docker's list has no word for.
     #[error("cannot write {list} as docker's manifest list: it has no {what}")]
     NotDocker {
@@ -94,6 +102,9 @@ impl Diagnose for Error {
             Self::Several { digests, .. } => {
                 let digests: Vec<String> = digests.iter().map(Digest::to_string).collect();
                 Some(Hint::new(format!("name one of {}", digests.join(", "))))
+            }
+            Self::Gone { list, .. } => {
+                Some(Hint::new(format!("coracle manifest add {list} IMAGE, once it is here again")))
             }
             Self::NotDocker { .. } => Some(Hint::new("--format oci has it")),
             Self::NoBlob { image, .. } => Some(Hint::new(format!("coracle pull {image}"))),

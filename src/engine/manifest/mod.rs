@@ -3,6 +3,7 @@
 //! ```text
 //! create, add    image of the store, or of a registry ─ its manifest ─ an entry, and where it is from
 //! annotate       what an entry says of its platform
+//! run            the image for this machine: its ID, or where it came from
 //! push           blobs: there, mounted, from the store, fetched from where they are ─ manifests ─ list
 //! ```
 //!
@@ -13,6 +14,7 @@ mod error;
 mod gather;
 mod index;
 mod inspect;
+mod member;
 mod send;
 
 use std::collections::BTreeMap;

@@ -223,10 +223,7 @@ impl Receiving<'_> {
 
     fn keep(&mut self, bytes: &[u8], offset: u64) -> Result<(), Failure> {
         self.hasher.update(bytes);
-        self.partial.file().write_all_at(bytes, offset).map_err(|source| {
-            let path = self.partial.path().to_owned();
-            Failure::Ours(Error::Io { action: "write", path, source })
-        })
+        self.partial.write(bytes, offset).map_err(|error| Failure::Ours(error.into()))
     }
 }
 

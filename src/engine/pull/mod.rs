@@ -5,7 +5,8 @@
 //!   each layer, several at once (unpack), three threads with pipes between them:
 //!     source, or blobs with the same parts (contents, splice)
 //!       ┬ fetch: hash, partial/sha256-HEX ─ inflate ─ hash DiffId, tar to tmp/…/fs
-//!     a fourth one has the disk begin with what is written so far (write_out)
+//!     the disk begins with blobs (store/blob.rs) and large files (layer/tree.rs) at once, and a
+//!     fourth thread has it begin with what is written so far (write_out)
 //!   settle, the lowest layer first
 //!   one syncfs, then renames: layers, blobs, image, tags (store/publish.rs)
 //! ```

@@ -251,3 +251,18 @@ fn podman_says_the_same() {
         assert_eq!(ours.pointer(&pointer), theirs.pointer(&pointer), "{path}");
     }
 }
+
+/// `create -a`: what is not attached to at the start does not end the container's input.
+#[test]
+fn input_ends_with_that_of_whom_it_was_made_for() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let made = [(&["-i"][..], "true"), (&["-i", "-a", "stdout", "-a", "STDERR"], "false")];
+    for (flags, once) in made {
+        let id = b.started("create", flags, &["cat"]).ok();
+        assert_eq!(b.field(&id, ".Config.StdinOnce"), once);
+        assert_eq!(b.field(&id, ".Config.AttachStdin"), once);
+    }
+    has(&b.started("create", &["-a", "stdfoo"], &["cat"]).fails(125), &["stdfoo"]);
+    has(&b.started("create", &["--gpus", "all"], &["cat"]).fails(125), &["--gpus", "--device"]);
+}

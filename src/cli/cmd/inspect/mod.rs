@@ -94,7 +94,7 @@ fn look_up(cx: &Context, engine: &Engine, args: &Args, name: &str) -> Result<Val
         }
     }
     if kind.is_none_or(|kind| kind == Kind::Image) {
-        match engine.image(&cx.local_image(engine, name)?) {
+        match engine.image(&cx.image_or_member(engine, name, None)?) {
             Ok(details) => {
                 let trees = engine.layer_trees(&details);
                 return Ok(image::json(&details, &trees, &engine.driver().to_string()));

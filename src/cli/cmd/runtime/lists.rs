@@ -88,7 +88,8 @@ pub(super) fn ps(args: &PsArgs, runtime: &Runtime, cx: &mut Context) -> Result<E
             .filter(|word| !word.is_empty())
             .map(|word| String::from_utf8_lossy(word).into_owned())
             .collect();
-        let command = super::super::super::report::escape(&words.join(" "));
+        let command = words.join(" ");
+        let command = super::super::super::report::escape(&command);
         let _ = writeln!(text, "{pid:>8} {uid:>8} {command}");
     }
     cx.out.text(text)?;
