@@ -23,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cgroup", &[]),
     ("network", &[]),
     ("bundle", &["cgroup", "network"]),
-    ("supervisor", &[]),
+    ("supervisor", &["network"]),
     ("union", &[]),
     ("runtime", &["bundle", "userns", "supervisor", "union", "cgroup", "network"]),
     ("volume", &[]),

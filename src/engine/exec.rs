@@ -13,6 +13,7 @@ use crate::bundle::{Process, SeccompChoice, User};
 use crate::cgroup::Group;
 use crate::container::Record;
 use crate::mount::RootMount;
+use crate::network::Switch;
 use crate::owners::Owners;
 use crate::runtime::{
     self, Attachment, Attendance, DetachKeys, HookState, Join, Parting, Signals, Unattended,
@@ -95,6 +96,7 @@ impl Engine {
             false => held.record.config.seccomp.clone(),
         };
         let profile = profile(&seccomp)?;
+        let switch = Switch::of(&held.record.links);
         let state = HookState { id: held.record.id.clone(), ..HookState::default() };
         let signals = Signals::hold()?;
         if held.record.in_force.group.as_ref().is_some_and(Group::is_frozen) {
@@ -115,6 +117,7 @@ impl Engine {
                 ..Attachment::default()
             },
             root: root.as_ref(),
+            switch: switch.as_ref(),
             group: held.record.in_force.group.as_ref(),
             state: &state,
         };

@@ -38,6 +38,9 @@ impl Engine {
     ) -> Result<Option<Options>, Error> {
         let Some(settings) = &spec.network else { return Ok(None) };
         network::usable()?;
+        if settings.fast {
+            network::Switch::usable()?;
+        }
         let publications = network::publish(ports).map_err(|error| self.name_holder(error))?;
         let links = self.join_networks(settings, &spec.networks, directory, request)?;
         if !ports.is_empty() && links.iter().all(|link| link.plan.internal) {

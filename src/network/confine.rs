@@ -4,26 +4,7 @@ use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use crate::sys::seccomp::{self, ALLOW, Instruction};
-
-// Classes, sizes, modes and operations of linux/bpf_common.h.
-const LOAD: u16 = 0x20;
-const JUMP_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
-
-/// Offsets in `struct seccomp_data`.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const FIRST_ARGUMENT: u32 = 16;
-
-#[cfg(target_arch = "x86_64")]
-const NATIVE: u32 = 0xc000_003e;
-#[cfg(target_arch = "aarch64")]
-const NATIVE: u32 = 0xc000_00b7;
-
-/// `SECCOMP_RET_KILL_PROCESS`, and an errno.
-const KILL: u32 = 0x8000_0000;
-const REFUSE: u32 = 0x0005_0000 | libc::EPERM as u32;
+use crate::sys::seccomp;
 
 /// Bytes, sockets, waiting, memory, the end. Nothing that takes a path, makes a process or a
 /// descriptor of anything else.
@@ -77,41 +58,7 @@ pub(super) fn confine() -> Result<(), Errno> {
         CapabilitySets { effective: none, permitted: none, inheritable: none },
     )?;
     rustix::thread::set_no_new_privs(true)?;
-    seccomp::load(&filter(), 0)
-}
-
-fn filter() -> Vec<Instruction> {
-    let mut program = vec![
-        step(LOAD, ARCHITECTURE),
-        branch(NATIVE, 1, 0),
-        step(RETURN, KILL),
-        step(LOAD, NUMBER),
-        // socket(2) of the two families alone: no way to the host's local sockets or devices.
-        branch(call(libc::SYS_socket), 0, 5),
-        step(LOAD, FIRST_ARGUMENT),
-        branch(libc::AF_INET.cast_unsigned(), 2, 0),
-        branch(libc::AF_INET6.cast_unsigned(), 1, 0),
-        step(RETURN, REFUSE),
-        step(RETURN, ALLOW),
-    ];
-    for number in CALLS {
-        program.push(branch(call(*number), 0, 1));
-        program.push(step(RETURN, ALLOW));
-    }
-    program.push(step(RETURN, REFUSE));
-    program
-}
-
-fn call(number: libc::c_long) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-fn step(code: u16, operand: u32) -> Instruction {
-    Instruction { code, jump_true: 0, jump_false: 0, operand }
-}
-
-fn branch(operand: u32, jump_true: u8, jump_false: u8) -> Instruction {
-    Instruction { code: JUMP_EQUAL, jump_true, jump_false, operand }
+    seccomp::load(&seccomp::only(CALLS), 0)
 }
 
 #[cfg(test)]

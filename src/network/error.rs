@@ -17,6 +17,12 @@ pub enum Error {
         /// Why it does not open.
         errno: Errno,
     },
+    /// What the fast path takes is not there.
+    #[error("cannot make a fast network: this kernel has no {what}")]
+    NoSwitch {
+        /// What.
+        what: &'static str,
+    },
     /// Somebody listens there. The first words are docker's.
     #[error(
         "Bind for {address} failed: port is already allocated ({protocol}{})",
@@ -188,6 +194,7 @@ pub enum Error {
 impl Diagnose for Error {
     fn hint(&self) -> Option<Hint> {
         match self {
+            Self::NoSwitch { .. } => Some(Hint::new("--network private does the same without")),
             Self::NoTun { errno: Errno::NOENT } => Some(Hint::new(
                 "an administrator can make it: mkdir -p /dev/net && mknod -m 0666 /dev/net/tun c 10 200; \
                  --network host and --network none work without",

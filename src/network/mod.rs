@@ -14,6 +14,7 @@
 //! - `tcp` ends the container's connections and carries their bytes, `ring` holds what is under way,
 //!   `datagram` does the same for UDP and echo.
 //! - `publish` opens ports on the host, before anything else is done; `holder` says who has one.
+//! - `switch` says which connections need none of this (`--network fast`).
 //! - `named` are networks on disk and how one is joined, `peers` the others there, `names` what they are
 //!   called; `control` tells a server that runs of links that come and go, by `messages`.
 //!
@@ -48,6 +49,7 @@ mod serve;
 mod settings;
 mod start;
 mod subnet;
+mod switch;
 mod tcp;
 
 pub use addresses::{Addresses, Six};
@@ -64,3 +66,4 @@ pub use resolvers::{Resolvers, read as read_resolvers};
 pub use settings::{InvalidMac, Mac, Settings};
 pub use start::{Meeting, Options, Server};
 pub use subnet::{InvalidSubnet, Subnet};
+pub use switch::{Lead, Routes, Switch, route_socket};

@@ -22,6 +22,9 @@ pub struct LinkPlan {
     pub mtu: u16,
     /// Whether the gateway's address leads to the host's loopback.
     pub host_loopback: bool,
+    /// Whether connections to the outside need not pass it.
+    #[serde(default)]
+    pub fast: bool,
     /// Whether nothing but the link is reached by it.
     pub internal: bool,
     /// What the way out by it costs: the cheapest is taken.
@@ -61,6 +64,7 @@ impl LinkPlan {
             mac: settings.mac(),
             mtu: settings.mtu(),
             host_loopback: settings.host_loopback,
+            fast: settings.fast,
             internal: false,
             metric: metric(place),
             names: Vec::new(),

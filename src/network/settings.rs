@@ -16,6 +16,8 @@ pub struct Settings {
     /// Whether the gateway's address leads to the host's loopback (`private:host-loopback`).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub host_loopback: bool,
+    /// Whether connections to the outside are made by sockets of the host's (`fast`).
+    pub fast: bool,
     /// The longest packet in bytes, from `SHORTEST_MTU` to `MTU`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mtu: Option<u16>,

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use rustix::event::Timespec;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::process::Signal;
 
 use super::device::Device;
 use super::publish::Opened;
@@ -121,7 +121,7 @@ fn serve(options: &Options, socket: &OwnedFd, container: &OwnedFd) -> Result<(),
     sys::process::block_signals();
     rustix::process::setsid()?;
     let Options { links, control, resolvers, publications } = options;
-    let descriptors = raise_limit();
+    let descriptors = sys::process::raise_descriptors();
     let ports = publications.sockets.iter().map(Opened::copy).collect::<Result<Vec<_>, _>>()?;
     let control = rustix::io::fcntl_dupfd_cloexec(control, 3)?;
     let memberships = links.iter().map(|link| link.membership.as_ref().map(Membership::copy));
@@ -144,17 +144,6 @@ fn serve(options: &Options, socket: &OwnedFd, container: &OwnedFd) -> Result<(),
     let _ = sys::trim::Trimmer::new().trim_and_poll(&mut [], Some(&at_once));
     confine::confine()?;
     server.serve()
-}
-
-/// As many descriptors as may be; gives how many those are.
-fn raise_limit() -> usize {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let limit = match rustix::process::setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(_) => limit.current,
-    };
-    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }
 
 /// Waits for the container's first process and a device of its. `None` when it ended before.

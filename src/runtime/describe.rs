@@ -64,6 +64,7 @@ fn of_program(stage: Stage, item: usize, process: &Process) -> Option<String> {
             format!("label the program {}", given.map_or("", String::as_str))
         }
         Stage::Landlock => "keep the container from the host's abstract sockets".into(),
+        Stage::Switch => "have connections made for the container (--network fast)".into(),
         Stage::Seccomp => "load the filter of system calls".into(),
         Stage::Identity => format!("become user {}:{}", process.user.uid, process.user.gid),
         Stage::Capabilities => "limit the capabilities".into(),
@@ -181,6 +182,12 @@ fn hint(
             "without root a program can be made to run later and less, and not sooner and more"
                 .into(),
         ),
+        (Stage::Switch, Errno::BUSY) => Some(
+            "calls of this process go to a supervisor already, as in a container in a container, and \
+             there can be one alone; --network private works"
+                .into(),
+        ),
+        (Stage::Switch, _) => Some("--network private does the same without".into()),
         (Stage::Clocks, Errno::PERM) => Some(
             "to join it takes power over it: join the user namespace that it was made in".into(),
         ),

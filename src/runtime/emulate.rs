@@ -1,4 +1,5 @@
-//! Emulated ids: when a launch has a supervisor, and what it tells it.
+//! Emulated ids and connections that are made for a container: when a launch has a supervisor, and
+//! what it tells it.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,20 +14,42 @@ use super::program::Identity;
 use crate::bundle::Process;
 use crate::bundle::capabilities::CapabilitySet;
 use crate::mount::RootMount;
-use crate::supervisor::{Credentials, Entrance, Meeting, Options, Powers, Seen, Supervisor, Watch};
+use crate::network::Switch;
+use crate::supervisor::{
+    Credentials, Emulation, Entrance, Meeting, Options, Powers, Seen, Supervisor, Watch,
+};
 use crate::userns::IdMaps;
 
-/// A meeting with a supervisor, where ids are emulated.
+/// A meeting with a supervisor, where there is to be one.
 pub(super) fn prepare(
     ids: &IdMaps,
     process: &Process,
     root: Option<&RootMount>,
+    switch: Option<&Switch>,
 ) -> Result<Option<Meeting>, Error> {
-    if !ids.emulated {
+    if !ids.emulated && switch.is_none() {
         return Ok(None);
     }
-    let directory = root.and_then(|root| records(root).1);
-    Meeting::new(&credentials(process), directory.as_deref()).map(Some).map_err(Error::Pipe)
+    let directory = root.filter(|_| ids.emulated).and_then(|root| records(root).1);
+    let user = ids.emulated.then(|| credentials(process));
+    Meeting::new(user.as_ref(), directory.as_deref(), switch.is_some())
+        .map(Some)
+        .map_err(Error::Pipe)
+}
+
+/// What a supervisor is told that `prepare` has made a meeting for.
+pub(super) fn options(
+    ids: &IdMaps,
+    process: &Process,
+    root: Option<&RootMount>,
+    switch: Option<Switch>,
+    outlives: bool,
+) -> Options {
+    let ids = ids.emulated.then(|| Emulation {
+        powers: powers(process.capabilities.bounding),
+        known: root.map_or_else(Vec::new, |root| records(root).0),
+    });
+    Options { ids, switch, outlives }
 }
 
 /// Whom a program is to be.
@@ -41,7 +64,7 @@ fn credentials(process: &Process) -> Credentials {
 #[derive(Debug)]
 pub(super) enum Supervision {
     /// Somebody stays, and watches for the first call.
-    Watched(Watch),
+    Watched(Box<Watch>),
     /// It runs, until this is dropped.
     Runs(#[allow(dead_code)] Supervisor),
     /// There is none, or it is no longer needed.
@@ -50,17 +73,10 @@ pub(super) enum Supervision {
 
 impl Supervision {
     /// For a program that `outlives` its launcher the supervisor is forked now.
-    pub(super) fn of(
-        meeting: Meeting,
-        process: &Process,
-        root: &RootMount,
-        outlives: bool,
-    ) -> Result<Self, Error> {
-        let (known, _) = records(root);
-        let options = Options { powers: powers(process.capabilities.bounding), known, outlives };
-        match outlives {
+    pub(super) fn of(meeting: Meeting, options: Options) -> Result<Self, Error> {
+        match options.outlives {
             true => meeting.fork(&options).map(Self::Runs).map_err(Error::Pipe),
-            false => Ok(Self::Watched(meeting.watch(options))),
+            false => Ok(Self::Watched(Box::new(meeting.watch(options)))),
         }
     }
 
@@ -76,7 +92,7 @@ impl Supervision {
     pub(super) fn look(&mut self, events: PollFlags) -> Result<(), Errno> {
         *self = match std::mem::replace(self, Self::None) {
             Self::Watched(watch) => match watch.look(events.contains(PollFlags::IN))? {
-                Seen::Quiet(watch) => Self::Watched(watch),
+                Seen::Quiet(watch) => Self::Watched(Box::new(watch)),
                 Seen::Called(supervisor) => Self::Runs(supervisor),
                 Seen::Gone => Self::None,
             },
@@ -141,6 +157,7 @@ pub(super) fn enter(
         b"coracle: ids are not emulated here (no seccomp notification): chown and setuid will fail\n";
     let Some(mut entrance) = entrance else { return Ok(()) };
     match entrance.enter(programs) {
+        other if entrance.is_for_connections() => other,
         // A supervisor outside, most likely this one's own kind, answers for this container too.
         Err(Errno::BUSY) if identity.uid == 0 => Ok(()),
         Err(Errno::NOSYS | Errno::INVAL) if identity.uid == 0 => {

@@ -20,6 +20,7 @@ use super::{Error, describe, emulate, kept, socket, spawn};
 use crate::bundle::{ContainerSpec, Joined, Namespace, NsKind, Process, SeccompChoice};
 use crate::cgroup::Group;
 use crate::mount::RootMount;
+use crate::network::Switch;
 use crate::supervisor::Meeting;
 use crate::sys::fork::{Child, Side};
 use crate::userns::{self, IdMaps};
@@ -177,7 +178,9 @@ pub(super) fn start_with<'a>(
         Namespace::Host | Namespace::Join(_) => (None, None),
     };
     let recorded = recorded_root(launch);
-    let supervision = emulate::prepare(launch.ids, &spec.process, Some(&recorded))?;
+    let switch = launch.network.and_then(|options| Switch::of(&options.plans()));
+    let supervision =
+        emulate::prepare(launch.ids, &spec.process, Some(&recorded), switch.as_ref())?;
     let mut served = union_of(spec, launch.volatile)?;
     let mut network =
         launch.network.map(|_| network::Meeting::new()).transpose().map_err(Error::Pipe)?;
@@ -228,7 +231,9 @@ pub(super) fn start_with<'a>(
                 }
             }
             if let Some(meeting) = supervision {
-                match Supervision::of(meeting, process, &recorded, outlives) {
+                let root = Some(&recorded);
+                let options = emulate::options(launch.ids, process, root, switch, outlives);
+                match Supervision::of(meeting, options) {
                     Ok(supervision) => starting.supervision = supervision,
                     Err(error) => {
                         starting.abandon();
@@ -275,7 +280,7 @@ pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
     let plan = ProgramPlan::new(join.process, join.seccomp, false, join.ids, join.profile)?;
     let (parent, mut streams) = ends(join.process, &join.attachment)?;
     let doors = spawn::doors_of(join.pidfd, join.target)?;
-    let supervision = emulate::prepare(join.ids, join.process, join.root)?;
+    let supervision = emulate::prepare(join.ids, join.process, join.root, join.switch)?;
     let group = join.group.map(Group::entrances).transpose()?.unwrap_or_default();
     match spawn::through(&doors, UnshareFlags::empty())? {
         Side::Child => {
@@ -296,8 +301,10 @@ pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
                 network: None,
                 union: None,
             };
-            if let (Some(meeting), Some(root)) = (supervision, join.root) {
-                match Supervision::of(meeting, process, root, join.attachment.detached) {
+            if let Some(meeting) = supervision {
+                let (switch, outlives) = (join.switch.cloned(), join.attachment.detached);
+                let options = emulate::options(join.ids, process, join.root, switch, outlives);
+                match Supervision::of(meeting, options) {
                     Ok(supervision) => starting.supervision = supervision,
                     Err(error) => {
                         starting.abandon();
@@ -329,6 +336,8 @@ pub struct Join<'a> {
     pub attachment: Attachment<'a>,
     /// The container's root, beside which the records of emulated ids lie.
     pub root: Option<&'a RootMount>,
+    /// Which connections are made for it, where any are.
+    pub switch: Option<&'a Switch>,
     /// The control group that it goes into before anything else.
     pub group: Option<&'a Group>,
     /// The container, for messages.

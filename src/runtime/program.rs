@@ -280,7 +280,9 @@ fn confine(plan: &ProgramPlan, entrance: Option<Entrance>) -> Result<(), Failure
     if plan.no_new_privileges {
         rustix::thread::set_no_new_privs(true).at(Stage::Seccomp)?;
     }
-    emulate::enter(entrance, &plan.identity, &plan.exec.candidates).at(Stage::Seccomp)?;
+    let switches = entrance.as_ref().is_some_and(Entrance::is_for_connections);
+    let stage = if switches { Stage::Switch } else { Stage::Seccomp };
+    emulate::enter(entrance, &plan.identity, &plan.exec.candidates).at(stage)?;
     if let (Some(program), false) = (&plan.seccomp, plan.no_new_privileges) {
         // Without no_new_privs loading takes CAP_SYS_ADMIN, which goes below (seccomp(2)).
         seccomp::load(program).at(Stage::Seccomp)?;

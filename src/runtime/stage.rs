@@ -63,6 +63,8 @@ pub enum Stage {
     Label,
     /// Leaving the abstract sockets of others.
     Landlock,
+    /// Having connections made by a supervisor.
+    Switch,
     /// Loading the filter of system calls.
     Seccomp,
     /// Taking on groups, group and user.
@@ -86,7 +88,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 37] = [
+    const ALL: [Self; 38] = [
         Self::Group,
         Self::IdMap,
         Self::Clocks,
@@ -114,6 +116,7 @@ impl Stage {
         Self::Keyring,
         Self::Label,
         Self::Landlock,
+        Self::Switch,
         Self::Seccomp,
         Self::Identity,
         Self::Capabilities,

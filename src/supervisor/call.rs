@@ -87,6 +87,8 @@ pub(super) enum Call {
     },
     /// bind(2)
     Bind,
+    /// connect(2), for the network's sake
+    Connect,
     /// A new program.
     Execute {
         file: File,
@@ -129,7 +131,7 @@ const PEER: u32 = libc::SO_PEERCRED.cast_unsigned();
 
 /// Number, meaning, conditions. The frequent ones first: a filter is read from its start. What is
 /// not here costs nothing, since the kernel remembers which calls a filter lets through unseen.
-pub(super) const CALLS: &[(c_long, Call, &[Condition])] = &[
+const CALLS: &[(c_long, Call, &[Condition])] = &[
     (libc::SYS_newfstatat, Call::Stat { file: at(0, 1, 3), to: 2 }, &[]),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_stat, Call::Stat { file: path(0), to: 1 }, &[]),
@@ -195,6 +197,28 @@ pub(super) const CALLS: &[(c_long, Call, &[Condition])] = &[
     (libc::SYS_setrlimit, Call::Limit { old: None }, &[is(0, TAG)]),
 ];
 
+/// What is asked for a network that has a fast path.
+const CONNECT: (c_long, Call, &[Condition]) = (libc::SYS_connect, Call::Connect, &[]);
+
+/// Why there is a supervisor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Purpose {
+    /// To emulate ids.
+    pub(super) ids: bool,
+    /// To make connections.
+    pub(super) connections: bool,
+}
+
+impl Purpose {
+    /// The calls that are answered for it.
+    pub(super) fn calls(
+        self,
+    ) -> impl Iterator<Item = &'static (c_long, Call, &'static [Condition])> {
+        let ids = if self.ids { CALLS } else { &[] };
+        ids.iter().chain(self.connections.then_some(&CONNECT))
+    }
+}
+
 /// Finds a call by its number.
 #[derive(Debug)]
 pub(super) struct Calls(Vec<Option<Call>>);
@@ -202,7 +226,8 @@ pub(super) struct Calls(Vec<Option<Call>>);
 impl Calls {
     pub(super) fn new() -> Self {
         let mut calls = vec![None; 512];
-        for (number, call, _) in CALLS {
+        let all = Purpose { ids: true, connections: true };
+        for (number, call, _) in all.calls() {
             if let Some(place) = usize::try_from(*number).ok().and_then(|at| calls.get_mut(at)) {
                 *place = Some(*call);
             }

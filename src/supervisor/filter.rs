@@ -3,8 +3,8 @@
 //! The kernel runs both and takes the stricter answer, so that a call the profile refuses never
 //! arrives here. Under a foreign architecture, 32-bit programs and x32 included, all is let through.
 
-use super::call::{CALLS, Condition};
-use crate::sys::seccomp::{ALLOW, Instruction, NOTIFY};
+use super::call::{Condition, Purpose};
+use crate::sys::seccomp::{ALLOW, Instruction, NATIVE, NOTIFY};
 
 // Classes, sizes, modes and operations of linux/bpf_common.h.
 const LOAD: u16 = 0x20;
@@ -18,12 +18,6 @@ const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-/// `AUDIT_ARCH_*` of the programs that this binary runs beside.
-#[cfg(target_arch = "x86_64")]
-pub(super) const NATIVE: u32 = 0xc000_003e;
-#[cfg(target_arch = "aarch64")]
-pub(super) const NATIVE: u32 = 0xc000_00b7;
-
 /// How many programs may be executed unasked (`let_execute`): as many as a PATH usually has places.
 pub(super) const UNASKED: usize = 8;
 /// How long the comparison with each of them is.
@@ -31,12 +25,17 @@ const LENGTH: usize = 4;
 
 /// The program, and where in it the paths of `let_execute` are compared.
 #[derive(Debug)]
-pub struct Filter {
+pub(super) struct Filter {
     program: Vec<Instruction>,
     unasked: usize,
 }
 
 impl Filter {
+    /// Whether execve(2) is asked about at all.
+    fn asks_of_execute(&self) -> bool {
+        self.unasked != 0
+    }
+
     /// The instructions.
     pub(super) fn program(&self) -> &[Instruction] {
         &self.program
@@ -46,6 +45,9 @@ impl Filter {
     /// program, which would otherwise wake a supervisor for nothing. Another program that has a path
     /// at the same place gets no other's ids by it, which is all that asking could give.
     pub(super) fn let_execute(&mut self, slot: usize, path: *const libc::c_char) {
+        if !self.asks_of_execute() {
+            return;
+        }
         let address = path.addr() as u64;
         let at = self.unasked + slot * LENGTH;
         let (low, high) = (address & 0xffff_ffff, address >> 32);
@@ -77,20 +79,20 @@ enum Target {
 /// The program: native? ─ number, by halves ─ its conditions ─ notify; everything else is let
 /// through. The kernel translates it instruction by instruction and tries every number when it is
 /// loaded, so that both its length and its depth are paid by each start.
-pub fn filter() -> Filter {
+pub(super) fn filter(purpose: Purpose) -> Filter {
     let mut assembler = Assembler::default();
     let native = assembler.load_and_branch(ARCHITECTURE, NATIVE);
     let number = assembler.push(LOAD, NUMBER);
     // The look-up follows at once, so that nothing has to lead to it.
-    assembler.search(&ranges());
+    assembler.search(&ranges(purpose));
     assembler.branch(native, Target::At(number), Target::Allow);
     assembler.finish()
 }
 
 /// Consecutive numbers that are answered alike: the first of them, to the next range's.
-fn ranges() -> Vec<(u32, Answer)> {
-    let mut calls: Vec<(u32, Answer)> = CALLS
-        .iter()
+fn ranges(purpose: Purpose) -> Vec<(u32, Answer)> {
+    let mut calls: Vec<(u32, Answer)> = purpose
+        .calls()
         .map(|(number, _, when)| {
             let answer = match *when {
                 _ if *number == libc::SYS_execve => Answer::Execute,
@@ -215,6 +217,9 @@ impl Assembler {
 mod tests {
     use super::*;
 
+    const IDS: Purpose = Purpose { ids: true, connections: false };
+    const BOTH: Purpose = Purpose { ids: true, connections: true };
+
     /// Runs the program as the kernel would.
     #[allow(clippy::cast_possible_truncation)] // the low half is what is loaded
     fn run(program: &[Instruction], architecture: u32, number: i64, arguments: [u64; 6]) -> u32 {
@@ -247,21 +252,31 @@ mod tests {
 
     #[test]
     fn the_table_is_notified_and_nothing_else() {
-        let filter = filter();
+        for ids in [false, true] {
+            for connections in [false, true] {
+                table_is_notified(Purpose { ids, connections });
+            }
+        }
+    }
+
+    fn table_is_notified(purpose: Purpose) {
+        let filter = filter(purpose);
         let program = filter.program();
         // Or an ending would be out of a jump's reach.
         assert!(program.len() <= 256, "{}", program.len());
-        let known = |number| CALLS.iter().any(|(known, _, _)| *known == number);
+        let known = |number| purpose.calls().any(|(known, _, _)| *known == number);
         for number in 0..512 {
             let answer = run(program, NATIVE, number, [u64::from(u32::MAX); 6]);
             let conditional =
-                CALLS.iter().any(|(known, _, when)| *known == number && !when.is_empty());
+                purpose.calls().any(|(known, _, when)| *known == number && !when.is_empty());
             if !conditional {
                 let expected = if known(number) { NOTIFY } else { ALLOW };
                 assert_eq!(answer, expected, "{number}");
             }
             assert_eq!(run(program, NATIVE ^ 1, number, [0; 6]), ALLOW);
         }
+        assert_eq!(known(libc::SYS_connect), purpose.connections);
+        assert_eq!(known(libc::SYS_chown), purpose.ids);
         for number in [libc::SYS_clone, libc::SYS_clone3, libc::SYS_read, libc::SYS_capset] {
             assert!(!known(number), "{number}");
         }
@@ -269,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_first_program_is_executed_unasked() {
-        let mut filter = filter();
+        let mut filter = filter(BOTH);
         let execute = |filter: &Filter, path: u64| {
             run(filter.program(), NATIVE, libc::SYS_execve, [path, 0, 0, 0, 0, 0])
         };
@@ -287,7 +302,7 @@ mod tests {
 
     #[test]
     fn arguments_choose() {
-        let filter = filter();
+        let filter = filter(IDS);
         let program = filter.program();
         let open = |flags: i32| {
             run(

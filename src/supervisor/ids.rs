@@ -30,7 +30,7 @@ pub struct Ids {
 }
 
 /// What root of the container may do: what its capabilities leave it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // capabilities, each its own
 pub struct Powers {
     /// `CAP_SETUID`

@@ -1,4 +1,4 @@
-//! Every id in a container that has one.
+//! Every id in a container that has one; and connections that are made for it (`connect`).
 //!
 //! ```text
 //! launching coracle ── clone ► first process: filter, listener by SCM_RIGHTS ─ exec
@@ -40,20 +40,23 @@
 
 mod become_other;
 mod call;
+mod confine;
+mod connect;
 mod execute;
 mod files;
 mod filter;
+mod holders;
 mod ids;
 mod links;
 mod make;
 mod name;
+mod options;
 mod people;
 mod serve;
 mod start;
 
-pub use filter::filter;
 pub use ids::{Credentials, Ids, Powers};
-pub use start::{Entrance, Meeting, Options, Seen, Supervisor, Watch};
+pub use start::{Emulation, Entrance, Meeting, Options, Seen, Supervisor, Watch};
 
 /// Whether this kernel lets a process answer another's calls.
 pub fn is_available() -> bool {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::call::{Call, Calls, File};
+use super::connect::Connections;
 use super::ids::{Credentials, Powers};
 use super::links::Links;
 use super::name::Name;
@@ -20,6 +21,8 @@ pub(super) struct Server {
     pub(super) people: People,
     pub(super) powers: Powers,
     pub(super) links: Links,
+    /// Who makes connections, where that is done.
+    connections: Option<Connections>,
     /// The path of the call in work.
     pub(super) name: Name,
     /// The container's root directory and the host's /proc.
@@ -61,6 +64,7 @@ impl Server {
         people: People,
         powers: Powers,
         links: Links,
+        connections: Option<Connections>,
     ) -> Self {
         Self {
             listener,
@@ -68,6 +72,7 @@ impl Server {
             people,
             powers,
             links,
+            connections,
             name: Name::new(),
             root,
             proc,
@@ -77,7 +82,7 @@ impl Server {
 
     /// Answers `first`, and all that come, until every process of the container is gone.
     pub(super) fn serve(&mut self, first: Option<Notification>) {
-        let mut next = first.map_or_else(|| self.listener.receive(), Ok);
+        let mut next = first.map_or_else(|| self.next(), Ok);
         loop {
             match next {
                 Ok(call) => {
@@ -90,8 +95,16 @@ impl Server {
                 Err(Errno::NOENT) if !self.listener.has_hung_up() => {}
                 Err(_) => return,
             }
-            next = self.listener.receive();
+            next = self.next();
         }
+    }
+
+    /// Waits for a call; meanwhile those are attended to that wait for a connection.
+    fn next(&mut self) -> Result<Notification, Errno> {
+        if let Some(connections) = &mut self.connections {
+            connections.attend(&self.listener);
+        }
+        self.listener.receive()
     }
 
     fn handle(&mut self, call: &Notification) -> Done {
@@ -122,6 +135,10 @@ impl Server {
             Call::Directory { file, mode } => self.make_directory(call, file, mode),
             Call::Symlink { file } => self.make_link(call, file),
             Call::Bind => self.bind(call),
+            Call::Connect => match &mut self.connections {
+                Some(connections) => connections.connect(&self.listener, call),
+                None => CONTINUE,
+            },
             Call::Execute { file } => {
                 self.with_path(call, file, |it, follow| it.execute(call, follow))
             }

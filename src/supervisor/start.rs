@@ -21,12 +21,15 @@ use rustix::net::{
 use rustix::process::{DumpableBehavior, Pid, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType};
 
-use super::call::{Call, Calls};
+use super::call::{Call, Calls, Purpose};
+use super::confine;
+use super::connect::Connections;
 use super::filter::{Filter, UNASKED, filter};
 use super::ids::{Credentials, Powers};
 use super::links::Links;
 use super::people::{People, RESOURCE, Tag, UNTAGGED};
 use super::serve::Server;
+use crate::network::{self, Switch};
 use crate::sys;
 use crate::sys::fork::{self, Child, Side};
 use crate::sys::notify::{self, Answer, Listener, Notification};
@@ -34,12 +37,21 @@ use crate::sys::notify::{self, Answer, Listener, Notification};
 /// What a supervisor is told.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What ids are emulated by, where they are.
+    pub ids: Option<Emulation>,
+    /// Which connections are made for the container, where any are.
+    pub switch: Option<Switch>,
+    /// Whether it serves on when the launching process is gone.
+    pub outlives: bool,
+}
+
+/// What is known of a container's ids.
+#[derive(Clone, Debug)]
+pub struct Emulation {
     /// What root in the container may do.
     pub powers: Powers,
     /// `owners` of the image's layers, the lowest first, then of the container.
     pub known: Vec<PathBuf>,
-    /// Whether it serves on when the launching process is gone.
-    pub outlives: bool,
 }
 
 /// A supervisor, held by who launches: it ends with the container, or when this is dropped.
@@ -54,42 +66,55 @@ pub struct Supervisor {
 pub struct Entrance {
     filter: Filter,
     socket: OwnedFd,
-    /// The first process's own tag.
-    limit: u64,
+    /// The first process's own tag, where ids are emulated.
+    limit: Option<u64>,
+    connections: bool,
 }
 
-/// The room that three descriptors take in a control message.
-const SPACE: usize = rustix::cmsg_space!(ScmRights(3));
+/// The room that the descriptors take in a control message.
+const SPACE: usize = rustix::cmsg_space!(ScmRights(4));
 
 /// Where the container's first process and its supervisor will meet: made before the clone.
 #[derive(Debug)]
 pub struct Meeting {
     supervisors: OwnedFd,
     containers: OwnedFd,
-    /// The first process's tag.
-    limit: u64,
+    /// The first process's tag, where ids are emulated.
+    limit: Option<u64>,
+    connections: bool,
     /// The container's directory on the host, for `owners` and `people`.
     directory: Option<OwnedFd>,
 }
 
 impl Meeting {
-    /// A meeting that nobody has come to yet, with a first process who is to be `user`; `directory`
-    /// is the container's, where who is who and whose is what is kept for others.
-    pub fn new(user: &Credentials, directory: Option<&Path>) -> Result<Self, Errno> {
+    /// A meeting that nobody has come to yet, with a first process who is to be `user`, where ids are
+    /// emulated; `directory` is the container's, where who is who and whose is what is kept for
+    /// others. `connections`: some are made for the container.
+    pub fn new(
+        user: Option<&Credentials>,
+        directory: Option<&Path>,
+        connections: bool,
+    ) -> Result<Self, Errno> {
         let kind = SocketType::SEQPACKET;
         let (supervisors, containers) =
             rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = |path: &Path| rustix::fs::open(path, flags, Mode::empty());
         let directory = directory.and_then(|path| open(path).ok());
-        let credentials = People::new(copy(directory.as_ref())?).place(user).ok_or(Errno::NOMEM)?;
-        let limit = Tag { credentials, elsewhere: false }.limit();
-        Ok(Self { supervisors, containers, limit, directory })
+        let mut limit = None;
+        if let Some(user) = user {
+            let mut people = People::new(copy(directory.as_ref())?);
+            let credentials = people.place(user).ok_or(Errno::NOMEM)?;
+            limit = Some(Tag { credentials, elsewhere: false }.limit());
+        }
+        Ok(Self { supervisors, containers, limit, connections, directory })
     }
 
     /// The side of the container's first process.
     pub fn entrance(self) -> Entrance {
-        Entrance { filter: filter(), socket: self.containers, limit: self.limit }
+        let Self { containers, limit, connections, .. } = self;
+        let purpose = Purpose { ids: limit.is_some(), connections };
+        Entrance { filter: filter(purpose), socket: containers, limit, connections }
     }
 
     /// Forks the supervisor, while the container's first process is on its way. Call it while the
@@ -225,6 +250,11 @@ impl Drop for Supervisor {
 }
 
 impl Entrance {
+    /// Whether the program must not go on without it, as connections are made for it.
+    pub fn is_for_connections(&self) -> bool {
+        self.connections
+    }
+
     /// Puts this process and all that it starts under supervision, as the user it was made for;
     /// what it will execute first, the first of `programs` that can be, it executes unasked.
     ///
@@ -233,9 +263,10 @@ impl Entrance {
     pub fn enter(&mut self, programs: &[CString]) -> Result<(), Errno> {
         let (_, hard) = notify::limit(0, RESOURCE)?;
         // A tag must fit below the hard limit, and "unlimited" is a tag.
-        if hard != UNTAGGED {
+        if self.limit.is_some() && hard != UNTAGGED {
             return Err(Errno::INVAL);
         }
+        let routes = self.connections.then(network::route_socket).transpose()?;
         // By name: a pidfd would need the power to trace a process that is not dumpable.
         let open = |name| rustix::fs::open(name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let (user, mounts) = (open(c"/proc/self/ns/user")?, open(c"/proc/self/ns/mnt")?);
@@ -244,15 +275,20 @@ impl Entrance {
                 self.filter.let_execute(slot, path.as_ptr());
             }
         }
-        notify::set_limit(0, RESOURCE, self.limit, hard)?;
+        if let Some(limit) = self.limit {
+            notify::set_limit(0, RESOURCE, limit, hard)?;
+        }
         let listener = match notify::install(self.filter.program()) {
             Ok(listener) => listener,
             Err(errno) => {
-                notify::set_limit(0, RESOURCE, UNTAGGED, hard)?;
+                if self.limit.is_some() {
+                    notify::set_limit(0, RESOURCE, UNTAGGED, hard)?;
+                }
                 return Err(errno);
             }
         };
-        let descriptors = [listener.as_fd(), user.as_fd(), mounts.as_fd()];
+        let mut descriptors = vec![listener.as_fd(), user.as_fd(), mounts.as_fd()];
+        descriptors.extend(routes.iter().map(AsFd::as_fd));
         let mut space = [MaybeUninit::uninit(); SPACE];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
@@ -275,14 +311,15 @@ fn supervise(
     parent: Pid,
     begin: Begin,
 ) -> Result<Infallible, Errno> {
-    let _ = rustix::thread::set_name(c"coracle-ids");
+    let name = if options.ids.is_some() { c"coracle-ids" } else { c"coracle-switch" };
+    let _ = rustix::thread::set_name(name);
     // The terminal's signals are for the container.
     sys::process::block_signals();
     rustix::process::setsid()?;
     let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let proc = rustix::fs::open(c"/proc", directory, Mode::empty())?;
-    let known: Vec<Vec<u8>> =
-        options.known.iter().filter_map(|path| std::fs::read(path).ok()).collect();
+    let known = options.ids.as_ref().map_or(&[][..], |ids| &ids.known);
+    let known: Vec<Vec<u8>> = known.iter().filter_map(|path| std::fs::read(path).ok()).collect();
     let kept = [Some(&proc), own.as_ref()];
     let hold_only = |more: &[&OwnedFd]| {
         let kept: Vec<&OwnedFd> = kept.into_iter().flatten().chain(more.iter().copied()).collect();
@@ -294,12 +331,19 @@ fn supervise(
             (receive(&socket)?, None)
         }
         Begin::Answer(arrival, call) => {
-            hold_only(&[arrival.listener.as_ref(), &arrival.user, &arrival.mounts])?;
+            let mut kept = vec![arrival.listener.as_ref(), &arrival.user, &arrival.mounts];
+            kept.extend(&arrival.routes);
+            hold_only(&kept)?;
             (Some(arrival), Some(call))
         }
     };
-    let Some(Arrival { listener, user, mounts }) = arrival else { fork::exit(0) };
-    let root = join(user, mounts, &proc)?;
+    let Some(Arrival { listener, user, mounts, routes }) = arrival else { fork::exit(0) };
+    // The network namespace stays the caller's.
+    let root = match options.ids {
+        Some(_) => join(&user, &mounts, &proc)?,
+        None => confine::join(&user, &proc)?,
+    };
+    drop((user, mounts));
     if !options.outlives {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         if rustix::process::getppid() != Some(parent) {
@@ -311,7 +355,17 @@ fn supervise(
     for text in &known {
         links.load(text);
     }
-    Server::new(listener, root, proc, people, options.powers, links).serve(first);
+    let mut connections = None;
+    if let (Some(switch), Some(routes)) = (&options.switch, routes) {
+        sys::process::raise_descriptors();
+        // Without, they go by the tap.
+        connections = Connections::new(switch.clone(), routes).ok();
+    }
+    if options.ids.is_none() {
+        confine::confine()?;
+    }
+    let powers = options.ids.as_ref().map_or_else(Powers::default, |ids| ids.powers);
+    Server::new(listener, root, proc, people, powers, links, connections).serve(first);
     fork::exit(0)
 }
 
@@ -325,6 +379,8 @@ struct Arrival {
     listener: Listener,
     user: OwnedFd,
     mounts: OwnedFd,
+    /// Where connections are made.
+    routes: Option<OwnedFd>,
 }
 
 /// Waits for the container's first process; `None` when it ended before.
@@ -342,14 +398,15 @@ fn receive(socket: &OwnedFd) -> Result<Option<Arrival>, Errno> {
     let mut next = || descriptors.next();
     Ok(match (next(), next(), next()) {
         (Some(listener), Some(user), Some(mounts)) => {
-            Some(Arrival { listener: Listener::new(listener), user, mounts })
+            let (listener, routes) = (Listener::new(listener), next());
+            Some(Arrival { listener, user, mounts, routes })
         }
         _ => None,
     })
 }
 
 /// Into the container's user and mount namespaces, with what an owner of all its files needs.
-fn join(user: OwnedFd, mounts: OwnedFd, proc: &OwnedFd) -> Result<OwnedFd, Errno> {
+fn join(user: &OwnedFd, mounts: &OwnedFd, proc: &OwnedFd) -> Result<OwnedFd, Errno> {
     for (namespace, kind) in [(user, LinkNameSpaceType::User), (mounts, LinkNameSpaceType::Mount)] {
         rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(kind))?;
     }

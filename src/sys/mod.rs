@@ -14,6 +14,7 @@ pub mod process;
 mod remove;
 pub mod seccomp;
 mod size;
+pub mod socket;
 pub mod trim;
 pub mod tuning;
 mod writing;

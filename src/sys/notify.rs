@@ -159,6 +159,26 @@ impl Listener {
         self.ioctl(ADD_DESCRIPTOR, std::ptr::from_mut(&mut add).cast())
     }
 
+    /// Puts a copy of `source` in the place of one of the caller's own descriptors, whose call waits
+    /// on. Linux 5.9.
+    pub fn replace(
+        &self,
+        id: u64,
+        source: BorrowedFd<'_>,
+        number: u32,
+        close_on_exec: bool,
+    ) -> Result<(), Errno> {
+        const AT_NUMBER: u32 = 1 << 0;
+        let mut add = AddDescriptor {
+            id,
+            flags: AT_NUMBER,
+            source: source.as_raw_fd().cast_unsigned(),
+            target: number,
+            target_flags: if close_on_exec { libc::O_CLOEXEC.cast_unsigned() } else { 0 },
+        };
+        self.ioctl(ADD_DESCRIPTOR, std::ptr::from_mut(&mut add).cast())
+    }
+
     /// Whether every filtered process is gone, where `receive` itself cannot tell.
     pub fn has_hung_up(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -8,6 +8,18 @@ use rustix::io::Errno;
 
 use super::CallError;
 
+/// Lets this process have as many descriptors as may be; gives how many those are.
+pub fn raise_descriptors() -> usize {
+    use rustix::process::{Resource, Rlimit};
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let limit = match rustix::process::setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
+}
+
 /// Marks every descriptor from `first` up close-on-exec (close_range(2), Linux 5.11), so that none
 /// leaks into the container (CVE-2024-21626).
 pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {

@@ -24,6 +24,57 @@ pub const NOTIFY: u32 = 0x7fc0_0000;
 /// `SECCOMP_RET_ALLOW`
 pub const ALLOW: u32 = 0x7fff_0000;
 
+// Classes, sizes, modes and operations of linux/bpf_common.h.
+const LOAD: u16 = 0x20;
+const JUMP_EQUAL: u16 = 0x15;
+const RETURN: u16 = 0x06;
+
+/// Offsets in `struct seccomp_data`.
+const NUMBER: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const FIRST_ARGUMENT: u32 = 16;
+
+/// `AUDIT_ARCH_*` of this binary.
+#[cfg(target_arch = "x86_64")]
+pub const NATIVE: u32 = 0xc000_003e;
+/// `AUDIT_ARCH_*` of this binary.
+#[cfg(target_arch = "aarch64")]
+pub const NATIVE: u32 = 0xc000_00b7;
+
+/// A filter for a process of coracle's that serves: these calls and sockets of IP, EPERM for all else.
+/// Another architecture's calls are the end of it.
+pub fn only(calls: &[libc::c_long]) -> Vec<Instruction> {
+    /// `SECCOMP_RET_KILL_PROCESS`, and an errno.
+    const KILL: u32 = 0x8000_0000;
+    const REFUSE: u32 = 0x0005_0000 | libc::EPERM as u32;
+    let step = |code, operand| Instruction { code, jump_true: 0, jump_false: 0, operand };
+    let branch = |operand, jump_true, jump_false| Instruction {
+        jump_true,
+        jump_false,
+        ..step(JUMP_EQUAL, operand)
+    };
+    let number = |number: libc::c_long| u32::try_from(number).unwrap_or(u32::MAX);
+    let mut program = vec![
+        step(LOAD, ARCHITECTURE),
+        branch(NATIVE, 1, 0),
+        step(RETURN, KILL),
+        step(LOAD, NUMBER),
+        // socket(2) of the two families alone: no way to the host's local sockets or devices.
+        branch(number(libc::SYS_socket), 0, 5),
+        step(LOAD, FIRST_ARGUMENT),
+        branch(libc::AF_INET.cast_unsigned(), 2, 0),
+        branch(libc::AF_INET6.cast_unsigned(), 1, 0),
+        step(RETURN, REFUSE),
+        step(RETURN, ALLOW),
+    ];
+    for call in calls {
+        program.push(branch(number(*call), 0, 1));
+        program.push(step(RETURN, ALLOW));
+    }
+    program.push(step(RETURN, REFUSE));
+    program
+}
+
 /// Filters every later system call of this thread and of all that it starts. Needs no_new_privs or
 /// `CAP_SYS_ADMIN` in the user namespace. `flags` are `SECCOMP_FILTER_FLAG_*`.
 pub fn load(program: &[Instruction], flags: u32) -> Result<(), Errno> {

@@ -10,6 +10,7 @@ mod contents;
 mod crash;
 mod exec;
 mod explain;
+mod fast;
 mod files;
 mod given;
 mod hello;

@@ -80,3 +80,19 @@ fn a_confined_container_holds_no_other() {
     has(&output.stderr, &["cannot make a container"]);
     assert_eq!(output.stdout, "code 125\n", "{output}");
 }
+
+#[test]
+fn a_supervisor_outside_leaves_no_room_for_connections_inside() {
+    requires!(
+        UserNamespaces,
+        Image("busybox", "latest"),
+        Fixture("oci/busybox/index.json"),
+        Program("/dev/net/tun")
+    );
+    pulled("busybox", "latest");
+    let script = format!("{INNER} --network fast {IMAGE} true");
+    let flags = ["--privileged", "--network", "fast", "--device", "/dev/net/tun"];
+    let output = nested(&flags, &script);
+    assert_eq!(output.code(), 125, "{output}");
+    has(&output.stderr, &["(--network fast)", "busy", "--network private works"]);
+}

@@ -13,7 +13,7 @@ pub const HOST_PROGRAMS: &[&str] =
     &["-v", "/usr:/usr:ro", "-v", "/lib:/lib:ro", "-v", "/lib64:/lib64:ro"];
 
 /// The addresses of the servers, of either family.
-fn outside() -> (String, String) {
+pub fn outside() -> (String, String) {
     let of = |name| std::env::var(name).expect("the test requires it");
     (of("CORACLE_TEST_OUTSIDE"), of("CORACLE_TEST_OUTSIDE6"))
 }

@@ -11,10 +11,10 @@ use crate::engine::network::{self, Expose, Mac, PortRequest, Wanted};
 /// Network and ports.
 #[derive(Debug, clap::Args)]
 pub(super) struct Networking {
-    /// Use a network of its own (where it can be made, that is what is used), the host's, none, a
-    /// container's, or one that network create has made: NAME[:ip=ADDRESS,ip6=ADDRESS,mac=MAC,alias=NAME],
+    /// Use a network of its own (where it can be made, that is what is used), one whose connections to the
+    /// outside are made by the host's sockets (fast), the host's, none, a container's, or one that network create has made: NAME[:ip=ADDRESS,ip6=ADDRESS,mac=MAC,alias=NAME],
     /// more than once for several of those
-    #[arg(long, alias = "net", value_name = "private|host|none|container:NAME|NETWORK",
+    #[arg(long, alias = "net", value_name = "private|fast|host|none|container:NAME|NETWORK",
         action = clap::ArgAction::Append, value_parser = parse::network)]
     pub(super) network: Vec<Network>,
     /// Have this name too, for others in its networks

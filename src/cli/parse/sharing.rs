@@ -39,7 +39,9 @@ pub struct Network {
 }
 
 /// What docker and podman call a network of one's own with a way out.
-const PRIVATE: [&str; 5] = ["private", "bridge", "default", "pasta", "slirp4netns"];
+const PRIVATE: [&str; 6] = ["private", "bridge", "default", "pasta", "slirp4netns", FAST];
+/// One whose connections to the outside are made by sockets of the host's.
+const FAST: &str = "fast";
 
 /// `--network`
 pub fn network(text: &str) -> Result<Network, Invalid> {
@@ -48,10 +50,11 @@ pub fn network(text: &str) -> Result<Network, Invalid> {
         _ => (text, ""),
     };
     if PRIVATE.contains(&name) {
-        let settings = settings(text, options)?;
+        let mut settings = settings(text, options)?;
+        settings.fast = name == FAST;
         return Ok(Network { sharing: Sharing::Private, settings, named: None });
     }
-    let wanted = "private, host, none, container:NAME, ns:PATH or a network's name";
+    let wanted = "private, fast, host, none, container:NAME, ns:PATH or a network's name";
     let invalid = || Invalid::new(format!("there is no network {text:?}: want {wanted}"));
     match sharing(text, &["none"]) {
         Some(Sharing::Private) => Err(invalid()),

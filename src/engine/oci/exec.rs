@@ -71,6 +71,7 @@ impl Runtime {
                 ..Attachment::default()
             },
             root: None,
+            switch: None,
             group: state.in_force.group.as_ref(),
             state: &told,
         };

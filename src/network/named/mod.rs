@@ -294,6 +294,7 @@ impl Network {
             mac: wanted.mac.unwrap_or(Mac([0x02, 0x42, a, b, c, d])),
             mtu: self.mtu.unwrap_or(Settings::MTU),
             host_loopback: false,
+            fast: false,
             internal: self.internal,
             metric: metric(place),
             names: if self.dns { names.to_vec() } else { Vec::new() },

@@ -6,8 +6,18 @@ use super::record::{Draft, Pool, Range, is_name};
 use crate::network::{Error, Subnet, subnet};
 
 /// Names of networks that are always there, or that mean something else.
-const RESERVED: [&str; 9] =
-    ["private", "bridge", "default", "pasta", "slirp4netns", "host", "none", "container", "ns"];
+const RESERVED: [&str; 10] = [
+    "private",
+    "bridge",
+    "default",
+    "pasta",
+    "slirp4netns",
+    "fast",
+    "host",
+    "none",
+    "container",
+    "ns",
+];
 
 /// The ranges of a new network. `networks` are those of others, `in_use` what the host reaches by
 /// other ways, `random` five bytes for IPv6 (RFC 4193).

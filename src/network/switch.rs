@@ -1,0 +1,232 @@
+//! The fast path: which connections of a container's are made by a socket of the host's.
+//!
+//! ```text
+//! program ── connect(2) ─ seccomp ─► supervisor: the address, copied ─ leads outside? ─ by the tap?
+//!    │                                  └─ a socket of the host's, with the options of the program's,
+//!    │                                     bound to the host's device, connected by the supervisor
+//!    └─ its descriptor is that socket now: bytes pass no tap and no server
+//! ```
+//!
+//! The tap's own policy decides, so that nothing is reached this way that is not reached by the tap;
+//! and the container's own routes, so that whatever it has made besides (a tunnel, another network)
+//! has its traffic. All else is the kernel's to carry out, and so goes by the tap.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+
+use super::policy::Policy;
+use super::{Error, LinkPlan};
+use crate::sys;
+
+/// What a container with a fast path may reach by it.
+#[derive(Clone, Debug)]
+pub struct Switch {
+    policy: Policy,
+    /// Where the tap's device stands in the container.
+    device: String,
+}
+
+impl Switch {
+    /// The fast path beside a link, where one of them is to have it.
+    pub fn of(links: &[LinkPlan]) -> Option<Self> {
+        let plan = links.iter().find(|link| link.fast)?;
+        let policy = Policy {
+            addresses: plan.addresses.clone(),
+            host_loopback: plan.host_loopback,
+            resolvers: Vec::new(),
+            asked: 0,
+            internal: plan.internal,
+        };
+        Some(Self { policy, device: plan.device.clone() })
+    }
+
+    /// Whether an address is outside, and is itself there: what the server translates stays with it.
+    pub fn leads_outside(&self, target: SocketAddr) -> bool {
+        self.policy.way(target, |_| None) == Some(target)
+    }
+
+    /// Whether the host's own addresses may be reached by sockets of the host's, and so its loopback.
+    pub fn may_stay(&self) -> bool {
+        self.policy.host_loopback
+    }
+
+    /// Whether there can be a fast path on this kernel.
+    pub fn usable() -> Result<(), Error> {
+        let missing = |what| Err(Error::NoSwitch { what });
+        if !sys::notify::is_available() {
+            return missing("seccomp notification (Linux 5.0, CONFIG_SECCOMP_FILTER)");
+        }
+        let flags = SocketFlags::CLOEXEC;
+        let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None);
+        match socket.and_then(|socket| sys::socket::namespace(socket.as_fd())) {
+            Ok(_) => Ok(()),
+            Err(_) => missing("sockets that tell their namespace (SO_NETNS_COOKIE, Linux 5.14)"),
+        }
+    }
+}
+
+/// A socket of a network namespace's for questions about its routes: made inside of it.
+pub fn route_socket() -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC;
+    rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None) // NETLINK_ROUTE
+}
+
+/// A namespace's routes, as they are at the moment of a question.
+#[derive(Debug)]
+pub struct Routes(OwnedFd);
+
+/// Where a route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lead {
+    /// Out, by the device of this number.
+    Out(u32),
+    /// To the host that has it.
+    Here,
+}
+
+const HEADER: usize = 16;
+/// `struct rtmsg` behind it.
+const BODY: usize = 12;
+
+impl Routes {
+    /// Those of the namespace in which `socket` was made.
+    pub fn new(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+
+    /// The number of the tap's device there.
+    pub fn tap(&self, switch: &Switch) -> Result<u32, Errno> {
+        rustix::net::netdevice::name_to_index(&self.0, &switch.device)
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Where packets for an address go; `None` where they do not.
+    pub fn lead(&self, ip: IpAddr) -> Option<Lead> {
+        let mut room = [0; 1024];
+        rustix::net::send(&self.0, &question(ip), SendFlags::empty()).ok()?;
+        let (length, _) = rustix::net::recv(&self.0, &mut room, RecvFlags::empty()).ok()?;
+        read(&room[..length.min(room.len())])
+    }
+}
+
+/// The question for the route to one address (rtnetlink(7)).
+fn question(ip: IpAddr) -> Vec<u8> {
+    const GET_ROUTE: u16 = 26;
+    const DESTINATION: u16 = 1;
+    let (family, address) = match ip {
+        IpAddr::V4(ip) => (libc::AF_INET, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (libc::AF_INET6, ip.octets().to_vec()),
+    };
+    let [family, bits] = [family, 8 * i32::try_from(address.len()).unwrap_or(0)]
+        .map(|number| u8::try_from(number).unwrap_or(0));
+    let attribute = u16::try_from(4 + address.len()).unwrap_or(0);
+    let length = u32::try_from(HEADER + BODY).unwrap_or(0) + u32::from(attribute);
+    let flags = u16::try_from(libc::NLM_F_REQUEST).unwrap_or(0);
+    let mut bytes = Vec::new();
+    bytes.extend(length.to_ne_bytes());
+    bytes.extend(GET_ROUTE.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    bytes.extend([0; 8]); // sequence and port
+    bytes.extend([family, bits]);
+    bytes.extend([0; BODY - 2]);
+    bytes.extend(attribute.to_ne_bytes());
+    bytes.extend(DESTINATION.to_ne_bytes());
+    bytes.extend(address);
+    bytes
+}
+
+/// Reads an answer; `None` where it is no route.
+fn read(answer: &[u8]) -> Option<Lead> {
+    const NEW_ROUTE: u16 = 24;
+    const OUT_DEVICE: u16 = 4;
+    // In every namespace lo is the first.
+    const LOOPBACK: u32 = 1;
+    let half = |at: usize| Some(u16::from_ne_bytes(answer.get(at..at + 2)?.try_into().ok()?));
+    let kind = *answer.get(HEADER + 7)?;
+    match kind {
+        _ if half(4)? != NEW_ROUTE => return None,
+        libc::RTN_LOCAL => return Some(Lead::Here),
+        libc::RTN_UNICAST => {}
+        _ => return None,
+    }
+    let mut at = HEADER + BODY;
+    loop {
+        let (length, attribute) = (usize::from(half(at)?), half(at + 2)?);
+        if attribute == OUT_DEVICE {
+            let device = u32::from_ne_bytes(answer.get(at + 4..at + 8)?.try_into().ok()?);
+            return Some(if device == LOOPBACK { Lead::Here } else { Lead::Out(device) });
+        }
+        at += length.max(4).next_multiple_of(4);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::Settings;
+
+    fn switch(settings: &Settings) -> Option<Switch> {
+        Switch::of(&[LinkPlan::private(settings, 0)])
+    }
+
+    #[test]
+    fn only_what_is_outside_and_itself_there_is_switched() {
+        assert!(switch(&Settings::default()).is_none(), "not asked for");
+        for host_loopback in [false, true] {
+            let settings = Settings { fast: true, host_loopback, ..Settings::default() };
+            let switch = switch(&settings).expect("asked for");
+            let leads = |text: &str| switch.leads_outside(text.parse().expect("an address"));
+            for text in ["1.1.1.1:443", "[2001:db8::1]:443", "192.168.1.5:22", "10.0.3.1:80"] {
+                assert!(leads(text), "{text}");
+            }
+            for text in [
+                "127.0.0.1:22",
+                "127.9.9.9:22",
+                "0.0.0.0:22",
+                "[::1]:22",
+                "[::]:22",
+                "[::ffff:127.0.0.1]:22",
+                "[::127.0.0.1]:22",
+                "[fe80::1]:22",
+                "224.0.0.1:22",
+                "255.255.255.255:22",
+                "[ff02::1]:22",
+                "1.1.1.1:0",
+                // The gateway, its other face, resolvers, the container itself, others on the link.
+                "10.0.2.2:80",
+                "[fd00::2]:80",
+                "10.0.2.3:53",
+                "10.0.2.100:80",
+                "[fd00::100]:80",
+                "10.0.2.7:1",
+                "[fd00::7]:1",
+            ] {
+                assert!(!leads(text), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_route_is_read_to_its_device() {
+        let routes = Routes::new(route_socket().expect("a socket"));
+        assert_eq!(routes.lead(IpAddr::from([127, 0, 0, 1])), Some(Lead::Here));
+        assert_eq!(read(&[]), None);
+        assert_eq!(read(&[0; 28]), None);
+        let mut answer = vec![0; 28];
+        answer[4..6].copy_from_slice(&24_u16.to_ne_bytes());
+        answer[23] = libc::RTN_UNICAST;
+        answer.extend([8, 0, 1, 0, 1, 1, 1, 1, 8, 0, 4, 0, 7, 0, 0, 0]);
+        assert_eq!(read(&answer), Some(Lead::Out(7)));
+        answer[40] = 1;
+        assert_eq!(read(&answer), Some(Lead::Here), "by lo");
+        answer[23] = libc::RTN_UNREACHABLE;
+        assert_eq!(read(&answer), None);
+    }
+}

@@ -1,0 +1,82 @@
+//! What a supervisor that only makes connections may do once it serves.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::DumpableBehavior;
+use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType};
+
+use crate::sys::seccomp;
+
+/// Looking at who calls, sockets and their options, waiting, memory, the end. It opens what is below
+/// /proc, and has no call to write to it.
+const CALLS: &[libc::c_long] = &[
+    libc::SYS_ioctl,
+    libc::SYS_process_vm_readv,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_connect,
+    libc::SYS_getsockname,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_sendto,
+    libc::SYS_recvfrom,
+    libc::SYS_fcntl,
+    libc::SYS_fstat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    libc::SYS_openat,
+    libc::SYS_read,
+    libc::SYS_getdents64,
+    libc::SYS_readlinkat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_readlink,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_close,
+    libc::SYS_clock_gettime,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_mprotect,
+    libc::SYS_brk,
+    libc::SYS_futex,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_restart_syscall,
+    libc::SYS_sched_yield,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_tgkill,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// Into the container's user namespace, with the power to look at its processes and no other; /proc
+/// is its root directory, which this gives.
+pub(super) fn join(user: &OwnedFd, proc: &OwnedFd) -> Result<OwnedFd, Errno> {
+    rustix::thread::move_into_link_name_space(
+        std::os::fd::AsFd::as_fd(user),
+        Some(LinkNameSpaceType::User),
+    )?;
+    rustix::process::fchdir(proc)?;
+    rustix::process::chroot(c".")?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    let kept = CapabilitySet::SYS_PTRACE;
+    let inheritable = CapabilitySet::empty();
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets { effective: kept, permitted: kept, inheritable },
+    )?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(c"/", flags, Mode::empty())
+}
+
+/// Gives up everything else, for good.
+pub(super) fn confine() -> Result<(), Errno> {
+    rustix::thread::set_no_new_privs(true)?;
+    seccomp::load(&seccomp::only(CALLS), 0)
+}

@@ -1,0 +1,425 @@
+//! connect(2) to the outside by a socket of the host's (`network::Switch`).
+//!
+//! What is decided about is what is done: the address is copied once, and connected to by this
+//! process. Where the kernel carries a call out itself, it reads address and descriptor again, and a
+//! hostile program may have put a socket there that it was given before. So each of those is bound, for
+//! good, to the device by which the host reached where it was made for: whatever is done with it
+//! later, there is no way by it to the host's loopback (`sys::socket::bind_to_device`).
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use super::holders::{self, Signalled};
+use super::options::Options;
+use super::serve::{CONTINUE, Done, refuse, value};
+use crate::network::{self, Lead, Routes, Switch};
+use crate::sys::notify::{self, Answer, Listener, Notification};
+use crate::sys::socket;
+
+/// Connections that are waited for; more go by the tap.
+const MOST: usize = 512;
+/// How often those are looked at that wait: a signal or an end is not told of.
+const TICK: Duration = Duration::from_millis(40);
+/// The kernel's own word for a call that a signal has interrupted (signal(7)): to be begun again, or
+/// EINTR, as the signal's handler has it. No program sees it.
+const RESTART: i32 = 512;
+
+/// TCP's states, as `TCP_INFO` begins with.
+const SYN_SENT: u8 = 2;
+const SYN_RECEIVED: u8 = 3;
+const ESTABLISHED: u8 = 1;
+const CLOSED: u8 = 7;
+const CLOSE_WAIT: u8 = 8;
+
+/// Who makes connections.
+#[derive(Debug)]
+pub(super) struct Connections {
+    switch: Switch,
+    /// The container's routes, the number of its tap, and the host's routes.
+    routes: Routes,
+    tap: u32,
+    hosts_routes: Routes,
+    /// The network namespaces of this process and of the container.
+    hosts: u64,
+    containers: u64,
+    /// What sockets have that nobody has set anything on, by family.
+    fresh: [Options; 2],
+    waiting: Vec<Waiting>,
+}
+
+/// A blocking call that is yet to be answered.
+#[derive(Debug)]
+struct Waiting {
+    id: u64,
+    thread: u32,
+    socket: OwnedFd,
+    /// Whose place the socket takes; none where it has it.
+    place: Option<Place>,
+    /// `SO_SNDTIMEO`
+    deadline: Option<Instant>,
+}
+
+/// A descriptor of the caller's.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    number: i32,
+    close_on_exec: bool,
+}
+
+/// A socket of the caller's, as it is found.
+#[derive(Debug)]
+struct Found {
+    socket: OwnedFd,
+    six: bool,
+    /// Whether it is one of those that are made here.
+    is_switched: bool,
+    state: u8,
+    blocks: bool,
+}
+
+impl Connections {
+    pub(super) fn new(switch: Switch, kernel: OwnedFd) -> Result<Self, Errno> {
+        let (routes, hosts_routes) = (Routes::new(kernel), Routes::new(network::route_socket()?));
+        let tap = routes.tap(&switch)?;
+        let containers = socket::namespace(routes.socket())?;
+        let [four, six] = [fresh(false)?, fresh(true).or_else(|_| fresh(false))?];
+        let hosts = socket::namespace(four.as_fd())?;
+        let fresh = [Options::of(four.as_fd(), false), Options::of(six.as_fd(), true)];
+        let waiting = Vec::new();
+        Ok(Self { switch, routes, tap, hosts_routes, hosts, containers, fresh, waiting })
+    }
+
+    /// Answers a connect(2), or has it wait.
+    pub(super) fn connect(&mut self, listener: &Listener, call: &Notification) -> Done {
+        let [number, address, length, ..] = call.arguments;
+        #[allow(clippy::cast_possible_truncation)] // the kernel too takes the low half
+        let number = number as i32;
+        let Some(target) = read_address(call.thread, address, length) else { return CONTINUE };
+        let Some(found) = self.find(call.thread, number) else { return CONTINUE };
+        if found.six != target.is_ipv6() {
+            return CONTINUE; // the kernel has its own words for it
+        }
+        let outside = self.leads_outside(target);
+        if found.is_switched {
+            // Or it was another process that was looked at.
+            if !listener.is_waiting(call.id) {
+                return CONTINUE;
+            }
+            if found.state != CLOSED {
+                return self.again(call, found);
+            }
+            match sockopt::socket_error(&found.socket) {
+                Ok(Ok(())) => {}
+                Ok(Err(errno)) | Err(errno) => return refuse(errno),
+            }
+            // To the container's own network there is no way from it.
+            if !outside {
+                return refuse(Errno::NETUNREACH);
+            }
+        } else if !outside || found.state != CLOSED || has_port(&found.socket) {
+            return CONTINUE;
+        }
+        let leave = if found.is_switched { refuse(Errno::CONNABORTED) } else { CONTINUE };
+        let inode = rustix::fs::fstat(&found.socket).map_or(0, |stat| stat.st_ino);
+        if self.waiting.len() >= MOST
+            || !holders::is_alone(call.thread, number, inode).unwrap_or(false)
+        {
+            return leave;
+        }
+        let Some(close_on_exec) = holders::closes_on_exec(call.thread, number) else {
+            return leave;
+        };
+        let Ok(new) = self.make(&found, target) else { return leave };
+        // All that was looked at was the caller's, if it is still there.
+        if !listener.is_waiting(call.id) {
+            return leave;
+        }
+        self.begin(listener, call, found, new, target, Place { number, close_on_exec })
+    }
+
+    /// The policy's word and the container's routes'.
+    fn leads_outside(&self, target: SocketAddr) -> bool {
+        let canonical = SocketAddr::new(target.ip().to_canonical(), target.port());
+        self.switch.leads_outside(canonical)
+            && self.routes.lead(canonical.ip()) == Some(Lead::Out(self.tap))
+    }
+
+    /// The caller's socket, where it is one of TCP in the container's network or one of ours.
+    fn find(&self, thread: u32, number: i32) -> Option<Found> {
+        let socket = socket::take(thread, number).ok()?;
+        let fd = socket.as_fd();
+        let number = |name| socket::number(fd, libc::SOL_SOCKET, name).ok();
+        let six = match number(libc::SO_DOMAIN)? {
+            libc::AF_INET => false,
+            libc::AF_INET6 => true,
+            _ => return None,
+        };
+        if number(libc::SO_TYPE)? != libc::SOCK_STREAM
+            || number(libc::SO_PROTOCOL)? != libc::IPPROTO_TCP
+        {
+            return None;
+        }
+        let namespace = socket::namespace(fd).ok()?;
+        let is_switched = namespace == self.hosts;
+        if !is_switched && namespace != self.containers {
+            return None;
+        }
+        let mut state = [0];
+        socket::option(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut state).ok()?;
+        let flags = rustix::fs::fcntl_getfl(&socket).ok()?;
+        // Signals on arrival are asked of a descriptor, and would be lost.
+        if flags.bits() & libc::O_ASYNC.cast_unsigned() != 0 {
+            return None;
+        }
+        let blocks = !flags.contains(OFlags::NONBLOCK);
+        Some(Found { socket, six, is_switched, state: state[0], blocks })
+    }
+
+    /// A socket like the one that was found, bound to the host's way to where it will be connected. The
+    /// way to the host itself is lo, and the tap's unless all of that is open to the container.
+    fn make(&self, found: &Found, target: SocketAddr) -> Result<OwnedFd, Errno> {
+        let lead = self.hosts_routes.lead(target.ip().to_canonical()).ok_or(Errno::NETUNREACH)?;
+        let new = fresh(found.six)?;
+        let known = &self.fresh[usize::from(found.six)];
+        known.carry(found.socket.as_fd(), new.as_fd(), found.six, found.is_switched)?;
+        match lead {
+            Lead::Out(device) => socket::bind_to_device(new.as_fd(), device)?,
+            Lead::Here if self.switch.may_stay() => {}
+            Lead::Here => return Err(Errno::NETUNREACH),
+        }
+        Ok(new)
+    }
+
+    fn begin(
+        &mut self,
+        listener: &Listener,
+        call: &Notification,
+        found: Found,
+        new: OwnedFd,
+        target: SocketAddr,
+        place: Place,
+    ) -> Done {
+        let begun = rustix::net::connect(&new, &target);
+        match begun {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            // The descriptor stays what it was, and can be tried again.
+            Err(errno) => return refuse(errno),
+        }
+        let waiting = Waiting {
+            id: call.id,
+            thread: call.thread,
+            place: Some(place),
+            deadline: deadline(&found.socket),
+            socket: new,
+        };
+        drop(found.socket);
+        if !found.blocks {
+            return match (waiting.hand_over(listener, false), begun) {
+                (Err(errno), _) | (Ok(()), Err(errno)) => refuse(errno),
+                (Ok(()), Ok(())) => value(0),
+            };
+        }
+        self.wait_for(listener, waiting)
+    }
+
+    /// A call on a socket that has begun, or has done, what it was to do.
+    fn again(&mut self, call: &Notification, found: Found) -> Done {
+        match (found.state, found.blocks) {
+            (SYN_SENT | SYN_RECEIVED, false) => refuse(Errno::ALREADY),
+            (SYN_SENT | SYN_RECEIVED, true) if self.waiting.len() < MOST => {
+                let deadline = deadline(&found.socket);
+                let (id, thread, socket) = (call.id, call.thread, found.socket);
+                self.waiting.push(Waiting { id, thread, socket, place: None, deadline });
+                Done::Answered
+            }
+            (SYN_SENT | SYN_RECEIVED, true) => refuse(Errno::AGAIN),
+            // A call that was begun again.
+            (ESTABLISHED | CLOSE_WAIT, true) => value(0),
+            _ => refuse(Errno::ISCONN),
+        }
+    }
+
+    /// On the host itself a connection is there at once.
+    fn wait_for(&mut self, listener: &Listener, waiting: Waiting) -> Done {
+        if is_ready(waiting.socket.as_fd()) {
+            return Done::Answer(waiting.finish(listener));
+        }
+        self.waiting.push(waiting);
+        Done::Answered
+    }
+
+    /// Answers those who wait, as their connections come to something, until there is another call.
+    pub(super) fn attend(&mut self, listener: &Listener) {
+        let mut looked = Instant::now();
+        while !self.waiting.is_empty() {
+            let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };
+            let mut polled =
+                vec![PollFd::from_borrowed_fd(listener.as_ref().as_fd(), PollFlags::IN)];
+            let sockets = self.waiting.iter().map(|it| it.socket.as_fd());
+            polled.extend(sockets.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)));
+            let _ = poll(&mut polled, Some(&tick));
+            let ready: Vec<bool> = polled.iter().map(|it| !it.revents().is_empty()).collect();
+            drop(polled);
+            let is_time = looked.elapsed() >= TICK;
+            if is_time {
+                looked = Instant::now();
+            }
+            let mut places = ready[1..].iter();
+            self.waiting.retain(|waiting| {
+                let is_ready = places.next() == Some(&true);
+                let answer = match is_ready {
+                    true => Some(waiting.finish(listener)),
+                    false if is_time => match waiting.look(listener) {
+                        Ok(answer) => answer,
+                        Err(Gone) => return false,
+                    },
+                    false => None,
+                };
+                match answer {
+                    Some(answer) => {
+                        // Who died meanwhile needs no answer.
+                        let _ = listener.answer(waiting.id, answer);
+                        false
+                    }
+                    None => true,
+                }
+            });
+            if ready[0] {
+                return;
+            }
+        }
+    }
+}
+
+/// Whoever waited does so no more.
+struct Gone;
+
+impl Waiting {
+    /// Gives the caller the socket in the place of its own.
+    fn hand_over(&self, listener: &Listener, blocks: bool) -> Result<(), Errno> {
+        let Some(Place { number, close_on_exec }) = self.place else { return Ok(()) };
+        if blocks {
+            rustix::fs::fcntl_setfl(&self.socket, OFlags::empty())?;
+        }
+        listener.replace(self.id, self.socket.as_fd(), number.cast_unsigned(), close_on_exec)
+    }
+
+    /// The answer, once there is one. One that failed is not handed over.
+    fn finish(&self, listener: &Listener) -> Answer {
+        let came = sockopt::socket_error(&self.socket).and_then(|result| result);
+        match came.and_then(|()| self.hand_over(listener, true)) {
+            Ok(()) => Answer::Value(0),
+            Err(errno) => Answer::Error(errno),
+        }
+    }
+
+    /// Whether its caller is there, has time, and no signal for it: the connection goes on without it
+    /// in those cases, as it does elsewhere (connect(2)).
+    fn look(&self, listener: &Listener) -> Result<Option<Answer>, Gone> {
+        let signalled = holders::signalled(self.thread);
+        if !listener.is_waiting(self.id) {
+            return Err(Gone);
+        }
+        let errno = match signalled {
+            // With a time-out it is not begun again, or it would never end.
+            Some(Signalled::Itself) if self.deadline.is_none() => Errno::from_raw_os_error(RESTART),
+            Some(_) => Errno::INTR,
+            None if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
+                Errno::INPROGRESS
+            }
+            None => return Ok(None),
+        };
+        Ok(Some(Answer::Error(self.hand_over(listener, true).err().unwrap_or(errno))))
+    }
+}
+
+fn fresh(six: bool) -> Result<OwnedFd, Errno> {
+    let family = if six { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(family, SocketType::STREAM, flags, Some(rustix::net::ipproto::TCP))
+}
+
+fn has_port(socket: &OwnedFd) -> bool {
+    let name = rustix::net::getsockname(socket).and_then(SocketAddr::try_from);
+    !name.is_ok_and(|name| name.port() == 0)
+}
+
+fn is_ready(socket: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&now)).is_ok_and(|count| count > 0)
+}
+
+fn deadline(socket: &OwnedFd) -> Option<Instant> {
+    let patience = sockopt::socket_timeout(socket, sockopt::Timeout::Send).ok()??;
+    Instant::now().checked_add(patience)
+}
+
+/// An address of another process's, where it is one of IP and has no more to it than address and
+/// port.
+fn read_address(thread: u32, address: u64, length: u64) -> Option<SocketAddr> {
+    const LONGEST: usize = size_of::<libc::sockaddr_in6>();
+    let mut room = [0; LONGEST];
+    let length = usize::try_from(length & 0xffff_ffff).ok()?.min(LONGEST);
+    // Of local sockets' addresses, which are as frequent, the family alone is read.
+    let length = notify::read_memory(thread, address, &mut room[..length]).ok()?;
+    parse_address(&room[..length])
+}
+
+fn parse_address(bytes: &[u8]) -> Option<SocketAddr> {
+    let part = |from: usize, to: usize| bytes.get(from..to);
+    let family = u16::from_ne_bytes(part(0, 2)?.try_into().ok()?);
+    let port = u16::from_be_bytes(part(2, 4)?.try_into().ok()?);
+    match i32::from(family) {
+        libc::AF_INET if bytes.len() >= size_of::<libc::sockaddr_in>() => {
+            let ip: [u8; 4] = part(4, 8)?.try_into().ok()?;
+            Some(SocketAddrV4::new(Ipv4Addr::from(ip), port).into())
+        }
+        libc::AF_INET6 => {
+            let ip: [u8; 16] = part(8, 24)?.try_into().ok()?;
+            // A flow or a scope is the tap's.
+            let plain = part(4, 8)? == [0; 4] && part(24, 28)? == [0; 4];
+            plain.then(|| SocketAddrV6::new(Ipv6Addr::from(ip), port, 0, 0).into())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn six(ip: &str, flow: u8, scope: u8) -> Vec<u8> {
+        let ip: Ipv6Addr = ip.parse().expect("an address");
+        let family = u16::try_from(libc::AF_INET6).expect("a family").to_ne_bytes();
+        [&family[..], &[0, 80], &[flow, 0, 0, 0], &ip.octets(), &[scope, 0, 0, 0]].concat()
+    }
+
+    #[test]
+    fn an_address_is_read_as_the_kernel_reads_it() {
+        let family = u16::try_from(libc::AF_INET).expect("a family").to_ne_bytes();
+        let four = [&family[..], &[1, 187], &[192, 0, 2, 7], &[0; 8]].concat();
+        let read = parse_address(&four).map(|address| address.to_string());
+        assert_eq!(read.as_deref(), Some("192.0.2.7:443"));
+        let read = parse_address(&six("2001:db8::1", 0, 0)).map(|address| address.to_string());
+        assert_eq!(read.as_deref(), Some("[2001:db8::1]:80"));
+        for odd in [
+            &four[..15],
+            &four[..1],
+            &[],
+            &six("2001:db8::1", 1, 0),
+            &six("fe80::1", 0, 2),
+            &six("::1", 0, 0)[..24],
+            &[1, 0, b'/', b'x', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[0; 16],
+        ] {
+            assert_eq!(parse_address(odd), None, "{odd:?}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+"""What programs do with connections, for tests of --network fast: run inside of a container.
+
+Usage: switched.py ADDRESS ADDRESS6 HOLE [THING...]. Prints a line for each thing that is as it is
+elsewhere, and ends with a traceback at the first that is not.
+"""
+
+import asyncio
+import ctypes
+import errno
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+
+FOUR, SIX = sys.argv[1:3]
+# Nobody answers there, and nothing says so.
+HOLE = (sys.argv[3], 9)
+# The container's own address on its link; a socket of the host's has another.
+OWN = ("10.0.2.100", "fd00::100")
+
+
+def tap():
+    with open("/proc/net/dev") as file:
+        line = next(line for line in file if line.strip().startswith("eth0"))
+    fields = line.split(":")[1].split()
+    return int(fields[0]) + int(fields[8])
+
+
+def is_switched(connection):
+    return connection.getsockname()[0] not in OWN
+
+
+def talk(connection, word=b"word"):
+    connection.settimeout(30)
+    connection.sendall(word)
+    assert connection.recv(64) == word
+
+
+def fresh(address, kind=socket.SOCK_STREAM):
+    return socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+
+
+def blocking():
+    for address in FOUR, SIX, "::ffff:" + FOUR:
+        with fresh(address) as connection:
+            connection.connect((address, 7))
+            assert connection.getpeername()[:2] == (address, 7), connection.getpeername()
+            assert is_switched(connection), address
+            talk(connection)
+
+
+def many_bytes():
+    before = tap()
+    with socket.create_connection((FOUR, 8080)) as connection:
+        connection.sendall(b"GET /big HTTP/1.0\r\n\r\n")
+        got = 0
+        while data := connection.recv(1 << 16):
+            got += len(data)
+    assert got > 20 << 20, got
+    assert tap() - before < 1 << 16, tap() - before
+
+
+def options():
+    with fresh(FOUR) as connection:
+        set_ = {
+            (socket.IPPROTO_TCP, socket.TCP_NODELAY): 1,
+            (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 77,
+            (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+            (socket.SOL_SOCKET, socket.SO_REUSEADDR): 1,
+            (socket.IPPROTO_IP, socket.IP_TTL): 33,
+        }
+        for (level, name), value in set_.items():
+            connection.setsockopt(level, name, value)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 50000)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 7))
+        os.set_inheritable(connection.fileno(), True)
+        connection.connect((FOUR, 7))
+        assert is_switched(connection)
+        for (level, name), value in set_.items():
+            assert connection.getsockopt(level, name) == value, (level, name)
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 100000
+        linger = connection.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)
+        assert struct.unpack("ii", linger) == (1, 7)
+        assert os.get_inheritable(connection.fileno())
+    with fresh(FOUR) as connection:
+        connection.connect((FOUR, 7))
+        assert not os.get_inheritable(connection.fileno())
+        assert os.get_blocking(connection.fileno())
+
+
+def unhurried():
+    for address in FOUR, SIX:
+        with fresh(address) as connection:
+            connection.setblocking(False)
+            assert connection.connect_ex((address, 7)) in (0, errno.EINPROGRESS)
+            poll = select.poll()
+            poll.register(connection, select.POLLOUT)
+            assert poll.poll(30000) == [(connection.fileno(), select.POLLOUT)]
+            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+            assert connection.connect_ex((address, 7)) in (0, errno.EISCONN)
+            assert is_switched(connection)
+            with select.epoll() as epoll:
+                epoll.register(connection, select.EPOLLIN)
+                connection.send(b"word")
+                assert epoll.poll(30) == [(connection.fileno(), select.EPOLLIN)]
+            assert connection.recv(64) == b"word"
+
+
+def by_loop():
+    async def say():
+        words = [asyncio.open_connection(FOUR, 7) for _ in range(20)]
+        for reader, writer in await asyncio.gather(*words):
+            assert is_switched(writer.get_extra_info("socket"))
+            writer.write(b"word")
+            assert await reader.readexactly(4) == b"word"
+            writer.close()
+
+    asyncio.run(say())
+
+
+def in_epoll():
+    """Who waits for it before it connects: by the tap."""
+    with fresh(FOUR) as connection, select.epoll() as epoll:
+        connection.setblocking(False)
+        epoll.register(connection, select.EPOLLOUT | select.EPOLLET)
+        assert connection.connect_ex((FOUR, 7)) == errno.EINPROGRESS
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            events = [flags for _, flags in epoll.poll(1)]
+            if select.EPOLLOUT in events:
+                break
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        epoll.modify(connection, select.EPOLLIN)
+        connection.send(b"word")
+        assert epoll.poll(30) == [(connection.fileno(), select.EPOLLIN)]
+        assert not is_switched(connection)
+
+
+def shared():
+    """A descriptor that is not alone: by the tap."""
+    with fresh(FOUR) as connection, connection.dup() as other:
+        connection.connect((FOUR, 7))
+        assert not is_switched(connection)
+        talk(other)
+    with fresh(FOUR) as connection:
+        if child := os.fork():
+            assert os.waitpid(child, 0)[1] == 0
+            assert not is_switched(connection)
+            talk(connection)
+        else:
+            connection.connect((FOUR, 7))
+            os._exit(0)
+    if child := os.fork():
+        assert os.waitpid(child, 0)[1] == 0
+    else:
+        with socket.create_connection((FOUR, 7)) as connection:
+            talk(connection)
+            os._exit(0 if is_switched(connection) else 1)
+
+
+def bound():
+    with fresh(FOUR) as connection:
+        connection.bind(("0.0.0.0", 4567))
+        connection.connect((FOUR, 7))
+        assert connection.getsockname() == (OWN[0], 4567)
+        talk(connection)
+
+
+def refused():
+    for address in FOUR, SIX:
+        with fresh(address) as connection:
+            assert connection.connect_ex((address, 9)) == errno.ECONNREFUSED
+            # And once more with the same.
+            assert connection.connect_ex((address, 7)) == 0
+            talk(connection)
+        with fresh(address) as connection:
+            connection.setblocking(False)
+            assert connection.connect_ex((address, 9)) in (errno.EINPROGRESS, errno.ECONNREFUSED)
+            select.select([], [connection], [], 30)
+            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+            assert connection.connect_ex((address, 7)) in (0, errno.EINPROGRESS)
+            select.select([], [connection], [], 30)
+            talk(connection)
+
+
+def inside():
+    for family, host in (socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"), (socket.AF_INET, OWN[0]):
+        with socket.socket(family) as listener:
+            listener.bind((host, 0))
+            listener.listen()
+            with fresh(host) as connection:
+                connection.connect(listener.getsockname())
+                assert listener.accept()[1] == connection.getsockname()
+
+
+def interrupted():
+    """Signals end or go on with a connect that nobody answers, as they do elsewhere."""
+    caught = []
+    signal.signal(signal.SIGALRM, lambda *_: caught.append(1))
+    signal.siginterrupt(signal.SIGALRM, True)
+    libc = ctypes.CDLL(None, use_errno=True)
+    address = struct.pack("!2sH4s8x", struct.pack("H", socket.AF_INET), HOLE[1], socket.inet_aton(HOLE[0]))
+    with fresh(FOUR) as connection:
+        # Again and again, as the first may come before the call.
+        signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+        assert libc.connect(connection.fileno(), address, 16) == -1
+        assert ctypes.get_errno() == errno.EINTR, ctypes.get_errno()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert caught
+        # It goes on without.
+        connection.setblocking(False)
+        assert connection.connect_ex(HOLE) == errno.EALREADY
+    with fresh(FOUR) as connection:
+        connection.settimeout(0.2)
+        try:
+            connection.connect(HOLE)
+            raise SystemExit("connected to nobody")
+        except TimeoutError:
+            pass
+    with fresh(FOUR) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 0, 200000))
+        assert libc.connect(connection.fileno(), address, 16) == -1
+        assert ctypes.get_errno() == errno.EINPROGRESS, ctypes.get_errno()
+    for number in signal.SIGTERM, signal.SIGQUIT, signal.SIGKILL:
+        ready, tells = os.pipe()
+        if child := os.fork():
+            os.read(ready, 1)
+            time.sleep(0.1)
+            os.kill(child, number)
+            status = os.waitpid(child, 0)[1]
+            assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == number, (number, status)
+        else:
+            if number != signal.SIGKILL:
+                signal.signal(number, signal.SIG_DFL)
+            waiting = fresh(FOUR)
+            os.write(tells, b"r")
+            libc.connect(waiting.fileno(), address, 16)
+            os._exit(1)
+    # With others who wait, nobody else does.
+    def stuck():
+        waiting = fresh(FOUR)
+        libc.connect(waiting.fileno(), address, 16)
+
+    for _ in range(3):
+        threading.Thread(target=stuck, daemon=True).start()
+    time.sleep(0.1)
+    blocking()
+
+
+def main():
+    things = [blocking, many_bytes, options, unhurried, by_loop, in_epoll, shared, bound, refused, inside, interrupted]
+    for thing in things:
+        if thing.__name__ in (sys.argv[4:] or thing.__name__):
+            thing()
+            print(thing.__name__, flush=True)
+    os._exit(0)
+
+
+main()
