@@ -44,7 +44,7 @@ impl Engine {
             })?,
             _ => snapshot::flatten(layers, &path)?,
         }
-        self.store.publish_flat(&FinishedFlat { path, owners, chain: chain.clone() })?;
+        self.store.publish_flat(&FinishedFlat { path, owners, chain: chain.clone() }, &scratch)?;
         Ok(self.store.flat(owners, chain))
     }
 }

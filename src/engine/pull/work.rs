@@ -117,7 +117,14 @@ impl<'a> Work<'a> {
         self.progress.event(Event::Storing);
         let blobs = partials.into_values().collect();
         let flat = self.flatten(&layers, &scratch);
-        self.store.publish(Publication { blobs, layers, flat, image: &image, names })?;
+        self.store.publish(Publication {
+            scratch: &scratch,
+            blobs,
+            layers,
+            flat,
+            image: &image,
+            names,
+        })?;
         Ok(outcome)
     }
 
@@ -265,7 +272,10 @@ impl<'a> Work<'a> {
         let failed = Mutex::new(None);
         let ended = AtomicBool::new(false);
         thread::scope(|scope| {
-            let _writing = write_out::start(scope, self.store, &budget, &ended);
+            let _writing = write_out::start(scope, scratch, &budget, &ended, |error| {
+                lock(&failed).get_or_insert(error);
+                stop.store(true, Ordering::Relaxed);
+            });
             let jobs = self.request.jobs.clamp(1, groups.len().max(1));
             let work = |_| {
                 scope.spawn(|| {
