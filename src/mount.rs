@@ -15,6 +15,9 @@ pub enum RootMount {
     Overlay {
         /// Layer trees, the topmost first, as overlayfs counts them.
         lowers: Vec<PathBuf>,
+        /// A data-only layer below them, where one of them is a tree of metadata.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        data: Option<PathBuf>,
         /// What the container writes.
         upper: PathBuf,
         /// overlayfs's scratch directory, on the file system of `upper`.

@@ -37,6 +37,8 @@ pub(super) struct Drivers {
     pub(super) overlay: Found,
     /// The union of our own; only looked at where there is no overlayfs.
     pub(super) fuse: Found,
+    /// A tree of metadata as an overlay's layer; only looked at where there is overlayfs.
+    pub(super) metadata: Found,
 }
 
 /// What came of a probe.
@@ -94,12 +96,14 @@ impl Engine {
         let tmp = root.join("tmp");
         let overlay = probe::overlay(&tmp);
         let fuse = overlay.is_err().then(|| probe::fuse(&tmp));
+        let metadata = overlay.is_ok().then(|| probe::metadata(&tmp));
+        let found = |tried: Option<_>| tried.map_or(Found::Untried, Found::of);
         let drivers =
-            Drivers { overlay: Found::of(overlay), fuse: fuse.map_or(Found::Untried, Found::of) };
+            Drivers { overlay: Found::of(overlay), fuse: found(fuse), metadata: found(metadata) };
         // A full disk tells nothing about overlayfs, and what an administrator may allow at any time
         // is asked again. What cannot be remembered is probed again; half a file is no JSON.
         let lasts = |probed: Result<(), ProbeFailure>| probed.err().is_none_or(|why| why.lasts());
-        if lasts(overlay) && fuse.is_none_or(lasts) {
+        if lasts(overlay) && fuse.is_none_or(lasts) && metadata.is_none_or(lasts) {
             let probed = Probed { place, drivers };
             remember(&path, &probed);
             return probed.drivers;

@@ -154,6 +154,7 @@ impl Engine {
         let directory = self.containers.directory(record);
         RootMount::Overlay {
             lowers: layers.unwrap_or_default().into_iter().rev().collect(),
+            data: None,
             upper: directory.join("upper"),
             work: directory.join("work"),
         }

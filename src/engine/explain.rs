@@ -32,10 +32,13 @@ impl Prepared {
             &format!("{}{}", self.driver, if spec.root_read_only { ", read-only" } else { "" }),
         );
         match &spec.root {
-            RootMount::Overlay { lowers, upper, work }
-            | RootMount::Union { lowers, upper, work } => {
+            root @ (RootMount::Overlay { lowers, upper, work, .. }
+            | RootMount::Union { lowers, upper, work }) => {
                 for lower in lowers {
                     line("  lower", &lower.display().to_string());
+                }
+                if let RootMount::Overlay { data: Some(data), .. } = root {
+                    line("  data", &data.display().to_string());
                 }
                 line("  upper", &upper.display().to_string());
                 line("  work", &work.display().to_string());

@@ -221,6 +221,9 @@ impl Engine {
     /// Brings an image into the store, as far as it is not there.
     pub fn pull(&self, request: &Request, progress: &dyn Progress) -> Result<Pulled, super::Error> {
         let pulled = pull::pull(self.store(), request, progress)?;
+        if let Ok(Some(image)) = self.store.image(&pulled.id) {
+            self.flatten_new(&image, request.owners);
+        }
         let name = pulled.reference.as_deref().map_or_else(|| pulled.id.to_string(), familiar);
         let told = Event::new(Kind::Image, "pull", &name);
         self.emit(&[told.with("name", repository(&name))]);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::driver::{Drivers, Found};
 use super::{Engine, Error, host};
 use crate::cgroup;
 use crate::container::Status;
@@ -84,10 +85,7 @@ impl Engine {
                 (None, Driver::Fuse) => "a probe could mount no overlay here, but FUSE",
                 (None, Driver::Copy) => "a probe could mount neither an overlay nor FUSE here",
             },
-            driver_status: vec![
-                ("overlay", drivers.overlay.to_string()),
-                ("fuse", drivers.fuse.to_string()),
-            ],
+            driver_status: status(&drivers),
             ids: ids.mode.to_string(),
             ids_reason: ids.reason,
             containers: containers.len(),
@@ -104,6 +102,14 @@ impl Engine {
             security_options: security(rustix::process::geteuid().is_root()),
         })
     }
+}
+
+fn status(drivers: &Drivers) -> Vec<(&'static str, String)> {
+    let described = ("one layer for many", &drivers.metadata);
+    // It is an overlay's, and nothing to others.
+    let described = (*described.1 != Found::Untried).then_some(described);
+    let all = [("overlay", &drivers.overlay), ("fuse", &drivers.fuse)].into_iter().chain(described);
+    all.map(|(name, found)| (name, found.to_string())).collect()
 }
 
 /// Every container has a user namespace; who calls is another question.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::UnmountFlags;
 use rustix::thread::CapabilitySet;
 
+use super::flat::Lowers;
 use super::{Engine, Error, host_mounts};
 use crate::container::{self, Record};
 use crate::mount::RootMount;
@@ -129,7 +130,7 @@ impl Engine {
         self.check_mounts(&directory)?;
         let image = self.store.resolve(&record.image_id.to_string())?;
         let layers = self.store.layers(&image, self.owners()?)?;
-        let mut lowers = self.few_lowers(&image, &self.store_ids()?, &layers)?;
+        let Lowers { mut lowers, data } = self.few_lowers(&image, &self.store_ids()?, &layers)?;
         let (mut upper, mut work) = (directory.join("upper"), directory.join("work"));
         if running {
             lowers.insert(0, upper);
@@ -138,7 +139,7 @@ impl Engine {
             make(&upper)?;
             make(&work)?;
         }
-        Ok(RootMount::Overlay { lowers, upper, work })
+        Ok(RootMount::Overlay { lowers, data, upper, work })
     }
 
     fn check_mounts(&self, path: &Path) -> Result<(), Error> {

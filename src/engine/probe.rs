@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags};
 use rustix::pipe::PipeFlags;
 
-use crate::{runtime, sys, union, userns};
+use crate::{layer, runtime, sys, union, userns};
 
 /// How far an attempt came, and what stopped it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +56,8 @@ pub enum Step {
     Opaque,
     /// Renaming a directory from below.
     Rename,
+    /// Reading a file whose data is in another layer than its attributes.
+    Describe,
     /// Bringing the loopback device up.
     Loopback,
     /// Loading a filter of system calls.
@@ -63,7 +65,7 @@ pub enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Prepare,
         Self::Namespaces,
         Self::Map,
@@ -74,6 +76,7 @@ impl Step {
         Self::Whiteout,
         Self::Opaque,
         Self::Rename,
+        Self::Describe,
         Self::Loopback,
         Self::Filter,
     ];
@@ -92,6 +95,7 @@ impl fmt::Display for Step {
             Self::Whiteout => "remove a file in it",
             Self::Opaque => "replace a directory in it",
             Self::Rename => "rename a file in it",
+            Self::Describe => "read a file with its data elsewhere in it",
             Self::Loopback => "bring the loopback device up",
             Self::Filter => "load a filter",
         })
@@ -147,8 +151,36 @@ pub fn overlay(dir: &Path) -> Result<(), ProbeFailure> {
         let path = |name: &str| layers.path.join(name);
         let (lower, upper, work) = (path("lower"), path("upper"), path("work"));
         let point = path("root");
-        runtime::mount_overlay(&lower, &upper, &work, &point).at(Step::Mount)?;
+        runtime::mount_overlay(&lower, None, &upper, &work, &point).at(Step::Mount)?;
         use_overlay(&point)
+    })
+}
+
+/// The same with a layer that has a file's attributes and not its data, which is in a data-only layer. A
+/// user may mount that from Linux 6.16 on. What is copied up must be whole.
+pub fn metadata(dir: &Path) -> Result<(), ProbeFailure> {
+    let layers = Directories::new(dir).at(Step::Prepare)?;
+    let path = |name: &str| layers.path.join(name);
+    let (lower, data, upper) = (path("described"), path("lower"), path("upper"));
+    let described = File::create_new(lower.join("file")).at(Step::Prepare)?;
+    described.set_len(BELOW.len() as u64).at(Step::Prepare)?;
+    let set = |name, value| rustix::fs::fsetxattr(&described, name, value, XattrFlags::empty());
+    set(layer::METACOPY, b"").at(Step::Prepare)?;
+    set(layer::REDIRECT, b"/directory/inner").at(Step::Prepare)?;
+    attempt(|| {
+        enter(CloneFlags::empty())?;
+        let expect = |path: PathBuf, whole: &str| {
+            let read = fs::read(path).at(Step::Describe)?;
+            if read == whole.as_bytes() { Ok(()) } else { Err(Errno::IO).at(Step::Describe) }
+        };
+        let (work, point) = (path("work"), path("root"));
+        runtime::mount_overlay(&lower, Some(&data), &upper, &work, &point).at(Step::Mount)?;
+        expect(point.join("file"), BELOW)?;
+        let mut file = File::options().append(true).open(point.join("file")).at(Step::Write)?;
+        file.write_all(b", and more").at(Step::Write)?;
+        expect(upper.join("file"), &format!("{BELOW}, and more"))?;
+        let mark = rustix::fs::getxattr(upper.join("file"), layer::METACOPY, &mut [0; 1][..]);
+        if mark == Err(Errno::NODATA) { Ok(()) } else { Err(Errno::IO).at(Step::Describe) }
     })
 }
 
@@ -297,6 +329,9 @@ fn use_overlay(root: &Path) -> Result<(), ProbeFailure> {
     rustix::fs::renameat_with(CWD, &from, CWD, &to, RenameFlags::NOREPLACE).at(Step::Rename)
 }
 
+/// What is in each file of a lower layer.
+const BELOW: &str = "below";
+
 /// The layers of an overlay to be tried, removed when dropped.
 struct Directories {
     path: PathBuf,
@@ -312,11 +347,11 @@ impl Directories {
         let made = Self { path: made.keep(), _lock: lock };
         let mut builder = fs::DirBuilder::new();
         builder.mode(0o755);
-        for name in ["lower", "upper", "work", "root", "lower/directory"] {
+        for name in ["lower", "upper", "work", "root", "described", "lower/directory"] {
             builder.create(made.path.join(name))?;
         }
         for name in ["changed", "removed", "renamed", "directory/inner"] {
-            fs::write(made.path.join("lower").join(name), "below")?;
+            fs::write(made.path.join("lower").join(name), BELOW)?;
         }
         Ok(made)
     }

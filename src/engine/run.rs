@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::events::Event;
+use super::flat::Lowers;
 use super::limits::{self, GroupName, Limited, OutOfMemory};
 use super::mounts::{Occasion, Setting, Settled};
 use super::of_host::{
@@ -435,11 +436,11 @@ impl Engine {
             (_, Some(Rootfs { path, overlay: false })) => RootMount::Directory(path.clone()),
             (Driver::Overlay, _) => {
                 let (upper, work) = upper();
-                let lowers = match request.rootfs {
+                let Lowers { lowers, data } = match request.rootfs {
                     None => self.few_lowers(&image, &store_ids, &layers)?,
-                    Some(_) => self.lowers(&layers)?,
+                    Some(_) => Lowers { lowers: self.lowers(&layers)?, data: None },
                 };
-                RootMount::Overlay { lowers, upper, work }
+                RootMount::Overlay { lowers, data, upper, work }
             }
             (Driver::Fuse, _) => {
                 let (upper, work) = upper();

@@ -59,7 +59,7 @@ pub use live::{is_pseudo, write_tree};
 pub use name::Name;
 pub use source::{Source, Translation, read_lines};
 pub use tree::Tree;
-pub use xattr::{OPAQUE, RECORDED};
+pub use xattr::{METACOPY, OPAQUE, RECORDED, REDIRECT};
 
 use changes::{Change, Changes};
 

@@ -15,6 +15,10 @@ pub(super) enum Fate {
 pub const RECORDED: &str = "user.coracle.xattr.";
 /// overlayfs: `y` hides what lies below a directory, `x` says it holds [`XWHITEOUT`]s.
 pub const OPAQUE: &str = "user.overlay.opaque";
+/// overlayfs: a file's data is elsewhere, where [`REDIRECT`] says.
+pub const METACOPY: &str = "user.overlay.metacopy";
+/// overlayfs: a path in a data-only layer, from its root.
+pub const REDIRECT: &str = "user.overlay.redirect";
 /// overlayfs: an empty file with this attribute is a whiteout.
 pub(super) const XWHITEOUT: &str = "user.overlay.whiteout";
 

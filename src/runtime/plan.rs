@@ -63,6 +63,7 @@ pub(super) struct RootStep {
 pub(super) enum Layers {
     Overlay {
         lowers: Vec<CString>,
+        data: Option<CString>,
         upper: CString,
         work: CString,
         volatile: bool,
@@ -206,12 +207,13 @@ fn c_path(path: &Path) -> Result<CString, NulError> {
 
 pub(super) fn root_step(root: &RootMount, volatile: bool) -> Result<RootStep, NulError> {
     let (layers, mount_point) = match root {
-        RootMount::Overlay { lowers, upper, work } => {
+        RootMount::Overlay { lowers, data, upper, work } => {
+            let data = data.as_deref().map(c_path).transpose()?;
             let lowers = lowers.iter().map(|path| c_path(path)).collect::<Result<_, _>>()?;
             let (upper, work) = (c_path(upper)?, c_path(work)?);
             // Hides nothing that a later mount could want as its source.
             let mount_point = upper.clone();
-            (Layers::Overlay { lowers, upper, work, volatile }, mount_point)
+            (Layers::Overlay { lowers, data, upper, work, volatile }, mount_point)
         }
         RootMount::Union { upper, .. } => (Layers::Union, c_path(upper)?),
         RootMount::Directory(path) => (Layers::Directory(c_path(path)?), c_path(path)?),

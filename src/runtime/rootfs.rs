@@ -42,10 +42,10 @@ pub(super) fn mount_root(step: &RootStep, entrance: Option<&Entrance>) -> Result
             let entrance = entrance.ok_or(Errno::NOTCONN).at(Stage::Root)?;
             entrance.mount().at(Stage::Root)?
         }
-        Layers::Overlay { lowers, upper, work, volatile } => {
-            match overlay(lowers, upper, work, *volatile) {
-                // Layers by descriptor are new in Linux 6.13.
-                Err(failure) if failure.errno == Errno::INVAL => {
+        Layers::Overlay { lowers, data, upper, work, volatile } => {
+            match overlay(lowers, data.as_ref(), upper, work, *volatile) {
+                // Layers by descriptor are new in Linux 6.13, data-only ones for users in 6.16.
+                Err(failure) if failure.errno == Errno::INVAL && data.is_none() => {
                     return overlay_by_name(step, lowers, upper, work, *volatile);
                 }
                 other => other?,
@@ -59,6 +59,7 @@ pub(super) fn mount_root(step: &RootStep, entrance: Option<&Entrance>) -> Result
 /// Mounts an overlay over `point` the way a container's root is mounted: to see whether it works.
 pub(crate) fn mount_overlay(
     lower: &Path,
+    data: Option<&Path>,
     upper: &Path,
     work: &Path,
     point: &Path,
@@ -67,6 +68,7 @@ pub(crate) fn mount_overlay(
         |path: &Path| CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Errno::INVAL);
     let layers = Layers::Overlay {
         lowers: vec![name(lower)?],
+        data: data.map(name).transpose()?,
         upper: name(upper)?,
         work: name(work)?,
         volatile: false,
@@ -86,6 +88,7 @@ pub(crate) fn mount_at(root: &RootMount, point: &Path, read_only: bool) -> Resul
 
 fn overlay(
     lowers: &[CString],
+    data: Option<&CString>,
     upper: &CString,
     work: &CString,
     volatile: bool,
@@ -96,6 +99,9 @@ fn overlay(
     for (number, lower) in lowers.iter().enumerate() {
         let layer = open_path(lower).at_item(Stage::Layers, number)?;
         fsconfig_set_fd(&context, c"lowerdir+", &layer).at(Stage::Root)?;
+    }
+    if let Some(data) = data {
+        fsconfig_set_fd(&context, c"datadir+", open_path(data).at(Stage::Root)?).at(Stage::Root)?;
     }
     fsconfig_set_fd(&context, c"upperdir", open_path(upper).at(Stage::Root)?).at(Stage::Root)?;
     fsconfig_set_fd(&context, c"workdir", open_path(work).at(Stage::Root)?).at(Stage::Root)?;
@@ -253,7 +259,7 @@ fn source(step: &MountStep) -> Result<OwnedFd, Errno> {
             rustix::mount::open_tree(&part, c"", flags)
         }
         Source::Overlay { lowers, upper, work } => {
-            match overlay(lowers, upper, work, false) {
+            match overlay(lowers, None, upper, work, false) {
                 // As for the root: layers by descriptor are new in Linux 6.13.
                 Err(failure) if failure.errno == Errno::INVAL => {
                     let point = upper.clone();

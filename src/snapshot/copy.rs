@@ -11,15 +11,15 @@ use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, chmodat,
-    chownat, copy_file_range, ftruncate, futimens, ioctl_ficlone, linkat, mkdirat, mknodat, openat,
-    readlinkat, seek, symlinkat, utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, XattrFlags,
+    chmodat, chownat, copy_file_range, fsetxattr, ftruncate, futimens, ioctl_ficlone, linkat,
+    mkdirat, mknodat, openat, readlinkat, seek, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
 use crate::layer::stack::{Directory, Found, Other, open};
-use crate::layer::{copy_xattrs, read_lines};
+use crate::layer::{METACOPY, REDIRECT, copy_xattrs, read_lines};
 use crate::mount::RootMount;
 use crate::owners::Line;
 
@@ -33,7 +33,8 @@ pub(super) fn prepare(
     read_only: bool,
 ) -> Result<RootMount, Error> {
     let path = container.join("rootfs");
-    let lines = merge(layers, &path, read_only)?;
+    let files = if read_only { Files::Shared } else { Files::Copied };
+    let lines = merge(layers, &path, files)?;
     let (owners, mark) = (container.join("owners"), container.join(COPIED));
     if !lines.is_empty() {
         std::fs::write(&owners, &lines).at("write", &owners)?;
@@ -42,9 +43,20 @@ pub(super) fn prepare(
     Ok(RootMount::Directory(path))
 }
 
+/// What the files of a merged tree are.
+#[derive(Clone, Copy)]
+pub(super) enum Files<'a> {
+    /// Their own.
+    Copied,
+    /// Those of the layers, by further names: they must not be written to.
+    Shared,
+    /// Attributes and size, and where below a data-only layer each layer lies.
+    Described(&'a [Option<PathBuf>]),
+}
+
 /// Makes the directory `path`, with all that `layers` show; what is recorded beside them of the files
-/// that it has. With `share` its files are those of the layers, by further names.
-pub(super) fn merge(layers: &[PathBuf], path: &Path, share: bool) -> Result<Vec<u8>, Error> {
+/// that it has.
+pub(super) fn merge(layers: &[PathBuf], path: &Path, files: Files) -> Result<Vec<u8>, Error> {
     DirBuilder::new().mode(0o700).create(path).at("make", path)?;
     let root = File::open(path).at("open", path)?;
     let from = Directory::root(layers).at("open the layers for", path)?;
@@ -52,7 +64,7 @@ pub(super) fn merge(layers: &[PathBuf], path: &Path, share: bool) -> Result<Vec<
     let mut copier = Copier {
         base: path,
         root: &root,
-        share,
+        files,
         seen: HashMap::new(),
         lines: lines.collect::<Result<_, _>>()?,
         owners: Vec::new(),
@@ -84,7 +96,8 @@ pub fn copy_directory(
     let Some(from) = find_directory(layers, path)? else { return Ok(false) };
     let root = File::open(to).at("open", to)?;
     let lines = vec![BTreeMap::new(); layers.len()]; // a volume has no such file beside it
-    Copier { base: to, root: &root, share, seen: HashMap::new(), lines, owners: Vec::new() }
+    let files = if share { Files::Shared } else { Files::Copied };
+    Copier { base: to, root: &root, files, seen: HashMap::new(), lines, owners: Vec::new() }
         .directory(&from, &root, Path::new(""))
         .map(|()| true)
 }
@@ -97,8 +110,7 @@ pub fn has_directory(layers: &[PathBuf], path: &Path) -> Result<bool, Error> {
 struct Copier<'a> {
     base: &'a Path,
     root: &'a File,
-    /// Files are linked to those of the layers instead of copied.
-    share: bool,
+    files: Files<'a>,
     /// Where files with several names were put first, by device and inode.
     seen: HashMap<(u64, u64), PathBuf>,
     /// What is recorded beside each layer.
@@ -153,7 +165,7 @@ impl Copier<'_> {
         if let Some(line) = self.lines[from.layer(other.place)].get(path.as_os_str().as_bytes()) {
             line.write(&mut self.owners)?;
         }
-        if self.share && share(source, name, to)? {
+        if matches!(self.files, Files::Shared) && share(source, name, to)? {
             return Ok(());
         }
         if stat.st_nlink > 1 {
@@ -165,7 +177,17 @@ impl Copier<'_> {
             self.seen.insert(identity, path.to_owned());
         }
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => copy_file(source, stat, name, to),
+            FileType::RegularFile => {
+                let layer = from.layer(other.place);
+                let described = match self.files {
+                    Files::Described(places) if stat.st_size > 0 => places[layer].as_ref(),
+                    _ => None,
+                };
+                match described.map(|place| describe(source, stat, name, to, &place.join(path))) {
+                    None | Some(Ok(false)) => copy_file(source, stat, name, to),
+                    Some(done) => done.map(drop),
+                }
+            }
             FileType::Symlink => {
                 let text = readlinkat(source, name, Vec::new())?;
                 symlinkat(&text, to, name)?;
@@ -192,21 +214,59 @@ fn share(source: BorrowedFd, name: &CStr, to: &File) -> io::Result<bool> {
     }
 }
 
-fn copy_file(source: BorrowedFd, stat: &Stat, name: &CStr, to: &File) -> io::Result<()> {
-    let from = File::from(open(source, name, OFlags::empty())?);
+/// A file without its data, which is at `data` in a data-only layer (overlayfs.rst, "Data-only lower
+/// layers"). `false` where the file system has no room for so long a path beside the attributes.
+fn describe(
+    source: BorrowedFd,
+    stat: &Stat,
+    name: &CStr,
+    to: &File,
+    data: &Path,
+) -> io::Result<bool> {
+    const PATH_MAX: usize = 4096; // the kernel looks it up as it would a path of a program's
+    let data = data.as_os_str().as_bytes();
+    if data.len() >= PATH_MAX {
+        return Ok(false);
+    }
+    let (from, made) = (File::from(open(source, name, OFlags::empty())?), create(name, to)?);
+    let make = || {
+        ftruncate(&made, stat.st_size.cast_unsigned())?;
+        fsetxattr(&made, METACOPY, b"", XattrFlags::empty())?;
+        fsetxattr(&made, REDIRECT, data, XattrFlags::empty())?;
+        dress(&from, stat, &made)
+    };
+    match make() {
+        // ext4 has a block for all attributes of a file, and says this too of a disk that is full.
+        Err(Errno::NOSPC | Errno::TOOBIG | Errno::RANGE) => {
+            unlinkat(to, name, AtFlags::empty())?;
+            Ok(false)
+        }
+        done => Ok(done.map(|()| true)?),
+    }
+}
+
+fn create(name: &CStr, directory: &File) -> rustix::io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let made = File::from(openat(to, name, flags, Mode::RUSR | Mode::WUSR)?);
+    Ok(File::from(openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?))
+}
+
+fn copy_file(source: BorrowedFd, stat: &Stat, name: &CStr, to: &File) -> io::Result<()> {
+    let (from, made) = (File::from(open(source, name, OFlags::empty())?), create(name, to)?);
     if ioctl_ficlone(&made, &from).is_err() {
         copy_data(&from, &made, stat.st_size.cast_unsigned())?;
     }
+    Ok(dress(&from, stat, &made)?)
+}
+
+fn dress(from: &File, stat: &Stat, made: &File) -> rustix::io::Result<()> {
     // The owner first: its change takes setuid and capabilities away.
     if is_foreign(stat) {
         let (user, group) = owner(stat);
-        rustix::fs::fchown(&made, Some(user), Some(group))?;
+        rustix::fs::fchown(made, Some(user), Some(group))?;
     }
-    copy_xattrs(&from, &made)?;
-    rustix::fs::fchmod(&made, mode(stat))?;
-    Ok(futimens(&made, &times(stat))?)
+    copy_xattrs(from, made)?;
+    rustix::fs::fchmod(made, mode(stat))?;
+    futimens(made, &times(stat))
 }
 
 /// Copies the data of a file and leaves its holes out.

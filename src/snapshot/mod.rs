@@ -8,7 +8,7 @@
 //!                   containers/ID/copied         when that was finished
 //! ```
 //!
-//! More layers than an overlay takes have one lower directory in their place (`flat`), made at the pull.
+//! Of many layers an overlay has one lower directory in their place (`flat`), made after the pull.
 
 mod changes;
 mod copy;
@@ -28,7 +28,7 @@ use crate::mount::RootMount;
 
 pub use changes::{Written, differences_of_image, whole_root, written};
 pub use copy::{copy_directory, has_directory};
-pub use flat::{MOST_LOWERS, flatten};
+pub use flat::{FEW_LOWERS, MOST_LOWERS, describe, flatten};
 pub use overlay::throw_away;
 pub use read::read_file;
 pub use shift::{Shift, shift};
@@ -111,7 +111,7 @@ pub fn prepare(
     match driver {
         Driver::Overlay => {
             let (lowers, upper, work) = overlay::prepare(layers, container)?;
-            Ok(RootMount::Overlay { lowers, upper, work })
+            Ok(RootMount::Overlay { lowers, data: None, upper, work })
         }
         Driver::Fuse => {
             let (lowers, upper, work) = overlay::prepare(layers, container)?;

@@ -121,7 +121,8 @@ fn list(directory: &Path) -> String {
 #[test]
 fn a_copy_looks_as_the_kernels_overlay_does() {
     let bench = image();
-    let RootMount::Overlay { lowers, upper, work } = bench.prepare(Driver::Overlay, false) else {
+    let RootMount::Overlay { lowers, upper, work, .. } = bench.prepare(Driver::Overlay, false)
+    else {
         panic!("an overlay");
     };
     let RootMount::Directory(copy) = bench.prepare(Driver::Copy, false) else {
@@ -172,6 +173,46 @@ fn a_copy_keeps_hard_links_and_shares_only_when_read_only() {
     let [one, two] = inodes(&bench.prepare(Driver::Copy, false));
     assert!(one == two && one != layer);
     assert_eq!(inodes(&bench.prepare(Driver::Copy, true)), [layer, layer]);
+}
+
+#[test]
+fn a_tree_of_metadata_says_where_the_data_is() {
+    let mut bench = Bench::new();
+    bench.add(&[
+        ("dir/one", tar::EntryType::Regular, 0o4750, "one"),
+        ("dir/two", tar::EntryType::Link, 0o4750, "dir/one"),
+        ("empty", tar::EntryType::Regular, 0o644, ""),
+    ]);
+    bench.add(&[("three", tar::EntryType::Regular, 0o400, "three")]);
+    let described = |name: &str, data: &Path| {
+        let place = bench.home.path().join(name);
+        describe(&bench.layers, data, &place).expect("a tree");
+        place.join("fs")
+    };
+    let redirect = |path: &Path| {
+        let mut value = [0; 100];
+        let length = rustix::fs::getxattr(path, crate::layer::REDIRECT, &mut value[..]).ok()?;
+        Some(String::from_utf8_lossy(&value[..length]).into_owned())
+    };
+    let looks = |path: PathBuf| {
+        let metadata = fs::metadata(&path).expect("it");
+        (metadata.len(), metadata.permissions().mode() & 0o7777, metadata.nlink())
+    };
+    let tree = described("all", bench.home.path());
+    assert_eq!(looks(tree.join("dir/two")), (3, 0o4750, 2));
+    assert_eq!(looks(tree.join("three")), (5, 0o400, 1));
+    // The name of a file that was met first is the one that is told.
+    let told = redirect(&tree.join("dir/one"));
+    assert!(matches!(told.as_deref(), Some("/0/fs/dir/one" | "/0/fs/dir/two")), "{told:?}");
+    assert_eq!(redirect(&tree.join("three")).as_deref(), Some("/1/fs/three"));
+    assert_eq!(fs::read(tree.join("three")).expect("no data"), [0; 5]);
+    assert_eq!(redirect(&tree.join("empty")), None);
+
+    // A layer that lies elsewhere is copied.
+    let tree = described("one", &bench.home.path().join("1"));
+    assert_eq!(redirect(&tree.join("dir/one")), None);
+    assert_eq!(fs::read(tree.join("dir/one")).expect("a copy"), b"one");
+    assert_eq!(redirect(&tree.join("three")).as_deref(), Some("/fs/three"));
 }
 
 #[test]

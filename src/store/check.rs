@@ -13,6 +13,7 @@ use super::error::{At, Error};
 use super::image::Image;
 use super::lock::{How, Lock, lock};
 use super::names::{Tag, read_json};
+use super::publish::Form;
 
 /// An image's record as it is found.
 #[derive(Debug)]
@@ -152,11 +153,12 @@ impl Store {
 
     /// Takes the layers of a stack as one directory away. The caller is [`Store::alone`].
     pub fn drop_flat(&self, owners: Owners, chain: &ChainId) -> Result<(), Error> {
-        let path = self.flat_path(owners, chain);
-        if path.symlink_metadata().is_err() {
-            return Ok(());
+        for path in Form::ALL.map(|form| self.flat_path(form, owners, chain)) {
+            if path.symlink_metadata().is_ok() {
+                self.discard(&path)?;
+            }
         }
-        self.discard(&path).map(drop)
+        Ok(())
     }
 }
 

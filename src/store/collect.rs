@@ -75,7 +75,7 @@ impl Store {
         let mut trees = vec![Owners::Recorded, owners];
         trees.dedup();
         for owners in trees {
-            for kind in ["flat", "layers"] {
+            for kind in ["flat", "metadata", "layers"] {
                 let directory = self.path(kind).join(owners.to_string());
                 if directory.is_dir() {
                     for layer in entries(&directory)?.iter().filter(|path| !names(&chains, path)) {

@@ -9,6 +9,7 @@
 //!     owners                what links and pipes cannot carry
 //!     layer.json            DiffId, size, number of entries
 //! flat/OWNERS/CHAINHEX/     the layers up to this one as one directory: `fs`, `owners`; where they are many
+//! metadata/OWNERS/CHAINHEX/ the same without the files' data, which an overlay finds below `layers/OWNERS`
 //! images/HEX.json           one image: configuration, manifest, layers
 //! tags/ENCODED              one reference in full form and its image
 //! lists/ENCODED             a list of manifests by its name in full form; made when it is needed
@@ -45,7 +46,7 @@ pub use image::{Image, Layer, Names};
 pub use lock::Lock;
 pub use names::full_name;
 pub use pinned::{Kind, Pinned, PinnedFound};
-pub use publish::{FinishedFlat, FinishedLayer, LayerRecord, Publication, Shipped};
+pub use publish::{FinishedFlat, FinishedLayer, Form, LayerRecord, Publication, Shipped};
 pub use scratch::Scratch;
 
 use error::At;
@@ -54,12 +55,13 @@ use scratch::Draft;
 /// The format this code reads and writes.
 const VERSION: u32 = 1;
 
-const DIRECTORIES: [&str; 14] = [
+const DIRECTORIES: [&str; 15] = [
     "blobs",
     "blobs/sha256",
     "partial",
     "layers",
     "flat",
+    "metadata",
     "images",
     "tags",
     "containers",

@@ -58,11 +58,35 @@ pub struct FinishedLayer {
     pub record: LayerRecord,
 }
 
+/// What the files of a stack of layers as one directory are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Further names of the layers' own.
+    Links,
+    /// What says where the data lies among the layers, for an overlay.
+    Metadata,
+}
+
+impl Form {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Links, Self::Metadata];
+
+    /// The directory of the store that has these.
+    pub(super) fn directory(self) -> &'static str {
+        match self {
+            Self::Links => "flat",
+            Self::Metadata => "metadata",
+        }
+    }
+}
+
 /// The layers of an image as one directory, which lies in a [`Scratch`].
 #[derive(Debug)]
 pub struct FinishedFlat {
     /// Where: the directory with `fs` in it.
     pub path: PathBuf,
+    /// What its files are.
+    pub form: Form,
     /// Its place in the store.
     pub owners: Owners,
     /// Its name there: that of the whole stack.
@@ -78,8 +102,6 @@ pub struct Publication<'a> {
     pub blobs: Vec<Partial>,
     /// Unpacked layers.
     pub layers: Vec<FinishedLayer>,
-    /// The image's layers as one.
-    pub flat: Option<FinishedFlat>,
     /// The image.
     pub image: &'a Image,
     /// Its names in full form.
@@ -94,7 +116,12 @@ impl Store {
 
     /// Where a layer lies.
     pub fn layer_path(&self, owners: Owners, chain: &ChainId) -> PathBuf {
-        self.path("layers").join(owners.to_string()).join(chain.0.hex())
+        self.layers_path(owners).join(chain.0.hex())
+    }
+
+    /// Where all layers of these owners lie.
+    pub fn layers_path(&self, owners: Owners) -> PathBuf {
+        self.path("layers").join(owners.to_string())
     }
 
     /// What was found while unpacking a layer; `None` if it is not here, or not whole.
@@ -163,23 +190,19 @@ impl Store {
     }
 
     /// The layers of a stack as one directory; `None` where that was not made.
-    pub fn flat(&self, owners: Owners, chain: &ChainId) -> Option<PathBuf> {
-        let path = self.flat_path(owners, chain).join("fs");
+    pub fn flat(&self, form: Form, owners: Owners, chain: &ChainId) -> Option<PathBuf> {
+        let path = self.flat_path(form, owners, chain).join("fs");
         path.is_dir().then_some(path)
     }
 
-    pub(super) fn flat_path(&self, owners: Owners, chain: &ChainId) -> PathBuf {
-        self.path("flat").join(owners.to_string()).join(chain.0.hex())
+    pub(super) fn flat_path(&self, form: Form, owners: Owners, chain: &ChainId) -> PathBuf {
+        self.path(form.directory()).join(owners.to_string()).join(chain.0.hex())
     }
 
     /// Gives the layers of a stack as one directory a name, once all of it is on disk.
     pub fn publish_flat(&self, flat: &FinishedFlat, scratch: &Scratch) -> Result<(), Error> {
         scratch.write_out()?;
-        self.place_flat(flat)
-    }
-
-    fn place_flat(&self, flat: &FinishedFlat) -> Result<(), Error> {
-        let place = self.flat_path(flat.owners, &flat.chain);
+        let place = self.flat_path(flat.form, flat.owners, &flat.chain);
         make_directory(place.parent().unwrap_or(&place))?;
         match fs::rename(&flat.path, &place) {
             Err(_) if place.is_dir() => Ok(()), // another command was faster
@@ -204,7 +227,7 @@ impl Store {
     /// Makes a pull visible: everything is written to disk, then gets its name, the image and
     /// its names last. The caller holds the locks of all it publishes.
     pub fn publish(&self, publication: Publication) -> Result<(), Error> {
-        let Publication { scratch, blobs, layers, flat, image, names } = publication;
+        let Publication { scratch, blobs, layers, image, names } = publication;
         for layer in &layers {
             let path = layer.path.join("layer.json");
             let bytes = serde_json::to_vec(&layer.record).map_err(std::io::Error::from);
@@ -222,9 +245,6 @@ impl Store {
         // After the blobs: a layer that is there is not fetched again, and its blob is to be kept.
         for layer in &layers {
             self.place_layer(layer)?;
-        }
-        if let Some(flat) = &flat {
-            self.place_flat(flat)?;
         }
         self.sync_parents(&layers, &blobs)?;
         // A removal of the same image is before all of this or after it.

@@ -7,6 +7,7 @@
 mod build;
 mod contract;
 mod deep;
+mod described;
 mod exercise;
 mod hosts;
 mod inside;
@@ -30,6 +31,16 @@ pub const DRIVERS: [&str; 3] = ["overlay", "fuse", "copy"];
 /// An image of three layers below /t, with the names that the operations use: files and
 /// directories that are merged, hidden, made anew and replaced by another kind.
 pub fn image() -> Image {
+    Image::of(&layers())
+}
+
+/// The same with so many layers that an overlay has them as one.
+pub fn image_of_many() -> Image {
+    let more = (0..20).map(|number| Tar::new().file("more", &number.to_string()).finish());
+    Image::of(&layers().into_iter().chain(more).collect::<Vec<_>>())
+}
+
+fn layers() -> Vec<Vec<u8>> {
     let mut base = Tar::new().directory("t", 0o755);
     let many = |text: &str, times| text.repeat(times);
     for top in 0..operations::DIRECTORIES - 1 {
@@ -62,7 +73,7 @@ pub fn image() -> Image {
         .file("t/d3/d2", "a file now")
         .file("t/d0/f0", "back")
         .symlink("t/f5", "d0/f1");
-    Image::of(&[base.finish(), second.finish(), third.finish(), checked().finish()])
+    vec![base.finish(), second.finish(), third.finish(), checked().finish()]
 }
 
 /// What the checks of `contract` find below /c.
@@ -103,6 +114,15 @@ pub fn home_in(place: &Path) -> (Home, String) {
     let reference = registry.push("union", "1", &image());
     home.coracle(["pull", "-q", &reference]).ok();
     (home, reference)
+}
+
+/// The image of many layers, pulled.
+pub fn pull_many(home: &Home) -> String {
+    let reference = Registry::new().push("union", "many", &image_of_many());
+    home.coracle(["pull", "-q", &reference]).ok();
+    let refused = home.coracle(["info"]).ok().contains("one layer for many:");
+    assert_eq!(deep::merged(home), usize::from(!refused), "one layer, where that is allowed");
+    reference
 }
 
 /// The options, image and command of a container in which this suite does `task`.

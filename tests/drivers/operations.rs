@@ -469,8 +469,11 @@ pub fn whole(file: impl AsFd) -> Told {
         }
     }
     let mut digest = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in &buffer[..done] {
-        digest = (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    // By words: the suite is not optimised.
+    for bytes in buffer[..done].chunks(8) {
+        let mut word = [0; 8];
+        word[..bytes.len()].copy_from_slice(bytes);
+        digest = (digest ^ u64::from_le_bytes(word)).rotate_left(5).wrapping_mul(0x0100_0000_01b3);
     }
     Ok(format!("{done} {digest:016x}"))
 }

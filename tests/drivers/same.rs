@@ -1,6 +1,6 @@
 //! The contract: the same lines from a container on every driver, and on every file system.
 
-use super::{DRIVERS, home, home_in, said, work};
+use super::{DRIVERS, home, home_in, pull_many, said, work};
 use crate::requires;
 use crate::support::{Home, file_system};
 
@@ -26,6 +26,8 @@ fn holds(place: &str, home: &Home, image: &str) {
         }
         assert_eq!(lines.len(), overlay.len(), "{driver} on {place}");
     }
+    let described = said(work(home, "overlay", &pull_many(home), "contract"));
+    assert_eq!(&described, overlay, "one layer for many on {place}");
     let errors: Vec<_> = overlay.iter().filter(|line| line.contains(": error:")).collect();
     assert!(errors.is_empty(), "{place}: {errors:#?}");
     eprintln!("drivers: on {place} {overlay:#?}");

@@ -87,7 +87,6 @@ fn a_list_is_made_changed_and_removed() {
     has(&home.coracle(["manifest", "add", "app:all", &amd]).fails(1), &["No such manifest"]);
 }
 
-/// What is in a list stays when its image goes, and when all is swept; it goes with the list.
 #[test]
 fn the_image_of_a_list_is_used_by_the_lists_name() {
     let (registry, home) = (Registry::new(), Home::new());
@@ -119,6 +118,7 @@ fn the_image_of_a_list_is_used_by_the_lists_name() {
     assert_eq!(tagged, digest(&other.config));
 }
 
+/// What is in a list stays when its image goes, and when all is swept; it goes with the list.
 #[test]
 fn what_a_list_needs_stays() {
     let (registry, home) = (Registry::new(), Home::new());

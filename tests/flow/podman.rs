@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::OnceLock;
 
+use super::push::{line, scratch};
 use super::{pulled, run_image};
 use crate::requires;
 use crate::support::needs::pass;
-use crate::support::{Home, image};
+use crate::support::{Home, busybox, image};
 
 /// podman's own store, in a home where nothing else is.
 pub fn podman(arguments: &[&str]) -> crate::support::Run {
@@ -259,4 +260,23 @@ fn the_same_volumes() {
         assert_eq!(columns(&ours.stdout), columns(&theirs.stdout), "{words:?}");
         assert_eq!(ours.code(), theirs.code(), "{words:?}: {ours}{theirs}");
     }
+}
+
+#[test]
+fn the_same_image_after_a_push_either_way() {
+    only_in_range!();
+    let home = Home::new();
+    let [ours, theirs] = ["for-podman", "of-podman"].map(|name| format!("{}:1", scratch(name)));
+    home.coracle(["pull", "-q", &busybox()]).ok();
+    home.coracle(["tag", &busybox(), &ours]).ok();
+    home.coracle(["push", "-q", &ours]).ok();
+    let id = home.coracle(["inspect", "-f", "{{.Id}}", &ours]).ok();
+    let told = podman(&["pull", "-q", "--tls-verify=false", &ours]).ok();
+    assert_eq!(told, id.trim_start_matches("sha256:"));
+    podman(&["push", "-q", "--tls-verify=false", &ours, &theirs]).ok();
+    let mut skopeo = Command::new("/usr/bin/skopeo");
+    skopeo.args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}"]);
+    skopeo.arg(format!("docker://{theirs}"));
+    let pulled = Home::new().coracle(["pull", &theirs]).ok();
+    assert_eq!(line(&pulled, "Digest: "), home.run(skopeo).ok());
 }

@@ -46,9 +46,9 @@ fn typing_resizing_and_control_c() {
     assert!(!cooked(&terminal), "raw while the container has it");
     terminal.resize(50, 120);
     terminal.signal(Signal::SIGWINCH);
-    terminal.send(&format!(
-        "while [ \"$(stty size)\" = '{ROWS} {COLUMNS}' ]; do sleep 0.02; done; stty size\n"
-    ));
+    let old = format!("{ROWS} {COLUMNS}");
+    terminal
+        .send(format!("while [ \"$(stty size)\" = '{old}' ]; do sleep 0.02; done; stty size\n"));
     terminal.expect("50 120");
     // Control-C reaches the program inside and not the tool.
     terminal.send("trap 'echo caught-$((1+1))' INT; echo set-$((1+1)); sleep 10\n");

@@ -17,15 +17,14 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use super::pull::{self, Policy, Progress, inflated};
-use super::{Engine, Error};
+use super::{Engine, Error, flat};
 use crate::container::{Record, Status};
 use crate::layer::{self, Limits, Tree};
 use crate::oci::{ChainId, Digest, ImageConfig};
 use crate::owners::Owners;
 use crate::reference::{Reference, familiar};
 use crate::registry::{Compression, Guarded, Remote};
-use crate::snapshot;
-use crate::store::{Image, Scratch, Store};
+use crate::store::{Form, Image, Scratch, Store};
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -380,22 +379,24 @@ impl Work<'_> {
     fn look_at_flat(&mut self, image: &Image, who: &str, scratch: &Scratch) -> Result<(), Error> {
         let (owners, store) = (self.check.owners, self.store);
         let Some(top) = image.layers.last() else { return Ok(()) };
-        let Some(fs) = store.flat(owners, &top.chain) else { return Ok(()) };
-        let here = fs.parent().unwrap_or(&fs);
         let is_hurt = |fault: &Fault| fault.images.iter().any(|image| image == who);
         if self.check.quick || self.done.faults.iter().any(is_hurt) {
             return Ok(());
         }
-        let again = scratch.path().join("flat");
-        snapshot::flatten(&store.layers(image, owners)?, &again)?;
-        let io = |action| {
-            let path = here.to_owned();
-            move |source| Error::Io { action, path, source }
-        };
-        let found = Self::differs(here, &again).map_err(io("compare"))?;
-        crate::sys::remove_tree(&again).map_err(io("remove the copy of"))?;
-        if let Some(why) = found {
-            self.fault(here, why, vec![who.to_owned()], Cause::Flat(top.chain.clone()));
+        for form in Form::ALL {
+            let Some(fs) = store.flat(form, owners, &top.chain) else { continue };
+            let here = fs.parent().unwrap_or(&fs);
+            let again = scratch.path().join("flat");
+            flat::merge(store, form, owners, &store.layers(image, owners)?, &again)?;
+            let io = |action| {
+                let path = here.to_owned();
+                move |source| Error::Io { action, path, source }
+            };
+            let found = Self::differs(here, &again).map_err(io("compare"))?;
+            crate::sys::remove_tree(&again).map_err(io("remove the copy of"))?;
+            if let Some(why) = found {
+                self.fault(here, why, vec![who.to_owned()], Cause::Flat(top.chain.clone()));
+            }
         }
         Ok(())
     }

@@ -11,10 +11,8 @@ use rustix::fs::{CWD, Mode, OFlags, fstatvfs, openat};
 use crate::layer::Limits;
 use crate::oci::{ChainId, Digest, ImageConfig, Platform};
 use crate::registry::{Descriptor, LayerDescriptor, Resolved};
-use crate::snapshot;
 use crate::store::{
-    FinishedFlat, FinishedLayer, Image, Layer, LayerRecord, Lock, Partial, Publication, Scratch,
-    Shipped, Store,
+    FinishedLayer, Image, Layer, LayerRecord, Lock, Partial, Publication, Scratch, Shipped, Store,
 };
 
 use super::budget::Budget;
@@ -116,12 +114,10 @@ impl<'a> Work<'a> {
         }
         self.progress.event(Event::Storing);
         let blobs = partials.into_values().collect();
-        let flat = self.flatten(&layers, &scratch);
         self.store.publish(Publication {
             scratch: &scratch,
             blobs,
             layers,
-            flat,
             image: &image,
             names,
         })?;
@@ -143,23 +139,6 @@ impl<'a> Work<'a> {
             Some(_) => Some(Wanted { index, unpack: false }),
         };
         records.iter().enumerate().filter_map(wanted).collect()
-    }
-
-    /// The layers as one directory, where there are too many for an overlay. Where it cannot be made
-    /// now, the first run tries again and says why.
-    fn flatten(&self, layers: &[FinishedLayer], scratch: &Scratch) -> Option<FinishedFlat> {
-        let (owners, chain) = (self.request.owners, self.chain.last()?);
-        if self.chain.len() <= snapshot::MOST_LOWERS || self.store.flat(owners, chain).is_some() {
-            return None;
-        }
-        let tree = |chain: &ChainId| {
-            let new = layers.iter().find(|layer| layer.chain == *chain);
-            new.map_or_else(|| self.store.layer_path(owners, chain), |layer| layer.path.clone())
-        };
-        let trees: Vec<PathBuf> = self.chain.iter().map(|chain| tree(chain).join("fs")).collect();
-        let path = scratch.path().join("flat");
-        snapshot::flatten(&trees, &path).ok()?;
-        Some(FinishedFlat { path, owners, chain: chain.clone() })
     }
 
     fn layer(&self, index: usize) -> &LayerDescriptor {

@@ -18,9 +18,9 @@ fn a_terminal_is_left_and_come_back_to() {
     terminal.expect(&format!("{ROWS} {COLUMNS}"));
     terminal.resize(50, 120);
     terminal.signal(Signal::SIGWINCH);
-    terminal.send(&format!(
-        "while [ \"$(stty size)\" = '{ROWS} {COLUMNS}' ]; do sleep 0.02; done; stty size\n"
-    ));
+    let old = format!("{ROWS} {COLUMNS}");
+    terminal
+        .send(format!("while [ \"$(stty size)\" = '{old}' ]; do sleep 0.02; done; stty size\n"));
     terminal.expect("50 120");
     terminal.send("\x10\x11");
     assert_eq!(terminal.wait().code(), Some(0), "{}", terminal.text());
