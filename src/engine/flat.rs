@@ -91,7 +91,8 @@ impl Engine {
         let path = scratch.path().join("flat");
         let form = if self.may_describe() { Form::Metadata } else { Form::Links };
         merge(&self.store, form, owners, layers, &path)?;
-        self.store.publish_flat(&FinishedFlat { path, form, owners, chain: chain.clone() })?;
+        self.store
+            .publish_flat(&FinishedFlat { path, form, owners, chain: chain.clone() }, &scratch)?;
         Ok(())
     }
 }

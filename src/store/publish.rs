@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat, syncfs};
 use serde::{Deserialize, Serialize};
 
 use crate::oci::{ChainId, DiffId, Digest};
@@ -97,6 +96,8 @@ pub struct FinishedFlat {
 /// What a pull brings.
 #[derive(Debug)]
 pub struct Publication<'a> {
+    /// Where it was made, from the first byte on.
+    pub scratch: &'a Scratch,
     /// Fetched and checked blobs.
     pub blobs: Vec<Partial>,
     /// Unpacked layers.
@@ -199,8 +200,8 @@ impl Store {
     }
 
     /// Gives the layers of a stack as one directory a name, once all of it is on disk.
-    pub fn publish_flat(&self, flat: &FinishedFlat) -> Result<(), Error> {
-        self.sync()?;
+    pub fn publish_flat(&self, flat: &FinishedFlat, scratch: &Scratch) -> Result<(), Error> {
+        scratch.write_out()?;
         let place = self.flat_path(flat.form, flat.owners, &flat.chain);
         make_directory(place.parent().unwrap_or(&place))?;
         match fs::rename(&flat.path, &place) {
@@ -226,7 +227,7 @@ impl Store {
     /// Makes a pull visible: everything is written to disk, then gets its name, the image and
     /// its names last. The caller holds the locks of all it publishes.
     pub fn publish(&self, publication: Publication) -> Result<(), Error> {
-        let Publication { blobs, layers, image, names } = publication;
+        let Publication { scratch, blobs, layers, image, names } = publication;
         for layer in &layers {
             let path = layer.path.join("layer.json");
             let bytes = serde_json::to_vec(&layer.record).map_err(std::io::Error::from);
@@ -239,7 +240,7 @@ impl Store {
             .collect();
         let tags = tags?;
         // One barrier for all files: an fsync each would take longer than the pull.
-        self.sync()?;
+        scratch.write_out()?;
         self.name_blobs(&blobs)?;
         // After the blobs: a layer that is there is not fetched again, and its blob is to be kept.
         for layer in &layers {
@@ -310,20 +311,6 @@ impl Store {
         parents.sort_unstable();
         parents.dedup();
         parents.iter().try_for_each(|parent| sync_directory(parent))
-    }
-
-    /// Writes out what is there already, while more is being made: the barrier before the renames then
-    /// has less to wait for.
-    pub fn write_out(&self) -> Result<(), Error> {
-        self.sync()
-    }
-
-    /// Waits until all that was written to the store's file system is on disk.
-    fn sync(&self) -> Result<(), Error> {
-        let root = self.root();
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = openat(CWD, root, flags, Mode::empty()).at("open", root)?;
-        syncfs(opened).at("write out", root)
     }
 }
 

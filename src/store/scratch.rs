@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::syncfs;
+
 use crate::sys;
 
 use super::error::{At, Error};
@@ -15,7 +17,7 @@ use super::lock::{How, flock_file, is_at};
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Scratch {
@@ -30,7 +32,7 @@ impl Scratch {
             // A sweep may come between the two calls and take it for rubbish.
             let Ok(lock) = File::open(&path) else { continue };
             if flock_file(&lock, How::Try).at("lock", &path)? && is_at(&lock, &path) {
-                return Ok(Self { path, _lock: lock });
+                return Ok(Self { path, lock });
             }
         }
     }
@@ -38,6 +40,13 @@ impl Scratch {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Waits until all that was written to the store's file system is on disk. The descriptor is one
+    /// that was open before it was written: of what the disk refuses the kernel tells each descriptor
+    /// that was there then, and of later ones only the first that asks.
+    pub fn write_out(&self) -> Result<(), Error> {
+        syncfs(&self.lock).at("write out", &self.path)
     }
 }
 

@@ -114,7 +114,13 @@ impl<'a> Work<'a> {
         }
         self.progress.event(Event::Storing);
         let blobs = partials.into_values().collect();
-        self.store.publish(Publication { blobs, layers, image: &image, names })?;
+        self.store.publish(Publication {
+            scratch: &scratch,
+            blobs,
+            layers,
+            image: &image,
+            names,
+        })?;
         Ok(outcome)
     }
 
@@ -245,7 +251,10 @@ impl<'a> Work<'a> {
         let failed = Mutex::new(None);
         let ended = AtomicBool::new(false);
         thread::scope(|scope| {
-            let _writing = write_out::start(scope, self.store, &budget, &ended);
+            let _writing = write_out::start(scope, scratch, &budget, &ended, |error| {
+                lock(&failed).get_or_insert(error);
+                stop.store(true, Ordering::Relaxed);
+            });
             let jobs = self.request.jobs.clamp(1, groups.len().max(1));
             let work = |_| {
                 scope.spawn(|| {

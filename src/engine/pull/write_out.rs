@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Scope, Thread};
 use std::time::Duration;
 
-use crate::store::Store;
+use crate::store::Scratch;
 
 use super::budget::Budget;
+use super::error::Error;
 
 /// Unpacked bytes from one time to the next. By itself the kernel waits for a tenth of the memory.
 const STEP: u64 = 128 << 20;
@@ -26,12 +27,14 @@ impl Drop for Guard<'_> {
     }
 }
 
-/// Writes out what is unpacked, time and again, until the guard is dropped.
+/// Writes out what is unpacked, time and again, until the guard is dropped, or the disk fails: then
+/// `failed` is told, as the barrier at the end would not be.
 pub(super) fn start<'scope>(
     scope: &'scope Scope<'scope, '_>,
-    store: &'scope Store,
+    scratch: &'scope Scratch,
     budget: &'scope Budget,
     ended: &'scope AtomicBool,
+    failed: impl FnOnce(Error) + Send + 'scope,
 ) -> Guard<'scope> {
     let writing = scope.spawn(move || {
         let mut written = 0;
@@ -39,8 +42,9 @@ pub(super) fn start<'scope>(
             let used = budget.used();
             if used - written >= STEP {
                 written = used;
-                // The barrier at the end says what is wrong with the disk.
-                let _ = store.write_out();
+                if let Err(error) = scratch.write_out() {
+                    return failed(error.into());
+                }
             } else {
                 thread::park_timeout(PAUSE);
             }
