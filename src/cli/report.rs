@@ -141,10 +141,17 @@ pub fn escape(text: &str) -> Cow<'_, str> {
         return Cow::Borrowed(text);
     }
     let visible = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    let shown = |c: char| {
-        if visible(c) { c.to_string() } else { c.escape_default().to_string() }
-    };
-    Cow::Owned(text.chars().map(shown).collect())
+    if text.chars().all(visible) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(2 * text.len());
+    for c in text.chars() {
+        match visible(c) {
+            true => shown.push(c),
+            false => shown.extend(c.escape_default()),
+        }
+    }
+    Cow::Owned(shown)
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! All records at once: `ps` reads a thousand of them before anybody notices.
 
-use std::cmp::Ordering;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -37,7 +36,7 @@ impl Containers {
         for id in self.ids()? {
             records.extend(reader.read(&id)?);
         }
-        records.sort_unstable_by(newest_first);
+        records.sort_unstable_by(|one, other| when_made(other).cmp(&when_made(one)));
         Ok(records)
     }
 
@@ -66,13 +65,18 @@ impl Containers {
         });
         let mut survey =
             Survey { records: Vec::new(), abandoned: Vec::new(), unreadable: Vec::new() };
+        let mut records = Vec::with_capacity(ids.len());
         for part in parts {
             let part = part?;
-            survey.records.extend(part.records);
+            records.extend(part.records.into_iter().map(Some));
             survey.abandoned.extend(part.abandoned);
             survey.unreadable.extend(part.unreadable);
         }
-        survey.records.sort_unstable_by(|(one, _), (other, _)| newest_first(one, other));
+        // Their places are sorted, as a record is large, and each is moved once.
+        let mut places: Vec<usize> = (0..records.len()).collect();
+        let at = |place: usize| records[place].as_ref().map(|(record, _)| when_made(record));
+        places.sort_unstable_by(|one, other| at(*other).cmp(&at(*one)));
+        survey.records = places.iter().filter_map(|place| records[*place].take()).collect();
         Ok(survey)
     }
 
@@ -149,8 +153,9 @@ impl Containers {
     }
 }
 
-fn newest_first<C>(one: &Record<C>, other: &Record<C>) -> Ordering {
-    (&other.created, &other.id).cmp(&(&one.created, &one.id))
+/// What lists are ordered by, the last first.
+fn when_made<C>(record: &Record<C>) -> (&str, &str) {
+    (&record.created, &record.id)
 }
 
 /// Reads record after record, with one directory and one buffer.

@@ -21,7 +21,7 @@ use super::{At, Error, copy};
 pub const MOST_LOWERS: usize = 128;
 
 /// As many lower directories as are not worth a tree of metadata.
-pub const FEW_LOWERS: usize = 16;
+pub const FEW_LOWERS: usize = 32;
 
 /// Merges `layers`, the lowest first, in the new directory `place`: `fs`, and `owners` as a layer has
 /// it.

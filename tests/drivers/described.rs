@@ -10,7 +10,7 @@ use crate::support::registry::Registry;
 use crate::support::{Home, Output};
 
 /// More layers than are left as they are.
-const MANY: usize = 20;
+const MANY: usize = 36;
 
 /// Both images hold the same: in the one a file is changed again and again.
 fn images() -> [Image; 2] {

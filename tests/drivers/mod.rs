@@ -36,7 +36,7 @@ pub fn image() -> Image {
 
 /// The same with so many layers that an overlay has them as one.
 pub fn image_of_many() -> Image {
-    let more = (0..20).map(|number| Tar::new().file("more", &number.to_string()).finish());
+    let more = (0..36).map(|number| Tar::new().file("more", &number.to_string()).finish());
     Image::of(&layers().into_iter().chain(more).collect::<Vec<_>>())
 }
 

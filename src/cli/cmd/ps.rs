@@ -1,6 +1,7 @@
 //! `ps`
 
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
 use serde_json::Value;
@@ -127,8 +128,10 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         key.sort(&sizes, &mut shown);
     }
     shown.truncate(limit.unwrap_or(usize::MAX));
+    // The process ends soon: taking a thousand records apart would be a tenth of its time.
+    let shown = ManuallyDrop::new(shown);
     if args.quiet && args.format.is_none() {
-        for (record, _) in shown {
+        for (record, _) in shown.iter() {
             let length = if args.no_trunc { record.id.len() } else { 12 };
             cx.out.line(record.id.get(..length).unwrap_or(&record.id))?;
         }
