@@ -108,12 +108,6 @@ impl CapabilitySet {
         NAMES.iter().position(|known| *known == name).map(|number| Self(1 << number))
     }
 
-    /// Whether there is none in it.
-    #[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
-    pub fn is_empty(&self) -> bool {
-        self.0 == 0
-    }
-
     /// The bits, that of capability n at 2^n.
     pub fn bits(self) -> u64 {
         self.0
@@ -201,10 +195,10 @@ pub struct Capabilities {
     /// What it may make effective.
     pub permitted: CapabilitySet,
     /// What a file may keep for it over execve(2).
-    #[serde(skip_serializing_if = "CapabilitySet::is_empty")]
+    #[serde(skip_serializing_if = "super::is_nothing")]
     pub inheritable: CapabilitySet,
     /// What it keeps over execve(2) by itself.
-    #[serde(skip_serializing_if = "CapabilitySet::is_empty")]
+    #[serde(skip_serializing_if = "super::is_nothing")]
     pub ambient: CapabilitySet,
 }
 

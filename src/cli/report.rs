@@ -136,10 +136,6 @@ fn usual(command: &str) -> u8 {
 
 /// Text from elsewhere without the control characters that would move a terminal's cursor.
 pub fn escape(text: &str) -> Cow<'_, str> {
-    // Nearly all text: of a long list each byte counts.
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t')) {
-        return Cow::Borrowed(text);
-    }
     let visible = |c: char| !c.is_control() || c == '\n' || c == '\t';
     if text.chars().all(visible) {
         return Cow::Borrowed(text);

@@ -6,7 +6,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::sys::seccomp;
 
-/// Bytes, sockets, waiting, memory, the end. Nothing that takes a path, makes a process or a
+/// Bytes, sockets, waiting. Nothing that takes a path, makes a process or a
 /// descriptor of anything else.
 const CALLS: &[libc::c_long] = &[
     libc::SYS_read,
@@ -29,24 +29,7 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_epoll_pwait2,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_epoll_wait,
-    libc::SYS_clock_gettime,
     libc::SYS_getrandom,
-    libc::SYS_mmap,
-    libc::SYS_munmap,
-    libc::SYS_mremap,
-    libc::SYS_madvise,
-    libc::SYS_mprotect,
-    libc::SYS_brk,
-    libc::SYS_futex,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_restart_syscall,
-    libc::SYS_sched_yield,
-    libc::SYS_getpid,
-    libc::SYS_gettid,
-    libc::SYS_tgkill,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
 ];
 
 /// Gives up everything else, for good.

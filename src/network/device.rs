@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use super::netlink::{self, Message, NEW_LINK, NEW_ROUTE, OUT_DEVICE, family};
 use super::{Error, LinkPlan, messages};
 use crate::sys;
 
@@ -67,13 +68,7 @@ impl Device {
     /// Makes it in this process's network namespace. Allocates nothing.
     pub(super) fn make(&mut self) -> Result<OwnedFd, Errno> {
         let tap = sys::network::open_tap(&self.name)?;
-        let flags = SocketFlags::CLOEXEC;
-        let kernel = rustix::net::socket_with(
-            AddressFamily::NETLINK,
-            SocketType::RAW,
-            flags,
-            None, // NETLINK_ROUTE
-        )?;
+        let kernel = netlink::route_socket()?;
         let index = sys::network::index_of(&self.name)?;
         for message in &mut self.messages {
             message.name_device(index);
@@ -87,9 +82,7 @@ impl Device {
 }
 
 // Kinds and attributes of linux/rtnetlink.h, linux/if_link.h, linux/if_addr.h.
-const NEW_LINK: u16 = 16;
 const NEW_ADDRESS: u16 = 20;
-const NEW_ROUTE: u16 = 24;
 const LINK_ADDRESS: u16 = 1;
 const LINK_MTU: u16 = 4;
 const LINK_QUEUE: u16 = 13;
@@ -97,73 +90,8 @@ const ADDRESS: u16 = 1;
 const LOCAL: u16 = 2;
 const BROADCAST: u16 = 4;
 const ADDRESS_FLAGS: u16 = 8;
-const OUT_DEVICE: u16 = 4;
 const GATEWAY: u16 = 5;
 const PRIORITY: u16 = 6;
-
-/// A request to the kernel (rtnetlink(7)).
-#[derive(Debug)]
-pub(super) struct Message {
-    bytes: Vec<u8>,
-    /// Where the device's number stands.
-    index_at: usize,
-    /// Whether the network does without: a kernel without IPv6.
-    optional: bool,
-}
-
-const HEADER: usize = 16;
-
-impl Message {
-    /// `body` with the device's number at `index_at`.
-    fn new(kind: u16, body: &[u8], index_at: usize) -> Self {
-        let create = libc::NLM_F_CREATE | libc::NLM_F_EXCL;
-        let create = if kind == NEW_LINK { 0 } else { create };
-        let flags = u16::try_from(libc::NLM_F_REQUEST | libc::NLM_F_ACK | create).unwrap_or(0);
-        let mut bytes = vec![0; HEADER];
-        bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
-        bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
-        bytes.extend(body);
-        let mut message = Self { bytes, index_at: HEADER + index_at, optional: false };
-        message.close();
-        message
-    }
-
-    fn with(mut self, kind: u16, value: &[u8]) -> Self {
-        let length = u16::try_from(4 + value.len()).unwrap_or(4);
-        self.bytes.extend(length.to_ne_bytes());
-        self.bytes.extend(kind.to_ne_bytes());
-        self.bytes.extend(value);
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
-        self.close();
-        self
-    }
-
-    fn optional(mut self) -> Self {
-        self.optional = true;
-        self
-    }
-
-    fn close(&mut self) {
-        let length = u32::try_from(self.bytes.len()).unwrap_or(0);
-        self.bytes[..4].copy_from_slice(&length.to_ne_bytes());
-    }
-
-    fn name_device(&mut self, index: u32) {
-        self.bytes[self.index_at..self.index_at + 4].copy_from_slice(&index.to_ne_bytes());
-    }
-
-    /// Sends it and waits for the answer.
-    fn perform(&self, kernel: &OwnedFd) -> Result<(), Errno> {
-        rustix::net::send(kernel, &self.bytes, SendFlags::empty())?;
-        let mut room = [0; 1024];
-        let (answer, _) = rustix::net::recv(kernel, &mut room, RecvFlags::empty())?;
-        // `struct nlmsgerr` behind the header: zero, or the negated errno.
-        let code = answer.checked_sub(HEADER + 4).map(|_| &room[HEADER..HEADER + 4]);
-        let code =
-            code.and_then(|code| code.try_into().ok()).map_or(-libc::EBADMSG, i32::from_ne_bytes);
-        if code == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(-code)) }
-    }
-}
 
 /// The device up, with addresses and a way out.
 fn link(plan: &LinkPlan) -> Vec<Message> {
@@ -188,11 +116,6 @@ fn link(plan: &LinkPlan) -> Vec<Message> {
         }
     }
     messages
-}
-
-fn family(ip: IpAddr) -> u8 {
-    let family = if ip.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET };
-    u8::try_from(family).unwrap_or(0)
 }
 
 fn address(ip: IpAddr, prefix: u8) -> Message {

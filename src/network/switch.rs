@@ -15,8 +15,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
+use super::netlink::{HEADER, Message, NEW_ROUTE, OUT_DEVICE, family};
 use super::policy::Policy;
 use super::{Error, LinkPlan};
 use crate::sys;
@@ -68,12 +69,6 @@ impl Switch {
     }
 }
 
-/// A socket of a network namespace's for questions about its routes: made inside of it.
-pub fn route_socket() -> Result<OwnedFd, Errno> {
-    let flags = SocketFlags::CLOEXEC;
-    rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None) // NETLINK_ROUTE
-}
-
 /// A namespace's routes, as they are at the moment of a question.
 #[derive(Debug)]
 pub struct Routes(OwnedFd);
@@ -87,8 +82,7 @@ pub enum Lead {
     Here,
 }
 
-const HEADER: usize = 16;
-/// `struct rtmsg` behind it.
+/// `struct rtmsg` behind the header.
 const BODY: usize = 12;
 
 impl Routes {
@@ -110,42 +104,30 @@ impl Routes {
     /// Where packets for an address go; `None` where they do not.
     pub fn lead(&self, ip: IpAddr) -> Option<Lead> {
         let mut room = [0; 1024];
-        rustix::net::send(&self.0, &question(ip), SendFlags::empty()).ok()?;
-        let (length, _) = rustix::net::recv(&self.0, &mut room, RecvFlags::empty()).ok()?;
-        read(&room[..length.min(room.len())])
+        read(question(ip).ask(&self.0, &mut room).ok()?)
     }
 }
 
-/// The question for the route to one address (rtnetlink(7)).
-fn question(ip: IpAddr) -> Vec<u8> {
+/// The question for the route to one address.
+fn question(ip: IpAddr) -> Message {
     const GET_ROUTE: u16 = 26;
     const DESTINATION: u16 = 1;
-    let (family, address) = match ip {
-        IpAddr::V4(ip) => (libc::AF_INET, ip.octets().to_vec()),
-        IpAddr::V6(ip) => (libc::AF_INET6, ip.octets().to_vec()),
-    };
-    let [family, bits] = [family, 8 * i32::try_from(address.len()).unwrap_or(0)]
-        .map(|number| u8::try_from(number).unwrap_or(0));
-    let attribute = u16::try_from(4 + address.len()).unwrap_or(0);
-    let length = u32::try_from(HEADER + BODY).unwrap_or(0) + u32::from(attribute);
-    let flags = u16::try_from(libc::NLM_F_REQUEST).unwrap_or(0);
-    let mut bytes = Vec::new();
-    bytes.extend(length.to_ne_bytes());
-    bytes.extend(GET_ROUTE.to_ne_bytes());
-    bytes.extend(flags.to_ne_bytes());
-    bytes.extend([0; 8]); // sequence and port
-    bytes.extend([family, bits]);
-    bytes.extend([0; BODY - 2]);
-    bytes.extend(attribute.to_ne_bytes());
-    bytes.extend(DESTINATION.to_ne_bytes());
-    bytes.extend(address);
-    bytes
+    let mut body = [0; BODY];
+    body[0] = family(ip);
+    match ip {
+        IpAddr::V4(ip) => {
+            body[1] = 32;
+            Message::question(GET_ROUTE, &body).with(DESTINATION, &ip.octets())
+        }
+        IpAddr::V6(ip) => {
+            body[1] = 128;
+            Message::question(GET_ROUTE, &body).with(DESTINATION, &ip.octets())
+        }
+    }
 }
 
 /// Reads an answer; `None` where it is no route.
 fn read(answer: &[u8]) -> Option<Lead> {
-    const NEW_ROUTE: u16 = 24;
-    const OUT_DEVICE: u16 = 4;
     // In every namespace lo is the first.
     const LOOPBACK: u32 = 1;
     let half = |at: usize| Some(u16::from_ne_bytes(answer.get(at..at + 2)?.try_into().ok()?));
@@ -215,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_route_is_read_to_its_device() {
-        let routes = Routes::new(route_socket().expect("a socket"));
+        let routes = Routes::new(crate::network::route_socket().expect("a socket"));
         assert_eq!(routes.lead(IpAddr::from([127, 0, 0, 1])), Some(Lead::Here));
         assert_eq!(read(&[]), None);
         assert_eq!(read(&[0; 28]), None);

@@ -1,6 +1,6 @@
 //! What a supervisor that only makes connections may do once it serves.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -9,7 +9,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType};
 
 use crate::sys::seccomp;
 
-/// Looking at who calls, sockets and their options, waiting, memory, the end. It opens what is below
+/// Looking at who calls, sockets and their options, waiting. It opens what is below
 /// /proc, and has no call to write to it.
 const CALLS: &[libc::c_long] = &[
     libc::SYS_ioctl,
@@ -36,32 +36,12 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_poll,
     libc::SYS_ppoll,
     libc::SYS_close,
-    libc::SYS_clock_gettime,
-    libc::SYS_mmap,
-    libc::SYS_munmap,
-    libc::SYS_mremap,
-    libc::SYS_madvise,
-    libc::SYS_mprotect,
-    libc::SYS_brk,
-    libc::SYS_futex,
-    libc::SYS_rt_sigreturn,
-    libc::SYS_rt_sigprocmask,
-    libc::SYS_restart_syscall,
-    libc::SYS_sched_yield,
-    libc::SYS_getpid,
-    libc::SYS_gettid,
-    libc::SYS_tgkill,
-    libc::SYS_exit,
-    libc::SYS_exit_group,
 ];
 
 /// Into the container's user namespace, with the power to look at its processes and no other; /proc
 /// is its root directory, which this gives.
 pub(super) fn join(user: &OwnedFd, proc: &OwnedFd) -> Result<OwnedFd, Errno> {
-    rustix::thread::move_into_link_name_space(
-        std::os::fd::AsFd::as_fd(user),
-        Some(LinkNameSpaceType::User),
-    )?;
+    rustix::thread::move_into_link_name_space(user.as_fd(), Some(LinkNameSpaceType::User))?;
     rustix::process::fchdir(proc)?;
     rustix::process::chroot(c".")?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;

@@ -149,14 +149,7 @@ impl Listener {
         close_on_exec: bool,
     ) -> Result<(), Errno> {
         const SEND_TOO: u32 = 1 << 1;
-        let mut add = AddDescriptor {
-            id,
-            flags: SEND_TOO,
-            source: source.as_raw_fd().cast_unsigned(),
-            target: 0,
-            target_flags: if close_on_exec { libc::O_CLOEXEC.cast_unsigned() } else { 0 },
-        };
-        self.ioctl(ADD_DESCRIPTOR, std::ptr::from_mut(&mut add).cast())
+        self.add(id, source, SEND_TOO, 0, close_on_exec)
     }
 
     /// Puts a copy of `source` in the place of one of the caller's own descriptors, whose call waits
@@ -169,11 +162,22 @@ impl Listener {
         close_on_exec: bool,
     ) -> Result<(), Errno> {
         const AT_NUMBER: u32 = 1 << 0;
+        self.add(id, source, AT_NUMBER, number, close_on_exec)
+    }
+
+    fn add(
+        &self,
+        id: u64,
+        source: BorrowedFd<'_>,
+        flags: u32,
+        target: u32,
+        close_on_exec: bool,
+    ) -> Result<(), Errno> {
         let mut add = AddDescriptor {
             id,
-            flags: AT_NUMBER,
+            flags,
             source: source.as_raw_fd().cast_unsigned(),
-            target: number,
+            target,
             target_flags: if close_on_exec { libc::O_CLOEXEC.cast_unsigned() } else { 0 },
         };
         self.ioctl(ADD_DESCRIPTOR, std::ptr::from_mut(&mut add).cast())

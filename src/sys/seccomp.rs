@@ -41,8 +41,29 @@ pub const NATIVE: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 pub const NATIVE: u32 = 0xc000_00b7;
 
-/// A filter for a process of coracle's that serves: these calls and sockets of IP, EPERM for all else.
-/// Another architecture's calls are the end of it.
+/// Time, memory, threads, signals, the end: what every process that serves needs.
+const ALWAYS: &[libc::c_long] = &[
+    libc::SYS_clock_gettime,
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_mprotect,
+    libc::SYS_brk,
+    libc::SYS_futex,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_restart_syscall,
+    libc::SYS_sched_yield,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_tgkill,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+/// A filter for a process of coracle's that serves: these calls, what every such process needs, and sockets
+/// of IP; EPERM for all else. Another architecture's calls are the end of it.
 pub fn only(calls: &[libc::c_long]) -> Vec<Instruction> {
     /// `SECCOMP_RET_KILL_PROCESS`, and an errno.
     const KILL: u32 = 0x8000_0000;
@@ -67,7 +88,7 @@ pub fn only(calls: &[libc::c_long]) -> Vec<Instruction> {
         step(RETURN, REFUSE),
         step(RETURN, ALLOW),
     ];
-    for call in calls {
+    for call in calls.iter().chain(ALWAYS) {
         program.push(branch(number(*call), 0, 1));
         program.push(step(RETURN, ALLOW));
     }
