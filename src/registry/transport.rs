@@ -282,10 +282,17 @@ impl Transport {
                 if self.may_be_plain
                     && first.scheme() == "https"
                     && !matches!(ask.place, Place::Url(_))
-                    && !matches!(self.cause(&error), Cause::Authority { .. }) =>
+                    && !self.cause(&error).is_of_tls() =>
             {
                 let plain = self.url(ask.place, "http")?;
                 match self.send_to(ask, &plain).await {
+                    // So answers who speaks TLS alone, and hung up on it for another reason.
+                    Ok(response)
+                        if response.status() == StatusCode::BAD_REQUEST
+                            && self.cause(&error) != Cause::PlainHttp =>
+                    {
+                        Err(self.unreachable(&error))
+                    }
                     Ok(response) => {
                         if let Ok(mut scheme) = self.scheme.lock() {
                             *scheme = "http";

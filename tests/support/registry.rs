@@ -254,7 +254,8 @@ fn receive(request: &Request, content: &Content) -> Option<Reply> {
 fn right_answer(request: &Request, content: &Content) -> Reply {
     let path = request.path.split('?').next().unwrap_or_default();
     // As a proxy it is asked for another host's.
-    let path = path.strip_prefix("http://").map_or(path, |rest| &rest[rest.find('/').unwrap_or(0)..]);
+    let path =
+        path.strip_prefix("http://").map_or(path, |rest| &rest[rest.find('/').unwrap_or(0)..]);
     if path == "/v2/" {
         return Reply::new(200, "{}");
     }

@@ -57,8 +57,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     if args.name.as_ref().is_some_and(|name| name.digest().is_some()) {
         return Err(Error::usage("refusing to create a tag with a digest reference"));
     }
-    let words =
-        platform_of(args.os.as_deref(), args.arch.as_deref(), args.variant.as_deref())?;
+    let words = platform_of(args.os.as_deref(), args.arch.as_deref(), args.variant.as_deref())?;
     let engine = cx.engine(None, None)?;
     let is_url = args.file.starts_with("http://") || args.file.starts_with("https://");
     // Opened as the user, before the user namespace of the store is entered.

@@ -140,11 +140,7 @@ impl<R: Read> Checked<R> {
 
     pub(super) fn check(self, image: &Digest) -> Result<(), Error> {
         let (want, (_, got, _)) = (self.want, self.hashed.finish());
-        if want == got {
-            Ok(())
-        } else {
-            Err(Error::Damaged { image: image.clone(), want, got })
-        }
+        if want == got { Ok(()) } else { Err(Error::Damaged { image: image.clone(), want, got }) }
     }
 }
 

@@ -10,10 +10,10 @@ use super::super::push::{digestfile, words};
 use super::super::save::archive;
 use super::{AskArgs, asking, list_name};
 use crate::diagnose::Hint;
-use crate::engine::{self, manifest::Sending};
 use crate::engine::reference::{Reference, Source};
 use crate::engine::registry::{Repository, way_to_push};
 use crate::engine::save::{Directory, Words};
+use crate::engine::{self, manifest::Sending};
 
 /// Send a list to a registry, with its images, or write it to files
 #[derive(Debug, clap::Args)]
