@@ -8,11 +8,14 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use super::super::{Context, Error, complete};
+use super::registry::check_platform;
 use crate::engine;
 use crate::engine::save::{self, Form, Sink};
+use crate::oci::Platform;
 
 /// Write images to an archive or a directory
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Write there and not to standard output
     #[arg(short, long, value_name = "FILE")]
@@ -26,6 +29,12 @@ pub(crate) struct Args {
     /// Several images are fine; docker-dir alone holds one
     #[arg(short = 'm', long)]
     multi_image_archive: bool,
+    /// Take layers that are not compressed too (they are taken anyway)
+    #[arg(long)]
+    uncompressed: bool,
+    /// Insist that the images are for this platform: OS/ARCH[/VARIANT]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
     /// Names, IDs or beginnings of IDs
     #[arg(required = true, value_name = "IMAGE", add = complete::image_names())]
     images: Vec<String>,
@@ -55,6 +64,12 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
     let images = args.images.iter().map(|image| cx.local_image(&engine, image));
     let images: Vec<String> = images.collect::<Result<_, _>>()?;
+    if args.platform.is_some() {
+        for name in &images {
+            let image = engine.store().resolve(name)?;
+            check_platform(args.platform.as_ref(), &image, ("save", name))?;
+        }
+    }
     match &args.output {
         None if form.is_directory() => {
             return Err(Error::usage("a directory needs a name: --output DIRECTORY"));
