@@ -237,6 +237,27 @@ fn a_list_is_written_to_files() {
     }
     let id = Home::new().coracle(["pull", "-q", &format!("{layout}:one")]).ok();
     assert_eq!(id, digest(&images[0].config));
+    // What fails leaves nothing that the next try would stumble over.
+    let gone = Registry::with(|request, reply| match request.is_blob() {
+        true => Reply::new(404, ""),
+        false => reply,
+    });
+    let bare = image_for("s390x");
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    gone.put_manifest("m", "a", kind, bare.manifest.to_string().as_bytes());
+    let index = json!({"schemaVersion": 2, "manifests": [{
+        "mediaType": kind, "digest": manifest_digest(&bare), "size": bare.manifest.to_string().len(),
+        "platform": {"os": "linux", "architecture": "s390x"}}]});
+    let kind = "application/vnd.oci.image.index.v1+json";
+    gone.put_manifest("m", "1", kind, index.to_string().as_bytes());
+    home.coracle(["manifest", "create", "--all", "gone:1", &gone.reference("m", "1")]).ok();
+    let (fresh, path) =
+        (format!("oci:{}", home.path().join("fresh").display()), home.path().join("fresh"));
+    has(
+        &home.coracle(["manifest", "push", "gone:1", &fresh]).fails(1),
+        &["neither here nor there"],
+    );
+    assert!(!path.exists(), "something is left");
     let error = home.coracle(["manifest", "push", "all:1", "docker-archive:x.tar"]).fails(125);
     has(&error, &["has no place for a list", "oci-archive:FILE"]);
     let error = home.coracle(["manifest", "push", "--add-compression", "zstd", "all:1"]).fails(125);

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use super::super::progress::Shown;
 use super::super::{Context, Error, complete};
 use super::registry::{self, AccessArgs, check_platform};
-use super::save::archive;
+use super::save::{Before, archive};
 use crate::diagnose::Hint;
 use crate::engine::push;
 use crate::engine::reference::{self, Reference, Source};
@@ -189,16 +189,18 @@ fn to_files(
     let write = |copy, sink: &mut dyn Sink| engine.copy_image(copy, sink);
     match to {
         Source::OciLayout { directory, tag } => {
+            let before = Before::of(directory);
             let (mut sink, known) = Directory::layout(directory).map_err(engine::Error::from)?;
             let copy = Copy { known, ..copy(Form::OciDirectory, tag.clone()) };
-            Ok(write(copy, &mut sink)?)
+            Ok(before.or_as_it_was(write(copy, &mut sink))?)
         }
         Source::OciArchive { file, tag } => {
             archive(file, |sink| write(copy(Form::OciArchive, tag.clone()), sink))
         }
         Source::PlainDirectory { directory } => {
+            let before = Before::of(directory);
             let mut sink = Directory::plain(directory).map_err(engine::Error::from)?;
-            Ok(write(copy(Form::DockerDirectory, None), &mut sink)?)
+            Ok(before.or_as_it_was(write(copy(Form::DockerDirectory, None), &mut sink))?)
         }
         Source::DockerArchive { file, reference } => {
             let odd = match () {

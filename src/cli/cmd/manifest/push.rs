@@ -7,7 +7,7 @@ use super::super::super::progress::Shown;
 use super::super::super::{Context, Error, complete};
 use super::super::boolean;
 use super::super::push::{digestfile, words};
-use super::super::save::archive;
+use super::super::save::{Before, archive};
 use super::{AskArgs, asking, list_name};
 use crate::diagnose::Hint;
 use crate::engine::reference::{Reference, Source};
@@ -75,8 +75,10 @@ pub(in super::super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, E
             engine.push_list(&sending, &repository, &shown, &shown)?.digest
         }
         Some(Source::OciLayout { directory, tag }) => {
+            let before = Before::of(&directory);
             let (mut sink, known) = Directory::layout(&directory).map_err(engine::Error::from)?;
-            engine.write_list(&sending, (tag.as_deref(), known), &mut sink, &shown)?
+            let named = (tag.as_deref(), known);
+            before.or_as_it_was(engine.write_list(&sending, named, &mut sink, &shown))?
         }
         Some(Source::OciArchive { file, tag }) => archive(&file, |sink| {
             engine.write_list(&sending, (tag.as_deref(), Vec::new()), sink, &shown)
