@@ -206,7 +206,8 @@ fn a_client_shows_its_certificate() {
     let place = format!(".config/containers/certs.d/{host}");
     home.write(&format!("{place}/ca.crt"), std::fs::read(&authority).unwrap());
     let error = home.coracle(["pull", "--retry", "0", &reference]).fails(1);
-    assert!(error.contains(&host) && !error.contains("400"), "{error}");
+    let said = error.replace(&host, ""); // a port may hold any number
+    assert!(said != error && !said.contains("400"), "{error}");
     for (name, file) in [("client.cert", "server.crt"), ("client.key", "server.key")] {
         home.write(&format!("{place}/{name}"), std::fs::read(keys.join(file)).unwrap());
     }
