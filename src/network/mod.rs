@@ -37,6 +37,8 @@ mod device;
 mod error;
 mod fragments;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod holder;
 mod messages;
 mod named;

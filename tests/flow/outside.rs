@@ -133,7 +133,8 @@ fn many_connections_at_once_are_all_carried() {
         Program("/usr/bin/python3"),
         Outside
     );
-    let count = std::env::var("CORACLE_TEST_CONNECTIONS").unwrap_or_else(|_| "500".into());
+    let asked = std::env::var("CORACLE_TEST_CONNECTIONS").ok().filter(|count| !count.is_empty());
+    let count = asked.unwrap_or_else(|| "500".into());
     let flags = [&["--network", "private"], HOST_PROGRAMS].concat();
     let (four, six) = outside();
     for address in [four, six] {
@@ -143,7 +144,7 @@ fn many_connections_at_once_are_all_carried() {
     }
 }
 
-/// A list of packages, some dozens of megabytes of them over one connection, and an installation.
+/// A list of packages, and some megabytes of them over one connection.
 #[test]
 fn packages_come_from_outside() {
     requires!(
@@ -157,14 +158,13 @@ fn packages_come_from_outside() {
     let script = format!(
         "rm -f /etc/apt/sources.list.d/*
          echo 'deb [trusted=yes] http://{four}:8080/debs ./' >/etc/apt/sources.list
-         apt-get update >/tmp/log 2>&1 && apt-get install -y --download-only postgresql nginx >>/tmp/log 2>&1 &&
-         apt-get install -y --no-install-recommends -o Dpkg::Options::=--force-unsafe-io sudo >>/tmp/log 2>&1 ||
-         {{ tail -20 /tmp/log; exit 1; }}
-         grep Fetched /tmp/log; sudo --version | head -1"
+         apt-get update >/tmp/log 2>&1 && apt-get install -y --download-only nginx >>/tmp/log 2>&1 ||
+             {{ tail -20 /tmp/log; exit 1; }}
+         grep Fetched /tmp/log; ls /var/cache/apt/archives"
     );
     let said =
         run_image(&pulled("debian", "12"), &["--network", "private"], &["bash", "-c", &script])
             .timeout_s(300)
             .ok();
-    has(&said, &["Fetched ", "Sudo version"]);
+    has(&said, &["Fetched ", "nginx-common_"]);
 }

@@ -22,6 +22,7 @@ import struct
 import subprocess
 import sys
 import threading
+import urllib.parse
 
 BIG = 20 << 20
 
@@ -32,7 +33,7 @@ class Pages(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path.startswith("/debs/"):
-            return self.package(os.path.basename(self.path))
+            return self.package(os.path.basename(urllib.parse.unquote(self.path)))
         body = b"\0" * BIG if self.path == "/big" else b"served outside\n"
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
