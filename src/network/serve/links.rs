@@ -11,7 +11,7 @@ use smoltcp::wire::IpProtocol;
 use super::{ARRIVAL, DEVICE, Joining, PEER, Server, TELLER, watch};
 use crate::network::control::{DONE, Word};
 use crate::network::frame::{self, Link, Packet};
-use crate::network::peers::{Card, Peers};
+use crate::network::peers::{Card, Peers, spoken};
 use crate::network::policy::Policy;
 use crate::network::{Mac, Membership, messages, names};
 
@@ -46,7 +46,7 @@ impl Server {
             },
             mac: plan.mac,
             network: plan.network,
-            names: plan.names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            names: spoken(&plan.names),
         };
         let place = self.links.iter().position(Option::is_none).unwrap_or(self.links.len());
         watch(&self.epoll, attached.link.tap(), DEVICE | place as u64)?;
@@ -99,6 +99,15 @@ impl Server {
         }
     }
 
+    fn rename(&mut self, place: usize, names: &[String]) {
+        let Some(Some(Attached { link, peers, names: known, .. })) = self.links.get_mut(place)
+        else {
+            return;
+        };
+        *known = spoken(names);
+        peers.rename(known.clone(), link.tap());
+    }
+
     pub(super) fn take_teller(&mut self) {
         let Some(control) = &self.control else { return };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -141,6 +150,13 @@ impl Server {
             (Ok(Word::Leave(network)), ..) => match self.place_of(&network) {
                 Some(place) => {
                     self.drop_link(place);
+                    true
+                }
+                None => false,
+            },
+            (Ok(Word::Call(network, names)), ..) => match self.place_of(&network) {
+                Some(place) => {
+                    self.rename(place, &names);
                     true
                 }
                 None => false,
