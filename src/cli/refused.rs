@@ -105,12 +105,31 @@ const NETWORK: [Row; 11] = [
     ("--scope", SWARM, None),
 ];
 
-fn rows(command: &str) -> &'static [Row] {
+const AS_SHIPPED: &str = "its images go as they are: their digests are in it";
+const REPACKING: &str = "coracle push --compression-format, and a list of what was pushed";
+
+/// What commands about lists of images know beyond that.
+const LISTS: [Row; 4] = [
+    ("--add-compression", AS_SHIPPED, Some(REPACKING)),
+    ("--compression-format", AS_SHIPPED, Some(REPACKING)),
+    ("--compression-level", AS_SHIPPED, Some(REPACKING)),
+    ("--force-compression", AS_SHIPPED, Some(REPACKING)),
+];
+
+/// What commands that list and save images know.
+const IMAGES: [Row; 1] = [("--history", "an image's former names are not kept", None)];
+const SAVE: [Row; 1] =
+    [("--compress", "layers are written as they were shipped", Some("coracle push IMAGE dir:"))];
+
+fn rows(command: &str) -> &'static [&'static [Row]] {
     match command {
-        "run" | "create" => &ROWS,
-        "push" | "manifest" => &PUSH,
-        "pull" => &PULL,
-        "network" => &NETWORK,
+        "run" | "create" => &[&ROWS],
+        "push" => &[&PUSH],
+        "manifest" => &[&PUSH, &LISTS],
+        "pull" => &[&PULL],
+        "network" => &[&NETWORK],
+        "images" | "ls" => &[&IMAGES],
+        "save" => &[&SAVE],
         _ => &[],
     }
 }
@@ -122,7 +141,8 @@ pub(super) fn reason(error: &clap::Error, command: &str) -> Option<Error> {
     }
     let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return None };
     let name = flag.split('=').next().unwrap_or_default();
-    let (name, why, instead) = rows(command).iter().find(|(known, ..)| *known == name)?;
+    let mut rows = rows(command).iter().copied().flatten();
+    let (name, why, instead) = rows.find(|(known, ..)| *known == name)?;
     Some(Error::Usage {
         message: format!("{name} cannot be honoured: {why}"),
         hint: instead.map(|instead| Hint::new(format!("see {instead}"))),
@@ -136,9 +156,9 @@ mod tests {
 
     #[test]
     fn no_flag_is_both_refused_and_taken() {
-        for command in ["run", "push", "pull"] {
+        for command in ["run", "push", "pull", "images", "save"] {
             let built = cmd::find(cmd::ENTRIES, command).expect("a command").build();
-            for (flag, ..) in rows(command) {
+            for (flag, ..) in rows(command).iter().copied().flatten() {
                 let mut all = built.get_arguments();
                 assert!(!all.any(|arg| arg.get_long() == flag.strip_prefix("--")), "{flag}");
             }

@@ -52,7 +52,7 @@ impl Engine {
     pub fn unmount_container(&self, query: &str) -> Result<Option<String>, Error> {
         check_power("unmount")?;
         let record = self.container_named(query)?;
-        let was_mounted = unmount(&self.place_of(&record))?;
+        let was_mounted = unmount(&self.place_of(&record), false)?;
         Ok(was_mounted.then_some(record.id))
     }
 
@@ -87,11 +87,12 @@ impl Engine {
         Ok(Mounted { id: image.id.to_string(), path })
     }
 
-    /// Takes an image's files away again; `None` where they were not mounted.
-    pub fn unmount_image(&self, query: &str) -> Result<Option<String>, Error> {
+    /// Takes an image's files away again, with `force` though something uses them; `None` where they
+    /// were not mounted.
+    pub fn unmount_image(&self, query: &str, force: bool) -> Result<Option<String>, Error> {
         check_power("image unmount")?;
         let image = self.store.resolve(query)?;
-        let was_mounted = unmount(&self.place_of_image(&image))?;
+        let was_mounted = unmount(&self.place_of_image(&image), force)?;
         Ok(was_mounted.then(|| image.id.to_string()))
     }
 
@@ -167,12 +168,13 @@ fn mount(root: &RootMount, place: &Path, read_only: bool) -> Result<(), Error> {
         .map_err(|errno| failed("mount something on", &path, errno.into()))
 }
 
-fn unmount(place: &Path) -> Result<bool, Error> {
+fn unmount(place: &Path, force: bool) -> Result<bool, Error> {
     let path = place.join("merged");
     if !host_mounts::is_mount_point(&path) {
         return Ok(false);
     }
-    rustix::mount::unmount(&path, UnmountFlags::NOFOLLOW)
+    let busy = if force { UnmountFlags::DETACH } else { UnmountFlags::empty() };
+    rustix::mount::unmount(&path, UnmountFlags::NOFOLLOW | busy)
         .map_err(|errno| failed("unmount", &path, errno.into()))?;
     sys::remove_tree(place).map_err(|source| failed("remove", place, source))?;
     Ok(true)

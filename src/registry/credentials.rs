@@ -88,8 +88,29 @@ fn login_for(options: &Options, endpoint: &Endpoint) -> Result<Option<Login>, Er
     }
 }
 
+/// What stands for the files among the helpers of `registries.conf` (containers-registries.conf(5)).
+pub(super) const FILES: &str = "containers-auth.json";
+
 /// What a file or helper has for a name: a registry, or a path there.
 pub(super) fn stored(options: &Options, name: &str) -> Result<Option<Login>, Error> {
+    if options.credential_helpers.is_empty() {
+        return in_files(options, name);
+    }
+    // Helpers know registries and no paths there.
+    let registry = name.split('/').next().unwrap_or(name);
+    for helper in &options.credential_helpers {
+        let login = match helper.as_str() {
+            FILES => in_files(options, name)?,
+            helper => Helper::new(helper, &options.path).get(registry)?,
+        };
+        if login.is_some() {
+            return Ok(login);
+        }
+    }
+    Ok(None)
+}
+
+fn in_files(options: &Options, name: &str) -> Result<Option<Login>, Error> {
     for path in &options.auth_files {
         // Not there, or not for us: as if nobody had logged in.
         let Ok(bytes) = std::fs::read(path) else { continue };

@@ -229,6 +229,13 @@ pub enum Cause {
         /// Where a certificate of its authority would be looked for.
         directory: PathBuf,
     },
+    /// It wants to see a certificate, or another one.
+    OwnCertificate {
+        /// Where one would be looked for.
+        directory: PathBuf,
+    },
+    /// It speaks TLS, and is not content with how this side does.
+    Alert,
     /// It speaks plain HTTP.
     PlainHttp,
     /// A proxy, without its password.
@@ -237,6 +244,13 @@ pub enum Cause {
     Stall,
     /// Something else.
     Other,
+}
+
+impl Cause {
+    /// Whether only who speaks TLS can have caused it.
+    pub(super) fn is_of_tls(&self) -> bool {
+        matches!(self, Self::Authority { .. } | Self::OwnCertificate { .. } | Self::Alert)
+    }
 }
 
 impl Diagnose for Error {
@@ -250,13 +264,17 @@ impl Diagnose for Error {
                     "put the certificate of its authority in {}/ca.crt, or name a bundle in SSL_CERT_FILE",
                     directory.display()
                 ))),
+                Cause::OwnCertificate { directory } => Some(Hint::new(format!(
+                    "it may want to see a certificate: {0}/client.cert, with its key in {0}/client.key",
+                    directory.display()
+                ))),
                 Cause::PlainHttp => Some(Hint::new(format!(
                     "it speaks plain HTTP: --tls-verify=false allows that for {registry}"
                 ))),
                 Cause::Proxy(proxy) => Some(Hint::new(format!(
                     "the way leads through the proxy {proxy}; NO_PROXY={registry} goes around it"
                 ))),
-                Cause::Stall | Cause::Other => None,
+                Cause::Alert | Cause::Stall | Cause::Other => None,
             },
             Self::Denied { login: false, registry, .. }
             | Self::PushDenied { login: false, registry, .. }

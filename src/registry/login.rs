@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::{Map, Value, json};
 
-use super::credentials::{HUB, keys, normalized, stored};
+use super::credentials::{FILES, HUB, keys, normalized, stored};
 use super::helper::Helper;
 use super::{Error, Login, Options};
 
@@ -31,9 +31,15 @@ pub fn known_login(options: &Options, name: &str) -> Result<Option<Login>, Error
     stored(options, name)
 }
 
-/// Keeps a login for a name. The first file that has one for it keeps the new one, since it is the
-/// one that is read; else it is the last: docker's own.
+/// Keeps a login for a name. A helper that is asked before the files has it; else the first file that
+/// has one for it keeps the new one, since it is the one that is read; else it is the last: docker's own.
 pub fn keep_login(options: &Options, name: &str, login: &Login) -> Result<Kept, Error> {
+    if let Some(helper) = helpers(options, name).next()
+        && options.credential_helpers.first().is_some_and(|first| first == helper)
+    {
+        Helper::new(helper, &options.path).store(name, login)?;
+        return Ok(Kept::Helper(helper.to_owned()));
+    }
     let files = &options.auth_files;
     // One that answers for a part of the name would be asked before any later one.
     let keys = keys(name);
@@ -67,9 +73,22 @@ pub fn keep_login(options: &Options, name: &str, login: &Login) -> Result<Kept, 
     })
 }
 
-/// Forgets the login for a name in every file that would be read; false if there was none.
+/// The helpers that are asked for a name beside the files. They know registries and no paths there.
+fn helpers<'a>(options: &'a Options, name: &str) -> impl Iterator<Item = &'a str> {
+    let all = options.credential_helpers.iter().filter(|_| !name.contains('/'));
+    all.map(String::as_str).filter(|helper| *helper != FILES)
+}
+
+/// Forgets the login for a name wherever it would be looked for; false if there was none.
 pub fn forget_login(options: &Options, name: &str) -> Result<bool, Error> {
     let mut found = false;
+    for helper in helpers(options, name) {
+        let helper = Helper::new(helper, &options.path);
+        if helper.get(name)?.is_some() {
+            helper.erase(name)?;
+            found = true;
+        }
+    }
     for path in &options.auth_files {
         if !read(path).is_ok_and(|file| has_entry(&file, name) || helper(&file, name).is_some()) {
             continue;
@@ -94,8 +113,11 @@ pub fn forget_login(options: &Options, name: &str) -> Result<bool, Error> {
     Ok(found)
 }
 
-/// Forgets all logins of every file that would be read.
+/// Forgets all logins of every file and helper that would be asked.
 pub fn forget_logins(options: &Options) -> Result<(), Error> {
+    for helper in helpers(options, "") {
+        forget_all(&Helper::new(helper, &options.path))?;
+    }
     for path in options.auth_files.iter().filter(|path| path.exists()) {
         change(path, |file, _| {
             let mut helpers: Vec<String> = object(file, "credHelpers")
@@ -107,16 +129,17 @@ pub fn forget_logins(options: &Options) -> Result<(), Error> {
             helpers.sort_unstable();
             helpers.dedup();
             for name in helpers {
-                let helper = Helper::new(&name, &options.path);
-                for server in helper.list()? {
-                    helper.erase(&server)?;
-                }
+                forget_all(&Helper::new(&name, &options.path))?;
             }
             object(file, "auths").clear();
             Ok(())
         })?;
     }
     Ok(())
+}
+
+fn forget_all(helper: &Helper) -> Result<(), Error> {
+    helper.list()?.iter().try_for_each(|server| helper.erase(server))
 }
 
 fn entry(login: &Login) -> Value {

@@ -1,7 +1,7 @@
 //! What a client is told; the command line reads it from flags, environment and configuration.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ pub struct Options {
     pub tls_verify: Option<bool>,
     /// Files with logins, the first that has one for the registry wins (containers-auth.json(5)).
     pub auth_files: Vec<PathBuf>,
+    /// Who keeps logins, in the order in which they are asked: names of helpers, and
+    /// `containers-auth.json` for the files, which are alone where there are none.
+    pub credential_helpers: Vec<String>,
     /// `--creds`: user and password.
     pub login: Option<Login>,
     /// Directories with a directory for each registry (`HOST[:PORT]/ca.crt`; docker's `certs.d`).
@@ -38,6 +41,19 @@ pub struct Options {
     pub registries: Arc<Registries>,
     /// Where credential helpers are looked for: the PATH variable.
     pub path: OsString,
+}
+
+impl Options {
+    /// The same with the logins of this file and of nobody else, where there is one (`--authfile`).
+    #[must_use]
+    pub fn by_file(self, file: Option<&Path>) -> Self {
+        match file {
+            None => self,
+            Some(file) => {
+                Self { auth_files: vec![file.to_owned()], credential_helpers: Vec::new(), ..self }
+            }
+        }
+    }
 }
 
 /// A user's name and password, or a token in their place.

@@ -23,6 +23,7 @@ pub struct Registries {
     search: Option<Vec<String>>,
     mode: Option<ShortNames>,
     aliases: BTreeMap<String, String>,
+    helpers: Option<Vec<String>>,
     daemon: Daemon,
 }
 
@@ -89,6 +90,7 @@ struct File {
     unqualified_search_registries: Option<Vec<String>>,
     short_name_mode: Option<ShortNames>,
     aliases: BTreeMap<String, String>,
+    credential_helpers: Option<Vec<String>>,
     /// Version 1, which podman still converts: `[registries.search] registries = […]`.
     registries: Old,
 }
@@ -185,6 +187,7 @@ impl Registries {
         }
         self.search = file.unqualified_search_registries.or(self.search.take());
         self.mode = file.short_name_mode.or(self.mode);
+        self.helpers = file.credential_helpers.or(self.helpers.take());
         for (name, full) in file.aliases {
             if full.is_empty() {
                 self.aliases.remove(&name); // an empty one takes an earlier one back
@@ -226,6 +229,12 @@ impl Registries {
     /// `unqualified-search-registries`, where it is set.
     pub fn search(&self) -> Option<&[String]> {
         self.search.as_deref()
+    }
+
+    /// `credential-helpers`: who keeps logins, in the order in which they are asked; the files are one of
+    /// them, and the only one where nothing is said.
+    pub fn credential_helpers(&self) -> Vec<String> {
+        self.helpers.clone().unwrap_or_default()
     }
 
     /// `short-name-mode`

@@ -152,7 +152,7 @@ impl Transport {
             .tcp_keepalive(STALL)
             .http2_adaptive_window(true)
             .user_agent(concat!("coracle/", env!("CARGO_PKG_VERSION")));
-        let none = options.no_proxy.as_deref().and_then(reqwest::NoProxy::from_string);
+        let none = reqwest::NoProxy::from_string(&unproxied(options.no_proxy.as_deref()));
         if let Some(proxy) = &options.https_proxy {
             let proxy = reqwest::Proxy::https(proxy).map_err(|error| failed(&error))?;
             builder = builder.proxy(proxy.no_proxy(none.clone()));
@@ -282,10 +282,17 @@ impl Transport {
                 if self.may_be_plain
                     && first.scheme() == "https"
                     && !matches!(ask.place, Place::Url(_))
-                    && !matches!(self.cause(&error), Cause::Authority { .. }) =>
+                    && !self.cause(&error).is_of_tls() =>
             {
                 let plain = self.url(ask.place, "http")?;
                 match self.send_to(ask, &plain).await {
+                    // So answers who speaks TLS alone, and hung up on it for another reason.
+                    Ok(response)
+                        if response.status() == StatusCode::BAD_REQUEST
+                            && self.cause(&error) != Cause::PlainHttp =>
+                    {
+                        Err(self.unreachable(&error))
+                    }
                     Ok(response) => {
                         if let Ok(mut scheme) = self.scheme.lock() {
                             *scheme = "http";
@@ -401,6 +408,13 @@ async fn patiently(
     }
 }
 
+/// Hosts that no proxy is asked for: those that the user named, and this machine, as Go's programs have
+/// it. A proxy elsewhere would take it for itself.
+fn unproxied(named: Option<&str>) -> String {
+    let named = named.unwrap_or_default();
+    format!("{named}{}localhost,127.0.0.0/8,::1", if named.is_empty() { "" } else { "," })
+}
+
 /// From 0 to 1, of no quality: it spreads waits.
 fn random() -> f64 {
     let mut bytes = [0; 2];
@@ -457,6 +471,12 @@ mod tests {
         let loose = transport("r.example", true);
         assert!(loose.next(&from, "http://cdn.test/x").is_ok());
         assert!(loose.next(&from, "http://169.254.169.254/latest").is_err());
+    }
+
+    #[test]
+    fn no_proxy_stands_before_this_machine() {
+        assert_eq!(unproxied(None), "localhost,127.0.0.0/8,::1");
+        assert_eq!(unproxied(Some("a.example")), "a.example,localhost,127.0.0.0/8,::1");
     }
 
     #[test]

@@ -83,6 +83,10 @@ impl Transport {
         // rustls's words for what is wrong with a certificate, and with an answer that is no TLS.
         if says(&["invalid peer certificate"]) {
             Cause::Authority { directory: self.certificates.clone() }
+        } else if says(&["fatal alert: CertificateRequired", "fatal alert: BadCertificate"]) {
+            Cause::OwnCertificate { directory: self.certificates.clone() }
+        } else if says(&["received fatal alert"]) {
+            Cause::Alert
         } else if says(&["InvalidContentType", "corrupt message"]) {
             Cause::PlainHttp
         } else if let Some(proxy) = proxy {

@@ -29,9 +29,9 @@ fn a_login_is_checked_kept_used_and_forgotten() {
         assert!(!fs::read_to_string(&file).unwrap().contains("auths"), "a wrong login was kept");
         let input = format!("{password}\n");
         let done =
-            home.coracle(["login", "-u", &user, "--password-stdin", &host]).stdin(input).output();
+            home.coracle(["login", "-vu", &user, "--password-stdin", &host]).stdin(input).output();
         has(&done.stderr, &["unencrypted"]);
-        assert_eq!(done.ok(), "Login Succeeded");
+        assert_eq!(done.ok(), format!("Used: {}\nLogin Succeeded", file.display()));
         let text = fs::read_to_string(&file).unwrap();
         has(&text, &["psFormat", &host]);
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -84,4 +84,35 @@ fn two_logins_at_once_are_both_kept() {
         assert_eq!(home.coracle(["login", "--get-login", host]).ok(), user);
     }
     assert!(login().contains(&user));
+}
+
+/// `credential-helpers` of `registries.conf`: who is named before the files keeps a login, and is asked.
+#[test]
+fn a_helper_for_all_registries_keeps_logins() {
+    requires!(Registry);
+    let (home, host) = (Home::new(), address("BASIC"));
+    let (user, password) = user();
+    let kept = home.path().join("kept");
+    let script = "#!/bin/sh\nread -r word\ncase $1 in store) echo \"$word\" >KEPT ;; erase) : >KEPT ;;\n\
+                  *) [ -s KEPT ] && cat KEPT || { echo credentials not found in native keychain; exit 1; } ;;\nesac\n";
+    let script = script.replace("KEPT", kept.to_str().unwrap());
+    let helper = home.write("bin/docker-credential-test", script);
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+    let conf =
+        home.write("registries.conf", "credential-helpers = ['test', 'containers-auth.json']");
+    let path = format!("{}:{}", helper.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    let coracle = |words: &[&str]| {
+        home.coracle(words).env("CONTAINERS_REGISTRIES_CONF", &conf).env("PATH", &path)
+    };
+    let words = ["login", "-v", "-u", &user, "--password-stdin", &host];
+    assert_eq!(coracle(&words).stdin(password).ok(), "Used: test\nLogin Succeeded");
+    has(&fs::read_to_string(&kept).unwrap(), &[&host, &user]);
+    assert!(!home.path().join(".docker/config.json").exists(), "it is in a file too");
+    let name = format!("{host}/private/busybox:latest");
+    // A file that is named is the only one that is asked.
+    coracle(&["pull", "-q", "--authfile", "none.json", &name]).fails(1);
+    coracle(&["pull", "-q", &name]).ok();
+    let gone = coracle(&["logout", &host]).ok();
+    assert_eq!(gone, format!("Removing login credentials for {host}"));
+    assert_eq!(fs::read(&kept).unwrap(), b"");
 }

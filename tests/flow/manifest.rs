@@ -212,6 +212,58 @@ fn a_list_goes_to_another_registry_with_its_images() {
     has(&error, &["no image for linux/s390x", "there is linux/amd64, linux/arm64"]);
 }
 
+/// Into an OCI layout, with images that only a registry has, and beside what lies there.
+#[test]
+fn a_list_is_written_to_files() {
+    let (registry, home) = (Registry::new(), Home::new());
+    let images = [image_for("amd64"), image_for("arm64")];
+    let names: Vec<String> =
+        images.iter().zip(["a", "b"]).map(|(image, tag)| registry.push("m", tag, image)).collect();
+    home.coracle(["manifest", "create", "all:1", &names[0], &names[1]]).ok();
+    let layout = format!("oci:{}", home.path().join("layout").display());
+    let archive = format!("oci-archive:{}", home.path().join("list.tar").display());
+    home.coracle(["pull", "-q", &names[0]]).ok();
+    home.coracle(["push", "-q", &names[0], &format!("{layout}:one")]).ok();
+    for place in [&layout, &archive] {
+        let named = format!("{place}:v1");
+        let told = home.coracle(["manifest", "push", "-q", "all:1", &named]).ok();
+        let list = home.path().join("layout/blobs/sha256").join(&told["sha256:".len()..]);
+        assert_eq!(told, digest(&fs::read(list).unwrap()), "{place}");
+        for (image, platform) in images.iter().zip(["linux/amd64", "linux/arm64"]) {
+            let other = Home::new();
+            let id = other.coracle(["pull", "-q", "--platform", platform, &named]).ok();
+            assert_eq!(id, digest(&image.config));
+        }
+    }
+    let id = Home::new().coracle(["pull", "-q", &format!("{layout}:one")]).ok();
+    assert_eq!(id, digest(&images[0].config));
+    // What fails leaves nothing that the next try would stumble over.
+    let gone = Registry::with(|request, reply| match request.is_blob() {
+        true => Reply::new(404, ""),
+        false => reply,
+    });
+    let bare = image_for("s390x");
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    gone.put_manifest("m", "a", kind, bare.manifest.to_string().as_bytes());
+    let index = json!({"schemaVersion": 2, "manifests": [{
+        "mediaType": kind, "digest": manifest_digest(&bare), "size": bare.manifest.to_string().len(),
+        "platform": {"os": "linux", "architecture": "s390x"}}]});
+    let kind = "application/vnd.oci.image.index.v1+json";
+    gone.put_manifest("m", "1", kind, index.to_string().as_bytes());
+    home.coracle(["manifest", "create", "--all", "gone:1", &gone.reference("m", "1")]).ok();
+    let (fresh, path) =
+        (format!("oci:{}", home.path().join("fresh").display()), home.path().join("fresh"));
+    has(
+        &home.coracle(["manifest", "push", "gone:1", &fresh]).fails(1),
+        &["neither here nor there"],
+    );
+    assert!(!path.exists(), "something is left");
+    let error = home.coracle(["manifest", "push", "all:1", "docker-archive:x.tar"]).fails(125);
+    has(&error, &["has no place for a list", "oci-archive:FILE"]);
+    let error = home.coracle(["manifest", "push", "--add-compression", "zstd", "all:1"]).fails(125);
+    has(&error, &["--add-compression cannot be honoured", "their digests are in it"]);
+}
+
 /// A hostile registry: what it sends is no entry of a list.
 #[test]
 fn what_is_no_image_is_not_in_a_list() {

@@ -194,6 +194,66 @@ fn a_private_authority_must_be_known() {
     home.coracle(["pull", "-q", "--tls-verify=false", &reference]).ok();
 }
 
+/// By IPv6 where the host has it. The registry's own pair serves as the client's: it says of no use
+/// that it is for that alone.
+#[test]
+fn a_client_shows_its_certificate() {
+    requires!(Registry);
+    let (host, home) = (address("MUTUAL"), Home::new());
+    let reference = format!("{host}/busybox:latest");
+    let authority = env::var("CORACLE_TEST_CA").unwrap();
+    let keys = std::path::Path::new(&authority).parent().unwrap();
+    let place = format!(".config/containers/certs.d/{host}");
+    home.write(&format!("{place}/ca.crt"), std::fs::read(&authority).unwrap());
+    let error = home.coracle(["pull", "--retry", "0", &reference]).fails(1);
+    assert!(error.contains(&host) && !error.contains("400"), "{error}");
+    for (name, file) in [("client.cert", "server.crt"), ("client.key", "server.key")] {
+        home.write(&format!("{place}/{name}"), std::fs::read(keys.join(file)).unwrap());
+    }
+    home.coracle(["pull", "-q", &reference]).ok();
+    // Another directory, named by a flag; a certificate without its key is told.
+    let other = Home::new();
+    let directory = home.path().join(&place);
+    let flag = ["--cert-dir", directory.to_str().unwrap()];
+    other.coracle(["pull", "-q", flag[0], flag[1], &reference]).ok();
+    std::fs::remove_file(directory.join("client.key")).unwrap();
+    has(&other.coracle(["pull", flag[0], flag[1], &reference]).fails(1), &["client.key"]);
+}
+
+#[test]
+fn proxies_are_asked_for_other_machines() {
+    let (proxy, home) = (Registry::new(), Home::new());
+    let image = Image::of(&[Tar::new().file("file", "text").finish()]);
+    let here = proxy.push("app", "1", &image);
+    let address = format!("http://{}", proxy.address);
+    let pull = |reference: &str, proxy: &str| {
+        let words = ["pull", "-q", "--tls-verify=false", "--retry", "0", reference];
+        home.coracle(words).env("http_proxy", proxy).env("HTTPS_PROXY", proxy)
+    };
+    // Nothing but the proxy leads there; it knows no TLS.
+    let id = pull("registry.test:5000/app:1", &address).ok();
+    assert_eq!(id, digest(&image.config));
+    let log = proxy.log();
+    let asked = |what: &str| log.iter().any(|line| line.starts_with(what));
+    assert!(asked("CONNECT registry.test:5000"), "{log:?}");
+    assert!(asked("GET http://registry.test:5000/v2/app/manifests/1"), "{log:?}");
+    // This machine is asked itself.
+    pull(&here, "http://127.0.0.1:1").ok();
+    has(&pull("registry.test:5000/app:1", "http://127.0.0.1:1").fails(1), &["registry.test:5000"]);
+}
+
+/// A connection serves many requests.
+#[test]
+fn connections_are_kept() {
+    let (registry, home) = (Registry::new(), Home::new());
+    let layers: Vec<_> =
+        (0..12).map(|n| Tar::new().file("file", &n.to_string()).finish()).collect();
+    home.coracle(["pull", "-q", &registry.push("app", "1", &Image::of(&layers))]).ok();
+    let (asked, connections) = (registry.log().len(), registry.connections());
+    // Three layers at once, and the one that tried TLS.
+    assert!(asked >= 14 && connections <= 6, "{connections} connections for {asked} requests");
+}
+
 #[test]
 fn plain_http_is_for_loopback_only() {
     requires!(Registry);

@@ -46,6 +46,19 @@ fn a_mirror_serves_and_the_registry_stands_behind_it() {
     has(&coracle(&home, &["images"]).ok(), &[&registry.address.to_string()]);
 }
 
+/// docker's file: of the hub's images its mirrors are asked, without TLS where it says so.
+#[test]
+fn the_daemons_mirrors_serve_the_hub() {
+    let (mirror, home) = (Registry::new(), home(""));
+    mirror.push("library/app", "1", &image("copy\n"));
+    let mirrors = format!("{{\"registry-mirrors\": [\"http://{}\"]}}", mirror.address);
+    home.write(".config/docker/daemon.json", mirrors);
+    coracle(&home, &["pull", "-q", "app:1"]).ok();
+    has(&coracle(&home, &["images", "--format", "{{.Repository}}"]).ok(), &["app"]);
+    home.write(".config/docker/daemon.json", "{\"registry-mirrors\": 1}");
+    has(&coracle(&home, &["pull", "-q", "app:1"]).fails(1), &["daemon.json"]);
+}
+
 #[test]
 fn what_breaks_off_at_a_mirror_goes_on_at_the_registry() {
     let registry = Registry::new();

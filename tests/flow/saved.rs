@@ -340,6 +340,21 @@ fn a_root_file_system_becomes_an_image() {
     home.coracle(words.chain([file.to_str().unwrap(), "told:1"])).ok();
     let config = home.coracle(["inspect", "--format", "{{json .Config}}", "told:1"]).ok();
     has(&config, &[r#""Cmd":["a"]"#, r#""Entrypoint":["/bin/sh","-c","run"]"#, "CMD-SHELL"]);
+    let platform =
+        ["import", "-q", "--arch", "arm", "--variant", "v7", file.to_str().unwrap(), "arm:1"];
+    home.coracle(platform).ok();
+    let told =
+        home.coracle(["inspect", "--format", "{{.Os}} {{.Architecture}} {{.Variant}}", "arm:1"]);
+    assert_eq!(told.ok(), "linux arm v7");
+    for command in [&["save", "-o", "x.tar"][..], &["history"]] {
+        let words = command.iter().copied().chain(["--platform", "linux/amd64", "arm:1"]);
+        has(&home.coracle(words).fails(125), &["it is for linux/arm/v7", "not for linux/amd64"]);
+    }
+    home.coracle(["history", "--platform", "linux/arm", "arm:1"]).ok();
+    has(
+        &home.coracle(["images", "--history"]).fails(125),
+        &["--history cannot be honoured", "former names are not kept"],
+    );
     home.coracle(["import", "-"]).stdin("no archive").fails(1);
 }
 

@@ -381,6 +381,13 @@ fn unshare_is_root_over_all_files_and_may_mount() {
         inside(&format!("cat $(coracle image mount {})/data/kept", p.filled)).ok(),
         "from the image"
     );
+    // All of them, and away again though something is in there.
+    let script = "coracle image mount --all; cd $(coracle image mount IMAGE); \
+                  coracle image unmount IMAGE 2>/dev/null || echo busy; coracle image unmount -f IMAGE >/dev/null; \
+                  cat data/kept; coracle image unmount --all >/dev/null; coracle image mount";
+    let all = p.coracle(&["images", "-q"]).ok().lines().count();
+    let told = inside(&script.replace("IMAGE", &p.filled)).ok();
+    assert_eq!(told.lines().skip(all).collect::<Vec<_>>(), ["busy", "from the image"], "{told}");
     // One that runs is shown as it is.
     p.run(&p.busybox, &["-d", "--name", "two"], "echo live >/file; sleep 600").ok();
     crate::support::until("the file", || {

@@ -64,6 +64,7 @@ struct Content {
     uploads: Mutex<Vec<Vec<u8>>>,
     log: Mutex<Vec<String>>,
     sent: Mutex<usize>,
+    connections: Mutex<usize>,
     /// Whether it gives a part of a blob.
     ranges: AtomicBool,
 }
@@ -95,6 +96,7 @@ impl Registry {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (content, hook) = (Arc::clone(&served), Arc::clone(&hook));
+                *content.connections.lock().unwrap() += 1;
                 thread::spawn(move || serve(&stream, &content, &*hook));
             }
         });
@@ -151,6 +153,11 @@ impl Registry {
 
     pub fn blob_requests(&self) -> usize {
         self.log().iter().filter(|line| line.starts_with("GET") && line.contains("/blobs/")).count()
+    }
+
+    /// Connections so far.
+    pub fn connections(&self) -> usize {
+        *self.content.connections.lock().unwrap()
     }
 
     /// Bytes of bodies sent so far.
@@ -246,6 +253,9 @@ fn receive(request: &Request, content: &Content) -> Option<Reply> {
 
 fn right_answer(request: &Request, content: &Content) -> Reply {
     let path = request.path.split('?').next().unwrap_or_default();
+    // As a proxy it is asked for another host's.
+    let path =
+        path.strip_prefix("http://").map_or(path, |rest| &rest[rest.find('/').unwrap_or(0)..]);
     if path == "/v2/" {
         return Reply::new(200, "{}");
     }

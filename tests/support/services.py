@@ -4,7 +4,7 @@
 Starts Debian's docker-registry on free loopback ports over one storage directory
 (FIXTURES/registry): plain HTTP, HTTP with a password, HTTP with bearer tokens, and TLS with a
 certificate of the fixtures' own authority; and two over an empty one, to push to: plain HTTP, and
-HTTP with tokens. Writes their addresses to ENVFILE as NAME=value
+HTTP with tokens. And one by IPv6, where the host has it, that wants to see a client's certificate. Writes their addresses to ENVFILE as NAME=value
 lines once all of them answer, and runs until its standard input closes, so that nothing
 outlives the test run, however that ended.
 """
@@ -80,13 +80,22 @@ class Tokens(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def registry(workdir, name, port, storage, extra):
+def ipv6():
+    """Whether this host has a loopback of it."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        return True
+    except OSError:
+        return False
+
+
+def registry(workdir, name, address, storage, extra):
     """Start one docker-registry; JSON is YAML, so its configuration is written as that."""
     config = {
         "version": "0.1",
         "log": {"level": "error", "accesslog": {"disabled": True}},
         "storage": {"filesystem": {"rootdirectory": storage}},
-        "http": {"addr": f"127.0.0.1:{port}", "secret": "not one", **extra.pop("http", {})},
+        "http": {"addr": address, "secret": "not one", **extra.pop("http", {})},
         **extra,
     }
     path = f"{workdir}/{name}.yml"
@@ -98,22 +107,26 @@ def registry(workdir, name, port, storage, extra):
                                 stdout=log, stderr=log, env={"PATH": os.environ["PATH"]})
 
 
-def wait_for(port, children):
+def wait_for(address, children):
+    host, _, port = address.rpartition(":")
     for _ in range(200):
         if any(child.poll() is not None for child in children):
             sys.exit("services: a registry ended at its start")
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection((host.strip("[]"), int(port)), 1).close()
             return
         except OSError:
             time.sleep(0.05)
-    sys.exit(f"services: nothing answers on port {port}")
+    sys.exit(f"services: nothing answers at {address}")
 
 
 def main():
     fixtures, env_file = sys.argv[1:3]
     storage, keys = f"{fixtures}/registry", f"{fixtures}/keys"
-    ports = dict(zip(["plain", "basic", "bearer", "tls", "token", "scratch", "guarded"], free_ports(7)))
+    ports = dict(zip(["plain", "basic", "bearer", "tls", "token", "scratch", "guarded", "mutual"], free_ports(8)))
+    address = {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+    if ipv6():
+        address["mutual"] = f"[::1]:{ports['mutual']}"
     children = []
     with tempfile.TemporaryDirectory() as workdir:
         Tokens.key = f"{keys}/token.key"
@@ -124,11 +137,13 @@ def main():
         bearer = {"auth": {"token": {
             "realm": f"http://127.0.0.1:{ports['token']}/token", "service": "coracle-registry",
             "issuer": "coracle-test", "rootcertbundle": f"{keys}/token.crt"}}}
+        tls = {"certificate": f"{keys}/server.crt", "key": f"{keys}/server.key"}
         kinds = {
             "plain": {},
             "basic": {"auth": {"htpasswd": {"realm": "coracle", "path": f"{keys}/htpasswd"}}},
             "bearer": dict(bearer),
-            "tls": {"http": {"tls": {"certificate": f"{keys}/server.crt", "key": f"{keys}/server.key"}}},
+            "tls": {"http": {"tls": dict(tls)}},
+            "mutual": {"http": {"tls": {**tls, "clientcas": [f"{keys}/ca.crt"]}}},
             "scratch": {},
             "guarded": dict(bearer),
         }
@@ -137,10 +152,10 @@ def main():
             for name, extra in kinds.items():
                 pushed = name in ("scratch", "guarded")
                 at = f"{workdir}/pushed" if pushed else storage
-                children.append(registry(workdir, name, ports[name], at, extra))
+                children.append(registry(workdir, name, address[name], at, extra))
             for name in kinds:
-                wait_for(ports[name], children)
-            lines = [f"CORACLE_TEST_{name.upper()}=127.0.0.1:{ports[name]}\n" for name in kinds]
+                wait_for(address[name], children)
+            lines = [f"CORACLE_TEST_{name.upper()}={address[name]}\n" for name in kinds]
             lines += [f"CORACLE_TEST_USER={USER}\n", f"CORACLE_TEST_PASSWORD={PASSWORD}\n",
                       f"CORACLE_TEST_CA={keys}/ca.crt\n"]
             # Renamed into place: who waits for the file never reads half of it.

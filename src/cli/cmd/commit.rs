@@ -10,6 +10,7 @@ use crate::oci::Change;
 
 /// Make an image of a container and what it has changed
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Say who made it
     #[arg(short, long, value_name = "TEXT")]
@@ -27,6 +28,12 @@ pub(crate) struct Args {
     /// The form of its manifest: oci or docker
     #[arg(short, long, value_name = "FORM", default_value = "oci")]
     format: Format,
+    /// Make one layer of the changes (it is one anyway)
+    #[arg(short, long)]
+    squash: bool,
+    /// Say of the container's volumes that they are volumes of the image
+    #[arg(long)]
+    include_volumes: bool,
     /// Write the image's ID to this file
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
@@ -53,6 +60,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         changes: args.change.clone(),
         pause: args.pause,
         format: args.format,
+        volumes: args.include_volumes,
     };
     let id = cx.engine(None, None)?.commit(&request)?;
     if let Some(path) = &args.iidfile {

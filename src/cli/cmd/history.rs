@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::super::format::Format;
 use super::super::list::Listing;
 use super::super::{Context, Error, complete, human};
+use super::registry::check_platform;
 use crate::engine::Step;
+use crate::oci::Platform;
 
 const LISTING: Listing = Listing {
     columns: "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
@@ -45,6 +47,9 @@ pub(crate) struct Args {
     /// Print with a Go template, `table TEMPLATE`, or json
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
+    /// Of an image for several platforms, this one: OS/ARCH[/VARIANT]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
     /// A name, an ID or the beginning of one
     #[arg(value_name = "IMAGE", add = complete::image_names())]
     image: String,
@@ -52,7 +57,10 @@ pub(crate) struct Args {
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
-    let steps = engine.history(&cx.image_or_member(&engine, &args.image, None)?)?;
+    let wanted = args.platform.as_ref();
+    let name = cx.image_or_member(&engine, &args.image, wanted)?;
+    check_platform(wanted, &engine.store().resolve(&name)?, ("show", &args.image))?;
+    let steps = engine.history(&name)?;
     let now = jiff::Timestamp::now();
     let items: Vec<Value> = steps.iter().map(|step| row(args, step, now)).collect();
     if args.quiet && args.format.is_none() {

@@ -11,6 +11,12 @@ pub(crate) struct Args {
     /// Those with a tag too
     #[arg(short, long)]
     all: bool,
+    /// What builds keep too (nothing is kept of builds)
+    #[arg(long)]
+    build_cache: bool,
+    /// Those that other tools' containers use too (each tool has a store of its own)
+    #[arg(long)]
+    external: bool,
     #[command(flatten)]
     prune: PruneArgs,
 }

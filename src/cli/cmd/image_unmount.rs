@@ -10,6 +10,9 @@ pub(crate) struct Args {
     /// All that are mounted
     #[arg(short, long, conflicts_with = "images")]
     all: bool,
+    /// Though something uses the files: it keeps them until it ends
+    #[arg(short, long)]
+    force: bool,
     /// Names, IDs or beginnings of IDs
     #[arg(required_unless_present = "all", value_name = "IMAGE", add = complete::image_names())]
     images: Vec<String>,
@@ -21,7 +24,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         true => engine.mounted_images()?.into_iter().map(|mounted| mounted.id).collect(),
         false => args.images.clone(),
     };
-    cx.each(&images, |cx, query| match engine.unmount_image(query)? {
+    cx.each(&images, |cx, query| match engine.unmount_image(query, args.force)? {
         Some(id) => cx.out.line(id),
         None => Ok(()),
     })?;

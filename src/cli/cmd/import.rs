@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use super::super::progress::Shown;
 use super::super::{Context, Error, parse};
 use super::load::{open, standard_input};
-use super::registry::{limit, policy, usual_options};
+use super::registry::{limit, platform_of, policy, usual_options};
 use crate::engine::reference::Reference;
 use crate::engine::{Engine, Import, Intake, registry};
 use crate::oci::{Change, Platform};
@@ -24,8 +24,17 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
     /// What the image is for: OS/ARCH[/VARIANT]
-    #[arg(long, value_name = "PLATFORM")]
+    #[arg(long, value_name = "PLATFORM", conflicts_with_all = ["arch", "os", "variant"])]
     platform: Option<Platform>,
+    /// The same by its architecture
+    #[arg(long)]
+    arch: Option<String>,
+    /// The same by its operating system
+    #[arg(long)]
+    os: Option<String>,
+    /// The same by its variant
+    #[arg(long)]
+    variant: Option<String>,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -48,6 +57,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     if args.name.as_ref().is_some_and(|name| name.digest().is_some()) {
         return Err(Error::usage("refusing to create a tag with a digest reference"));
     }
+    let words = platform_of(args.os.as_deref(), args.arch.as_deref(), args.variant.as_deref())?;
     let engine = cx.engine(None, None)?;
     let is_url = args.file.starts_with("http://") || args.file.starts_with("https://");
     // Opened as the user, before the user namespace of the store is entered.
@@ -69,7 +79,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         owners,
         jobs: 1,
         most_unpacked: args.max_unpacked_size.map(limit),
-        platform: args.platform.clone(),
+        platform: args.platform.clone().or(words),
         trust,
         from: (args.file != "-" && !is_url).then(|| args.file.clone().into()),
     };

@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Print the user that is logged in
     #[arg(long, conflicts_with_all = ["username", "password", "password_stdin"])]
     get_login: bool,
+    /// Print where the login is kept
+    #[arg(short, long)]
+    verbose: bool,
     #[command(flatten)]
     connection: ConnectionArgs,
     /// The registry, or a part of it that has a login of its own [default: docker.io]
@@ -57,12 +60,16 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     }
     let login = ask(args)?;
     check(&options, &name, login.clone())?;
-    match keep_login(&options, &name, &login)? {
-        Kept::Helper(_) => {}
+    let place = match keep_login(&options, &name, &login)? {
+        Kept::Helper(helper) => helper,
         Kept::File(path) => {
             let path = path.display();
             cx.report.note(&format!("the password is stored unencrypted in {path}"));
+            path.to_string()
         }
+    };
+    if args.verbose {
+        cx.out.line(format_args!("Used: {place}"))?;
     }
     cx.out.line("Login Succeeded").map(|()| ExitCode::SUCCESS)
 }

@@ -22,8 +22,7 @@ pub(crate) struct Args {
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
-    let mut options = registry::usual_options(cx)?;
-    options.auth_files = args.authfile.clone().map_or(options.auth_files, |file| vec![file]);
+    let options = registry::usual_options(cx)?.by_file(args.authfile.as_deref());
     if args.all {
         forget_logins(&options)?;
         cx.out.line("Removed login credentials for all registries")?;

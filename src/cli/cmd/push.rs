@@ -7,8 +7,8 @@ use clap::ValueEnum;
 
 use super::super::progress::Shown;
 use super::super::{Context, Error, complete};
-use super::registry::{self, AccessArgs};
-use super::save::archive;
+use super::registry::{self, AccessArgs, check_platform};
+use super::save::{Before, archive};
 use crate::diagnose::Hint;
 use crate::engine::push;
 use crate::engine::reference::{self, Reference, Source};
@@ -101,7 +101,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         let source: Source = destination.parse()?;
         if !matches!(source, Source::Registry(_)) {
             let image = engine.store().resolve(&cx.local_image(&engine, &args.image)?)?;
-            check_platform(args, &image)?;
+            check_platform(args.platform.as_ref(), &image, ("push", &args.image))?;
             let digest = to_files(&engine, &image, &source, shape, args.digestfile.is_some())?;
             if let Some(digest) = digest {
                 digestfile(args.digestfile.as_deref(), &digest)?;
@@ -177,16 +177,6 @@ fn shape(args: &Args) -> Result<Shape, Error> {
     Ok(Shape { words: args.format, packing: Some(Packing { format, level, which }) })
 }
 
-fn check_platform(args: &Args, image: &Image) -> Result<(), Error> {
-    match &args.platform {
-        Some(wanted) if !wanted.accepts(&image.platform) => Err(Error::usage(format!(
-            "cannot push {}: it is for {} and not for {wanted}",
-            args.image, image.platform
-        ))),
-        _ => Ok(()),
-    }
-}
-
 /// Writes an image to an archive or a directory.
 fn to_files(
     engine: &Engine,
@@ -199,16 +189,18 @@ fn to_files(
     let write = |copy, sink: &mut dyn Sink| engine.copy_image(copy, sink);
     match to {
         Source::OciLayout { directory, tag } => {
+            let before = Before::of(directory);
             let (mut sink, known) = Directory::layout(directory).map_err(engine::Error::from)?;
             let copy = Copy { known, ..copy(Form::OciDirectory, tag.clone()) };
-            Ok(write(copy, &mut sink)?)
+            Ok(before.or_as_it_was(write(copy, &mut sink))?)
         }
         Source::OciArchive { file, tag } => {
             archive(file, |sink| write(copy(Form::OciArchive, tag.clone()), sink))
         }
         Source::PlainDirectory { directory } => {
+            let before = Before::of(directory);
             let mut sink = Directory::plain(directory).map_err(engine::Error::from)?;
-            Ok(write(copy(Form::DockerDirectory, None), &mut sink)?)
+            Ok(before.or_as_it_was(write(copy(Form::DockerDirectory, None), &mut sink))?)
         }
         Source::DockerArchive { file, reference } => {
             let odd = match () {
@@ -239,7 +231,7 @@ fn send(
     (target, image): (&Reference, &Image),
 ) -> Result<(), Error> {
     cx.out.flush()?;
-    check_platform(args, image)?;
+    check_platform(args.platform.as_ref(), image, ("push", &args.image))?;
     let way = way_to_push(options, target)?;
     let sources = engine.push_sources(image, target)?;
     let repository = Repository::new(options, target, way, &sources.repositories())?;

@@ -13,7 +13,7 @@ use crate::engine::reference::{Reference, Source};
 use crate::engine::registry::{
     self, DockerArchive, Guarded, ImageSource, Layout, Login, Options, PlainDirectory, Remote, Way,
 };
-use crate::engine::store::full_name;
+use crate::engine::store::{Image, full_name};
 use crate::engine::trust::{self, Demand, Key, Origin, Trust};
 use crate::oci::Platform;
 use crate::owners::Owners;
@@ -37,6 +37,11 @@ pub(crate) struct RegistryArgs {
     /// Read this in place of the host's policy.json
     #[arg(long, value_name = "FILE", hide = true)]
     signature_policy: Option<PathBuf>,
+    /// Accepted: what is pulled is checked by its digest
+    #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = super::boolean)]
+    #[allow(dead_code)] // nothing depends on it, in docker 29 neither
+    disable_content_trust: Option<bool>,
     #[command(flatten)]
     pub(super) access: AccessArgs,
 }
@@ -82,6 +87,21 @@ pub(super) fn platform_of(
     let variant = variant.map(|variant| format!("/{variant}")).unwrap_or_default();
     let platform = format!("{os}/{architecture}{variant}").parse();
     platform.map(Some).map_err(|error| Error::usage(format!("{error}")))
+}
+
+/// Refuses an image that is for another platform than was asked for. An image of the store is for one.
+pub(super) fn check_platform(
+    wanted: Option<&Platform>,
+    image: &Image,
+    (action, name): (&str, &str),
+) -> Result<(), Error> {
+    match wanted {
+        Some(wanted) if !wanted.accepts(&image.platform) => Err(Error::usage(format!(
+            "cannot {action} {name}: it is for {} and not for {wanted}",
+            image.platform
+        ))),
+        _ => Ok(()),
+    }
 }
 
 impl RegistryArgs {
@@ -309,10 +329,9 @@ pub(super) fn options(cx: &Context, args: &AccessArgs) -> Result<Options, Error>
 
 /// The same without a login.
 pub(super) fn connection(cx: &Context, args: &ConnectionArgs) -> Result<Options, Error> {
-    let usual = usual_options(cx)?;
+    let usual = usual_options(cx)?.by_file(args.authfile.as_deref());
     Ok(Options {
         tls_verify: args.tls_verify,
-        auth_files: args.authfile.clone().map_or(usual.auth_files, |file| vec![file]),
         certificate_directory: args.cert_dir.clone(),
         retries: args.retry,
         retry_delay: args.retry_delay,
@@ -329,9 +348,11 @@ pub(super) fn usual_options(cx: &Context) -> Result<Options, Error> {
         environment.text(&name).or_else(|| environment.text(&name.to_ascii_uppercase()))
     };
     let paths = environment.get("SSL_CERT_DIR").unwrap_or_default();
+    let registries = cx.registries()?;
     Ok(Options {
         tls_verify: None,
         auth_files: environment.auth_files(),
+        credential_helpers: registries.credential_helpers(),
         login: None,
         certificate_directories: environment.certs_directories(),
         certificate_directory: None,
@@ -347,7 +368,7 @@ pub(super) fn usual_options(cx: &Context) -> Result<Options, Error> {
         no_proxy: proxy("no"),
         retries: None,
         retry_delay: None,
-        registries: cx.registries()?.into(),
+        registries: registries.into(),
         path: environment.get("PATH").unwrap_or_default(),
     })
 }

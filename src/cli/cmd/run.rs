@@ -160,11 +160,6 @@ pub(super) struct Shape {
     /// Write the pid of the coracle that stays with the container to a file
     #[arg(long, value_name = "FILE")]
     conmon_pidfile: Option<PathBuf>,
-    /// Accepted: what is pulled is checked by its digest
-    #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", value_parser = super::boolean)]
-    #[allow(dead_code)] // nothing depends on it, in docker 29 neither
-    disable_content_trust: Option<bool>,
     /// Start these containers first
     #[arg(long, value_name = "CONTAINER", value_delimiter = ',')]
     requires: Vec<String>,

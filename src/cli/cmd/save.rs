@@ -8,11 +8,14 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use super::super::{Context, Error, complete};
+use super::registry::check_platform;
 use crate::engine;
 use crate::engine::save::{self, Form, Sink};
+use crate::oci::Platform;
 
 /// Write images to an archive or a directory
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Write there and not to standard output
     #[arg(short, long, value_name = "FILE")]
@@ -26,6 +29,12 @@ pub(crate) struct Args {
     /// Several images are fine; docker-dir alone holds one
     #[arg(short = 'm', long)]
     multi_image_archive: bool,
+    /// Take layers that are not compressed too (they are taken anyway)
+    #[arg(long)]
+    uncompressed: bool,
+    /// Insist that the images are for this platform: OS/ARCH[/VARIANT]
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
     /// Names, IDs or beginnings of IDs
     #[arg(required = true, value_name = "IMAGE", add = complete::image_names())]
     images: Vec<String>,
@@ -55,6 +64,12 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let engine = cx.engine(None, None)?;
     let images = args.images.iter().map(|image| cx.local_image(&engine, image));
     let images: Vec<String> = images.collect::<Result<_, _>>()?;
+    if args.platform.is_some() {
+        for name in &images {
+            let image = engine.store().resolve(name)?;
+            check_platform(args.platform.as_ref(), &image, ("save", name))?;
+        }
+    }
     match &args.output {
         None if form.is_directory() => {
             return Err(Error::usage("a directory needs a name: --output DIRECTORY"));
@@ -65,12 +80,9 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
             engine.save(&images, form, &mut sink)?;
         }
         Some(path) if form.is_directory() => {
-            let existed = path.exists();
+            let before = Before::of(path);
             let mut sink = save::Directory::new(path).map_err(crate::engine::Error::from)?;
-            if let Err(error) = engine.save(&images, form, &mut sink) {
-                clear(path, existed);
-                return Err(error.into());
-            }
+            before.or_as_it_was(engine.save(&images, form, &mut sink))?;
         }
         Some(path) => archive(path, |sink| engine.save(&images, form, sink))?,
     }
@@ -102,14 +114,31 @@ pub(super) fn archive<T>(
     Ok(written)
 }
 
-/// Takes back what was written into a directory that was empty or not there.
-fn clear(path: &Path, existed: bool) {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    for entry in entries {
-        let _ =
-            std::fs::remove_dir_all(entry.path()).or_else(|_| std::fs::remove_file(entry.path()));
+/// A directory that is written to, as it was before.
+pub(super) struct Before<'a> {
+    path: &'a Path,
+    was_there: bool,
+    /// Images lay in it, and stay.
+    was_layout: bool,
+}
+
+impl<'a> Before<'a> {
+    pub(super) fn of(path: &'a Path) -> Self {
+        let was_layout = path.join("oci-layout").is_file();
+        Self { path, was_there: path.exists(), was_layout }
     }
-    if !existed {
-        let _ = std::fs::remove_dir(path);
+
+    /// What writing came to; where it failed, a directory that was empty or not there is so again.
+    pub(super) fn or_as_it_was<T, E>(&self, done: Result<T, E>) -> Result<T, E> {
+        if done.is_err() && !self.was_layout {
+            for entry in std::fs::read_dir(self.path).into_iter().flatten().flatten() {
+                let path = entry.path();
+                let _ = std::fs::remove_dir_all(&path).or_else(|_| std::fs::remove_file(&path));
+            }
+            if !self.was_there {
+                let _ = std::fs::remove_dir(self.path);
+            }
+        }
+        done
     }
 }

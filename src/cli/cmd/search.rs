@@ -33,6 +33,7 @@ const MOST: usize = 100;
 
 /// Search registries for images
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Only where this holds: is-official=BOOL, is-automated=BOOL or stars=NUMBER
     #[arg(short, long, value_name = "KEY=VALUE")]
@@ -46,6 +47,9 @@ pub(crate) struct Args {
     /// Print descriptions in full
     #[arg(long)]
     no_trunc: bool,
+    /// Print docker's columns (they are docker's anyway)
+    #[arg(long)]
+    compatible: bool,
     /// List the tags of a repository
     #[arg(long, conflicts_with = "filter")]
     list_tags: bool,

@@ -67,6 +67,8 @@ pub struct CommitRequest {
     pub pause: bool,
     /// `--format`
     pub format: Format,
+    /// `--include-volumes`: what is mounted in the container is a volume of the image.
+    pub volumes: bool,
 }
 
 /// A layer that was written to a file.
@@ -159,6 +161,7 @@ fn compose(
         message: request.message.as_deref(),
         layer: packed.map(|packed| &packed.diff_id),
         changes: &request.changes,
+        volumes: request.volumes,
     };
     let bytes = config::compose(&shipped, &subject.record, subject.creation.as_ref(), &new);
     let bytes = bytes.map_err(damaged)?;

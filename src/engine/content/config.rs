@@ -16,6 +16,8 @@ pub(super) struct New<'a> {
     /// Its uppermost layer; `None` where nothing was changed.
     pub(super) layer: Option<&'a DiffId>,
     pub(super) changes: &'a [Change],
+    /// Whether what is mounted in the container is a volume of the image.
+    pub(super) volumes: bool,
 }
 
 /// The bytes of the new configuration. `parent` is the image's own, an object.
@@ -37,6 +39,12 @@ pub(super) fn compose(
     }
     let config = object(&mut image, "config");
     of_container(config, &known, record, creation);
+    if new.volumes && !record.config.mounts.is_empty() {
+        let volumes = object(config, "Volumes");
+        for mount in &record.config.mounts {
+            volumes.entry(mount.target.clone()).or_insert(json!({}));
+        }
+    }
     change(config, new.changes);
     let mut step = Map::new();
     step.insert("created".into(), json!(new.created));

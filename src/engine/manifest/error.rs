@@ -1,5 +1,5 @@
 use crate::diagnose::{Diagnose, Hint};
-use crate::engine::{pull, push};
+use crate::engine::{pull, push, save};
 use crate::oci::Digest;
 use crate::{registry, store};
 
@@ -15,6 +15,9 @@ pub enum Error {
     /// A registry that the list is sent to.
     #[error(transparent)]
     Push(#[from] push::Error),
+    /// The files that the list is written to.
+    #[error(transparent)]
+    Save(#[from] save::Error),
     /// A blob on its way from one registry to another.
     #[error(transparent)]
     Pull(#[from] pull::Error),
@@ -92,6 +95,7 @@ impl Diagnose for Error {
             Self::Store(error) => error.hint(),
             Self::Registry(error) => error.hint(),
             Self::Push(error) => error.hint(),
+            Self::Save(error) => error.hint(),
             Self::Pull(error) => error.hint(),
             Self::NoSuchList { name } => {
                 Some(Hint::new(format!("coracle manifest create {name} IMAGE…")))

@@ -4,7 +4,8 @@
 //! create, add    image of the store, or of a registry ─ its manifest ─ an entry, and where it is from
 //! annotate       what an entry says of its platform
 //! run            the image for this machine: its ID, or where it came from
-//! push           blobs: there, mounted, from the store, fetched from where they are ─ manifests ─ list
+//! push           blobs: there, mounted, from the store, fetched from where they are ─ manifests ─ list;
+//!                to a registry, or to an OCI layout
 //! ```
 //!
 //! The list is a document in the store like a pulled index; a record gives it its name and keeps what

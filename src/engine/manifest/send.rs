@@ -1,7 +1,9 @@
-//! A list to a registry, with the images that it names.
+//! A list to a registry, or to an OCI layout, with the images that it names.
+
+use serde_json::Value;
 
 use crate::engine::push::{Load, Paper, Progress, Pushed, Sources, To, blobs_of, deliver};
-use crate::engine::save::Words;
+use crate::engine::save::{self, Sink, Words};
 use crate::engine::{Engine, pull};
 use crate::oci::Digest;
 use crate::reference::Reference;
@@ -11,12 +13,11 @@ use crate::store::{Kind, Pinned, Store, full_name};
 use super::index::Index;
 use super::{Error, Registries};
 
-/// What is sent, and where to.
+/// What is sent.
+#[derive(Clone, Copy)]
 pub struct Sending<'a> {
     /// The list.
     pub name: &'a Reference,
-    /// The repository, with the tag that the list is to have there.
-    pub target: &'a Repository,
     /// Its images too; they must be there otherwise.
     pub all: bool,
     /// In whose words.
@@ -37,14 +38,26 @@ impl Engine {
         Ok(sources(self.store(), &pinned(self.store(), name)?, target))
     }
 
-    /// Brings a list to a registry.
+    /// Brings a list to a registry's repository, where it gets the tag that `target` has.
     pub fn push_list(
         &self,
         sending: &Sending,
+        target: &Repository,
         fetched: &dyn pull::Progress,
         progress: &dyn Progress,
     ) -> Result<Pushed, crate::engine::Error> {
-        Ok(send(self.store(), sending, fetched, progress)?)
+        Ok(send(self.store(), sending, target, (fetched, progress))?)
+    }
+
+    /// Writes a list to an OCI layout, under `name` and beside the entries `known` of it; gives its digest.
+    pub fn write_list(
+        &self,
+        sending: &Sending,
+        (name, known): (Option<&str>, Vec<Value>),
+        sink: &mut dyn Sink,
+        fetched: &dyn pull::Progress,
+    ) -> Result<Digest, crate::engine::Error> {
+        Ok(write(self.store(), sending, (name, known), sink, fetched)?)
     }
 }
 
@@ -71,30 +84,64 @@ fn sources(store: &Store, list: &Pinned, target: &Reference) -> Sources {
 fn send(
     store: &Store,
     sending: &Sending,
-    fetched: &dyn pull::Progress,
-    progress: &dyn Progress,
+    target: &Repository,
+    (fetched, progress): (&dyn pull::Progress, &dyn Progress),
 ) -> Result<Pushed, Error> {
     let _hold = store.hold()?;
     let list = pinned(store, sending.name)?;
     let bytes = in_words(store, sending, &list)?;
     let top = Paper::new(bytes)?;
-    let sources = sources(store, &list, sending.target.reference());
-    let mut load = Load { blobs: Vec::new(), below: Vec::new(), top };
-    if sending.all {
-        for manifest in &load.top.parts.manifests {
-            load.below.push(below(store, sending, &list, &manifest.digest)?);
+    let sources = sources(store, &list, target.reference());
+    let below = all_below(store, sending, &list, &top)?;
+    let mut load = Load { blobs: Vec::new(), below, top };
+    for blob in blobs_of(&load.below) {
+        let (digest, sources) = (&blob.digest, sources.of(&blob.digest));
+        // What is not here is there already, is taken from another repository of the registry, or is
+        // fetched first.
+        if !store.has_blob(digest, blob.size)
+            && (target.has_blob(digest)? || target.mount(digest, &sources)?.is_some())
+        {
+            continue;
         }
-        for blob in blobs_of(&load.below) {
-            if must_be_sent(store, sending, &list, &sources, &load.below, &blob, fetched)? {
-                let path = store.blob_path(&blob.digest);
-                load.blobs.push((blob, path));
-            }
+        if bring(store, sending, &list, &load.below, &blob, fetched)? {
+            let path = store.blob_path(digest);
+            load.blobs.push((blob, path));
         }
     }
-    let to = To { target: sending.target, sources: &sources, jobs: sending.jobs };
+    let to = To { target, sources: &sources, jobs: sending.jobs };
     deliver(to, &load, progress)?;
     let (digest, size) = (load.top.digest, load.top.bytes.len());
     Ok(Pushed { digest, size, alone: false, repacked: false })
+}
+
+fn write(
+    store: &Store,
+    sending: &Sending,
+    (name, known): (Option<&str>, Vec<Value>),
+    sink: &mut dyn Sink,
+    fetched: &dyn pull::Progress,
+) -> Result<Digest, Error> {
+    let _hold = store.hold()?;
+    let list = pinned(store, sending.name)?;
+    let top = Paper::new(in_words(store, sending, &list)?)?;
+    let below = all_below(store, sending, &list, &top)?;
+    for blob in blobs_of(&below) {
+        if bring(store, sending, &list, &below, &blob, fetched)? {
+            save::write_kept(store, &top.digest, &blob, sink)?;
+        }
+    }
+    for paper in &below {
+        save::write_document(&paper.digest, &paper.bytes, sink)?;
+    }
+    save::write_document(&top.digest, &top.bytes, sink)?;
+    let entry = Descriptor {
+        media_type: top.parts.media_type,
+        digest: top.digest.clone(),
+        size: top.bytes.len() as u64,
+    };
+    save::write_index(entry, name, known, sink)?;
+    sink.finish()?;
+    Ok(top.digest)
 }
 
 fn in_words(store: &Store, sending: &Sending, list: &Pinned) -> Result<Vec<u8>, Error> {
@@ -107,6 +154,17 @@ fn in_words(store: &Store, sending: &Sending, list: &Pinned) -> Result<Vec<u8>, 
     let mut index = Index::read(&bytes).map_err(damaged)?;
     let list = sending.name.familiar();
     index.write(Some(words)).map_err(|what| Error::NotDocker { list, what })
+}
+
+/// The manifests that a list names, where they are to go with it.
+fn all_below(
+    store: &Store,
+    sending: &Sending,
+    list: &Pinned,
+    top: &Paper,
+) -> Result<Vec<Paper>, Error> {
+    let manifests = top.parts.manifests.iter().filter(|_| sending.all);
+    manifests.map(|manifest| below(store, sending, list, &manifest.digest)).collect()
 }
 
 /// A manifest of the list: from the store, where it was kept, or from where it came.
@@ -134,25 +192,17 @@ fn origin(
     })
 }
 
-/// Whether a blob is to be sent from the store. One that is not here is there already, is taken from
-/// another repository of the registry, or is fetched first.
-fn must_be_sent(
+/// Fetches a blob of these documents that is not here; `false` where none of them has it.
+fn bring(
     store: &Store,
     sending: &Sending,
     list: &Pinned,
-    sources: &Sources,
     papers: &[Paper],
     blob: &Descriptor,
     progress: &dyn pull::Progress,
 ) -> Result<bool, Error> {
     if store.has_blob(&blob.digest, blob.size) {
         return Ok(true);
-    }
-    let target = sending.target;
-    if target.has_blob(&blob.digest)?
-        || target.mount(&blob.digest, &sources.of(&blob.digest))?.is_some()
-    {
-        return Ok(false);
     }
     let of = |paper: &&Paper| paper.parts.blobs.iter().any(|it| it.digest == blob.digest);
     let Some(paper) = papers.iter().find(of) else { return Ok(false) };

@@ -81,7 +81,7 @@ pub(super) fn write_blob(
     };
     let mut checked = Checked::new(file, &blob.digest);
     sink.file(name, blob.size, &mut checked)?;
-    checked.check(image)
+    checked.check(&image.id)
 }
 
 /// Writes a layer's tar archive, and checks it against its `DiffId`.
@@ -112,7 +112,7 @@ pub(super) fn write_archive(
     };
     let mut checked = Checked::new(archive()?, &layer.diff_id.0);
     sink.file(name, size, &mut checked)?;
-    checked.check(image)
+    checked.check(&image.id)
 }
 
 pub(super) fn open(store: &Store, digest: &Digest) -> Result<File, Error> {
@@ -138,13 +138,9 @@ impl<R: Read> Checked<R> {
         Self { hashed: Hashed::by(want.algorithm(), inner), want: want.clone() }
     }
 
-    pub(super) fn check(self, image: &Image) -> Result<(), Error> {
+    pub(super) fn check(self, image: &Digest) -> Result<(), Error> {
         let (want, (_, got, _)) = (self.want, self.hashed.finish());
-        if want == got {
-            Ok(())
-        } else {
-            Err(Error::Damaged { image: image.id.clone(), want, got })
-        }
+        if want == got { Ok(()) } else { Err(Error::Damaged { image: image.clone(), want, got }) }
     }
 }
 

@@ -25,6 +25,7 @@ use crate::store::{Image, Store, full_name};
 
 pub(super) use content::Content;
 pub use error::Error;
+pub(super) use oci::{write_document, write_index, write_kept};
 pub(super) use shape::reshaped;
 pub use shape::{Packing, Repack, Shape, Words};
 pub use sink::{Directory, Sink, Tar};

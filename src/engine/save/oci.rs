@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::oci::{Digest, media_type};
-use crate::registry::{FULL_NAME, REF_NAME};
+use crate::registry::{Descriptor, FULL_NAME, REF_NAME};
 use crate::store::{Shipped, Store};
 
-use super::content::{Content, descriptor, write_blob};
+use super::content::{Checked, Content, descriptor, open, write_blob};
 use super::sink::Sink;
 use super::{Chosen, Error, blob_path};
 
@@ -30,21 +30,30 @@ pub(super) fn write(
             size: content.manifest.len() as u64,
         };
         document(sink, &blob_path(&manifest.digest), &content.manifest)?;
-        let entry = |name: &String| {
-            let mut entry = descriptor(&manifest);
-            // podman reads the first, docker and containerd the second, which is a whole name.
-            entry["annotations"] = match name.contains(['/', ':']) {
-                true => json!({REF_NAME: name, FULL_NAME: name}),
-                false => json!({REF_NAME: name}),
-            };
-            entry
-        };
-        entries.retain(|entry| !is_replaced(entry, names, &manifest.digest));
-        match names[..] {
-            [] => entries.push(descriptor(&manifest)),
-            _ => entries.extend(names.iter().map(entry)),
-        }
+        name_it(&mut entries, &manifest, names);
     }
+    index(&entries, sink)
+}
+
+/// Puts a manifest into the entries of a layout, under its names or without one.
+fn name_it(entries: &mut Vec<Value>, manifest: &Shipped, names: &[String]) {
+    let entry = |name: &String| {
+        let mut entry = descriptor(manifest);
+        // podman reads the first, docker and containerd the second, which is a whole name.
+        entry["annotations"] = match name.contains(['/', ':']) {
+            true => json!({REF_NAME: name, FULL_NAME: name}),
+            false => json!({REF_NAME: name}),
+        };
+        entry
+    };
+    entries.retain(|entry| !is_replaced(entry, names, &manifest.digest));
+    match names {
+        [] => entries.push(descriptor(manifest)),
+        _ => entries.extend(names.iter().map(entry)),
+    }
+}
+
+fn index(entries: &[Value], sink: &mut dyn Sink) -> Result<(), Error> {
     let index = json!({
         "schemaVersion": 2,
         "mediaType": media_type::OCI_INDEX,
@@ -53,6 +62,44 @@ pub(super) fn write(
     document(sink, "oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     // Last: what it names is there by now.
     document(sink, "index.json", index.to_string().as_bytes())
+}
+
+/// Writes a blob of the store where a layout has it, and checks it. `of` is what needs it, for messages.
+pub(in crate::engine) fn write_kept(
+    store: &Store,
+    of: &Digest,
+    blob: &Descriptor,
+    sink: &mut dyn Sink,
+) -> Result<(), Error> {
+    let name = blob_path(&blob.digest);
+    if sink.has(&name) {
+        return Ok(());
+    }
+    let mut checked = Checked::new(open(store, &blob.digest)?, &blob.digest);
+    sink.file(&name, blob.size, &mut checked)?;
+    checked.check(of)
+}
+
+/// Writes a manifest or a list where a layout has it.
+pub(in crate::engine) fn write_document(
+    digest: &Digest,
+    bytes: &[u8],
+    sink: &mut dyn Sink,
+) -> Result<(), Error> {
+    document(sink, &blob_path(digest), bytes)
+}
+
+/// Ends a layout: what lies there under `top` has this name, beside the entries `known`.
+pub(in crate::engine) fn write_index(
+    top: Descriptor,
+    name: Option<&str>,
+    known: Vec<Value>,
+    sink: &mut dyn Sink,
+) -> Result<(), Error> {
+    let Descriptor { media_type, digest, size } = top;
+    let (mut entries, names) = (known, name.map(str::to_owned));
+    name_it(&mut entries, &Shipped { digest, media_type, size }, names.as_slice());
+    index(&entries, sink)
 }
 
 /// Whether an entry gives way to an image with these names: it has one of them, or none and is the

@@ -203,7 +203,7 @@ fn pack(
     let mut archive = Checked::new(inflated(format, input).map_err(io("read"))?, &layer.diff_id.0);
     let file = BufWriter::with_capacity(256 << 10, File::create(to).map_err(io("write"))?);
     let output = compress(&mut archive, Hashed::new(file), packing).map_err(io("write"))?;
-    archive.check(image)?;
+    archive.check(&image.id)?;
     let (mut file, digest, size) = output.finish();
     file.flush().map_err(io("write"))?;
     Ok(Shipped { digest, media_type: String::new(), size })

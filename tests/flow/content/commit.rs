@@ -11,7 +11,7 @@ fn an_image_says_what_its_container_was() {
     let (home, image) = home_with_tree();
     // Without an account for its user, which would be a change.
     let user = ["-u", "7:8", "--passwd=false"];
-    let flags = ["--name", "cc", "-e", "A=from run", "-w", "/t", "--label", "l=v"];
+    let flags = ["--name", "cc", "-e", "A=from run", "-w", "/t", "--label", "l=v", "-v", "/data"];
     let flags = [&flags[..], &user].concat();
     run(&home, &flags, &image, "echo $A");
     let iidfile = home.path().join("iid");
@@ -51,6 +51,11 @@ fn an_image_says_what_its_container_was() {
     );
     let told = home.coracle(["run", "--rm", "--network", "none", "local/said"]).ok();
     assert_eq!(told, "from run two 3 4\n7\n/t");
+    assert_eq!(field("{{json .Config.Volumes}}"), r#"{"/v":{}}"#);
+    let words = ["commit", "--squash", "--include-volumes", "-f", "docker", "cc", "local/volumes"];
+    home.coracle(words).ok();
+    let volumes = ["inspect", "--format", "{{json .Config.Volumes}}", "local/volumes"];
+    assert_eq!(home.coracle(volumes).ok(), r#"{"/data":{}}"#);
     // Nothing was changed: the layers are the parent's.
     let layers = "{{json .RootFS.Layers}}";
     let parents = home.coracle(["inspect", "--format", layers, &image]).ok();

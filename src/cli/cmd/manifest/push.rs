@@ -7,15 +7,17 @@ use super::super::super::progress::Shown;
 use super::super::super::{Context, Error, complete};
 use super::super::boolean;
 use super::super::push::{digestfile, words};
+use super::super::save::{Before, archive};
 use super::{AskArgs, asking, list_name};
 use crate::diagnose::Hint;
-use crate::engine::manifest::Sending;
 use crate::engine::reference::{Reference, Source};
 use crate::engine::registry::{Repository, way_to_push};
-use crate::engine::save::Words;
+use crate::engine::save::{Directory, Words};
+use crate::engine::{self, manifest::Sending};
 
-/// Send a list to a registry, with its images
+/// Send a list to a registry, with its images, or write it to files
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Remove the list when it is sent
     #[arg(short, long, visible_alias = "rm")]
@@ -30,15 +32,18 @@ pub(crate) struct Args {
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
-    /// Write the digest that the registry knows the list by to a file
+    /// Write the digest that the list has there to a file
     #[arg(long, value_name = "FILE")]
     digestfile: Option<PathBuf>,
+    /// Send no signatures (none are sent anyway)
+    #[arg(long)]
+    remove_signatures: bool,
     #[command(flatten)]
     ask: AskArgs,
     /// The list
     #[arg(value_name = "LIST", add = complete::list_names())]
     list: Reference,
-    /// Another name to send it to
+    /// Another name to send it to; or oci:DIRECTORY[:TAG], oci-archive:FILE[:TAG]
     #[arg(value_name = "DESTINATION")]
     destination: Option<String>,
 }
@@ -48,39 +53,47 @@ const JOBS: usize = 5;
 
 pub(in super::super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let list = list_name(&args.list)?;
-    let target = match &args.destination {
-        None => list.clone(),
-        Some(destination) => registry_of(destination)?,
-    };
+    let destination: Option<Source> = args.destination.as_deref().map(str::parse).transpose()?;
     let (engine, options) = (cx.engine(None, None)?, args.ask.options(cx)?);
-    let sources = engine.list_sources(list, &target)?;
-    let way = way_to_push(&options, &target)?;
-    let repository = Repository::new(&options, &target, way, &sources.repositories())?;
     let shown = Shown::new(args.quiet, &cx.environment);
     let sending = Sending {
         name: list,
-        target: &repository,
         all: args.all,
         words: args.format,
         registries: &asking(&options),
         jobs: JOBS,
     };
-    let pushed = engine.push_list(&sending, &shown, &shown)?;
-    digestfile(args.digestfile.as_deref(), &pushed.digest)?;
-    drop(repository);
+    let digest = match destination {
+        None | Some(Source::Registry(_)) => {
+            let target = match destination {
+                Some(Source::Registry(target)) => target,
+                _ => list.clone(),
+            };
+            let sources = engine.list_sources(list, &target)?;
+            let way = way_to_push(&options, &target)?;
+            let repository = Repository::new(&options, &target, way, &sources.repositories())?;
+            engine.push_list(&sending, &repository, &shown, &shown)?.digest
+        }
+        Some(Source::OciLayout { directory, tag }) => {
+            let before = Before::of(&directory);
+            let (mut sink, known) = Directory::layout(&directory).map_err(engine::Error::from)?;
+            let named = (tag.as_deref(), known);
+            before.or_as_it_was(engine.write_list(&sending, named, &mut sink, &shown))?
+        }
+        Some(Source::OciArchive { file, tag }) => archive(&file, |sink| {
+            engine.write_list(&sending, (tag.as_deref(), Vec::new()), sink, &shown)
+        })?,
+        Some(Source::DockerArchive { .. } | Source::PlainDirectory { .. }) => {
+            let destination = args.destination.as_deref().unwrap_or_default();
+            let message = format!("cannot push to {destination}: it has no place for a list");
+            let hint = Some(Hint::new("oci:DIRECTORY and oci-archive:FILE have one"));
+            return Err(Error::Usage { message, hint });
+        }
+    };
+    digestfile(args.digestfile.as_deref(), &digest)?;
     if args.purge {
         engine.forget_list(list)?;
     }
-    cx.out.line(pushed.digest)?;
+    cx.out.line(digest)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Where a list can be sent to.
-fn registry_of(destination: &str) -> Result<Reference, Error> {
-    if let Source::Registry(target) = destination.parse()? {
-        return Ok(target);
-    }
-    let message = format!("cannot push to {destination}: lists are pushed to registries only");
-    let hint = Some(Hint::new("coracle save or push writes an image of it to files"));
-    Err(Error::Usage { message, hint })
 }
