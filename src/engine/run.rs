@@ -21,8 +21,8 @@ use crate::bundle::{
 };
 use crate::cgroup;
 use crate::container::{
-    self, Directory, Instance, Keeper, Log, LogConfig, Name, Record, Restart, Rootfs, State, Stream,
-    Subject,
+    self, Directory, Instance, Keeper, Log, LogConfig, Name, Record, Restart, Rootfs, State,
+    Stream, Subject,
 };
 use crate::mount::RootMount;
 use crate::network::{Expose, Options, PortRequest};
