@@ -34,7 +34,10 @@ impl Engine {
     /// Tells of the end of a run. Between two runs that of the last one was told.
     pub(super) fn tell_lost(&self, before: &Record) {
         if let (State::Running { .. }, Status::Stopped(code)) = (&before.state, before.status()) {
-            self.emit(&[Event::of_container("die", before).with("exitCode", code.to_string())]);
+            let die = Event::of_container("die", before).with("exitCode", code.to_string());
+            let mut events = vec![die];
+            events.extend(self.told_of_networks("disconnect", before));
+            self.emit(&events);
         }
     }
 

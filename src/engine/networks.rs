@@ -241,6 +241,40 @@ impl Engine {
         Ok(())
     }
 
+    /// Has the others in its networks know a container that runs by the name that it has now.
+    pub(super) fn tell_name(&self, record: &Record) -> Result<(), Error> {
+        let directory = self.containers.directory(record);
+        let mut told = Vec::new();
+        for wanted in record.config.networks.iter().filter(|it| !is_builtin(&it.name)) {
+            let names = names(&record.id, &record.name, Some(&record.config.hostname), wanted);
+            match network::rename(&directory, &wanted.name, &names) {
+                // Whose server is gone is called by nobody; an old one calls it so at its next start.
+                Ok(()) | Err(Errno::CONNREFUSED | Errno::NOENT | Errno::CONNRESET) => {}
+                Err(errno) => return Err(no_server(&record.name, errno)),
+            }
+            self.networks.rename(&wanted.name, &record.id, &names)?;
+            told.push((&wanted.name, names));
+        }
+        if !told.is_empty() {
+            self.containers.edit(record, |record| {
+                for link in &mut record.links {
+                    if let Some((_, names)) = told.iter().find(|(it, _)| **it == link.network) {
+                        link.names.clone_from(names);
+                    }
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// That a container has come to its named networks (`connect`), or left them, as docker tells of each
+    /// start and end.
+    pub(super) fn told_of_networks(&self, action: &str, record: &Record) -> Vec<Event> {
+        let named = record.config.networks.iter().filter(|it| !is_builtin(&it.name));
+        let found = named.filter_map(|it| self.networks.find(&it.name).ok());
+        found.map(|network| told(action, &network).with("container", &record.id)).collect()
+    }
+
     /// Writes down which networks a container is in, and tells it of its names and addresses.
     fn write_networks(
         &self,

@@ -635,7 +635,7 @@ impl Engine {
         let running = starting.finish().map_err(|error| explain(error, &image))?;
         clock.lap("set up");
         // Its program runs by now: it need not wait for who tells of it.
-        self.emit(&begun(&record, manner.known.is_none(), !request.detach));
+        self.emit(&self.begun(&record, manner.known.is_none(), !request.detach));
         clock.lap("event");
         Ok(Launched { running, record, limited, clock })
     }
@@ -690,6 +690,7 @@ impl Engine {
         clock.lap("program");
         let out_of_memory = limited.end();
         let code = exit_code(directory, exit);
+        let told = self.ended(&record, code, out_of_memory.is_some(), request.remove);
         if request.remove {
             directory.tell_exit(code)?;
             let path = self.containers.detach_own(directory)?;
@@ -701,7 +702,7 @@ impl Engine {
         } else {
             directory.end(code, out_of_memory.is_some())?;
         }
-        self.emit(&ended(&record, code, out_of_memory.is_some(), request.remove));
+        self.emit(&told);
         if request.remove_image {
             self.remove_image_of(&record)?;
         }
@@ -752,37 +753,43 @@ fn write_pid_file(path: Option<&Path>, pid: rustix::process::Pid) -> Result<(), 
     })
 }
 
-/// The events of a container's start; of one that is new it is told here that it was made.
-fn begun(record: &Record, is_new: bool, attached: bool) -> Vec<Event> {
-    let mut events = Vec::with_capacity(3);
-    if is_new {
-        events.push(Event::of_container("create", record));
-        if attached {
-            events.push(Event::of_container("attach", record));
+impl Engine {
+    /// The events of a container's start; of one that is new it is told here that it was made.
+    fn begun(&self, record: &Record, is_new: bool, attached: bool) -> Vec<Event> {
+        let mut events = Vec::with_capacity(3);
+        if is_new {
+            events.push(Event::of_container("create", record));
+            if attached {
+                events.push(Event::of_container("attach", record));
+            }
         }
+        events.extend(self.told_of_networks("connect", record));
+        events.push(Event::of_container("start", record));
+        events
     }
-    events.push(Event::of_container("start", record));
-    events
-}
 
-/// The events of a container's end.
-pub(super) fn ended(record: &Record, code: u8, oom: bool, removed: bool) -> Vec<Event> {
-    let mut events = Vec::with_capacity(3);
-    if oom {
-        events.push(Event::of_container("oom", record));
+    /// The events of a run's end, of which `record` was the record; another command may have changed
+    /// its name and networks. Nothing where there was no run.
+    pub(super) fn ended(&self, record: &Record, code: u8, oom: bool, removed: bool) -> Vec<Event> {
+        let now = self.containers.reread(record).ok().flatten();
+        let record = now.as_ref().unwrap_or(record);
+        let State::Running { started, .. } = &record.state else { return Vec::new() };
+        let mut events = Vec::with_capacity(3);
+        if oom {
+            events.push(Event::of_container("oom", record));
+        }
+        let mut die = Event::of_container("die", record).with("exitCode", code.to_string());
+        if let Ok(started) = started.parse::<jiff::Timestamp>() {
+            let ran_s = jiff::Timestamp::now().duration_since(started).as_secs();
+            die = die.with("execDuration", ran_s.to_string());
+        }
+        events.push(die);
+        events.extend(self.told_of_networks("disconnect", record));
+        if removed {
+            events.push(Event::of_container("destroy", record));
+        }
+        events
     }
-    let mut die = Event::of_container("die", record).with("exitCode", code.to_string());
-    if let State::Running { started, .. } = &record.state
-        && let Ok(started) = started.parse::<jiff::Timestamp>()
-    {
-        let ran_s = jiff::Timestamp::now().duration_since(started).as_secs();
-        die = die.with("execDuration", ran_s.to_string());
-    }
-    events.push(die);
-    if removed {
-        events.push(Event::of_container("destroy", record));
-    }
-    events
 }
 
 /// The exit code of a run. A SIGKILL that a user's `stop` had to send in place of another signal

@@ -18,6 +18,8 @@ pub(super) enum Word {
     /// With a connection to somebody in the network.
     Meet(String),
     Leave(String),
+    /// What the container is called in a network from now on.
+    Call(String, Vec<String>),
 }
 
 /// What it answers when that is done.
@@ -86,6 +88,12 @@ pub fn join(directory: &Path, link: &LinkOptions, tap: &OwnedFd) -> Result<(), E
 pub fn leave(directory: &Path, network: &str) -> Result<(), Errno> {
     let server = connect_to(directory, SOCKET, SocketFlags::empty())?;
     tell(&server, &Word::Leave(network.to_owned()), &[])
+}
+
+/// Has the server of a container, and so others in a network, call it by these names.
+pub fn rename(directory: &Path, network: &str, names: &[String]) -> Result<(), Errno> {
+    let server = connect_to(directory, SOCKET, SocketFlags::empty())?;
+    tell(&server, &Word::Call(network.to_owned(), names.to_vec()), &[])
 }
 
 fn tell(

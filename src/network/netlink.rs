@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 // Kinds and an attribute of linux/rtnetlink.h.
@@ -12,9 +13,20 @@ pub(super) const NEW_ROUTE: u16 = 24;
 pub(super) const OUT_DEVICE: u16 = 4;
 
 /// A socket for that of a network namespace: made inside of it.
-pub fn route_socket() -> Result<OwnedFd, Errno> {
+pub(super) fn route_socket() -> Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC;
     rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None) // NETLINK_ROUTE
+}
+
+/// One that is told of each change by which a route may lead elsewhere, and does not wait for it.
+pub(super) fn changes_socket() -> Result<OwnedFd, Errno> {
+    // `RTNLGRP_*` of linux/rtnetlink.h: devices; of both families addresses, routes, rules; next hops.
+    const GROUPS: [u32; 8] = [1, 5, 7, 8, 9, 11, 19, 32];
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+    let groups = GROUPS.iter().fold(0, |groups, group| groups | 1 << (group - 1));
+    rustix::net::bind(&socket, &SocketAddrNetlink::new(0, groups))?;
+    Ok(socket)
 }
 
 /// A request to the kernel (rtnetlink(7)).

@@ -35,18 +35,18 @@ struct Peer {
 }
 
 /// All others on a link.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Peers {
     listener: Option<OwnedFd>,
     /// Who is there. Places are kept: what becomes ready is told by them.
     places: Vec<Option<Peer>>,
-    card: Vec<u8>,
+    card: Card,
 }
 
 impl Card {
     pub(super) fn of(plan: &LinkPlan) -> Self {
         Self {
-            names: plan.names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            names: spoken(&plan.names),
             mac: plan.mac,
             ip: plan.addresses.guest,
             ip6: plan.addresses.six.as_ref().map(|six| six.guest),
@@ -58,10 +58,28 @@ impl Card {
     }
 }
 
+/// Names as they are asked for: in lower case.
+pub(super) fn spoken(names: &[String]) -> Vec<String> {
+    names.iter().map(|name| name.to_ascii_lowercase()).collect()
+}
+
 impl Peers {
     pub(super) fn new(plan: &LinkPlan, listener: Option<OwnedFd>) -> Self {
-        let card = serde_json::to_vec(&Card::of(plan)).unwrap_or_default();
-        Self { listener, places: Vec::new(), card }
+        Self { listener, places: Vec::new(), card: Card::of(plan) }
+    }
+
+    fn card(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.card).unwrap_or_default()
+    }
+
+    /// Tells all of other names of this container, whose device is `tap`.
+    pub(super) fn rename(&mut self, names: Vec<String>, tap: &OwnedFd) {
+        self.card.names = names;
+        let card = self.card();
+        for peer in self.places.iter().flatten() {
+            // Who does not listen is about to be gone.
+            let _ = messages::send(&peer.socket, &card, &[tap.as_fd()]);
+        }
     }
 
     /// Where those who come later arrive.
@@ -77,7 +95,7 @@ impl Peers {
 
     /// Tells somebody of this container, whose device is `tap`; gives the place that the other has.
     pub(super) fn greet(&mut self, socket: OwnedFd, tap: &OwnedFd) -> Result<usize, Errno> {
-        messages::send(&socket, &self.card, &[tap.as_fd()])?;
+        messages::send(&socket, &self.card(), &[tap.as_fd()])?;
         let peer = Some(Peer { socket, known: None });
         let place = self.places.iter().position(Option::is_none).unwrap_or(self.places.len());
         match self.places.get_mut(place) {

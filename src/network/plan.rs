@@ -53,6 +53,10 @@ pub struct Membership {
 
 /// The name of the network that a container has alone.
 pub const PRIVATE: &str = "private";
+/// What one is called whose connections to the outside are made by sockets of the host's.
+pub const FAST: &str = "fast";
+/// What docker and podman call a network of one's own with a way out, and what it is called here.
+pub const PRIVATE_NAMES: [&str; 6] = [PRIVATE, "bridge", "default", "pasta", "slirp4netns", FAST];
 
 impl LinkPlan {
     /// The link of a private network, the container's device number `place`.

@@ -21,7 +21,7 @@ use super::control::{DONE, Word};
 use super::datagram::{Datagrams, Echoes, family};
 use super::fragments::Fragments;
 use super::frame::{self, Frame, LONGEST, Link, Packet, Unreachable};
-use super::peers::{Card, Peers};
+use super::peers::{Card, Peers, spoken};
 use super::policy::Policy;
 use super::publish::{self, Opened};
 use super::ring::Budget;
@@ -783,7 +783,7 @@ impl Server {
             },
             mac: plan.mac,
             network: plan.network,
-            names: plan.names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            names: spoken(&plan.names),
         };
         let place = self.links.iter().position(Option::is_none).unwrap_or(self.links.len());
         watch(&self.epoll, attached.link.tap(), DEVICE | place as u64)?;
@@ -836,6 +836,15 @@ impl Server {
         }
     }
 
+    fn rename(&mut self, place: usize, names: &[String]) {
+        let Some(Some(Attached { link, peers, names: known, .. })) = self.links.get_mut(place)
+        else {
+            return;
+        };
+        *known = spoken(names);
+        peers.rename(known.clone(), link.tap());
+    }
+
     fn take_teller(&mut self) {
         let Some(control) = &self.control else { return };
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -878,6 +887,13 @@ impl Server {
             (Ok(Word::Leave(network)), ..) => match self.place_of(&network) {
                 Some(place) => {
                     self.drop_link(place);
+                    true
+                }
+                None => false,
+            },
+            (Ok(Word::Call(network, names)), ..) => match self.place_of(&network) {
+                Some(place) => {
+                    self.rename(place, &names);
                     true
                 }
                 None => false,

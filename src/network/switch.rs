@@ -11,13 +11,17 @@
 //! and the container's own routes, so that whatever it has made besides (a tunnel, another network)
 //! has its traffic. All else is the kernel's to carry out, and so goes by the tap.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
 
-use super::netlink::{HEADER, Message, NEW_ROUTE, OUT_DEVICE, family};
+use super::netlink::{
+    HEADER, Message, NEW_ROUTE, OUT_DEVICE, changes_socket, family, route_socket,
+};
 use super::policy::Policy;
 use super::{Error, LinkPlan};
 use crate::sys;
@@ -62,16 +66,43 @@ impl Switch {
         }
         let flags = SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None);
-        match socket.and_then(|socket| sys::socket::namespace(socket.as_fd())) {
+        let Ok(socket) = socket else { return missing("sockets of IP (CONFIG_INET)") };
+        if sys::socket::namespace(socket.as_fd()).is_err() {
+            return missing("sockets that tell their namespace (SO_NETNS_COOKIE, Linux 5.14)");
+        }
+        let number = socket.as_raw_fd().cast_unsigned();
+        match sys::compare::Own::of_this_process().is_same(
+            std::process::id(),
+            number,
+            socket.as_fd(),
+        ) {
             Ok(_) => Ok(()),
-            Err(_) => missing("sockets that tell their namespace (SO_NETNS_COOKIE, Linux 5.14)"),
+            Err(_) => missing("descriptors that can be compared (kcmp, CONFIG_KCMP)"),
         }
     }
 }
 
 /// A namespace's routes, as they are at the moment of a question.
 #[derive(Debug)]
-pub struct Routes(OwnedFd);
+pub struct Routes {
+    sockets: RouteSockets,
+    /// Those who were asked about, as long as nothing has changed.
+    known: HashMap<IpAddr, (Option<Lead>, Instant)>,
+}
+
+/// What a namespace's routes are asked by: made inside of it.
+#[derive(Debug)]
+pub struct RouteSockets {
+    /// For questions and answers.
+    pub questions: OwnedFd,
+    /// For words of changes.
+    pub changes: OwnedFd,
+}
+
+/// Those of the namespace that this process is in.
+pub fn route_sockets() -> Result<RouteSockets, Errno> {
+    Ok(RouteSockets { questions: route_socket()?, changes: changes_socket()? })
+}
 
 /// Where a route leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,26 +116,58 @@ pub enum Lead {
 /// `struct rtmsg` behind the header.
 const BODY: usize = 12;
 
+/// How many answers are kept, and how long: the kernel tells of no change to a few things that it looks
+/// at besides (sysctls, which router answers).
+const MOST_KNOWN: usize = 256;
+const KEPT: Duration = Duration::from_secs(1);
+
 impl Routes {
-    /// Those of the namespace in which `socket` was made.
-    pub fn new(socket: OwnedFd) -> Self {
-        Self(socket)
+    /// Those that these sockets ask about.
+    pub fn new(sockets: RouteSockets) -> Self {
+        Self { sockets, known: HashMap::new() }
     }
 
     /// The number of the tap's device there.
     pub fn tap(&self, switch: &Switch) -> Result<u32, Errno> {
-        rustix::net::netdevice::name_to_index(&self.0, &switch.device)
+        rustix::net::netdevice::name_to_index(&self.sockets.questions, &switch.device)
     }
 
-    /// The socket.
+    /// A socket of the namespace.
     pub fn socket(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.sockets.questions.as_fd()
     }
 
     /// Where packets for an address go; `None` where they do not.
-    pub fn lead(&self, ip: IpAddr) -> Option<Lead> {
+    pub fn lead(&mut self, ip: IpAddr) -> Option<Lead> {
+        // The word of a change is there before the call that made it is over.
+        if self.have_changed() || self.known.len() >= MOST_KNOWN {
+            self.known.clear();
+        }
+        let now = Instant::now();
+        if let Some((lead, asked)) = self.known.get(&ip)
+            && now.duration_since(*asked) < KEPT
+        {
+            return *lead;
+        }
         let mut room = [0; 1024];
-        read(question(ip).ask(&self.0, &mut room).ok()?)
+        let lead = question(ip).ask(&self.sockets.questions, &mut room).ok().and_then(read);
+        self.known.insert(ip, (lead, now));
+        lead
+    }
+
+    /// Whether there was any word since the last time. Too many of them, or words that were lost, are a
+    /// change too.
+    fn have_changed(&self) -> bool {
+        /// What is taken at once, so that who changes things without end holds up nobody else.
+        const MOST: usize = 64;
+        let word =
+            || rustix::net::recv(&self.sockets.changes, &mut [0; 64][..], RecvFlags::empty());
+        for taken in 0..MOST {
+            if word().is_err_and(|errno| errno == Errno::AGAIN) {
+                return taken != 0;
+            }
+        }
+        true
     }
 }
 
@@ -197,8 +260,10 @@ mod tests {
 
     #[test]
     fn a_route_is_read_to_its_device() {
-        let routes = Routes::new(crate::network::route_socket().expect("a socket"));
+        let mut routes = Routes::new(route_sockets().expect("sockets"));
         assert_eq!(routes.lead(IpAddr::from([127, 0, 0, 1])), Some(Lead::Here));
+        assert_eq!(routes.known.len(), 1);
+        assert_eq!(routes.lead(IpAddr::from([127, 0, 0, 1])), Some(Lead::Here), "from memory");
         assert_eq!(read(&[]), None);
         assert_eq!(read(&[0; 28]), None);
         let mut answer = vec![0; 28];

@@ -16,6 +16,10 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_process_vm_readv,
     libc::SYS_pidfd_open,
     libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    // What waits for a socket is to wait for the one in its place (`watch`).
+    libc::SYS_epoll_ctl,
+    libc::SYS_dup3,
     libc::SYS_connect,
     libc::SYS_getsockname,
     libc::SYS_getsockopt,
@@ -28,6 +32,8 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_open,
     libc::SYS_openat,
     libc::SYS_read,
+    libc::SYS_pread64,
+    libc::SYS_lseek,
     libc::SYS_getdents64,
     libc::SYS_readlinkat,
     #[cfg(target_arch = "x86_64")]

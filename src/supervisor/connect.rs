@@ -7,7 +7,7 @@
 //! later, there is no way by it to the host's loopback (`sys::socket::bind_to_device`).
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,9 +15,11 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use super::holders::{self, Signalled};
+use super::callers::{Callers, Held};
 use super::options::Options;
 use super::serve::{CONTINUE, Done, refuse, value};
+use super::signalled::{Signalled, signalled};
+use super::watch::Watch;
 use crate::network::{self, Lead, Routes, Switch};
 use crate::sys::notify::{self, Answer, Listener, Notification};
 use crate::sys::socket;
@@ -50,7 +52,10 @@ pub(super) struct Connections {
     containers: u64,
     /// What sockets have that nobody has set anything on, by family.
     fresh: [Options; 2],
+    callers: Callers,
     waiting: Vec<Waiting>,
+    /// One more than the highest number that a descriptor of this process can have.
+    most: usize,
 }
 
 /// A blocking call that is yet to be answered.
@@ -66,17 +71,21 @@ struct Waiting {
 }
 
 /// A descriptor of the caller's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Place {
-    number: i32,
+    number: u32,
     close_on_exec: bool,
+    /// Who waits for what is there.
+    watches: Vec<Watch>,
 }
 
 /// A socket of the caller's, as it is found.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each a fact of its own
 struct Found {
     socket: OwnedFd,
     six: bool,
+    has_port: bool,
     /// Whether it is one of those that are made here.
     is_switched: bool,
     state: u8,
@@ -84,15 +93,27 @@ struct Found {
 }
 
 impl Connections {
-    pub(super) fn new(switch: Switch, kernel: OwnedFd) -> Result<Self, Errno> {
-        let (routes, hosts_routes) = (Routes::new(kernel), Routes::new(network::route_socket()?));
+    /// `routes` are the container's; this process can have `most` descriptors.
+    pub(super) fn new(switch: Switch, routes: Routes, most: usize) -> Result<Self, Errno> {
+        let hosts_routes = Routes::new(network::route_sockets()?);
         let tap = routes.tap(&switch)?;
         let containers = socket::namespace(routes.socket())?;
         let [four, six] = [fresh(false)?, fresh(true).or_else(|_| fresh(false))?];
         let hosts = socket::namespace(four.as_fd())?;
         let fresh = [Options::of(four.as_fd(), false), Options::of(six.as_fd(), true)];
-        let waiting = Vec::new();
-        Ok(Self { switch, routes, tap, hosts_routes, hosts, containers, fresh, waiting })
+        let (callers, waiting) = (Callers::default(), Vec::new());
+        Ok(Self {
+            switch,
+            routes,
+            tap,
+            hosts_routes,
+            hosts,
+            containers,
+            fresh,
+            callers,
+            waiting,
+            most,
+        })
     }
 
     /// Answers a connect(2), or has it wait.
@@ -122,68 +143,71 @@ impl Connections {
             if !outside {
                 return refuse(Errno::NETUNREACH);
             }
-        } else if !outside || found.state != CLOSED || has_port(&found.socket) {
+        } else if !outside || found.state != CLOSED || found.has_port {
             return CONTINUE;
         }
         let leave = if found.is_switched { refuse(Errno::CONNABORTED) } else { CONTINUE };
-        let inode = rustix::fs::fstat(&found.socket).map_or(0, |stat| stat.st_ino);
-        if self.waiting.len() >= MOST
-            || !holders::is_alone(call.thread, number, inode).unwrap_or(false)
-        {
-            return leave;
-        }
-        let Some(close_on_exec) = holders::closes_on_exec(call.thread, number) else {
-            return leave;
-        };
+        let Some(place) = self.place(number, &found) else { return leave };
         let Ok(new) = self.make(&found, target) else { return leave };
         // All that was looked at was the caller's, if it is still there.
         if !listener.is_waiting(call.id) {
             return leave;
         }
-        self.begin(listener, call, found, new, target, Place { number, close_on_exec })
+        self.begin(listener, call, found, new, target, place)
+    }
+
+    /// The place of a socket that was found, where another can take it.
+    fn place(&mut self, number: i32, found: &Found) -> Option<Place> {
+        let has_room = self.waiting.len() < MOST;
+        let caller = self.callers.last().filter(|_| has_room)?;
+        let number = number.cast_unsigned();
+        let Ok(Held::Alone(watches)) = caller.held(number, found.socket.as_fd()) else {
+            return None;
+        };
+        // They call it by its number.
+        let can_go_on = watches.is_empty() || (number as usize) < self.most;
+        let close_on_exec = caller.closes_on_exec(number).filter(|_| can_go_on)?;
+        Some(Place { number, close_on_exec, watches })
     }
 
     /// The policy's word and the container's routes'.
-    fn leads_outside(&self, target: SocketAddr) -> bool {
+    fn leads_outside(&mut self, target: SocketAddr) -> bool {
         let canonical = SocketAddr::new(target.ip().to_canonical(), target.port());
         self.switch.leads_outside(canonical)
             && self.routes.lead(canonical.ip()) == Some(Lead::Out(self.tap))
     }
 
     /// The caller's socket, where it is one of TCP in the container's network or one of ours.
-    fn find(&self, thread: u32, number: i32) -> Option<Found> {
-        let socket = socket::take(thread, number).ok()?;
+    fn find(&mut self, thread: u32, number: i32) -> Option<Found> {
+        let socket = self.callers.take(thread, number)?;
         let fd = socket.as_fd();
-        let number = |name| socket::number(fd, libc::SOL_SOCKET, name).ok();
-        let six = match number(libc::SO_DOMAIN)? {
-            libc::AF_INET => false,
-            libc::AF_INET6 => true,
-            _ => return None,
-        };
-        if number(libc::SO_TYPE)? != libc::SOCK_STREAM
-            || number(libc::SO_PROTOCOL)? != libc::IPPROTO_TCP
-        {
-            return None;
-        }
         let namespace = socket::namespace(fd).ok()?;
         let is_switched = namespace == self.hosts;
         if !is_switched && namespace != self.containers {
             return None;
         }
+        let name = rustix::net::getsockname(fd).ok()?;
+        let name = SocketAddr::try_from(name).ok()?;
+        let protocol = socket::number(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL).ok()?;
+        // A raw socket of the same protocol has no such state.
         let mut state = [0];
-        socket::option(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut state).ok()?;
+        let known = socket::option(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut state);
+        if protocol != libc::IPPROTO_TCP || known.is_err() {
+            return None;
+        }
         let flags = rustix::fs::fcntl_getfl(&socket).ok()?;
         // Signals on arrival are asked of a descriptor, and would be lost.
         if flags.bits() & libc::O_ASYNC.cast_unsigned() != 0 {
             return None;
         }
         let blocks = !flags.contains(OFlags::NONBLOCK);
-        Some(Found { socket, six, is_switched, state: state[0], blocks })
+        let (six, has_port) = (name.is_ipv6(), name.port() != 0);
+        Some(Found { socket, six, has_port, is_switched, state: state[0], blocks })
     }
 
     /// A socket like the one that was found, bound to the host's way to where it will be connected. The
     /// way to the host itself is lo, and the tap's unless all of that is open to the container.
-    fn make(&self, found: &Found, target: SocketAddr) -> Result<OwnedFd, Errno> {
+    fn make(&mut self, found: &Found, target: SocketAddr) -> Result<OwnedFd, Errno> {
         let lead = self.hosts_routes.lead(target.ip().to_canonical()).ok_or(Errno::NETUNREACH)?;
         let new = fresh(found.six)?;
         let known = &self.fresh[usize::from(found.six)];
@@ -215,17 +239,28 @@ impl Connections {
             id: call.id,
             thread: call.thread,
             place: Some(place),
-            deadline: deadline(&found.socket),
+            deadline: None,
             socket: new,
         };
-        drop(found.socket);
         if !found.blocks {
+            drop(found.socket);
             return match (waiting.hand_over(listener, false), begun) {
                 (Err(errno), _) | (Ok(()), Err(errno)) => refuse(errno),
                 (Ok(()), Ok(())) => value(0),
             };
         }
-        self.wait_for(listener, waiting)
+        // On the host itself a connection is there at once, as the same call tells then.
+        match begun.or_else(|_| rustix::net::connect(&waiting.socket, &target)) {
+            Ok(()) => match waiting.hand_over(listener, true) {
+                Ok(()) => value(0),
+                Err(errno) => refuse(errno),
+            },
+            Err(Errno::ALREADY) => {
+                self.waiting.push(Waiting { deadline: deadline(&found.socket), ..waiting });
+                Done::Answered
+            }
+            Err(errno) => refuse(errno),
+        }
     }
 
     /// A call on a socket that has begun, or has done, what it was to do.
@@ -243,15 +278,6 @@ impl Connections {
             (ESTABLISHED | CLOSE_WAIT, true) => value(0),
             _ => refuse(Errno::ISCONN),
         }
-    }
-
-    /// On the host itself a connection is there at once.
-    fn wait_for(&mut self, listener: &Listener, waiting: Waiting) -> Done {
-        if is_ready(waiting.socket.as_fd()) {
-            return Done::Answer(waiting.finish(listener));
-        }
-        self.waiting.push(waiting);
-        Done::Answered
     }
 
     /// Answers those who wait, as their connections come to something, until there is another call.
@@ -303,11 +329,15 @@ struct Gone;
 impl Waiting {
     /// Gives the caller the socket in the place of its own.
     fn hand_over(&self, listener: &Listener, blocks: bool) -> Result<(), Errno> {
-        let Some(Place { number, close_on_exec }) = self.place else { return Ok(()) };
+        let Some(Place { number, close_on_exec, watches }) = &self.place else { return Ok(()) };
         if blocks {
             rustix::fs::fcntl_setfl(&self.socket, OFlags::empty())?;
         }
-        listener.replace(self.id, self.socket.as_fd(), number.cast_unsigned(), close_on_exec)
+        listener.replace(self.id, self.socket.as_fd(), *number, *close_on_exec)?;
+        // Not before, or who is told of it would meet the old one. That leaves the sets with its last
+        // descriptor.
+        let mut watches = watches.iter();
+        watches.try_for_each(|watch| watch.go_on(self.socket.as_fd(), number.cast_signed()))
     }
 
     /// The answer, once there is one. One that failed is not handed over.
@@ -322,7 +352,7 @@ impl Waiting {
     /// Whether its caller is there, has time, and no signal for it: the connection goes on without it
     /// in those cases, as it does elsewhere (connect(2)).
     fn look(&self, listener: &Listener) -> Result<Option<Answer>, Gone> {
-        let signalled = holders::signalled(self.thread);
+        let signalled = signalled(self.thread);
         if !listener.is_waiting(self.id) {
             return Err(Gone);
         }
@@ -343,17 +373,6 @@ fn fresh(six: bool) -> Result<OwnedFd, Errno> {
     let family = if six { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     rustix::net::socket_with(family, SocketType::STREAM, flags, Some(rustix::net::ipproto::TCP))
-}
-
-fn has_port(socket: &OwnedFd) -> bool {
-    let name = rustix::net::getsockname(socket).and_then(SocketAddr::try_from);
-    !name.is_ok_and(|name| name.port() == 0)
-}
-
-fn is_ready(socket: BorrowedFd<'_>) -> bool {
-    let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::OUT)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut polled, Some(&now)).is_ok_and(|count| count > 0)
 }
 
 fn deadline(socket: &OwnedFd) -> Option<Instant> {

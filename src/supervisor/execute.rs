@@ -3,10 +3,10 @@
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 
 use super::files::read;
-use super::make::field;
 use super::name::{descriptor, word};
 use super::people::Tag;
 use super::serve::{CONTINUE, Done, Server, value};
+use super::status::{field, status};
 use super::{Credentials, people};
 use crate::sys::notify::{self, Notification, Stat};
 
@@ -53,7 +53,7 @@ impl Server {
     /// no_new_privs, a mount without set-id programs, or a script.
     fn is_held_back(&self, call: &Notification) -> bool {
         let path = self.name.path();
-        let no_new = field(call.thread, "NoNewPrivs:").is_none_or(|text| text != "0");
+        let no_new = status(call.thread).is_none_or(|text| field(&text, "NoNewPrivs") != Some("0"));
         let no_suid =
             rustix::fs::statvfs(path).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::NOSUID));
         let is_script = || {

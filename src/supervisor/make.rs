@@ -9,10 +9,10 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
 use super::call::File;
-use super::files::read;
 use super::ids::Credentials;
 use super::name::{Name, descriptor, word};
 use super::serve::{CONTINUE, Done, Server, refuse, value};
+use super::status::{field, status};
 use crate::owners::{self, Kind, LENGTH, Record};
 use crate::sys::notify::{self, Notification, Stat};
 
@@ -217,20 +217,11 @@ pub(super) fn socket_of(call: &Notification) -> Option<std::os::fd::OwnedFd> {
 
 /// A pidfd is a process's, and who calls is a thread.
 fn thread_group(thread: u32) -> Option<Pid> {
-    let number = field(thread, "Tgid:")?.parse().ok()?;
-    Pid::from_raw(number)
+    Pid::from_raw(field(&status(thread)?, "Tgid")?.parse().ok()?)
 }
 
 /// The file mode mask of a process; the usual one where it cannot be read.
 fn umask(thread: u32) -> u32 {
-    let text = field(thread, "Umask:");
-    text.and_then(|text| u32::from_str_radix(&text, 8).ok()).unwrap_or(0o022)
-}
-
-/// The first word of a line of /proc/PID/status, in the host's /proc.
-pub(super) fn field(thread: u32, name: &str) -> Option<String> {
-    let text = read(format!("{thread}/status").as_bytes())?;
-    let text = String::from_utf8_lossy(&text);
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_ascii_whitespace().next().map(str::to_owned)
+    let mask = |text: &[u8]| u32::from_str_radix(field(text, "Umask")?, 8).ok();
+    status(thread).and_then(|text| mask(&text)).unwrap_or(0o022)
 }

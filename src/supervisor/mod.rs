@@ -40,12 +40,12 @@
 
 mod become_other;
 mod call;
+mod callers;
 mod confine;
 mod connect;
 mod execute;
 mod files;
 mod filter;
-mod holders;
 mod ids;
 mod links;
 mod make;
@@ -53,7 +53,10 @@ mod name;
 mod options;
 mod people;
 mod serve;
+mod signalled;
 mod start;
+mod status;
+mod watch;
 
 pub use ids::{Credentials, Ids, Powers};
 pub use start::{Emulation, Entrance, Meeting, Options, Seen, Supervisor, Watch};

@@ -29,7 +29,7 @@ use super::ids::{Credentials, Powers};
 use super::links::Links;
 use super::people::{People, RESOURCE, Tag, UNTAGGED};
 use super::serve::Server;
-use crate::network::{self, Switch};
+use crate::network::{self, RouteSockets, Routes, Switch};
 use crate::sys;
 use crate::sys::fork::{self, Child, Side};
 use crate::sys::notify::{self, Answer, Listener, Notification};
@@ -72,7 +72,7 @@ pub struct Entrance {
 }
 
 /// The room that the descriptors take in a control message.
-const SPACE: usize = rustix::cmsg_space!(ScmRights(4));
+const SPACE: usize = rustix::cmsg_space!(ScmRights(5));
 
 /// Where the container's first process and its supervisor will meet: made before the clone.
 #[derive(Debug)]
@@ -266,7 +266,7 @@ impl Entrance {
         if self.limit.is_some() && hard != UNTAGGED {
             return Err(Errno::INVAL);
         }
-        let routes = self.connections.then(network::route_socket).transpose()?;
+        let routes = self.connections.then(network::route_sockets).transpose()?;
         // By name: a pidfd would need the power to trace a process that is not dumpable.
         let open = |name| rustix::fs::open(name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let (user, mounts) = (open(c"/proc/self/ns/user")?, open(c"/proc/self/ns/mnt")?);
@@ -288,7 +288,9 @@ impl Entrance {
             }
         };
         let mut descriptors = vec![listener.as_fd(), user.as_fd(), mounts.as_fd()];
-        descriptors.extend(routes.iter().map(AsFd::as_fd));
+        if let Some(RouteSockets { questions, changes }) = &routes {
+            descriptors.extend([questions.as_fd(), changes.as_fd()]);
+        }
         let mut space = [MaybeUninit::uninit(); SPACE];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
@@ -332,7 +334,8 @@ fn supervise(
         }
         Begin::Answer(arrival, call) => {
             let mut kept = vec![arrival.listener.as_ref(), &arrival.user, &arrival.mounts];
-            kept.extend(&arrival.routes);
+            let routes = arrival.routes.as_ref();
+            kept.extend(routes.into_iter().flat_map(|it| [&it.questions, &it.changes]));
             hold_only(&kept)?;
             (Some(arrival), Some(call))
         }
@@ -357,9 +360,9 @@ fn supervise(
     }
     let mut connections = None;
     if let (Some(switch), Some(routes)) = (&options.switch, routes) {
-        sys::process::raise_descriptors();
+        let most = sys::process::raise_descriptors();
         // Without, they go by the tap.
-        connections = Connections::new(switch.clone(), routes).ok();
+        connections = Connections::new(switch.clone(), Routes::new(routes), most).ok();
     }
     if options.ids.is_none() {
         confine::confine()?;
@@ -380,7 +383,7 @@ struct Arrival {
     user: OwnedFd,
     mounts: OwnedFd,
     /// Where connections are made.
-    routes: Option<OwnedFd>,
+    routes: Option<RouteSockets>,
 }
 
 /// Waits for the container's first process; `None` when it ended before.
@@ -398,7 +401,8 @@ fn receive(socket: &OwnedFd) -> Result<Option<Arrival>, Errno> {
     let mut next = || descriptors.next();
     Ok(match (next(), next(), next()) {
         (Some(listener), Some(user), Some(mounts)) => {
-            let (listener, routes) = (Listener::new(listener), next());
+            let (listener, routes) = (Listener::new(listener), next().zip(next()));
+            let routes = routes.map(|(questions, changes)| RouteSockets { questions, changes });
             Some(Arrival { listener, user, mounts, routes })
         }
         _ => None,

@@ -8,19 +8,23 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
 use super::CallError;
 
-/// A copy of a descriptor of a thread's (pidfd_getfd(2)). Needs the power to trace it.
-pub fn take(thread: u32, number: i32) -> Result<OwnedFd, Errno> {
+/// A name for a thread that no other gets when it has ended (pidfd_open(2)).
+pub fn name_thread(thread: u32) -> Result<OwnedFd, Errno> {
     // PIDFD_THREAD of 6.9: without it only the first thread of a process can be named.
     const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
+    let pid = i32::try_from(thread).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    match rustix::process::pidfd_open(pid, THREAD) {
+        Err(Errno::INVAL) => rustix::process::pidfd_open(pid, PidfdFlags::empty()),
+        other => other,
+    }
+}
+
+/// A copy of a descriptor of a thread's (pidfd_getfd(2)). Needs the power to trace it.
+pub fn take(thread: BorrowedFd<'_>, number: i32) -> Result<OwnedFd, Errno> {
     if number < 0 {
         return Err(Errno::BADF);
     }
-    let pid = i32::try_from(thread).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
-    let pidfd = match rustix::process::pidfd_open(pid, THREAD) {
-        Err(Errno::INVAL) => rustix::process::pidfd_open(pid, PidfdFlags::empty())?,
-        other => other?,
-    };
-    rustix::process::pidfd_getfd(pidfd, number, PidfdGetfdFlags::empty())
+    rustix::process::pidfd_getfd(thread, number, PidfdGetfdFlags::empty())
 }
 
 /// An option of a socket as the kernel gives it (getsockopt(2)), which may be cut off at the end of
@@ -130,9 +134,10 @@ mod tests {
     fn a_descriptor_is_taken_from_its_process() {
         let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
         let socket = socket.expect("a socket");
-        let taken = take(std::process::id(), socket.as_raw_fd()).expect("a descriptor");
+        let own = name_thread(std::process::id()).expect("a thread");
+        let taken = take(own.as_fd(), socket.as_raw_fd()).expect("a descriptor");
         let inode = |it: &OwnedFd| rustix::fs::fstat(it).expect("a socket").st_ino;
         assert_eq!(inode(&taken), inode(&socket));
-        assert_eq!(take(std::process::id(), -1).err(), Some(Errno::BADF));
+        assert_eq!(take(own.as_fd(), -1).err(), Some(Errno::BADF));
     }
 }

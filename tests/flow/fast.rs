@@ -79,6 +79,23 @@ fn programs_connect_by_the_host_s_sockets_as_they_do_elsewhere() {
 }
 
 #[test]
+fn connections_are_switched_without_a_filter_of_the_container_s_too() {
+    requires!(
+        UserNamespaces,
+        Image("busybox", "latest"),
+        Program("/dev/net/tun"),
+        Program("/usr/bin/python3"),
+        Outside
+    );
+    let (four, six) = outside();
+    let said = Yard::new().run(
+        &["--network", "fast", "--security-opt", "seccomp=unconfined"],
+        &["/usr/bin/python3", "-c", SWITCHED, &four, &six, &hole(), "blocking", "in_epoll"],
+    );
+    assert_eq!(said, "blocking\nin_epoll");
+}
+
+#[test]
 fn the_hosts_loopback_is_out_of_reach_of_who_cheats() {
     requires!(
         UserNamespaces,
@@ -135,6 +152,8 @@ fn all_that_private_has_is_there_beside_it() {
     let python = ["/usr/bin/python3", "-c", SWITCHED, &four, &six, &hole(), "many_bytes", "inside"];
     assert_eq!(yard.exec(&python), "many_bytes\ninside");
 
+    let mode = ["inspect", "--format", "{{.HostConfig.NetworkMode}}", "box"];
+    assert_eq!(yard.home.coracle(mode).ok(), "fast");
     // A network that it joins has its own way.
     yard.home.coracle(["network", "connect", "web", "box"]).ok();
     assert_eq!(yard.exec(&["/bin/nc", "-w", "5", "neighbour", "80"]), "neighbour");

@@ -179,8 +179,19 @@ fn a_running_container_joins_and_leaves_networks() {
         &town.fails(1, &["network", "connect", "two", "guest"]),
         &["endpoint with name guest already exists in network two"],
     );
+    // It is called by another name at once, and no more by the old one.
+    town.ok(&["rename", "lone", "single"]);
+    until("the new name to be known", || town.hears("host", "single", "lone"));
+    assert!(!town.hears("host", "lone", "lone") && town.hears("host", "my-lone", "lone"));
+    town.ok(&["rename", "single", "lone"]);
+    until("the old name to be known", || town.hears("host", "lone", "lone"));
     // It is in it after a restart too.
     town.ok(&["restart", "-t", "0", "guest"]);
+    let format = "{{.Action}} {{.Actor.Attributes.name}}";
+    let events = ["events", "--since", "1h", "--until", "0.001s", "-f", "type=network"];
+    let events = [&events[..], &["--format", format]].concat();
+    let last = ["disconnect one", "disconnect two", "connect one", "connect two"].join("\n");
+    until("each network to be told of", || town.ok(&events).ends_with(&last));
     until("the two to meet again", || town.hears("host", "my-guest", "guest"));
     town.ok(&["network", "disconnect", "two", "guest"]);
     until("it to be gone", || !town.hears("host", "my-guest", "guest"));

@@ -122,22 +122,86 @@ def by_loop():
     asyncio.run(say())
 
 
+def waited_for(connection, epoll, flag):
+    """Waits until an epoll tells of it, and nothing else: who is not connected yet is said to be hung up."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for told, flags in epoll.poll(1):
+            assert told == connection.fileno(), told
+            if flags & flag and not flags & select.EPOLLHUP:
+                return
+    raise SystemExit("epoll told of nothing")
+
+
+class Event(ctypes.Structure):
+    _pack_ = 1 if os.uname().machine == "x86_64" else 0
+    _fields_ = [("events", ctypes.c_uint32), ("data", ctypes.c_uint64)]
+
+
 def in_epoll():
-    """Who waits for it before it connects: by the tap."""
-    with fresh(FOUR) as connection, select.epoll() as epoll:
+    """Who waits for it before it connects, waits for what it is then."""
+    for flags in select.EPOLLOUT, select.EPOLLOUT | select.EPOLLET, select.EPOLLOUT | select.EPOLLIN | select.EPOLLRDHUP:
+        with fresh(FOUR) as connection, select.epoll() as epoll, select.epoll() as other:
+            connection.setblocking(False)
+            epoll.register(connection, flags)
+            other.register(connection, select.EPOLLIN)
+            assert connection.connect_ex((FOUR, 7)) == errno.EINPROGRESS
+            waited_for(connection, epoll, select.EPOLLOUT)
+            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+            assert is_switched(connection)
+            if flags & select.EPOLLET:
+                assert epoll.poll(0.05) == []
+            epoll.modify(connection, select.EPOLLIN)
+            connection.send(b"word")
+            assert epoll.poll(30) == other.poll(30) == [(connection.fileno(), select.EPOLLIN)]
+            assert connection.recv(64) == b"word"
+            epoll.unregister(connection)
+            connection.send(b"word")
+            assert other.poll(30) == [(connection.fileno(), select.EPOLLIN)]
+            assert epoll.poll(0) == []
+    # One that is told of once, by what only its program knows of it; and one that blocks.
+    libc = ctypes.CDLL(None, use_errno=True)
+    for blocks in False, True:
+        with fresh(FOUR) as connection, select.epoll() as epoll:
+            connection.setblocking(blocks)
+            event = Event(select.EPOLLIN | select.EPOLLONESHOT, 1 << 31 | 5)
+            assert libc.epoll_ctl(epoll.fileno(), 1, connection.fileno(), ctypes.byref(event)) == 0
+            assert connection.connect_ex((FOUR, 7)) == (0 if blocks else errno.EINPROGRESS)
+            select.select([], [connection], [], 30)
+            assert is_switched(connection)
+            connection.send(b"word")
+            told = Event()
+            assert libc.epoll_wait(epoll.fileno(), ctypes.byref(told), 1, 30000) == 1
+            assert (told.events, told.data) == (select.EPOLLIN, 1 << 31 | 5), (told.events, told.data)
+            assert epoll.poll(0.05) == []
+    # The set is another's too, who is told as well; and it is told of by an outer one.
+    with fresh(FOUR) as connection, select.epoll() as epoll, select.epoll() as outer:
         connection.setblocking(False)
-        epoll.register(connection, select.EPOLLOUT | select.EPOLLET)
-        assert connection.connect_ex((FOUR, 7)) == errno.EINPROGRESS
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            events = [flags for _, flags in epoll.poll(1)]
-            if select.EPOLLOUT in events:
-                break
-        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
-        epoll.modify(connection, select.EPOLLIN)
+        number = connection.fileno()
+        epoll.register(connection, select.EPOLLIN)
+        outer.register(epoll, select.EPOLLIN)
+        assert connection.connect_ex((FOUR, 9)) in (errno.EINPROGRESS, errno.ECONNREFUSED)
+        select.select([], [connection], [], 30)
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
+        # Another try, of a socket that was switched already.
+        assert connection.connect_ex((FOUR, 7)) in (0, errno.EINPROGRESS)
+        select.select([], [connection], [], 30)
         connection.send(b"word")
-        assert epoll.poll(30) == [(connection.fileno(), select.EPOLLIN)]
-        assert not is_switched(connection)
+        assert outer.poll(30) == [(epoll.fileno(), select.EPOLLIN)]
+        if child := os.fork():
+            assert os.waitpid(child, 0)[1] == 0
+        else:
+            os._exit(0 if epoll.poll(30) == [(number, select.EPOLLIN)] else 1)
+        assert is_switched(connection)
+    # What has told once and for all, and what one waiter of several is to get: by the tap.
+    for flags in select.EPOLLIN | select.EPOLLONESHOT, select.EPOLLIN | select.EPOLLEXCLUSIVE:
+        with fresh(FOUR) as connection, select.epoll() as epoll:
+            connection.setblocking(False)
+            epoll.register(connection, flags)
+            epoll.poll(0)
+            assert connection.connect_ex((FOUR, 7)) == errno.EINPROGRESS
+            select.select([], [connection], [], 30)
+            assert not is_switched(connection)
 
 
 def shared():
@@ -160,6 +224,15 @@ def shared():
         with socket.create_connection((FOUR, 7)) as connection:
             talk(connection)
             os._exit(0 if is_switched(connection) else 1)
+    # Wherever the other stands.
+    for place in 200, 900:
+        with fresh(FOUR) as connection, fresh(FOUR) as alone:
+            os.dup2(connection.fileno(), place)
+            for one in connection, alone:
+                one.connect((FOUR, 7))
+                talk(one)
+            assert not is_switched(connection) and is_switched(alone)
+            os.close(place)
 
 
 def bound():

@@ -38,20 +38,15 @@ pub struct Network {
     pub named: Option<network::Wanted>,
 }
 
-/// What docker and podman call a network of one's own with a way out.
-const PRIVATE: [&str; 6] = ["private", "bridge", "default", "pasta", "slirp4netns", FAST];
-/// One whose connections to the outside are made by sockets of the host's.
-const FAST: &str = "fast";
-
 /// `--network`
 pub fn network(text: &str) -> Result<Network, Invalid> {
     let (name, options) = match text.split_once(':') {
-        Some((name, options)) if PRIVATE.contains(&name) => (name, options),
+        Some((name, options)) if network::PRIVATE_NAMES.contains(&name) => (name, options),
         _ => (text, ""),
     };
-    if PRIVATE.contains(&name) {
+    if network::PRIVATE_NAMES.contains(&name) {
         let mut settings = settings(text, options)?;
-        settings.fast = name == FAST;
+        settings.fast = name == network::FAST;
         return Ok(Network { sharing: Sharing::Private, settings, named: None });
     }
     let wanted = "private, fast, host, none, container:NAME, ns:PATH or a network's name";
@@ -402,7 +397,7 @@ mod tests {
         for bad in ["container:", "none", "x", "ns:relative"] {
             assert!(namespace(bad).is_err(), "{bad}");
         }
-        for private in PRIVATE {
+        for private in network::PRIVATE_NAMES {
             assert_eq!(sharing(private), Ok(Sharing::Private));
         }
         assert_eq!(user_namespace("container:a"), Ok(UserNamespace::Container("a".into())));

@@ -12,9 +12,8 @@ use super::server::{Program, Server};
 use super::{Tell, socket};
 use crate::cgroup::InForce;
 use crate::container::{Directory, Keeper, Log, OnUnhealthy, Record, Restart, State};
-use crate::engine::events::Event;
 use crate::engine::limits::Limited;
-use crate::engine::run::{Launched, Manner, Prepared, RunRequest, ended, exit_code};
+use crate::engine::run::{Launched, Manner, Prepared, RunRequest, exit_code};
 use crate::engine::{Engine, Error};
 use crate::runtime::{Attachment, Exit, Signals};
 use crate::sys;
@@ -303,7 +302,7 @@ impl Monitor<'_> {
     }
 
     fn finish(&mut self, code: u8, oom: bool) -> Result<(), Error> {
-        let told = self.told(code, oom, self.request.remove);
+        let told = self.engine.ended(&self.record, code, oom, self.request.remove);
         self.record = self.directory.end(code, oom)?;
         if self.request.remove {
             let path = self.engine.containers.detach_own(self.directory)?;
@@ -320,21 +319,9 @@ impl Monitor<'_> {
         Ok(())
     }
 
-    /// The events of a run's end; nothing where there was no run.
-    fn told(&self, code: u8, oom: bool, removed: bool) -> Vec<Event> {
-        // It may have another name by now.
-        let now = self.engine.containers.reread(&self.record).ok().flatten();
-        match now.as_ref().unwrap_or(&self.record) {
-            record if matches!(record.state, State::Running { .. }) => {
-                ended(record, code, oom, removed)
-            }
-            _ => Vec::new(),
-        }
-    }
-
     /// Waits as long as it is due, and starts the container again.
     fn restart(&mut self, code: u8, oom: bool, ran: Duration) -> Result<Option<Program>, Error> {
-        let told = self.told(code, oom, false);
+        let told = self.engine.ended(&self.record, code, oom, false);
         let pause = Restart::pause(self.pause, ran);
         self.pause = Some(pause);
         self.record = self.directory.edit(|record| {

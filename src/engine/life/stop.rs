@@ -160,7 +160,10 @@ impl Engine {
         let renamed =
             Event::of_container("rename", &record).with("oldName", format!("/{}", record.name));
         self.emit(&[renamed.with("name", name.as_str())]);
-        Ok(())
+        match self.containers.reread(&record)? {
+            Some(record) if record.status().is_up() => self.tell_name(&record),
+            _ => Ok(()),
+        }
     }
 
     /// Ends whatever runs of a container, at once.

@@ -194,6 +194,17 @@ impl Networks {
         Ok(LinkOptions { plan, membership: Some(Membership { listener, peers }) })
     }
 
+    /// Has a container be called otherwise.
+    pub fn rename(&self, name: &str, id: &str, names: &[String]) -> Result<(), Error> {
+        let taken = self.take(name)?;
+        let file = format!("{id}.json");
+        if let Some(mut plan) = read_json::<LinkPlan>(&taken.path.join(&file))? {
+            plan.names = names.to_vec();
+            replace(&taken.path, &file, &plan)?;
+        }
+        Ok(())
+    }
+
     /// Forgets a container that has left.
     pub fn leave(&self, name: &str, id: &str) -> Result<(), Error> {
         self.take(name)?.forget(id)

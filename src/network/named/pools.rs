@@ -3,21 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::record::{Draft, Pool, Range, is_name};
-use crate::network::{Error, Subnet, subnet};
+use crate::network::{Error, PRIVATE_NAMES, Subnet, subnet};
 
-/// Names of networks that are always there, or that mean something else.
-const RESERVED: [&str; 10] = [
-    "private",
-    "bridge",
-    "default",
-    "pasta",
-    "slirp4netns",
-    "fast",
-    "host",
-    "none",
-    "container",
-    "ns",
-];
+/// Names that mean something else than a network, beside those of the one that is always there.
+const RESERVED: [&str; 4] = ["host", "none", "container", "ns"];
 
 /// The ranges of a new network. `networks` are those of others, `in_use` what the host reaches by
 /// other ways, `random` five bytes for IPv6 (RFC 4193).
@@ -28,7 +17,7 @@ pub(super) fn decide(
     random: &[u8],
 ) -> Result<Vec<Pool>, Error> {
     let name = &draft.name;
-    if RESERVED.contains(&name.as_str()) {
+    if RESERVED.iter().chain(&PRIVATE_NAMES).any(|reserved| reserved == name) {
         return Err(Error::ReservedNetwork { name: name.clone() });
     }
     if !is_name(name) {

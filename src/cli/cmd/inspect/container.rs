@@ -10,8 +10,8 @@ use super::super::volume;
 use super::{graph_driver, or_null, set};
 use crate::engine::bundle::{self, HostAddress, Request, SeccompChoice, Sharing, signal};
 use crate::engine::cgroup::{Device, Resources, Throttle, ThrottleKind};
-use crate::engine::container::{LogConfig, LogDriver, MountPoint, Record, State, Status};
-use crate::engine::network::{Expose, LinkPlan, PRIVATE, PortRequest, Wanted};
+use crate::engine::container::{Config, LogConfig, LogDriver, MountPoint, Record, State, Status};
+use crate::engine::network::{Expose, FAST, LinkPlan, PRIVATE, PortRequest, Wanted};
 use crate::engine::{Described, reference};
 
 /// docker writes this for a time that has not come.
@@ -157,6 +157,12 @@ fn config_of(described: &Described, request: &Request) -> Value {
     value
 }
 
+/// As it was asked for.
+fn network_mode(config: &Config) -> &str {
+    let is_fast = config.private.as_ref().is_some_and(|settings| settings.fast);
+    if is_fast && config.network == PRIVATE { FAST } else { &config.network }
+}
+
 fn host_config(record: &Record, request: &Request) -> Value {
     let config = &record.config;
     let mut binds: Vec<String> = request.binds.iter().map(bind).collect();
@@ -171,7 +177,7 @@ fn host_config(record: &Record, request: &Request) -> Value {
         "Binds": or_null(&binds),
         "ContainerIDFile": "",
         "LogConfig": {"Type": config.log.driver.to_string(), "Config": log_options(&config.log)},
-        "NetworkMode": config.network,
+        "NetworkMode": network_mode(config),
         "PortBindings": bindings(&config.publish),
         "RestartPolicy": {
             "Name": config.restart.name(),
