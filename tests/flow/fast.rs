@@ -89,10 +89,10 @@ fn connections_are_switched_without_a_filter_of_the_container_s_too() {
     );
     let (four, six) = outside();
     let said = Yard::new().run(
-        &["--network", "fast", "--security-opt", "seccomp=unconfined"],
-        &["/usr/bin/python3", "-c", SWITCHED, &four, &six, &hole(), "blocking", "in_epoll"],
+        &["--network", "fast", "--security-opt", "seccomp=unconfined", "--cap-add", "NET_ADMIN"],
+        &["/usr/bin/python3", "-c", SWITCHED, &four, &six, &hole(), "in_epoll", "routed"],
     );
-    assert_eq!(said, "blocking\nin_epoll");
+    assert_eq!(said, "in_epoll\nrouted");
 }
 
 #[test]
