@@ -27,11 +27,10 @@ pub fn hollow_out(path: &Path) -> bool {
     let Ok(directory) = openat(CWD, path, flags, Mode::empty()) else { return false };
     let Ok(entries) = entries(&directory) else { return false };
     let is_hollow = |(name, kind): &(CString, FileType)| match (name.as_bytes(), kind) {
-        // overlayfs's own, of which nothing is seen inside the container.
-        (b"work", FileType::Directory) => true,
         (b"upper", FileType::Directory) => openat(&directory, name, flags, Mode::empty())
             .is_ok_and(|upper| self::entries(&upper).is_ok_and(|entries| entries.is_empty())),
-        (_, FileType::RegularFile) => true,
+        // overlayfs's own, of which nothing is seen inside the container; and a file of ours.
+        (b"work", FileType::Directory) | (_, FileType::RegularFile) => true,
         _ => false,
     };
     if !entries.iter().all(is_hollow) || !entries.iter().any(|(name, _)| **name == *c"upper") {
