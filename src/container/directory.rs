@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::Tried;
+use super::link::id_at;
 use super::{Check, Containers, Creation, Error, Health, HealthStatus, Name, Record};
 use crate::bundle::Request;
 
@@ -187,7 +188,7 @@ impl Containers {
     /// Frees a name if it is this container's.
     pub(super) fn free(&self, name: &str, id: &str) -> Result<bool, Error> {
         let link = self.names.join(name);
-        if !std::fs::read_link(&link).is_ok_and(|owner| owner == Path::new(id)) {
+        if !id_at(&link).is_ok_and(|owner| owner == id) {
             return Ok(false);
         }
         match rustix::fs::unlinkat(CWD, &link, AtFlags::empty()) {

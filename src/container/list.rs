@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
@@ -10,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::directory::{is_at, lock};
 use super::error::Tried;
+use super::link::id_at;
 use super::{Containers, Error, Name, Record, Remains, Status, VERSION};
 
 /// Fewer are read in the time that a thread takes to start.
@@ -124,9 +124,9 @@ impl Containers {
     pub fn detach_unreadable(&self, query: &str) -> Result<Remains, Error> {
         let missing = || Error::NoSuchContainer { query: query.to_owned() };
         let named = query.parse::<Name>().ok();
-        let named = named.and_then(|name| std::fs::read_link(self.names.join(name.as_str())).ok());
+        let named = named.and_then(|name| id_at(&self.names.join(name.as_str())).ok());
         let id = if let Some(id) = named {
-            id.to_string_lossy().into_owned()
+            id
         } else {
             let mut ids = self.ids()?.into_iter().filter(|id| id.starts_with(query));
             match (ids.next(), ids.next()) {
@@ -142,7 +142,7 @@ impl Containers {
         // Its record would say by which name it went.
         for entry in std::fs::read_dir(&self.names).into_iter().flatten().flatten() {
             let link = entry.path();
-            if std::fs::read_link(&link).is_ok_and(|owner| owner == Path::new(&id)) {
+            if id_at(&link).is_ok_and(|owner| owner == id) {
                 match unlinkat(CWD, &link, AtFlags::empty()) {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(errno) => return Err(errno).tried("free the name", link),

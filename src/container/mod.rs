@@ -9,8 +9,8 @@
 //!     attach, monitor.pid   the socket of its monitor, and its pid
 //!     stop, exit            a user asked for its end; somebody waits for it (wait.rs)
 //!     upper/ work/ …        the root's changes; hosts, hostname, resolv.conf
-//! names/NAME -> ID          a symbolic link: making one is atomic, so of two with one name one wins
-//! tmp/ID                    a container on its way out
+//! names/NAME -> ID          a symbolic link (link.rs): making one is atomic, so of two with one name one wins
+//! tmp/ID                    a container on its way out, or its empty directories (husk.rs)
 //! ```
 //!
 //! No record is believed: that a container runs is checked against the process itself.
@@ -19,6 +19,8 @@ mod creation;
 mod directory;
 mod error;
 mod health;
+mod husk;
+mod link;
 mod list;
 mod log;
 mod name;
@@ -42,6 +44,7 @@ pub use creation::{Creation, Rootfs};
 pub use directory::Directory;
 pub use error::Error;
 pub use health::{Check, Health, HealthStatus, OnUnhealthy};
+pub use husk::hollow_out;
 pub use list::Survey;
 pub use log::{Entry, Log, LogConfig, LogDriver, Reader, Stream, Subject, UnknownLogDriver};
 pub use name::{InvalidName, Name};
@@ -216,22 +219,22 @@ impl Containers {
 
     fn link_name(&self, name: &Name, id: &str) -> Result<(), Error> {
         let path = self.names.join(name.as_str());
-        match rustix::fs::symlinkat(id, CWD, &path) {
+        let text = link::text_of(id);
+        match rustix::fs::symlinkat(&text, CWD, &path) {
             Err(Errno::EXIST) => {}
             other => return other.tried("take the name", path),
         }
-        let owner = std::fs::read_link(&path).tried("read", &path)?;
-        let owner = owner.to_string_lossy().into_owned();
+        let owner = link::id_at(&path).tried("read", &path)?;
         if self.records.join(&owner).exists() {
             return Err(Error::NameTaken { name: name.to_string(), id: owner });
         }
         // Its container was removed by a command that was killed before it freed the name. The new
         // link is renamed over the old one; of two doing so the last wins, and the other finds out.
         let mine = self.tmp.join(format!("name-{id}"));
-        rustix::fs::symlinkat(id, CWD, &mine).tried("take the name", &mine)?;
+        rustix::fs::symlinkat(&text, CWD, &mine).tried("take the name", &mine)?;
         std::fs::rename(&mine, &path).tried("take the name", &path)?;
-        match std::fs::read_link(&path) {
-            Ok(owner) if owner == Path::new(id) => Ok(()),
+        match link::id_at(&path) {
+            Ok(owner) if owner == id => Ok(()),
             _ => Err(Error::NameTaken { name: name.to_string(), id: owner }),
         }
     }
@@ -240,8 +243,8 @@ impl Containers {
     pub fn find(&self, query: &str) -> Result<Record, Error> {
         let missing = || Error::NoSuchContainer { query: query.to_owned() };
         if let Ok(name) = query.parse::<Name>()
-            && let Ok(id) = std::fs::read_link(self.names.join(name.as_str()))
-            && let Some(record) = self.read(&id.to_string_lossy())?
+            && let Ok(id) = link::id_at(&self.names.join(name.as_str()))
+            && let Some(record) = self.read(&id)?
         {
             return Ok(record);
         }
@@ -339,7 +342,6 @@ impl Containers {
     /// Removed containers that nobody deletes any more.
     fn rests(&self) -> Vec<Remains> {
         let Ok(entries) = std::fs::read_dir(&self.tmp) else { return Vec::new() };
-        let is_id = |name: &str| name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit());
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let paths = names.filter(|name| is_id(name)).map(|name| self.tmp.join(name));
         let take = |path: PathBuf| {
@@ -368,13 +370,21 @@ fn make_directory(path: &Path) -> Result<(), Error> {
 
 /// 64 random hexadecimal digits: an ID.
 pub fn new_id() -> Result<String, Errno> {
-    use std::fmt::Write;
     let mut bytes = [0; 32];
     fill_random(&mut bytes)?;
-    Ok(bytes.iter().fold(String::with_capacity(64), |mut id, byte| {
-        let _ = write!(id, "{byte:02x}");
-        id
-    }))
+    Ok(hexadecimal(&bytes))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn is_id(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn fill_random(bytes: &mut [u8]) -> Result<(), Errno> {

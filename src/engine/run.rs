@@ -21,8 +21,8 @@ use crate::bundle::{
 };
 use crate::cgroup;
 use crate::container::{
-    Directory, Instance, Keeper, Log, LogConfig, Name, Record, Restart, Rootfs, State, Stream,
-    Subject,
+    self, Directory, Instance, Keeper, Log, LogConfig, Name, Record, Restart, Rootfs, State,
+    Stream, Subject,
 };
 use crate::mount::RootMount;
 use crate::network::{Expose, Options, PortRequest};
@@ -629,6 +629,8 @@ impl Engine {
         if manner.known.is_none() {
             request.write_cidfile(&directory.id)?;
         }
+        // While the kernel sets this one up.
+        self.containers.clear_husks();
         clock.lap("written down");
         let running = starting.finish().map_err(|error| explain(error, &image))?;
         clock.lap("set up");
@@ -693,7 +695,9 @@ impl Engine {
             directory.tell_exit(code)?;
             let path = self.containers.detach_own(directory)?;
             let removed = self.remove_anonymous(&record);
-            self.remove_tree(&path)?;
+            if !container::hollow_out(&path) {
+                self.remove_tree(&path)?;
+            }
             removed?;
         } else {
             directory.end(code, out_of_memory.is_some())?;

@@ -197,13 +197,20 @@ fn strip(directory: &impl AsFd) -> rustix::io::Result<()> {
 
 /// The attributes of a file.
 pub(super) fn names(file: &impl AsFd) -> rustix::io::Result<Vec<Vec<u8>>> {
-    let mut list = vec![0; 64 << 10]; // XATTR_LIST_MAX
-    let length = match flistxattr(file, &mut list[..]) {
-        Err(Errno::NOTSUP) => 0,
-        length => length?,
+    let cut = |list: &[u8]| {
+        let names = list.split(|&byte| byte == 0).filter(|name| !name.is_empty());
+        names.map(<[u8]>::to_vec).collect()
     };
-    let names = list[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty());
-    Ok(names.map(<[u8]>::to_vec).collect())
+    // Nearly all have none or few, and room for the longest list is sixteen pages.
+    let mut few = [0; 512];
+    match flistxattr(file, &mut few[..]) {
+        Err(Errno::RANGE) => {}
+        Err(Errno::NOTSUP) => return Ok(Vec::new()),
+        length => return Ok(cut(&few[..length?])),
+    }
+    let mut many = vec![0; 64 << 10]; // XATTR_LIST_MAX
+    let length = flistxattr(file, &mut many[..])?;
+    Ok(cut(&many[..length]))
 }
 
 /// Copies the attributes of one file to another, but for overlayfs's own.
@@ -245,4 +252,21 @@ pub(super) fn mode(bits: u32) -> Mode {
 pub(super) fn times(mtime: Time) -> Timestamps {
     let time = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanos.into() };
     Timestamps { last_access: time, last_modification: time }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_attributes_come_whole_whatever_their_length() {
+        let file = tempfile::tempfile_in("/var/tmp").expect("a file");
+        for count in [0, 1, 40] {
+            for number in 0..count {
+                let name = format!("user.an_attribute_with_a_name_{number}");
+                fsetxattr(&file, name, b"", XattrFlags::empty()).expect("set");
+            }
+            assert_eq!(names(&file).expect("a list").len(), count);
+        }
+    }
 }

@@ -1,15 +1,16 @@
 //! Datagrams and echoes: a connected socket for each pair of ends, which the kernel keeps strangers
 //! out of, forgotten when it has been silent for a while.
 
+use std::io::IoSlice;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
 
-use super::frame::Link;
+use super::frame::{Link, Unreachable};
 
 /// One that nobody has answered yet (nf_conntrack_udp_timeout).
 const UNANSWERED: Duration = Duration::from_secs(30);
@@ -87,18 +88,49 @@ impl Datagrams {
         !self.answered && now.saturating_duration_since(self.last) >= ASKED_AGAIN
     }
 
-    /// From the container.
-    pub(super) fn send(&mut self, payload: &[u8], now: Instant) -> Result<(), Errno> {
+    /// From the container: datagrams of `size` bytes each, of which the last may be shorter.
+    pub(super) fn send(&mut self, bytes: &[u8], size: usize, now: Instant) -> Result<(), Errno> {
         self.last = now;
+        self.answered |= matches!(self.through, Through::Published(..));
+        if bytes.len() > size {
+            match self.send_together(bytes, size) {
+                // A kernel or a way that has no such thing, or packets that are shorter on that way.
+                Err(Errno::INVAL | Errno::MSGSIZE | Errno::IO | Errno::OPNOTSUPP) => {}
+                other => return other,
+            }
+            return bytes.chunks(size).try_for_each(|datagram| self.send_one(datagram));
+        }
+        self.send_one(bytes)
+    }
+
+    fn send_one(&self, payload: &[u8]) -> Result<(), Errno> {
         let flags = SendFlags::NOSIGNAL;
         match &self.through {
             Through::Own(socket) => rustix::net::send(socket, payload, flags),
-            Through::Published(socket, peer) => {
-                self.answered = true;
-                rustix::net::sendto(socket, payload, flags, peer)
-            }
+            Through::Published(socket, peer) => rustix::net::sendto(socket, payload, flags, peer),
         }
         .map(drop)
+    }
+
+    /// By one call, and as one packet until somebody has to tell them apart (udp(7), `UDP_SEGMENT`).
+    fn send_together(&self, bytes: &[u8], size: usize) -> Result<(), Errno> {
+        use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg};
+        let size = u16::try_from(size).map_err(|_| Errno::INVAL)?;
+        let (control, flags) = ([ControlMessage::UdpGsoSegments(&size)], MsgFlags::MSG_NOSIGNAL);
+        let (socket, peer) = match &self.through {
+            Through::Own(socket) => (socket.as_raw_fd(), None),
+            Through::Published(socket, peer) => {
+                (socket.as_raw_fd(), Some(SockaddrStorage::from(*peer)))
+            }
+        };
+        sendmsg(socket, &[IoSlice::new(bytes)], &control, flags, peer.as_ref())
+            .map(drop)
+            .map_err(|errno| Errno::from_raw_os_error(errno as i32))
+    }
+
+    /// Tells that what was sent went nowhere.
+    pub(super) fn tell_unreachable(&self, why: Unreachable, link: &Link) {
+        link.unreachable_udp(self.guest, self.remote, why);
     }
 
     /// To the container, all that is there; whether there is more. An error is the other end's answer.

@@ -10,10 +10,12 @@
 //! - `settings`, `port`, `subnet`: what is asked for; `addresses`: who has which address on a link;
 //!   `plan`: all that the two ends of it agree on.
 //! - `device` is the container's end, `start` the server's process, `confine` what that may not do.
-//! - `serve` is the loop; `frame` the bytes of the link; `policy` says where a destination leads.
+//! - `serve` is the loop, with what comes from the container (`packets`), by published ports (`ports`) and to
+//!   links that come and go (`links`); `frame` the bytes of the link; `policy` says where a destination leads.
 //! - `tcp` ends the container's connections and carries their bytes, `ring` holds what is under way,
 //!   `datagram` does the same for UDP and echo.
 //! - `publish` opens ports on the host, before anything else is done; `holder` says who has one.
+//! - `abort` ends what nothing carries any more, when a server was killed.
 //! - `switch` says which connections need none of this (`--network fast`).
 //! - `named` are networks on disk and how one is joined, `peers` the others there, `names` what they are
 //!   called; `control` tells a server that runs of links that come and go, by `messages`.
@@ -26,6 +28,7 @@
 //! The server lives in the network of its caller and opens ordinary sockets, so that a flow is to the
 //! host what a flow of the caller's would be.
 
+mod abort;
 mod addresses;
 mod confine;
 mod control;
@@ -34,6 +37,8 @@ mod device;
 mod error;
 mod fragments;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod holder;
 mod messages;
 mod named;
@@ -53,6 +58,7 @@ mod subnet;
 mod switch;
 mod tcp;
 
+pub use abort::abort_connections;
 pub use addresses::{Addresses, Six};
 pub use control::{join, leave, listen, rename};
 pub use device::{Entrance, may_ping, usable};

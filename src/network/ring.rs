@@ -9,13 +9,11 @@ const SMALL: usize = 4 << 10;
 /// Large rings at most, so that a container with thousands of stalled flows takes 32 MiB and 4 KiB a
 /// flow and direction.
 const MOST_LARGE: usize = 64;
-/// Large rings that are kept for the next flow.
-const SPARE: usize = 2;
-
 /// Who has the large rings.
 #[derive(Debug, Default)]
 pub(super) struct Budget {
     given: usize,
+    /// Those that were in use a moment ago: the last first, as its memory is likely to be near.
     spare: Vec<Box<[u8]>>,
 }
 
@@ -28,12 +26,21 @@ impl Budget {
         Some(self.spare.pop().unwrap_or_else(|| vec![0; LARGE].into_boxed_slice()))
     }
 
+    /// Gives the memory back that nobody uses.
+    pub(super) fn rest(&mut self) {
+        self.spare = Vec::new();
+    }
+
+    /// Large rings that somebody has.
+    #[cfg(test)]
+    pub(super) fn given(&self) -> usize {
+        self.given
+    }
+
     fn take_back(&mut self, ring: Box<[u8]>) {
         if ring.len() == LARGE {
             self.given -= 1;
-            if self.spare.len() < SPARE {
-                self.spare.push(ring);
-            }
+            self.spare.push(ring);
         }
     }
 }

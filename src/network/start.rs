@@ -1,15 +1,16 @@
 //! The server's process: forked early, put to work by the container's first process, gone with it.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
-use rustix::event::Timespec;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 
 use super::device::Device;
 use super::publish::Opened;
-use super::serve::{Joining, Parts, Server as Loop};
+use super::serve::{Joining, Parts, Pause, Server as Loop};
 use super::{
     Entrance, LinkOptions, LinkPlan, Membership, Publications, Resolvers, confine, messages,
 };
@@ -41,6 +42,20 @@ impl Options {
 pub struct Server {
     child: Child,
     outlives: bool,
+    /// Whether its end was noticed.
+    ended: bool,
+}
+
+impl Server {
+    /// Readable when it has ended, until that was noticed.
+    pub fn watched(&self) -> Option<BorrowedFd<'_>> {
+        (!self.ended).then(|| self.child.pidfd.as_fd())
+    }
+
+    /// Its end was noticed.
+    pub fn notice(&mut self) {
+        self.ended = true;
+    }
 }
 
 /// Where the container's first process and its server will meet: made before the clone.
@@ -78,7 +93,7 @@ impl Meeting {
         outlives: bool,
     ) -> Result<Server, Errno> {
         match fork::fork().map_err(|error| error.errno)? {
-            Side::Parent(child) => Ok(Server { child, outlives }),
+            Side::Parent(child) => Ok(Server { child, outlives, ended: false }),
             Side::Child => {
                 drop(self.containers);
                 let served = serve(options, &self.servers, container);
@@ -139,11 +154,19 @@ fn serve(options: &Options, socket: &OwnedFd, container: &OwnedFd) -> Result<(),
         server.join(Joining { plan: link.plan.clone(), tap, membership })?;
     }
     server.end_with(container)?;
-    // What of the launching coracle is of no use here is given back.
+    // What of the launching coracle is of no use here is given back, and then what of this process is of
+    // none while it waits.
+    let trimmer = sys::trim::Trimmer::new();
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let _ = sys::trim::Trimmer::new().trim_and_poll(&mut [], Some(&at_once));
+    let _ = trimmer.trim_and_poll(&mut [], Some(&at_once));
     confine::confine()?;
-    server.serve()
+    loop {
+        let Pause::Idle(until) = server.serve()? else { return Ok(()) };
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        let mut waker = [PollFd::new(server.waker(), PollFlags::IN)];
+        let _ = trimmer.trim_and_poll(&mut waker, left.as_ref());
+    }
 }
 
 /// Waits for the container's first process and a device of its. `None` when it ended before.

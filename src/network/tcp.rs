@@ -43,8 +43,9 @@ const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 const HALF_CLOSED_IDLE: Duration = Duration::from_secs(120);
 /// Longer than the kernel tries to connect (`tcp_syn_retries`).
 const CONNECTING: Duration = Duration::from_secs(180);
-/// What one connection may carry before it is another's turn.
-const TURN: usize = 4 * PAYLOAD;
+/// Frames that one connection may fill before it is another's turn: by one read, as each has the other side
+/// told of room, and woken.
+const TURN: usize = 4;
 
 /// What a step needs of its surroundings.
 #[derive(Debug)]
@@ -548,6 +549,7 @@ impl Connection {
     /// Reads what the container's window takes, and sends it. Whether there is more to do at once.
     fn pump(&mut self, turn: &mut Turn<'_>) -> Result<bool, Errno> {
         let mut carried = 0;
+        let longest = self.longest();
         loop {
             self.transmit(turn.link);
             let flight = self.next.wrapping_sub(self.first);
@@ -560,10 +562,14 @@ impl Connection {
             if room == 0 || (flight > 0 && room < u32::from(self.segment).min(WINDOW / 4)) {
                 return Ok(false);
             }
-            if carried >= TURN {
+            if carried >= TURN * longest {
                 return Ok(true);
             }
-            let most = (room as usize).min(self.longest());
+            // Whole frames, where there is room for one.
+            let most = match room as usize / longest {
+                0 => room as usize,
+                frames => frames.min(TURN) * longest,
+            };
             let mut parts = self.unacknowledged.room(most, turn.budget);
             let asked = parts[0].len() + parts[1].len();
             if asked == 0 {

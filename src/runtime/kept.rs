@@ -7,7 +7,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::emulate::Supervision;
-use super::supervise::{Exit, forward, reap};
+use super::supervise::{Exit, forward, mourn, reap};
 use super::{Error, Running, launch};
 use crate::sys::fork::Child;
 use crate::{network, union};
@@ -64,6 +64,18 @@ impl Kept {
         rustix::event::poll(&mut polled, Some(&now))?;
         let [events] = polled.map(|polled| polled.revents());
         if events.is_empty() { Ok(()) } else { self.supervision.look(events) }
+    }
+
+    /// What becomes readable when the server of its network has ended: `mourn` then.
+    pub fn network(&self) -> Option<BorrowedFd<'_>> {
+        self.network.as_ref().and_then(network::Server::watched)
+    }
+
+    /// Ends its connections, if its network's server was killed.
+    pub fn mourn(&mut self) {
+        if let Some(server) = &mut self.network {
+            mourn(server, &self.child);
+        }
     }
 
     /// Takes its end, which must have come; what it wrote is in its place afterwards.

@@ -13,7 +13,7 @@ use super::detach::DetachKeys;
 use super::emulate::Supervision;
 use super::relay::{Flow, Tap};
 use super::terminal::{Raw, copy_size};
-use super::{Error, Running};
+use super::{Error, Running, device};
 use crate::sys;
 use crate::{network, union};
 
@@ -149,7 +149,7 @@ pub fn supervise(
     mut tap: Option<&mut dyn Tap>,
 ) -> Result<Parting, Error> {
     // The root's server is waited for when all else is let go of: a supervisor is in its mounts too.
-    let Running { union, network, child, mut flows, terminal, mut supervision, .. } = running;
+    let Running { union, mut network, child, mut flows, terminal, mut supervision, .. } = running;
     let stdin = rustix::stdio::stdin();
     let interactive = terminal.is_some() && flows.len() > 1;
     let _raw = if interactive { Raw::enter(stdin).map_err(Error::Terminal)? } else { None };
@@ -169,7 +169,8 @@ pub fn supervise(
         let patience = patience.filter(|patience| !patience.is_zero());
         let (ended, signalled) = {
             let tap = tap.as_deref_mut().map(|tap| tap as &mut dyn Tap);
-            wait(child.pidfd.as_fd(), signals, &mut flows, &mut supervision, patience, tap)?
+            let network = network.as_mut();
+            wait(&child, network, signals, &mut flows, &mut supervision, patience, tap)?
         };
         if flows.iter().any(Flow::is_detached) {
             return Ok(Parting::Detached(Unattended {
@@ -207,7 +208,8 @@ pub fn supervise(
 
 /// Waits until something happens: the container's end, a signal, bytes (carried at once).
 fn wait(
-    pidfd: BorrowedFd<'_>,
+    child: &sys::fork::Child,
+    mut network: Option<&mut network::Server>,
     signals: &Signals,
     flows: &mut [Flow<'_>],
     supervision: &mut Supervision,
@@ -215,20 +217,27 @@ fn wait(
     mut tap: Option<&mut (dyn Tap + '_)>,
 ) -> Result<(bool, bool), Error> {
     let mut polled = vec![
-        PollFd::from_borrowed_fd(pidfd, PollFlags::IN),
+        PollFd::from_borrowed_fd(child.pidfd.as_fd(), PollFlags::IN),
         PollFd::from_borrowed_fd(signals.descriptor.as_fd(), PollFlags::IN),
     ];
     let waiting: Vec<usize> = (0..flows.len()).filter(|i| flows[*i].interest().is_some()).collect();
     polled.extend(waiting.iter().filter_map(|i| flows[*i].interest()));
+    let watched = polled.len();
     polled.extend(supervision.watched().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+    let served = polled.len();
+    let server = network.as_ref().and_then(|server| server.watched());
+    polled.extend(server.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
     let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
     match rustix::event::poll(&mut polled, patience.as_ref()) {
         Err(Errno::INTR) => return Ok((false, false)),
         other => other.map_err(Error::Signals)?,
     };
     let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
-    let watched = polled.get(2 + waiting.len()).map(PollFd::revents);
+    let watched = polled.get(watched..served).and_then(|it| it.first()).map(PollFd::revents);
     drop(polled);
+    if let (Some(true), Some(server)) = (ready.get(served), &mut network) {
+        mourn(server, child);
+    }
     if let Some(events) = watched.filter(|events| !events.is_empty()) {
         supervision.look(events).map_err(Error::Signals)?;
     }
@@ -238,6 +247,17 @@ fn wait(
         }
     }
     Ok((ready[0], ready[1]))
+}
+
+/// Notices the end of a network's server. It ends with its container; where the container runs on, it was
+/// killed, and the container's connections end with it.
+pub(super) fn mourn(server: &mut network::Server, child: &sys::fork::Child) {
+    server.notice();
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut polled = [PollFd::from_borrowed_fd(child.pidfd.as_fd(), PollFlags::IN)];
+    if rustix::event::poll(&mut polled, Some(&now)) == Ok(0) {
+        device::end_connections(child.pid);
+    }
 }
 
 /// Sends a signal on.

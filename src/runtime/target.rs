@@ -31,7 +31,8 @@ impl Target {
                 names.push(CString::new(name.as_bytes())?);
             }
         }
-        let ours = ["/proc", "/sys", "/dev"].iter().any(|top| path.starts_with(top));
+        let top = names.first().map(CString::as_bytes);
+        let ours = matches!(top, Some(b"proc" | b"sys" | b"dev"));
         Ok(Self { prefixes, names, ours })
     }
 
@@ -77,5 +78,12 @@ mod tests {
         assert_eq!(target.parent_and_name(), (Some(c"a/b"), c"c"));
         let root = Target::new(Path::new("/")).expect("a target");
         assert_eq!((root.depth(), root.whole()), (0, c"."));
+    }
+
+    #[test]
+    fn mount_points_of_ours_are_known_by_their_first_name() {
+        let ours = |path: &str| Target::new(Path::new(path)).expect("a target").ours;
+        assert!(ours("/proc") && ours("/sys/fs/cgroup") && ours("/dev/pts"));
+        assert!(!ours("/") && !ours("/device") && !ours("/srv/proc"));
     }
 }

@@ -1,6 +1,6 @@
 //! Networks with names: containers that share one, and those that do not.
 
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 use super::home_with_busybox;
@@ -232,6 +232,27 @@ fn a_server_that_is_killed_is_an_error_and_no_hang() {
     until("it to be back", || town.hears("app", "db", "db"));
     town.ok(&["stop", "-t", "0", "db"]);
     town.ok(&["rm", "-f", "app", "db"]);
+}
+
+/// Who waits for something to read must not wait for ever.
+#[test]
+fn a_reader_learns_that_its_server_was_killed() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Program("/dev/net/tun"));
+    let town = Town::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = silent.local_addr().unwrap().port().to_string();
+    let run = ["run", "--name", "reader", "--network", "private:host-loopback"];
+    let read = [&*town.image, "nc", "10.0.2.2", &port];
+    for flags in [&["-d"][..], &[]] {
+        let all = [&run[..], flags, &read].concat();
+        let running = town.home.coracle(all).spawn();
+        let (_stream, _) = silent.accept().unwrap();
+        let server = nix::unistd::Pid::from_raw(town.server("reader"));
+        nix::sys::signal::kill(server, nix::sys::signal::Signal::SIGKILL).unwrap();
+        town.ok(&["wait", "reader"]);
+        town.ok(&["rm", "reader"]);
+        running.wait();
+    }
 }
 
 #[test]

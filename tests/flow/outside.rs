@@ -4,9 +4,11 @@
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-use super::{home_with_busybox, sh};
+use super::{home_with_busybox, pulled, run, run_image, sh};
 use crate::requires;
 use crate::support::has;
+
+const CROWD: &str = include_str!("../support/crowd.py");
 
 /// The host's programs, for who has to run more than busybox in a container.
 pub const HOST_PROGRAMS: &[&str] =
@@ -119,4 +121,50 @@ fn sockets_of_the_host_s_without_a_name_on_disk_are_out_of_reach() {
     has(&listed, &[&name]);
     let text = sh(&["--network", "private"], "cat /proc/net/unix; echo end");
     assert!(text.ends_with("end") && !text.contains(&name), "{text}");
+}
+
+/// The goal is 5,000; `CORACLE_TEST_CONNECTIONS` says how many it is to be.
+#[test]
+fn many_connections_at_once_are_all_carried() {
+    requires!(
+        UserNamespaces,
+        Image("busybox", "latest"),
+        Program("/dev/net/tun"),
+        Program("/usr/bin/python3"),
+        Outside
+    );
+    let asked = std::env::var("CORACLE_TEST_CONNECTIONS").ok().filter(|count| !count.is_empty());
+    let count = asked.unwrap_or_else(|| "500".into());
+    let flags = [&["--network", "private"], HOST_PROGRAMS].concat();
+    let (four, six) = outside();
+    for address in [four, six] {
+        let program = ["/usr/bin/python3", "-c", CROWD, &address, "8", &count];
+        let said = run(&flags, &program).timeout_s(120).ok();
+        assert_eq!(said, format!("{count}\nall heard"), "{address}");
+    }
+}
+
+/// A list of packages, and some megabytes of them over one connection.
+#[test]
+fn packages_come_from_outside() {
+    requires!(
+        UserNamespaces,
+        Image("debian", "12"),
+        Program("/dev/net/tun"),
+        Fixture("debs/Packages"),
+        Outside
+    );
+    let (four, _) = outside();
+    let script = format!(
+        "rm -f /etc/apt/sources.list.d/*
+         echo 'deb [trusted=yes] http://{four}:8080/debs ./' >/etc/apt/sources.list
+         apt-get update >/tmp/log 2>&1 && apt-get install -y --download-only nginx >>/tmp/log 2>&1 ||
+             {{ tail -20 /tmp/log; exit 1; }}
+         grep Fetched /tmp/log; ls /var/cache/apt/archives"
+    );
+    let said =
+        run_image(&pulled("debian", "12"), &["--network", "private"], &["bash", "-c", &script])
+            .timeout_s(300)
+            .ok();
+    has(&said, &["Fetched ", "nginx-common_"]);
 }

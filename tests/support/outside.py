@@ -1,32 +1,55 @@
 """The world outside, for tests: servers in a network namespace of their own.
 
-  8080  HTTP: a word, and 20 MiB at /big
+  8080  HTTP: a word, 20 MiB at /big, and a source of Debian packages at /debs
   7     echo, by connections and by datagrams
+  8     echo for thousands of connections at once
   6     calls back the port that it is told, at who told it, and passes on what is said there
   5201  iperf3
   53    names: *.outside.test, but for none.outside.test
 
-Usage: outside.py ADDRESS ADDRESS6, where to listen. Ends when its input does.
+Usage: outside.py ADDRESS ADDRESS6 DEBS: where to listen, and a directory of packages. Ends when its input
+does.
 """
 
+import asyncio
 import http.server
+import os
+import resource
+import shutil
 import socket
 import socketserver
 import struct
 import subprocess
 import sys
 import threading
+import urllib.parse
 
 BIG = 20 << 20
 
 
 class Pages(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    debs = None
+
     def do_GET(self):
+        if self.path.startswith("/debs/"):
+            return self.package(os.path.basename(urllib.parse.unquote(self.path)))
         body = b"\0" * BIG if self.path == "/big" else b"served outside\n"
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def package(self, name):
+        try:
+            file = open(os.path.join(self.debs, name), "rb")
+        except OSError:
+            return self.send_error(404)
+        with file:
+            self.send_response(200)
+            self.send_header("Content-Length", str(os.fstat(file.fileno()).st_size))
+            self.end_headers()
+            shutil.copyfileobj(file, self.wfile)
 
     def log_message(self, *_):
         pass
@@ -73,6 +96,23 @@ class Names(socketserver.BaseRequestHandler):
         own.sendto(head + question + answer, self.client_address)
 
 
+async def answer(reader, writer):
+    try:
+        while data := await reader.read(4096):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        pass
+    writer.close()
+
+
+async def crowd(addresses, listening):
+    for address in addresses:
+        await asyncio.start_server(answer, address, 8, backlog=4096)
+    listening.set()
+    await asyncio.Event().wait()
+
+
 class Http(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
@@ -90,8 +130,13 @@ def six(kind):
 
 
 def main():
-    four, other = sys.argv[1:]
+    four, other, Pages.debs = sys.argv[1:]
     Names.address = four
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    listening = threading.Event()
+    threading.Thread(target=lambda: asyncio.run(crowd((four, other), listening)), daemon=True).start()
+    listening.wait()
     for address, dress in ((four, lambda kind: kind), (other, six)):
         for kind, port, handler in (
             (Http, 8080, Pages),

@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use super::super::progress::Shown;
 use super::super::{Context, Error, parse};
 use super::load::{open, standard_input};
-use super::registry::{limit, platform_of, policy, usual_options};
+use super::registry::{PlatformArgs, limit, policy, usual_options};
 use crate::engine::reference::Reference;
 use crate::engine::{Engine, Import, Intake, registry};
-use crate::oci::{Change, Platform};
+use crate::oci::Change;
 
 /// Make an image of a root file system in a tar archive
 #[derive(Debug, clap::Args)]
@@ -23,18 +23,8 @@ pub(crate) struct Args {
     /// Write this into the image's history
     #[arg(short, long, value_name = "TEXT")]
     message: Option<String>,
-    /// What the image is for: OS/ARCH[/VARIANT]
-    #[arg(long, value_name = "PLATFORM", conflicts_with_all = ["arch", "os", "variant"])]
-    platform: Option<Platform>,
-    /// The same by its architecture
-    #[arg(long)]
-    arch: Option<String>,
-    /// The same by its operating system
-    #[arg(long)]
-    os: Option<String>,
-    /// The same by its variant
-    #[arg(long)]
-    variant: Option<String>,
+    #[command(flatten)]
+    platform: PlatformArgs,
     /// Show no progress
     #[arg(short, long)]
     quiet: bool,
@@ -57,7 +47,6 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     if args.name.as_ref().is_some_and(|name| name.digest().is_some()) {
         return Err(Error::usage("refusing to create a tag with a digest reference"));
     }
-    let words = platform_of(args.os.as_deref(), args.arch.as_deref(), args.variant.as_deref())?;
     let engine = cx.engine(None, None)?;
     let is_url = args.file.starts_with("http://") || args.file.starts_with("https://");
     // Opened as the user, before the user namespace of the store is entered.
@@ -79,7 +68,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         owners,
         jobs: 1,
         most_unpacked: args.max_unpacked_size.map(limit),
-        platform: args.platform.clone().or(words),
+        platform: args.platform.wanted()?,
         trust,
         from: (args.file != "-" && !is_url).then(|| args.file.clone().into()),
     };

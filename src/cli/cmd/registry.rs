@@ -49,7 +49,7 @@ pub(crate) struct RegistryArgs {
 /// For which platform: in one word or in several.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct PlatformArgs {
-    /// Fetch the image for this platform: OS/ARCH[/VARIANT]
+    /// The image's platform: OS/ARCH[/VARIANT]
     #[arg(long, value_name = "PLATFORM", conflicts_with_all = ["arch", "os", "variant"])]
     platform: Option<Platform>,
     /// The same by its architecture

@@ -82,6 +82,8 @@ enum Source {
     Stderr,
     /// Calls of the program that need a supervisor of ids.
     Calls,
+    /// The end of what serves its network.
+    Network,
     Input,
     Client(usize),
 }
@@ -164,6 +166,7 @@ impl Server {
                     self.listen(number, program.as_deref_mut());
                 }
                 (Source::Calls, Some(program)) => program.kept.look()?,
+                (Source::Network, Some(program)) => program.kept.mourn(),
                 (Source::Input, Some(program)) => program.write_input(),
                 (stream, Some(program)) => {
                     self.carry(program, stream);
@@ -200,6 +203,9 @@ impl Server {
             add(Source::Program, kept.pidfd(), PollFlags::IN);
             if let Some(watched) = kept.watched() {
                 add(Source::Calls, watched, PollFlags::IN);
+            }
+            if let Some(server) = kept.network() {
+                add(Source::Network, server, PollFlags::IN);
             }
             let streams = [
                 (Source::Terminal, &kept.terminal),
