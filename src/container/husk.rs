@@ -64,10 +64,11 @@ impl Containers {
     }
 }
 
-/// Whether there is no record, and no file in what was the root. That takes the root away.
+/// Whether there is no record, and an empty directory in the place of the root's changes. That takes it
+/// away, so that what is no husk for certain is looked at no further: it may be long.
 fn is_husk(directory: &OwnedFd) -> bool {
     matches!(statat(directory, c"record.json", AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT))
-        && matches!(unlinkat(directory, c"upper", AtFlags::REMOVEDIR), Ok(()) | Err(Errno::NOENT))
+        && unlinkat(directory, c"upper", AtFlags::REMOVEDIR).is_ok()
 }
 
 fn entries(directory: impl AsFd) -> rustix::io::Result<Vec<(CString, FileType)>> {
@@ -132,11 +133,14 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_killed_removal_is_none() {
-        let root = tempfile::tempdir().expect("a directory");
-        let (containers, path) = removed(root.path());
-        fs::remove_file(path.join("record.json")).expect("killed here");
-        fs::write(path.join("upper/file"), "x").expect("a file");
-        containers.clear_husks();
-        assert!(path.join("upper/file").exists(), "a sweep's work, which may be long");
+        for rest in ["upper/file", "rootfs/file"] {
+            let root = tempfile::tempdir().expect("a directory");
+            let (containers, path) = removed(root.path());
+            fs::remove_file(path.join("record.json")).expect("killed here");
+            fs::remove_dir(path.join("upper")).expect("there is none with a copy");
+            fs::create_dir_all(path.join(rest)).expect("what is left");
+            containers.clear_husks();
+            assert!(path.join(rest).exists(), "a sweep's work, which may be long");
+        }
     }
 }

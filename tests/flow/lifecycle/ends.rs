@@ -131,6 +131,30 @@ fn rm_takes_what_does_not_run_and_by_force_the_rest() {
 }
 
 #[test]
+fn of_who_is_removed_at_its_end_no_file_stays_and_no_directory_for_long() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let entries = |path: &std::path::Path| -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(path).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    for command in [["true", ""], ["touch", "/written"], ["true", ""], ["true", ""]] {
+        b.started("run", &["--rm"], &command).ok();
+        for directory in ["containers", "names"] {
+            assert_eq!(entries(&b.home.store().join(directory)), [""; 0], "{command:?}");
+        }
+        // Its own at most: those before it went at its start.
+        let left = entries(&b.home.store().join("tmp"));
+        assert!(left.len() <= 1, "{left:?}");
+        for entry in left.iter().flat_map(|husk| entries(husk)) {
+            assert!(entry.ends_with("upper") || entry.ends_with("work"), "{}", entry.display());
+        }
+    }
+    assert_eq!(b.ok(&["ps", "-aq"]), "");
+    assert_eq!(entries(&b.home.store().join("tmp")), [""; 0]);
+}
+
+#[test]
 fn another_name() {
     requires!(UserNamespaces, Image("busybox", "latest"));
     let b = Box::new();
