@@ -140,27 +140,15 @@ impl Server {
                 };
                 self.join(Joining { plan, tap, membership }).is_ok()
             }
-            (Ok(Word::Meet(network)), _, Some(socket)) => match self.place_of(&network) {
-                Some(place) => {
-                    self.greet(place, socket);
-                    true
-                }
-                None => false,
-            },
-            (Ok(Word::Leave(network)), ..) => match self.place_of(&network) {
-                Some(place) => {
-                    self.drop_link(place);
-                    true
-                }
-                None => false,
-            },
-            (Ok(Word::Call(network, names)), ..) => match self.place_of(&network) {
-                Some(place) => {
-                    self.rename(place, &names);
-                    true
-                }
-                None => false,
-            },
+            (Ok(Word::Meet(network)), _, Some(socket)) => {
+                self.place_of(&network).map(|place| self.greet(place, socket)).is_some()
+            }
+            (Ok(Word::Leave(network)), ..) => {
+                self.place_of(&network).map(|place| self.drop_link(place)).is_some()
+            }
+            (Ok(Word::Call(network, names)), ..) => {
+                self.place_of(&network).map(|place| self.rename(place, &names)).is_some()
+            }
             _ => false,
         };
         if let (true, Some(teller)) = (done, &self.teller) {
