@@ -14,6 +14,7 @@ use super::of_host::{
 };
 use super::pull::Policy;
 use super::record::record;
+use super::share::new_namespaces;
 use super::{Engine, Error, HealthRequest, Removal, Tell, ports, rootfs};
 use crate::bundle::{
     self, BindRequest, Circumstances, ContainerSpec, EtcFiles, HostFiles, SeccompChoice,
@@ -30,7 +31,7 @@ use crate::oci::{Digest, Healthcheck, ImageConfig, Platform};
 use crate::owners::Owners;
 use crate::runtime::seccomp::{Profile, Rules};
 use crate::runtime::{
-    self, Attachment, Attendance, DetachKeys, ExecRefusal, Exit, HookState, Launch, Parting,
+    self, Ahead, Attachment, Attendance, DetachKeys, ExecRefusal, Exit, HookState, Launch, Parting,
     Running, Signals, Source, Tap,
 };
 use crate::snapshot::{self, Driver, Shift};
@@ -204,6 +205,8 @@ pub(super) struct Manner<'a> {
     pub(super) known: Option<&'a Record>,
     /// Whether this process is its monitor.
     pub(super) monitor: bool,
+    /// Its first process.
+    pub(super) ahead: Option<Ahead>,
 }
 
 /// A container that runs.
@@ -266,6 +269,7 @@ impl Engine {
         tell: Tell<'_>,
     ) -> Result<Outcome, Error> {
         self.start_required(&request.requires, tell)?;
+        let ahead = self.ahead(request);
         self.make(request, found, |prepared, directory| {
             let alone =
                 request.detach || request.restart != Restart::No || prepared.health.is_some();
@@ -274,9 +278,19 @@ impl Engine {
             }
             match alone {
                 true => self.run_alone(request, prepared, directory, tell),
-                false => self.run_here(request, prepared, directory),
+                false => self.run_here(request, prepared, directory, ahead),
             }
         })
+    }
+
+    /// Has the first process made while the rest is decided, where this one will stay with it.
+    fn ahead(&self, request: &RunRequest) -> Option<Ahead> {
+        let here = !request.detach && request.restart == Restart::No && !request.container.init;
+        let namespaces = new_namespaces(&request.container).filter(|_| here)?;
+        if self.driver() == Driver::Fuse {
+            return None;
+        }
+        Ahead::begin(&namespaces)
     }
 
     /// Makes a container's directory and decides everything; `work` does the rest. Where something
@@ -600,7 +614,10 @@ impl Engine {
             network: network.as_ref(),
             state: &state,
         };
-        let starting = limited.in_force().on_its_processors(|| runtime::start(&launch))??;
+        // Made ahead, it was so on all processors.
+        let ahead = manner.ahead.filter(|_| limited.in_force().processors.is_none());
+        let start = || runtime::start(&launch, ahead);
+        let starting = limited.in_force().on_its_processors(start)??;
         clock.lap("clone");
         write_pid_file(request.pid_file.as_deref(), starting.pid())?;
         write_pid_file(request.keeper_pid_file.as_deref(), rustix::process::getpid())?;
@@ -646,6 +663,7 @@ impl Engine {
         request: &RunRequest,
         prepared: Prepared,
         directory: &Directory,
+        ahead: Option<Ahead>,
     ) -> Result<Outcome, Error> {
         // What is removed at the end needs no log, and cannot be started again.
         let mut tap = None;
@@ -667,7 +685,7 @@ impl Engine {
             kept_descriptors: request.preserved.numbers.clone(),
             ..Attachment::default()
         };
-        let manner = Manner { attachment, ..Manner::default() };
+        let manner = Manner { attachment, ahead, ..Manner::default() };
         let Launched { running, record, limited, mut clock } =
             self.launch(request, prepared, directory, manner)?;
         let attendance = Attendance {

@@ -35,20 +35,13 @@ pub(super) struct Held {
 impl Engine {
     /// Opens everything that the request shares.
     pub(super) fn share(&self, request: &Request) -> Result<Shared, Error> {
-        let network = request.network.clone().unwrap_or(Sharing::Host);
-        let wanted = [
-            (NsKind::Network, &network),
-            (NsKind::Pid, &request.pid),
-            (NsKind::Ipc, &request.ipc),
-            (NsKind::Uts, &request.uts),
-            (NsKind::Cgroup, &request.cgroup),
-        ];
+        let wanted = wanted(request);
         let mut shared = Shared {
             namespaces: Namespaces::default(),
             shm: None,
             files: None,
             ids: None,
-            network: match &network {
+            network: match wanted[0].1 {
                 Sharing::Host => "host".to_owned(),
                 Sharing::Private => self.first_network(&request.networks)?,
                 _ => "none".to_owned(),
@@ -109,6 +102,32 @@ impl Engine {
         }
         Ok(self.containers.directory(&record))
     }
+}
+
+/// The namespaces of a container that shares none with another; `None` where it does.
+pub(super) fn new_namespaces(request: &Request) -> Option<Namespaces> {
+    if request.user_of.is_some() {
+        return None;
+    }
+    let mut namespaces = Namespaces::default();
+    for (kind, sharing) in wanted(request) {
+        namespaces[kind] = match sharing {
+            Sharing::Private | Sharing::None => Namespace::New,
+            Sharing::Host => Namespace::Host,
+            Sharing::Path(_) | Sharing::Container(_) => return None,
+        };
+    }
+    Some(namespaces)
+}
+
+fn wanted(request: &Request) -> [(NsKind, &Sharing); 5] {
+    [
+        (NsKind::Network, request.network.as_ref().unwrap_or(&Sharing::Host)),
+        (NsKind::Pid, &request.pid),
+        (NsKind::Ipc, &request.ipc),
+        (NsKind::Uts, &request.uts),
+        (NsKind::Cgroup, &request.cgroup),
+    ]
 }
 
 /// The new container lives in the user namespace of those that it joins: there is one only.

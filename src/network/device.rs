@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -47,6 +47,11 @@ pub(super) struct Device {
 }
 
 impl Entrance {
+    /// What it is met by.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
     /// Makes the devices in this process's network namespace, and hands them to the server. Takes
     /// `CAP_NET_ADMIN` there, and the host's /dev in sight.
     pub fn enter(&mut self) -> Result<(), Errno> {

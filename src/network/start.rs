@@ -58,34 +58,29 @@ impl Server {
     }
 }
 
-/// Where the container's first process and its server will meet: made before the clone.
+/// Where a server will meet the container's first process: made before the clone.
 #[derive(Debug)]
-pub struct Meeting {
-    servers: OwnedFd,
-    containers: OwnedFd,
-}
+pub struct Meeting(OwnedFd);
 
 impl Meeting {
-    /// A meeting that nobody has come to yet.
-    pub fn new() -> Result<Self, Errno> {
+    /// A meeting that nobody has come to yet, and the way in for who makes the devices of `plans`.
+    pub fn new<'a>(
+        plans: impl IntoIterator<Item = &'a LinkPlan>,
+    ) -> Result<(Self, Entrance), Errno> {
         let kind = SocketType::SEQPACKET;
-        let (servers, containers) =
+        let (servers, socket) =
             rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
-        Ok(Self { servers, containers })
+        let devices = plans.into_iter().map(Device::new).collect();
+        Ok((Self(servers), Entrance { socket, devices }))
     }
 
-    /// The side of the container's first process.
-    pub fn entrance(self, options: &Options) -> Entrance {
-        entrance(self.containers, options.links.iter().map(|link| &link.plan))
+    /// The next device, once it is made.
+    pub fn device(&self) -> Result<OwnedFd, Errno> {
+        receive(&self.0)?.ok_or(Errno::PIPE)
     }
 
-    /// Both sides, for who gives a container that runs more devices.
-    pub fn halves(self, plans: &[LinkPlan]) -> (Arrival, Entrance) {
-        (Arrival(self.servers), entrance(self.containers, plans.iter()))
-    }
-
-    /// Forks the server, while the container's first process, `container`, is on its way. Call it
-    /// while the process has one thread. With `outlives` it is not waited for.
+    /// Forks the server, while the container's first process, `container`, is on its way and nobody
+    /// here holds its entrance any more. With `outlives` it is not waited for.
     pub fn fork(
         self,
         options: &Options,
@@ -95,27 +90,11 @@ impl Meeting {
         match fork::fork().map_err(|error| error.errno)? {
             Side::Parent(child) => Ok(Server { child, outlives, ended: false }),
             Side::Child => {
-                drop(self.containers);
-                let served = serve(options, &self.servers, container);
+                let served = serve(options, &self.0, container);
                 fork::exit(u8::from(served.is_err()))
             }
         }
     }
-}
-
-/// Where devices arrive that somebody makes.
-#[derive(Debug)]
-pub struct Arrival(OwnedFd);
-
-impl Arrival {
-    /// The next of them.
-    pub fn device(&self) -> Result<OwnedFd, Errno> {
-        receive(&self.0)?.ok_or(Errno::PIPE)
-    }
-}
-
-fn entrance<'a>(socket: OwnedFd, plans: impl Iterator<Item = &'a LinkPlan>) -> Entrance {
-    Entrance { socket, devices: plans.map(Device::new).collect() }
 }
 
 impl Drop for Server {

@@ -14,10 +14,9 @@ use crate::sys::fork;
 /// Makes the device of a link in the network of a container, one of whose processes `pid` is; gives
 /// the tap. Call it while the process has one thread.
 pub fn make_device(pid: Pid, plan: &LinkPlan) -> Result<OwnedFd, Error> {
-    let meeting = Meeting::new().map_err(Error::Pipe)?;
-    let (server, mut entrance) = meeting.halves(std::slice::from_ref(plan));
+    let (meeting, mut entrance) = Meeting::new([plan]).map_err(Error::Pipe)?;
     in_network_of(pid, || entrance.enter())?;
-    server.device().map_err(Error::Pipe)
+    meeting.device().map_err(Error::Pipe)
 }
 
 /// Ends the connections of a container whose network's server was killed: nothing carries them any

@@ -20,21 +20,21 @@ use crate::supervisor::{
 };
 use crate::userns::IdMaps;
 
-/// A meeting with a supervisor, where there is to be one.
+/// A meeting with a supervisor and the way in, where there is to be one.
 pub(super) fn prepare(
     ids: &IdMaps,
     process: &Process,
     root: Option<&RootMount>,
     switch: Option<&Switch>,
-) -> Result<Option<Meeting>, Error> {
+) -> Result<(Option<Meeting>, Option<Entrance>), Error> {
     if !ids.emulated && switch.is_none() {
-        return Ok(None);
+        return Ok((None, None));
     }
     let directory = root.filter(|_| ids.emulated).and_then(|root| records(root).1);
     let user = ids.emulated.then(|| credentials(process));
-    Meeting::new(user.as_ref(), directory.as_deref(), switch.is_some())
-        .map(Some)
-        .map_err(Error::Pipe)
+    let (meeting, entrance) =
+        Meeting::new(user.as_ref(), directory.as_deref(), switch.is_some()).map_err(Error::Pipe)?;
+    Ok((Some(meeting), Some(entrance)))
 }
 
 /// What a supervisor is told that `prepare` has made a meeting for.

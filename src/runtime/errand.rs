@@ -45,7 +45,7 @@ pub fn errand_before(launch: &Launch<'_>, work: impl FnOnce() -> u8) -> Result<R
         rustix::process::umask(Mode::empty());
         work()
     };
-    start_with(launch, Some(Box::new(work)))?.finish()
+    start_with(launch, None, Some(Box::new(work)))?.finish()
 }
 
 impl Running {

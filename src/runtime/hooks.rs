@@ -77,6 +77,11 @@ pub(super) fn must_meet(hooks: &Hooks) -> bool {
 }
 
 impl ChildHooks {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.create_container.is_empty() && self.start_container.is_empty()
+    }
+
     pub(super) fn new(hooks: &Hooks) -> Result<Self, NulError> {
         let plans = |hooks: &[Hook]| hooks.iter().map(HookPlan::new).collect::<Result<_, _>>();
         Ok(Self {

@@ -3,7 +3,7 @@
 //! Reads as one list. It runs in a copy of the single-threaded parent, with all memory made before.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -11,38 +11,56 @@ use rustix::process::DumpableBehavior;
 use rustix::thread::{Gid, Uid};
 
 use super::hooks::{self, ToldStates};
+use super::launch::Errand;
 use super::plan::Plan;
 use super::program::{self, Identity, ProgramPlan, Streams};
 use super::stage::{At, Failure, Stage};
 use super::tuning::Tuned;
 use super::{rootfs, tuning};
 use crate::cgroup::Entrances;
-use crate::network;
-use crate::sys;
-use crate::union;
 use crate::userns::ChildMaps;
+use crate::{network, supervisor, sys, union};
 
 /// What the child holds of its parent.
-pub(super) struct Ends<'a> {
+#[derive(Debug)]
+pub(super) struct Ends {
     /// The child's own end of the maps: writes them, or waits until they are written.
     pub(super) maps: Option<ChildMaps>,
     /// The ways into its control group.
     pub(super) group: Entrances,
     /// Where the two sides meet for hooks.
     pub(super) meeting: Option<OwnedFd>,
-    /// What is done in the program's place.
-    pub(super) errand: Option<Box<dyn FnOnce() -> u8 + 'a>>,
     /// Where the root's server waits, where it has one.
     pub(super) union: Option<union::Entrance>,
     /// Where the private network's server waits, where it has one.
     pub(super) network: Option<network::Entrance>,
+    /// Whether it has yet to make its view of control groups, where it is to have one.
+    pub(super) makes_view: bool,
     /// The rest.
     pub(super) streams: Streams,
 }
 
-/// Becomes the container's program, or tells why not and ends.
-pub(super) fn become_program(plan: &Plan, mut ends: Ends<'_>) -> ! {
-    let Err(failure) = steps(plan, &mut ends);
+impl Ends {
+    /// All descriptors among them.
+    pub(super) fn descriptors(&self) -> Vec<RawFd> {
+        let Self { maps, group, meeting, union, network, makes_view: _, streams } = self;
+        let Streams { report, stdio, terminal, gate, entrance, .. } = streams;
+        let own = stdio.iter().chain([meeting, terminal, gate]).flatten().map(AsFd::as_fd);
+        let rest = [
+            maps.as_ref().and_then(ChildMaps::descriptor),
+            union.as_ref().map(union::Entrance::descriptor),
+            network.as_ref().map(network::Entrance::descriptor),
+            report.as_ref().map(AsFd::as_fd),
+            entrance.as_ref().map(supervisor::Entrance::descriptor),
+        ];
+        let all = own.chain(rest.into_iter().flatten()).chain(group.descriptors());
+        all.map(|descriptor| descriptor.as_raw_fd()).collect()
+    }
+}
+
+/// Becomes the container's program, or does an errand in its place, or tells why not and ends.
+pub(super) fn become_program(plan: &Plan, mut ends: Ends, errand: Option<Errand<'_>>) -> ! {
+    let Err(failure) = steps(plan, &mut ends, errand);
     if let Some(report) = ends.streams.report {
         failure.send(report);
     }
@@ -87,9 +105,9 @@ fn join_steps(
     plan.become_program(streams, terminal, (&[], &[]))
 }
 
-fn steps(plan: &Plan, ends: &mut Ends<'_>) -> Result<Infallible, Failure> {
+fn steps(plan: &Plan, ends: &mut Ends, errand: Option<Errand<'_>>) -> Result<Infallible, Failure> {
     sys::process::reset_signals();
-    enter(&ends.group, plan.own_cgroups).at(Stage::Group)?; // first: all that follows is counted
+    enter(&ends.group, plan.own_cgroups && ends.makes_view).at(Stage::Group)?; // first: all that follows is counted
     if let Some(maps) = &mut ends.maps {
         maps.complete().at(Stage::IdMap)?; // until then every id is nobody's
     }
@@ -134,7 +152,7 @@ fn steps(plan: &Plan, ends: &mut Ends<'_>) -> Result<Infallible, Failure> {
     if plan.loopback {
         sys::network::loopback_up().at(Stage::Loopback)?;
     }
-    if let Some(errand) = ends.errand.take() {
+    if let Some(errand) = errand {
         // It is there: what follows is told by the errand's own means.
         if let Some(report) = ends.streams.report.take() {
             Failure::READY.send(report);
@@ -147,9 +165,6 @@ fn steps(plan: &Plan, ends: &mut Ends<'_>) -> Result<Infallible, Failure> {
 
 /// Goes into its control group, and makes that the root of what it sees of them.
 fn enter(group: &Entrances, own_view: bool) -> Result<(), Errno> {
-    if group.is_empty() {
-        return Ok(());
-    }
     group.enter()?;
     if !own_view {
         return Ok(());

@@ -1,13 +1,16 @@
 //! The parent's side of a launch: one clone, the maps, the child's report.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
+use rustix::process::DumpableBehavior;
 use rustix::termios::Winsize;
 use rustix::thread::UnshareFlags;
 
+use super::ahead::{Ahead, Orders};
 use super::emulate::Supervision;
 use super::hooks::{self, HookState};
 use super::init::{self, Ends};
@@ -21,7 +24,6 @@ use crate::bundle::{ContainerSpec, Joined, Namespace, NsKind, Process, SeccompCh
 use crate::cgroup::Group;
 use crate::mount::RootMount;
 use crate::network::Switch;
-use crate::supervisor::Meeting;
 use crate::sys::fork::{Child, Side};
 use crate::userns::{self, IdMaps};
 use crate::{network, union};
@@ -137,6 +139,8 @@ pub struct Starting<'a> {
     supervision: Supervision,
     network: Option<network::Server>,
     union: Option<union::Server>,
+    /// Where the child shares this process's memory until the exec: what it changes there.
+    dumpable: Option<DumpableBehavior>,
 }
 
 /// What the parent holds of its child.
@@ -152,16 +156,17 @@ struct ParentEnds {
 }
 
 /// Starts a container's first process. It works its way to the program while the caller goes on,
-/// until `Starting::finish`.
-pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
-    start_with(launch, None)
+/// until `Starting::finish`. One that was made `ahead` is taken where it fits.
+pub fn start<'a>(launch: &Launch<'a>, ahead: Option<Ahead>) -> Result<Starting<'a>, Error> {
+    start_with(launch, ahead, None)
 }
 
 /// The same up to the program, in whose place the child does an errand: as root of the container's
 /// namespaces, in its root, with all that is mounted there.
 pub(super) fn start_with<'a>(
     launch: &Launch<'a>,
-    errand: Option<Box<dyn FnOnce() -> u8 + '_>>,
+    ahead: Option<Ahead>,
+    errand: Option<Errand<'_>>,
 ) -> Result<Starting<'a>, Error> {
     let spec = launch.spec;
     let mut plan = Plan::new(spec, launch.ids, launch.profile, launch.volatile)?;
@@ -179,76 +184,99 @@ pub(super) fn start_with<'a>(
     };
     let recorded = recorded_root(launch);
     let switch = launch.network.and_then(|options| Switch::of(&options.plans()));
-    let supervision =
+    let (supervision, entrance) =
         emulate::prepare(launch.ids, &spec.process, Some(&recorded), switch.as_ref())?;
-    let mut served = union_of(spec, launch.volatile)?;
-    let mut network =
-        launch.network.map(|_| network::Meeting::new()).transpose().map_err(Error::Pipe)?;
+    streams.entrance = entrance;
+    let (served, union) = union_of(spec, launch.volatile)?.unzip();
+    let network = launch.network.map(|options| {
+        network::Meeting::new(options.links.iter().map(|link| &link.plan)).map_err(Error::Pipe)
+    });
+    let (network, devices) = network.transpose()?.unzip();
     let group = launch.group.map(Group::entrances).transpose()?.unwrap_or_default();
-    match spawn::in_namespaces(&spec.namespaces, launch.group.is_none())? {
-        Side::Child => {
-            drop((parent, parent_maps));
-            streams.entrance = supervision.map(Meeting::entrance);
-            let union = served.take().map(|(meeting, _)| meeting.entrance());
-            let network = network
-                .take()
-                .zip(launch.network)
-                .map(|(meeting, options)| meeting.entrance(options));
-            let ends = Ends { maps, group, meeting, errand, union, network, streams };
-            init::become_program(&plan, ends)
+    let ends = Ends { maps, group, meeting, union, network: devices, makes_view: false, streams };
+    let others = (parent_maps, supervision, served, network);
+    let ahead = ahead.filter(|ahead| errand.is_none() && ahead.fits(&plan, &ends, spec));
+    let (child, dumpable) = match begin(launch, ahead, plan, ends, &parent)? {
+        Begun::Child(orders) => {
+            drop((parent, others));
+            init::become_program(&orders.0, orders.1, errand)
         }
-        Side::Parent(child) => {
-            // First: a supervisor must not hold the child's ends.
-            drop((streams, meeting, maps, group, errand));
-            let (process, state) = (&spec.process, launch.state);
-            let mut starting = Starting {
-                child,
-                parent,
-                process,
-                spec: Some(spec),
-                state,
-                supervision: Supervision::None,
-                network: None,
-                union: None,
-            };
-            let outlives = launch.attachment.detached;
-            if let Some((meeting, options)) = served {
-                match meeting.fork(&options, outlives) {
-                    Ok(server) => starting.union = Some(server),
-                    Err(errno) => {
-                        starting.abandon();
-                        return Err(Error::Pipe(errno));
-                    }
-                }
-            }
-            if let (Some(meeting), Some(options)) = (network, launch.network) {
-                match meeting.fork(options, &starting.child.pidfd, outlives) {
-                    Ok(server) => starting.network = Some(server),
-                    Err(errno) => {
-                        starting.abandon();
-                        return Err(Error::Pipe(errno));
-                    }
-                }
-            }
-            if let Some(meeting) = supervision {
-                let root = Some(&recorded);
-                let options = emulate::options(launch.ids, process, root, switch, outlives);
-                match Supervision::of(meeting, options) {
-                    Ok(supervision) => starting.supervision = supervision,
-                    Err(error) => {
-                        starting.abandon();
-                        return Err(error);
-                    }
-                }
-            }
-            match parent_maps.map_or(Ok(()), |maps| maps.write(starting.child.pid)) {
-                Ok(()) => Ok(starting),
-                Err(error) => {
-                    starting.abandon();
-                    Err(error.into())
-                }
-            }
+        Begun::Parent { child, dumpable } => (child, dumpable),
+    };
+    drop(errand);
+    let (parent_maps, supervision, served, network) = others;
+    let (process, state) = (&spec.process, launch.state);
+    let mut starting = Starting {
+        child,
+        parent,
+        process,
+        spec: Some(spec),
+        state,
+        supervision: Supervision::None,
+        network: None,
+        union: None,
+        dumpable,
+    };
+    let outlives = launch.attachment.detached;
+    let go = |starting: &mut Starting<'a>| -> Result<(), Error> {
+        if let Some((meeting, options)) = served {
+            starting.union = Some(meeting.fork(&options, outlives).map_err(Error::Pipe)?);
         }
+        if let (Some(meeting), Some(options)) = (network, launch.network) {
+            let server = meeting.fork(options, &starting.child.pidfd, outlives);
+            starting.network = Some(server.map_err(Error::Pipe)?);
+        }
+        if let Some(meeting) = supervision {
+            let root = Some(&recorded);
+            let options = emulate::options(launch.ids, process, root, switch, outlives);
+            starting.supervision = Supervision::of(meeting, options)?;
+        }
+        parent_maps.map_or(Ok(()), |maps| maps.write(starting.child.pid)).map_err(Error::from)
+    };
+    match go(&mut starting) {
+        Ok(()) => Ok(starting),
+        Err(error) => {
+            starting.abandon();
+            Err(error)
+        }
+    }
+}
+
+/// What is done in a program's place.
+pub(super) type Errand<'a> = Box<dyn FnOnce() -> u8 + 'a>;
+
+/// The two sides of a launch, once there is a child.
+enum Begun {
+    Child(Box<(Plan, Ends)>),
+    Parent {
+        child: Child,
+        /// What is to be set again once the child has memory of its own.
+        dumpable: Option<DumpableBehavior>,
+    },
+}
+
+/// Has the child: the one that was made ahead, or a new one. The parent holds none of its ends then.
+fn begin(
+    launch: &Launch<'_>,
+    ahead: Option<Ahead>,
+    mut plan: Plan,
+    mut ends: Ends,
+    parent: &ParentEnds,
+) -> Result<Begun, Error> {
+    if let Some(ahead) = ahead {
+        ends.makes_view = true;
+        let dumpable = rustix::process::dumpable_behavior().map_err(Error::Pipe)?;
+        let not_its = vec![parent.report.as_raw_fd()];
+        match ahead.hand_over(Orders { plan, ends, not_its }) {
+            Ok(child) => return Ok(Begun::Parent { child, dumpable: Some(dumpable) }),
+            Err(None) => return Err(Error::Pipe(Errno::SRCH)),
+            Err(Some(orders)) => (plan, ends) = (orders.plan, orders.ends),
+        }
+    }
+    ends.makes_view = launch.group.is_some();
+    match spawn::in_namespaces(&launch.spec.namespaces, launch.group.is_none())? {
+        Side::Child => Ok(Begun::Child(Box::new((plan, ends)))),
+        Side::Parent(child) => Ok(Begun::Parent { child, dumpable: None }),
     }
 }
 
@@ -264,15 +292,16 @@ fn recorded_root(launch: &Launch<'_>) -> RootMount {
     }
 }
 
-/// Where a root that is served through FUSE meets its server, and what that is told.
+/// Where a root that is served through FUSE meets its server, what that is told, and the way there.
 fn union_of(
     spec: &ContainerSpec,
     volatile: bool,
-) -> Result<Option<(union::Meeting, union::Options)>, Error> {
+) -> Result<Option<((union::Meeting, union::Options), union::Entrance)>, Error> {
     let RootMount::Union { lowers, upper, work } = &spec.root else { return Ok(None) };
     let (lowers, upper, work) = (lowers.clone(), upper.clone(), work.clone());
     let options = union::Options { lowers, upper, work, volatile };
-    Ok(Some((union::Meeting::new().map_err(Error::Pipe)?, options)))
+    let (meeting, entrance) = union::Meeting::new().map_err(Error::Pipe)?;
+    Ok(Some(((meeting, options), entrance)))
 }
 
 /// Starts another program in a container that runs.
@@ -280,12 +309,12 @@ pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
     let plan = ProgramPlan::new(join.process, join.seccomp, false, join.ids, join.profile)?;
     let (parent, mut streams) = ends(join.process, &join.attachment)?;
     let doors = spawn::doors_of(join.pidfd, join.target)?;
-    let supervision = emulate::prepare(join.ids, join.process, join.root, join.switch)?;
+    let (supervision, entrance) = emulate::prepare(join.ids, join.process, join.root, join.switch)?;
+    streams.entrance = entrance;
     let group = join.group.map(Group::entrances).transpose()?.unwrap_or_default();
     match spawn::through(&doors, UnshareFlags::empty())? {
         Side::Child => {
-            drop(parent);
-            streams.entrance = supervision.map(Meeting::entrance);
+            drop((parent, supervision));
             init::join_program(&plan, &group, &mut streams)
         }
         Side::Parent(child) => {
@@ -300,6 +329,7 @@ pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
                 supervision: Supervision::None,
                 network: None,
                 union: None,
+                dumpable: None,
             };
             if let Some(meeting) = supervision {
                 let (switch, outlives) = (join.switch.cloned(), join.attachment.detached);
@@ -399,7 +429,11 @@ impl Starting<'_> {
     /// Waits until the program is executed (or, behind a gate, waits for its start), or says why it
     /// was not.
     pub fn finish(mut self) -> Result<Running, Error> {
-        match self.attend() {
+        let attended = self.attend();
+        if let Some(dumpable) = self.dumpable {
+            rustix::process::set_dumpable_behavior(dumpable).map_err(Error::Pipe)?;
+        }
+        match attended {
             Ok(terminal) => {
                 let mut flows = self.parent.flows;
                 if let (Some(master), false) = (&terminal, self.parent.kept) {

@@ -16,6 +16,7 @@ pub mod capabilities;
 pub mod seccomp;
 pub mod wire;
 
+mod ahead;
 mod attach;
 mod copy_up;
 mod describe;
@@ -43,6 +44,7 @@ mod terminal;
 mod tuning;
 
 pub use crate::sys::process::is_open;
+pub use ahead::Ahead;
 pub use attach::{Attached, Leaving, attend};
 pub use detach::{DetachKeys, InvalidDetachKeys};
 pub use device::make_device;

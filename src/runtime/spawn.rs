@@ -36,6 +36,14 @@ pub(super) fn flag(kind: NsKind) -> UnshareFlags {
     }
 }
 
+/// The namespaces that a process may be made in before it is known what it becomes: where some are
+/// joined, there is none. That of control groups it makes itself, once it is in its group.
+pub(super) fn new_ahead(namespaces: &Namespaces) -> Option<UnshareFlags> {
+    let owned = namespaces[NsKind::User] == Namespace::New && namespaces.joined().next().is_none();
+    let kinds = namespaces.new_kinds().filter(|kind| *kind != NsKind::Cgroup);
+    owned.then(|| kinds.fold(UnshareFlags::NEWNS, |flags, kind| flags | flag(kind)))
+}
+
 /// Starts the first process of a container: in new namespaces, joined ones and the caller's. The
 /// root of a cgroup namespace is the group that its maker is in: a child that is to go into one of
 /// its own makes it there, and not here.

@@ -74,29 +74,25 @@ pub struct Entrance {
 /// The room that the descriptors take in a control message.
 const SPACE: usize = rustix::cmsg_space!(ScmRights(5));
 
-/// Where the container's first process and its supervisor will meet: made before the clone.
+/// Where a supervisor will meet the container's first process: made before the clone.
 #[derive(Debug)]
 pub struct Meeting {
-    supervisors: OwnedFd,
-    containers: OwnedFd,
-    /// The first process's tag, where ids are emulated.
-    limit: Option<u64>,
-    connections: bool,
+    socket: OwnedFd,
     /// The container's directory on the host, for `owners` and `people`.
     directory: Option<OwnedFd>,
 }
 
 impl Meeting {
-    /// A meeting that nobody has come to yet, with a first process who is to be `user`, where ids are
-    /// emulated; `directory` is the container's, where who is who and whose is what is kept for
-    /// others. `connections`: some are made for the container.
+    /// A meeting that nobody has come to yet, and the way in for a first process who is to be `user`,
+    /// where ids are emulated; `directory` is the container's, where who is who and whose is what is
+    /// kept for others. `connections`: some are made for the container.
     pub fn new(
         user: Option<&Credentials>,
         directory: Option<&Path>,
         connections: bool,
-    ) -> Result<Self, Errno> {
+    ) -> Result<(Self, Entrance), Errno> {
         let kind = SocketType::SEQPACKET;
-        let (supervisors, containers) =
+        let (ours, containers) =
             rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = |path: &Path| rustix::fs::open(path, flags, Mode::empty());
@@ -107,26 +103,20 @@ impl Meeting {
             let credentials = people.place(user).ok_or(Errno::NOMEM)?;
             limit = Some(Tag { credentials, elsewhere: false }.limit());
         }
-        Ok(Self { supervisors, containers, limit, connections, directory })
-    }
-
-    /// The side of the container's first process.
-    pub fn entrance(self) -> Entrance {
-        let Self { containers, limit, connections, .. } = self;
         let purpose = Purpose { ids: limit.is_some(), connections };
-        Entrance { filter: filter(purpose), socket: containers, limit, connections }
+        let entrance = Entrance { filter: filter(purpose), socket: containers, limit, connections };
+        Ok((Self { socket: ours, directory }, entrance))
     }
 
-    /// Forks the supervisor, while the container's first process is on its way. Call it while the
-    /// process has one thread.
+    /// Forks the supervisor, while the container's first process is on its way and nobody here holds
+    /// its entrance any more.
     pub fn fork(self, options: &Options) -> Result<Supervisor, Errno> {
-        let Self { supervisors, containers, directory, .. } = self;
-        start(options, directory, Begin::Await(supervisors), Some(containers))
+        start(options, self.directory, Begin::Await(self.socket))
     }
 
     /// Forks nothing: the supervisor comes with the first call that is asked about.
     pub fn watch(self, options: Options) -> Watch {
-        let awaited = Awaited::Arrival(self.supervisors);
+        let awaited = Awaited::Arrival(self.socket);
         Watch { options, directory: self.directory, awaited, patience: PATIENCE }
     }
 }
@@ -206,7 +196,7 @@ impl Watch {
                 }
                 Ok(call) => {
                     let begin = Begin::Answer(arrival, call);
-                    start(&options, directory, begin, None).map(Seen::Called)
+                    start(&options, directory, begin).map(Seen::Called)
                 }
             },
         }
@@ -220,18 +210,11 @@ fn is_plain(call: &Notification) -> bool {
     asks && is_root()
 }
 
-/// Forks a supervisor, which lets go of `others`.
-fn start(
-    options: &Options,
-    directory: Option<OwnedFd>,
-    begin: Begin,
-    others: Option<OwnedFd>,
-) -> Result<Supervisor, Errno> {
+fn start(options: &Options, directory: Option<OwnedFd>, begin: Begin) -> Result<Supervisor, Errno> {
     let parent = rustix::process::getpid();
     match fork::fork().map_err(|error| error.errno)? {
         Side::Parent(child) => Ok(Supervisor { child, outlives: options.outlives }),
         Side::Child => {
-            drop(others);
             let Err(_) = supervise(options, directory, parent, begin);
             fork::exit(1)
         }
@@ -250,6 +233,11 @@ impl Drop for Supervisor {
 }
 
 impl Entrance {
+    /// What it is met by.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
     /// Whether the program must not go on without it, as connections are made for it.
     pub fn is_for_connections(&self) -> bool {
         self.connections

@@ -13,6 +13,11 @@ pub struct CStrings {
     pointers: Vec<*const libc::c_char>,
 }
 
+// SAFETY: the pointers lead to the strings beside them, which nothing changes.
+unsafe impl Send for CStrings {}
+// SAFETY: as above.
+unsafe impl Sync for CStrings {}
+
 impl CStrings {
     /// Copies `texts`; an inner NUL byte is refused.
     pub fn new<T: AsRef<OsStr>>(texts: impl IntoIterator<Item = T>) -> Result<Self, NulError> {

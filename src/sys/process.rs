@@ -62,6 +62,24 @@ pub fn close_all_but(kept: &mut [std::os::fd::RawFd]) -> Result<(), Errno> {
     close_range(first, u32::MAX)
 }
 
+/// Gives this process, which shares its descriptors with another (`CLONE_FILES`), a table of its own.
+pub fn own_descriptors() -> Result<(), Errno> {
+    // SAFETY: what is open stays so, under the same numbers.
+    let status = unsafe { libc::unshare(libc::CLONE_FILES) };
+    if status == 0 { Ok(()) } else { Err(CallError::last("unshare").errno) }
+}
+
+/// Closes descriptors whose owners are in another process that shares this one's memory and has a
+/// table of its own.
+pub fn close_copies(numbers: &[std::os::fd::RawFd]) {
+    for number in numbers {
+        // SAFETY: nothing in this process owns the number; in the other's table it stays open.
+        unsafe {
+            libc::close(*number);
+        }
+    }
+}
+
 /// Lets go of all that a launching coracle holds (locks, pipes, streams) but of `kept`: for a process
 /// that was forked to serve, as `close_all_but`.
 pub fn hold_only(kept: &[&OwnedFd]) -> Result<(), Errno> {
@@ -209,6 +227,17 @@ pub fn block_signals() {
     unsafe {
         libc::sigprocmask(libc::SIG_SETMASK, all.as_ptr(), std::ptr::null_mut());
     }
+}
+
+/// Does `work` with all signals blocked, so that a thread which it starts never takes one.
+pub fn with_signals_blocked<T>(work: impl FnOnce() -> T) -> T {
+    use nix::sys::signal::{SigSet, SigmaskHow};
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK);
+    let done = work();
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
+    done
 }
 
 /// Waits for any signal and takes it (sigwaitinfo(2)); all must be blocked before.

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -25,6 +25,11 @@ pub struct Entrance {
 }
 
 impl Entrance {
+    /// What it is met by.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
     /// Mounts the union, which lies nowhere yet. The server answers from then on; what is asked
     /// before waits for it, and fails if it is gone.
     pub fn mount(&self) -> Result<OwnedFd> {

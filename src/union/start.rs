@@ -46,38 +46,29 @@ pub struct Server {
     outlives: bool,
 }
 
-/// Where the container's first process and its server will meet: made before the clone.
+/// Where a server will meet the container's first process: made before the clone.
 #[derive(Debug)]
-pub struct Meeting {
-    servers: OwnedFd,
-    containers: OwnedFd,
-}
+pub struct Meeting(OwnedFd);
 
 /// How long a server may take to write back what was left when its container ended.
 const PATIENCE: Timespec = Timespec { tv_sec: 60, tv_nsec: 0 };
 
 impl Meeting {
-    /// A meeting that nobody has come to yet.
-    pub fn new() -> Result<Self> {
+    /// A meeting that nobody has come to yet, and the way in for the container's first process.
+    pub fn new() -> Result<(Self, Entrance)> {
         let kind = SocketType::SEQPACKET;
-        let (servers, containers) =
+        let (servers, socket) =
             rustix::net::socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
-        Ok(Self { servers, containers })
+        Ok((Self(servers), Entrance { socket }))
     }
 
-    /// The side of the container's first process.
-    pub fn entrance(self) -> Entrance {
-        Entrance { socket: self.containers }
-    }
-
-    /// Forks the server, while the container's first process is on its way. Call it while the
-    /// process has one thread. With `outlives` it is not waited for.
+    /// Forks the server, while the container's first process is on its way and nobody here holds its
+    /// entrance any more. With `outlives` it is not waited for.
     pub fn fork(self, options: &Options, outlives: bool) -> Result<Server> {
         match fork::fork().map_err(|error| error.errno)? {
             Side::Parent(child) => Ok(Server { child, outlives }),
             Side::Child => {
-                drop(self.containers);
-                let Err(_) = serve(options, &self.servers);
+                let Err(_) = serve(options, &self.0);
                 fork::exit(1)
             }
         }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -38,6 +39,14 @@ pub fn prepare(maps: &IdMaps) -> Result<(ChildMaps, ParentMaps), Error> {
 }
 
 impl ChildMaps {
+    /// What the child waits at, where it does.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match &self.0 {
+            Childs::Write { .. } => None,
+            Childs::Await(pipe) => Some(pipe.as_fd()),
+        }
+    }
+
     /// Called in the child, before anything that needs an id.
     pub fn complete(&mut self) -> Result<(), Errno> {
         match &mut self.0 {

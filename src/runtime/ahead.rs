@@ -1,0 +1,205 @@
+//! A container's first process, made before it is known what it will be.
+//!
+//! New namespaces take the kernel a millisecond, the network's most of all. So who runs a container has
+//! them made by a thread, while it plans itself what is to happen in them:
+//!
+//! ```text
+//! the caller    begin ──────── plans ──────── hand_over ─► pid ──────── finish
+//! a thread        └─ clone(NEW…, shared memory) ─ stands still until the exec, as vfork(2) has it ─ stays
+//! the process             └─ waits ────────── orders ─► steps ─ exec
+//! ```
+//!
+//! The process shares the caller's memory until the exec, so that no page table is copied and no page
+//! either; its stack is its own, and the thread lends it what is thread-local. Descriptors are shared
+//! until the orders come, which is how it gets those that were opened meanwhile.
+
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::thread::{UnshareFlags, futex};
+
+use super::init::{self, Ends};
+use super::plan::Plan;
+use super::spawn;
+use crate::bundle::{ContainerSpec, Namespaces};
+use crate::sys;
+use crate::sys::fork::Child;
+
+/// A process in namespaces of its own that waits for its orders.
+#[derive(Debug)]
+pub struct Ahead {
+    new: UnshareFlags,
+    berth: Arc<Berth>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the process is to do.
+#[derive(Debug)]
+pub(super) struct Orders {
+    pub(super) plan: Plan,
+    pub(super) ends: Ends,
+    /// The caller's own ends that it must not hold.
+    pub(super) not_its: Vec<RawFd>,
+}
+
+/// Where caller, thread and process meet.
+#[derive(Debug)]
+struct Berth {
+    /// One of the numbers below, and a futex.
+    stage: AtomicU32,
+    pid: AtomicI32,
+    /// Never locked by two: the caller fills it before `ORDERED`, the process empties it after.
+    orders: Mutex<Option<Orders>>,
+    /// Who must be alive.
+    caller: OwnedFd,
+}
+
+const WAITING: u32 = 0;
+const ORDERED: u32 = 1;
+/// The process has its orders, and descriptors of its own.
+const TAKEN: u32 = 2;
+const UNWANTED: u32 = 3;
+/// There is no process any more that shares memory, or never was.
+const OVER: u32 = 4;
+
+impl Ahead {
+    /// Has a process made in those of the namespaces that are new. `None` where that is not to be had:
+    /// then it is made the common way, which says why.
+    pub fn begin(namespaces: &Namespaces) -> Option<Self> {
+        let new = spawn::new_ahead(namespaces)?;
+        let own = rustix::process::getpid();
+        let caller = rustix::process::pidfd_open(own, PidfdFlags::empty()).ok()?;
+        let (stage, pid) = (AtomicU32::new(WAITING), AtomicI32::new(0));
+        let berth = Arc::new(Berth { stage, pid, orders: Mutex::new(None), caller });
+        let theirs = Arc::clone(&berth);
+        // It must take no signal that the caller waits for.
+        let thread = sys::process::with_signals_blocked(|| {
+            thread::Builder::new().stack_size(64 << 10).spawn(move || theirs.carry(new))
+        });
+        Some(Self { new, berth, thread: Some(thread.ok()?) })
+    }
+
+    /// Whether the process can be what a launch asks for: in these namespaces, and on its way to an
+    /// exec, for which it neither waits nor starts others first.
+    pub(super) fn fits(&self, plan: &Plan, ends: &Ends, spec: &ContainerSpec) -> bool {
+        let straight = !plan.program.init && plan.hooks.is_empty() && ends.streams.gate.is_none();
+        straight && ends.union.is_none() && spawn::new_ahead(&spec.namespaces) == Some(self.new)
+    }
+
+    /// Lets the process go on. Where there is none, the orders come back, unless it has taken them and
+    /// no descriptor of it is to be had.
+    pub(super) fn hand_over(mut self, orders: Orders) -> Result<Child, Option<Orders>> {
+        let copies = orders.ends.descriptors();
+        *self.berth.slot() = Some(orders);
+        self.berth.change(WAITING, ORDERED);
+        self.berth.wait_while(ORDERED);
+        let orders = self.berth.slot().take();
+        if let (None, Some(child)) = (&orders, self.berth.child()) {
+            sys::process::close_copies(&copies);
+            self.thread = None; // it stays as long as the caller
+            return Ok(child);
+        }
+        Err(orders)
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        self.berth.change(WAITING, UNWANTED);
+        let _ = thread.join();
+        if let Some(child) = self.berth.child() {
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Berth {
+    /// The thread: has the process made, and stands still until that has memory of its own.
+    fn carry(&self, new: UnshareFlags) {
+        let mut plan = None;
+        // Nothing to tell of a failure: who finds no process makes one.
+        let _ = sys::fork::clone_sharing(new, &self.pid, &mut || self.become_program(&mut plan));
+        drop(plan);
+        if self.stage.swap(OVER, Ordering::AcqRel) == TAKEN {
+            // The process asked to die with its parent, which to the kernel is the thread.
+            loop {
+                thread::park();
+            }
+        }
+        wake(&self.stage);
+    }
+
+    /// The process: waits for its orders and does them. Its ends are its own, the plan is left to who
+    /// goes on with this memory.
+    fn become_program(&self, held: &mut Option<Plan>) -> u8 {
+        let dies = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+        // A caller who was killed before that will not take it along.
+        if dies.is_err() || spawn::has_ended(&self.caller) || self.wait_while(WAITING) != ORDERED {
+            return 0;
+        }
+        if sys::process::own_descriptors().is_err() {
+            return 1;
+        }
+        let Some(Orders { plan, ends, not_its }) = self.slot().take() else { return 1 };
+        sys::process::close_copies(&not_its);
+        self.stage.store(TAKEN, Ordering::Release);
+        wake(&self.stage);
+        init::become_program(held.insert(plan), ends, None)
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Orders>> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, from: u32, to: u32) {
+        let _ = self.stage.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        wake(&self.stage);
+    }
+
+    /// Waits until the stage is another one; gives that.
+    fn wait_while(&self, stage: u32) -> u32 {
+        loop {
+            match self.stage.load(Ordering::Acquire) {
+                same if same == stage => {
+                    let _ = futex::wait(&self.stage, futex::Flags::PRIVATE, stage, None);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// The process, which nobody has waited for.
+    fn child(&self) -> Option<Child> {
+        let pid = Pid::from_raw(self.pid.load(Ordering::Acquire))?;
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        Some(Child { pid, pidfd })
+    }
+}
+
+fn wake(stage: &AtomicU32) {
+    let _ = futex::wake(stage, futex::Flags::PRIVATE, u32::MAX);
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+    use rustix::process::{WaitOptions, waitpid};
+
+    use super::*;
+
+    #[test]
+    fn nothing_stays_of_one_that_nobody_wants() {
+        // A host may forbid user namespaces: then there is no process, and nothing stays either.
+        let Some(ahead) = Ahead::begin(&Namespaces::default()) else { return };
+        let berth = Arc::clone(&ahead.berth);
+        drop(ahead);
+        assert_eq!(berth.stage.load(Ordering::Acquire), OVER);
+        if let Some(pid) = Pid::from_raw(berth.pid.load(Ordering::Acquire)) {
+            assert_eq!(waitpid(Some(pid), WaitOptions::NOHANG).unwrap_err(), Errno::CHILD);
+        }
+    }
+}
