@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
@@ -32,6 +33,10 @@ pub enum Removed {
     /// There was none, and `force` takes that for done.
     Nothing,
 }
+
+/// How long `rm` waits for who is at work on a container: the coracle of one that has just ended lets go
+/// of it after it has told.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// All containers, the newest first, with what each is at this moment. What killed commands
@@ -102,8 +107,21 @@ impl Engine {
             }
         }
         self.forget_mount(&record);
-        self.remove_stopped(&record, removal.volumes)?;
-        Ok(Removed::Container { id: record.id })
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.remove_stopped(&record, removal.volumes) {
+                Err(Error::Container(container::Error::Busy { .. }))
+                    if Instant::now() < deadline =>
+                {
+                    std::thread::sleep(Duration::from_millis(2));
+                    match self.containers.reread(&record)? {
+                        Some(now) => record = now,
+                        None => return Ok(Removed::Container { id: record.id }),
+                    }
+                }
+                removed => return removed.map(|()| Removed::Container { id: record.id }),
+            }
+        }
     }
 
     /// Removes a container that does not run; with `volumes`, its anonymous ones too.

@@ -9,7 +9,7 @@ use super::background::Background;
 use super::{pulled, run, run_image, sh};
 use crate::requires;
 use crate::support::needs::pass;
-use crate::support::{Home, has, until};
+use crate::support::{Home, children_of, has, until};
 
 /// What a Python script prints; it asks the kernel's questions without a C library's opinions.
 fn python(flags: &[&str], script: &str) -> String {
@@ -275,10 +275,8 @@ fn a_program_found_on_the_path_needs_no_supervisor() {
         .spawn_open();
     let coracle = running.child.id();
     let children = || {
-        let pids = fs::read_to_string(format!("/proc/{coracle}/task/{coracle}/children"));
-        let pids = pids.unwrap_or_default();
-        let name = |pid| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        pids.split_whitespace().map(name).collect::<Vec<_>>()
+        let name = |pid: &str| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        children_of(coracle).split_whitespace().map(name).collect::<Vec<_>>()
     };
     until("the program runs", || children().contains(&"cat\n".to_owned()));
     assert_eq!(children(), ["cat\n"]);
