@@ -147,6 +147,15 @@ pub struct Found {
     pub image: Image,
     hold: Lock,
     clock: Clock,
+    ahead: Option<Ahead>,
+}
+
+impl Found {
+    /// For a run whose first process is on its way.
+    #[must_use]
+    pub fn with(self, ahead: Option<Ahead>) -> Self {
+        Self { ahead, ..self }
+    }
 }
 
 /// A container that is planned: everything is decided, nothing is done.
@@ -258,18 +267,26 @@ impl Engine {
             None => self.find_image(request, fetch)?,
         };
         clock.lap("image");
-        Ok(Found { image, hold, clock })
+        Ok(Found { image, hold, clock, ahead: None })
+    }
+
+    /// Has the first process of a run made, while all that it will be is looked for and decided. `None`
+    /// where this process will not stay with it, or an image is fetched before.
+    pub fn ahead(&self, request: &RunRequest) -> Option<Ahead> {
+        let here = !request.detach && request.restart == Restart::No && !request.container.init;
+        let soon = !request.verify && matches!(request.policy, Policy::Missing | Policy::Never);
+        Ahead::begin(&new_namespaces(&request.container).filter(|_| here && soon)?)
     }
 
     /// Runs a container: to its end, or to its start where it is to run on by itself.
     pub fn run(
         &self,
         request: &RunRequest,
-        found: Found,
+        mut found: Found,
         tell: Tell<'_>,
     ) -> Result<Outcome, Error> {
+        let ahead = found.ahead.take();
         self.start_required(&request.requires, tell)?;
-        let ahead = self.ahead(request);
         self.make(request, found, |prepared, directory| {
             let alone =
                 request.detach || request.restart != Restart::No || prepared.health.is_some();
@@ -283,16 +300,6 @@ impl Engine {
         })
     }
 
-    /// Has the first process made while the rest is decided, where this one will stay with it.
-    fn ahead(&self, request: &RunRequest) -> Option<Ahead> {
-        let here = !request.detach && request.restart == Restart::No && !request.container.init;
-        let namespaces = new_namespaces(&request.container).filter(|_| here)?;
-        if self.driver() == Driver::Fuse {
-            return None;
-        }
-        Ahead::begin(&namespaces)
-    }
-
     /// Makes a container's directory and decides everything; `work` does the rest. Where something
     /// fails no half-made container stays.
     pub(super) fn make<T>(
@@ -304,7 +311,7 @@ impl Engine {
         for bind in &request.container.binds {
             check_source(bind)?;
         }
-        let Found { image, hold, mut clock } = found;
+        let Found { image, hold, mut clock, .. } = found;
         if let (true, Some(name)) = (request.replace, &request.name) {
             self.remove_container(name.as_str(), Removal { force: true, ..Removal::default() })?;
         }
@@ -330,7 +337,7 @@ impl Engine {
 
     /// Decides everything that `run` would do, and does none of it.
     pub fn plan(&self, request: &RunRequest, found: Found) -> Result<Prepared, Error> {
-        let Found { image, hold, clock } = found;
+        let Found { image, hold, clock, .. } = found;
         let id = "0".repeat(64);
         let directory = self.store.root().join("containers").join(&id);
         self.specify(request, image, hold, &id, &directory, clock)
@@ -616,7 +623,10 @@ impl Engine {
         };
         // Made ahead, it was so on all processors.
         let ahead = manner.ahead.filter(|_| limited.in_force().processors.is_none());
-        let start = || runtime::start(&launch, ahead);
+        let start = || match ahead {
+            Some(ahead) => runtime::start_ahead(&launch, ahead),
+            None => runtime::start(&launch),
+        };
         let starting = limited.in_force().on_its_processors(start)??;
         clock.lap("clone");
         write_pid_file(request.pid_file.as_deref(), starting.pid())?;

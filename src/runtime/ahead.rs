@@ -52,7 +52,7 @@ struct Berth {
     stage: AtomicU32,
     pid: AtomicI32,
     /// Never locked by two: the caller fills it before `ORDERED`, the process empties it after.
-    orders: Mutex<Option<Orders>>,
+    orders: Mutex<Option<Box<Orders>>>,
     /// Who must be alive.
     caller: OwnedFd,
 }
@@ -86,12 +86,12 @@ impl Ahead {
     /// exec, for which it neither waits nor starts others first.
     pub(super) fn fits(&self, plan: &Plan, ends: &Ends, spec: &ContainerSpec) -> bool {
         let straight = !plan.program.init && plan.hooks.is_empty() && ends.streams.gate.is_none();
-        straight && ends.union.is_none() && spawn::new_ahead(&spec.namespaces) == Some(self.new)
+        straight && spawn::new_ahead(&spec.namespaces) == Some(self.new)
     }
 
     /// Lets the process go on. Where there is none, the orders come back, unless it has taken them and
     /// no descriptor of it is to be had.
-    pub(super) fn hand_over(mut self, orders: Orders) -> Result<Child, Option<Orders>> {
+    pub(super) fn hand_over(mut self, orders: Box<Orders>) -> Result<Child, Option<Box<Orders>>> {
         let copies = orders.ends.descriptors();
         *self.berth.slot() = Some(orders);
         self.berth.change(WAITING, ORDERED);
@@ -122,7 +122,8 @@ impl Berth {
     fn carry(&self, new: UnshareFlags) {
         let mut plan = None;
         // Nothing to tell of a failure: who finds no process makes one.
-        let _ = sys::fork::clone_sharing(new, &self.pid, &mut || self.become_program(&mut plan));
+        let mut work = || self.become_program(new, &mut plan);
+        let _ = sys::fork::clone_sharing(new, &self.pid, &mut work);
         drop(plan);
         if self.stage.swap(OVER, Ordering::AcqRel) == TAKEN {
             // The process asked to die with its parent, which to the kernel is the thread.
@@ -135,23 +136,31 @@ impl Berth {
 
     /// The process: waits for its orders and does them. Its ends are its own, the plan is left to who
     /// goes on with this memory.
-    fn become_program(&self, held: &mut Option<Plan>) -> u8 {
+    fn become_program(&self, new: UnshareFlags, held: &mut Option<Plan>) -> u8 {
         let dies = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
         // A caller who was killed before that will not take it along.
-        if dies.is_err() || spawn::has_ended(&self.caller) || self.wait_while(WAITING) != ORDERED {
+        if dies.is_err() || spawn::has_ended(&self.caller) {
+            return 0;
+        }
+        // It has the time, and whoever does it later will say why it cannot be.
+        let has_loopback =
+            new.contains(UnshareFlags::NEWNET) && sys::network::loopback_up().is_ok();
+        if self.wait_while(WAITING) != ORDERED {
             return 0;
         }
         if sys::process::own_descriptors().is_err() {
             return 1;
         }
-        let Some(Orders { plan, ends, not_its }) = self.slot().take() else { return 1 };
+        let Some(orders) = self.slot().take() else { return 1 };
+        let Orders { plan, mut ends, not_its } = *orders;
+        ends.has_loopback = has_loopback;
         sys::process::close_copies(&not_its);
         self.stage.store(TAKEN, Ordering::Release);
         wake(&self.stage);
         init::become_program(held.insert(plan), ends, None)
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<Orders>> {
+    fn slot(&self) -> MutexGuard<'_, Option<Box<Orders>>> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -199,7 +208,8 @@ mod tests {
         drop(ahead);
         assert_eq!(berth.stage.load(Ordering::Acquire), OVER);
         if let Some(pid) = Pid::from_raw(berth.pid.load(Ordering::Acquire)) {
-            assert_eq!(waitpid(Some(pid), WaitOptions::NOHANG).unwrap_err(), Errno::CHILD);
+            let waited = waitpid(Some(pid), WaitOptions::NOHANG);
+            assert_eq!(waited.map(drop), Err(Errno::CHILD));
         }
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Ends {
     pub(super) network: Option<network::Entrance>,
     /// Whether it has yet to make its view of control groups, where it is to have one.
     pub(super) makes_view: bool,
+    /// Whether the loopback device of its network is up.
+    pub(super) has_loopback: bool,
     /// The rest.
     pub(super) streams: Streams,
 }
@@ -43,7 +45,8 @@ pub(super) struct Ends {
 impl Ends {
     /// All descriptors among them.
     pub(super) fn descriptors(&self) -> Vec<RawFd> {
-        let Self { maps, group, meeting, union, network, makes_view: _, streams } = self;
+        let Self { maps, group, meeting, union, network, makes_view: _, has_loopback: _, streams } =
+            self;
         let Streams { report, stdio, terminal, gate, entrance, .. } = streams;
         let own = stdio.iter().chain([meeting, terminal, gate]).flatten().map(AsFd::as_fd);
         let rest = [
@@ -149,7 +152,7 @@ fn steps(plan: &Plan, ends: &mut Ends, errand: Option<Errand<'_>>) -> Result<Inf
     }
     drop(root);
     set_names(plan).at(Stage::Hostname)?;
-    if plan.loopback {
+    if plan.loopback && !ends.has_loopback {
         sys::network::loopback_up().at(Stage::Loopback)?;
     }
     if let Some(errand) = errand {

@@ -156,9 +156,14 @@ struct ParentEnds {
 }
 
 /// Starts a container's first process. It works its way to the program while the caller goes on,
-/// until `Starting::finish`. One that was made `ahead` is taken where it fits.
-pub fn start<'a>(launch: &Launch<'a>, ahead: Option<Ahead>) -> Result<Starting<'a>, Error> {
-    start_with(launch, ahead, None)
+/// until `Starting::finish`.
+pub fn start<'a>(launch: &Launch<'a>) -> Result<Starting<'a>, Error> {
+    start_with(launch, None, None)
+}
+
+/// The same with a process that was made ahead, where it fits.
+pub fn start_ahead<'a>(launch: &Launch<'a>, ahead: Ahead) -> Result<Starting<'a>, Error> {
+    start_with(launch, Some(ahead), None)
 }
 
 /// The same up to the program, in whose place the child does an errand: as root of the container's
@@ -193,7 +198,16 @@ pub(super) fn start_with<'a>(
     });
     let (network, devices) = network.transpose()?.unzip();
     let group = launch.group.map(Group::entrances).transpose()?.unwrap_or_default();
-    let ends = Ends { maps, group, meeting, union, network: devices, makes_view: false, streams };
+    let ends = Ends {
+        maps,
+        group,
+        meeting,
+        union,
+        network: devices,
+        makes_view: false,
+        has_loopback: false,
+        streams,
+    };
     let others = (parent_maps, supervision, served, network);
     let ahead = ahead.filter(|ahead| errand.is_none() && ahead.fits(&plan, &ends, spec));
     let (child, dumpable) = match begin(launch, ahead, plan, ends, &parent)? {
@@ -267,10 +281,10 @@ fn begin(
         ends.makes_view = true;
         let dumpable = rustix::process::dumpable_behavior().map_err(Error::Pipe)?;
         let not_its = vec![parent.report.as_raw_fd()];
-        match ahead.hand_over(Orders { plan, ends, not_its }) {
+        match ahead.hand_over(Box::new(Orders { plan, ends, not_its })) {
             Ok(child) => return Ok(Begun::Parent { child, dumpable: Some(dumpable) }),
             Err(None) => return Err(Error::Pipe(Errno::SRCH)),
-            Err(Some(orders)) => (plan, ends) = (orders.plan, orders.ends),
+            Err(Some(orders)) => Orders { plan, ends, .. } = *orders,
         }
     }
     ends.makes_view = launch.group.is_some();
@@ -292,11 +306,14 @@ fn recorded_root(launch: &Launch<'_>) -> RootMount {
     }
 }
 
+/// What a root's server is forked from.
+type Serving = (union::Meeting, union::Options);
+
 /// Where a root that is served through FUSE meets its server, what that is told, and the way there.
 fn union_of(
     spec: &ContainerSpec,
     volatile: bool,
-) -> Result<Option<((union::Meeting, union::Options), union::Entrance)>, Error> {
+) -> Result<Option<(Serving, union::Entrance)>, Error> {
     let RootMount::Union { lowers, upper, work } = &spec.root else { return Ok(None) };
     let (lowers, upper, work) = (lowers.clone(), upper.clone(), work.clone());
     let options = union::Options { lowers, upper, work, volatile };

@@ -53,7 +53,7 @@ pub use error::{Error, ExecRefusal};
 pub use hooks::{HookState, run_all as run_hooks};
 pub use kept::Kept;
 pub use launch::{
-    Attachment, Join, Launch, Running, Starting, join, namespace_of, open_gate, start,
+    Attachment, Join, Launch, Running, Starting, join, namespace_of, open_gate, start, start_ahead,
 };
 pub use relay::{Source, Tap};
 pub(crate) use rootfs::{mount_at, mount_overlay};

@@ -283,15 +283,6 @@ impl Running {
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
-    /// The children of all threads of a process (proc_tid_children(5)), as pids with spaces between.
-    pub fn children_of(pid: u32) -> String {
-        let threads =
-            std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        threads
-            .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
-            .collect()
-    }
-
     /// Wait until something has come from both of its streams.
     pub fn until_heard(&self) {
         let heard = |from: &Drained| !from.bytes.lock().unwrap().is_empty();
@@ -386,6 +377,12 @@ pub fn lives(pid: i32) -> bool {
 fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.trim_start().chars().next()
+}
+
+/// The children of all threads of a process (proc_tid_children(5)), as pids with spaces between.
+pub fn children_of(pid: u32) -> String {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok()).collect()
 }
 
 /// Wait until `check` holds; fail with `what` after a minute.

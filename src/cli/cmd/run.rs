@@ -228,7 +228,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     request.detach_keys = args.detach_keys.clone().unwrap_or_default();
     request.attach = args.streams()?;
     request.preserved = args.preserved()?;
-    let (engine, found) = shape.find(cx, &request)?;
+    let starts = args.explain.is_none();
+    let (engine, found) = shape.find(cx, &request, starts)?;
     if let Some(kind) = args.explain {
         let prepared = engine.plan(&request, found)?;
         let text = match kind {
@@ -352,13 +353,15 @@ impl Shape {
         Ok(request)
     }
 
-    /// An engine, and the image, fetched where that is due.
+    /// An engine, and the image, fetched where that is due. With `starts` what is found is run at once.
     pub(super) fn find(
         &self,
         cx: &Context,
         request: &RunRequest,
+        starts: bool,
     ) -> Result<(Engine, Found), Error> {
         let engine = cx.engine(self.storage_driver, self.isolation.ids()?)?;
+        let ahead = starts.then(|| engine.ahead(request)).flatten();
         let asks = request.verify || matches!(request.policy, Policy::Always | Policy::Newer);
         let image = match asks || self.rootfs {
             true => cx.local_image(&engine, &request.image)?,
@@ -367,7 +370,7 @@ impl Shape {
         let request = &RunRequest { image, ..request.clone() };
         let found = engine.find(request, &|| fetch(self, cx, &engine, request))?;
         warn_of_foreign(request, &found);
-        Ok((engine, found))
+        Ok((engine, found.with(ahead)))
     }
 }
 

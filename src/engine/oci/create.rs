@@ -161,7 +161,7 @@ impl Runtime {
             network: None,
             state: &state,
         };
-        let starting = limited.in_force().on_its_processors(|| runtime::start(&launch, None))??;
+        let starting = limited.in_force().on_its_processors(|| runtime::start(&launch))??;
         // From here on whoever deletes the container removes its group.
         limited.keep();
         let pid = starting.pid();
