@@ -79,7 +79,9 @@ impl Ahead {
         let thread = sys::process::with_signals_blocked(|| {
             thread::Builder::new().stack_size(64 << 10).spawn(move || theirs.carry(new))
         });
-        Some(Self { new, berth, thread: Some(thread.ok()?) })
+        let thread = thread.ok()?;
+        sys::processor::spread_thread(&thread);
+        Some(Self { new, berth, thread: Some(thread) })
     }
 
     /// Whether the process can be what a launch asks for: in these namespaces, and on its way to an

@@ -12,6 +12,7 @@ pub mod mount;
 pub mod network;
 pub mod notify;
 pub mod process;
+pub mod processor;
 mod remove;
 pub mod seccomp;
 mod size;
