@@ -415,7 +415,8 @@ mod tests {
     /// The words of a line as a shell has them, without what follows a `#`; `|` and `&&` stand alone.
     fn words(line: &str) -> Vec<String> {
         let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
-        for letter in line.split("  #").next().unwrap_or_default().trim().chars().chain([' ']) {
+        let line = line.split("  #").next().unwrap_or_default().replace("$PWD", "/home");
+        for letter in line.trim().chars().chain([' ']) {
             match quote {
                 Some(mark) if mark == letter => quote = None,
                 None if matches!(letter, '\'' | '"') => quote = Some(letter),
