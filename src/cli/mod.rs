@@ -56,6 +56,10 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if called.is_some_and(|name| name == "coracle-runtime") {
         arguments.insert(1, "runtime".into());
     }
+    // The version, as docker and podman have it too.
+    if arguments.get(1).is_some_and(|word| word == "-v") {
+        arguments[1] = "--version".into();
+    }
     match split(arguments.get(1..).unwrap_or_default()) {
         Ok((globals, entry, rest)) => dispatch(environment, globals, entry, rest, report),
         Err(Unclear::Usage(error)) => report.error(&error, ""),
@@ -65,7 +69,10 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
                 &cmd::tree()
                     .error(clap::error::ErrorKind::MissingSubcommand, "a command is missing"),
             ),
-            Err(error) => report.clap(&error),
+            Err(error) => match refused::command(&error).or_else(|| refused::reason(&error, "")) {
+                Some(reason) => report.error(&reason, ""),
+                None => report.clap(&error),
+            },
         },
     }
 }

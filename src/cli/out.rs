@@ -3,6 +3,9 @@
 use std::fmt::Display;
 use std::io::{BufWriter, IsTerminal, Stdout, Write};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, getpid, kill_process};
+
 use super::Error;
 use super::report::escape;
 
@@ -41,6 +44,19 @@ impl Out {
     /// Writes out what is held back: before a fork, and at the end.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.writer.flush().map_err(Error::Output)
+    }
+
+    /// The same before a wait for more. Who read may have gone (`logs -f | head -1`), and there is nothing
+    /// to be written that would tell: it ends then as it would by writing.
+    pub fn idle(&mut self) -> Result<(), Error> {
+        self.flush()?;
+        let stdout = rustix::stdio::stdout();
+        let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+        let looked = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        if looked.is_ok() && polled[0].revents().contains(PollFlags::ERR) {
+            let _ = kill_process(getpid(), Signal::PIPE);
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,5 @@
-//! Flags of docker and podman that coracle knows and cannot honour. They are looked up only when the
-//! command line does not parse: a run pays nothing for them.
+//! Flags and commands of docker and podman that coracle knows and cannot honour. They are looked up only
+//! when the command line does not parse: a run pays nothing for them.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
@@ -121,6 +121,77 @@ const IMAGES: [Row; 1] = [("--history", "an image's former names are not kept", 
 const SAVE: [Row; 1] =
     [("--compress", "layers are written as they were shipped", Some("coracle push IMAGE dir:"))];
 
+const NO_BUILD: &str = "coracle runs images and builds none";
+const BUILD: Option<&str> = Some("buildah, whose images coracle pull takes, or coracle commit");
+const NO_SWARM: &str = "there is no swarm: containers run on this host";
+const ONE_HOST: &str = "there is no daemon to choose: coracle works on this host";
+
+/// Commands.
+const COMMANDS: [Row; 20] = [
+    ("bake", NO_BUILD, BUILD),
+    ("build", NO_BUILD, BUILD),
+    ("builder", NO_BUILD, BUILD),
+    ("buildx", NO_BUILD, BUILD),
+    (
+        "compose",
+        "each container is started by a command",
+        Some("coracle run --network and --requires"),
+    ),
+    ("config", NO_SWARM, None),
+    ("connection", ONE_HOST, None),
+    ("context", ONE_HOST, Some("--root, for another place of images and containers")),
+    ("farm", NO_BUILD, BUILD),
+    ("kube", NO_PODS, Some("coracle generate systemd, to have containers started again")),
+    ("machine", "containers run on this host, without a virtual machine", None),
+    ("node", NO_SWARM, None),
+    ("play", NO_PODS, None),
+    ("plugin", "there are no plug-ins", None),
+    ("pod", NO_PODS, Some("coracle run --network container:NAME, and likewise --ipc and --pid")),
+    ("secret", "there is no store of secrets", Some("coracle run --mount type=bind,ro")),
+    ("service", NO_SWARM, None),
+    ("stack", NO_SWARM, None),
+    ("swarm", NO_SWARM, None),
+    ("trust", "signatures are verified by keys, as policy.json says", None),
+];
+
+const NO_LOG: &str = "nothing is logged beside the error that a command ends with";
+
+/// What docker and podman take before the command.
+const GLOBALS: [Row; 13] = [
+    (
+        "--cgroup-manager",
+        "control groups are made where the user may make them",
+        Some("coracle doctor"),
+    ),
+    ("--connection", ONE_HOST, None),
+    ("--context", ONE_HOST, None),
+    ("--debug", NO_LOG, Some("coracle run --explain")),
+    ("--host", ONE_HOST, None),
+    ("--log-level", NO_LOG, Some("coracle run --explain")),
+    ("--remote", ONE_HOST, None),
+    ("--runtime", "coracle is the OCI runtime of its containers", None),
+    ("--url", ONE_HOST, None),
+    ("-D", NO_LOG, Some("coracle run --explain")),
+    ("-H", ONE_HOST, None),
+    ("-c", ONE_HOST, None),
+    ("-r", ONE_HOST, None),
+];
+
+/// The reason for a command that there is not.
+pub(super) fn command(error: &clap::Error) -> Option<Error> {
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    let (name, why, instead) = COMMANDS.iter().find(|(known, ..)| known == word)?;
+    Some(Error::Usage {
+        message: format!("there is no coracle {name}: {why}"),
+        hint: instead.map(|instead| Hint::new(format!("see {instead}"))),
+    })
+}
+
 fn rows(command: &str) -> &'static [&'static [Row]] {
     match command {
         "run" | "create" => &[&ROWS],
@@ -130,11 +201,12 @@ fn rows(command: &str) -> &'static [&'static [Row]] {
         "network" => &[&NETWORK],
         "images" | "ls" => &[&IMAGES],
         "save" => &[&SAVE],
+        "" => &[&GLOBALS],
         _ => &[],
     }
 }
 
-/// The reason for a flag that the parser of a command does not know.
+/// The reason for a flag that the parser of a command does not know; of a flag before it, where `command` is empty.
 pub(super) fn reason(error: &clap::Error, command: &str) -> Option<Error> {
     if error.kind() != ErrorKind::UnknownArgument {
         return None;
@@ -162,6 +234,9 @@ mod tests {
                 let mut all = built.get_arguments();
                 assert!(!all.any(|arg| arg.get_long() == flag.strip_prefix("--")), "{flag}");
             }
+        }
+        for (word, ..) in COMMANDS {
+            assert!(cmd::find(cmd::ENTRIES, word).is_none(), "{word}");
         }
     }
 }

@@ -48,7 +48,13 @@ pub enum Error {
 impl Diagnose for Error {
     fn hint(&self) -> Option<Hint> {
         match self {
-            Self::Uppercase(text) => Some(Hint::new(format!("try {}", text.to_lowercase()))),
+            Self::Uppercase(text) => {
+                // A tag keeps its case.
+                let last = text.rfind('/').unwrap_or(0);
+                let end = text[last..].find([':', '@']).map_or(text.len(), |at| last + at);
+                let lower = text[..end].to_lowercase() + &text[end..];
+                lower.parse::<Reference>().is_ok().then(|| Hint::new(format!("try {lower}")))
+            }
             Self::TooLong(_) | Self::Invalid { .. } => None,
         }
     }
@@ -306,6 +312,10 @@ mod tests {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }
         assert!(matches!("App".parse::<Reference>(), Err(Error::Uppercase(_))));
+        let hint =
+            |text: &str| text.parse::<Reference>().expect_err(text).hint().map(|it| it.to_string());
+        assert_eq!(hint("Team/App:V2"), Some("try team/app:V2".to_owned()));
+        assert_eq!(hint("My App"), None, "lower case is no name either");
     }
 
     #[test]

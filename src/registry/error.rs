@@ -258,7 +258,7 @@ impl Diagnose for Error {
         match self {
             Self::Unreachable { registry, cause, .. } => match cause {
                 Cause::Name => {
-                    Some(Hint::new(format!("is {registry} the right name? it does not resolve")))
+                    Some(Hint::new(format!("is {registry} the right name, and this host online?")))
                 }
                 Cause::Authority { directory } => Some(Hint::new(format!(
                     "put the certificate of its authority in {}/ca.crt, or name a bundle in SSL_CERT_FILE",

@@ -76,7 +76,8 @@ fn of_archive(archive: &Arc<Archive>) -> Result<Vec<Saved>, Error> {
         let layouts = Layout::all_of(archive)?.into_iter();
         return Ok(layouts.map(|it| of_layout("oci-archive", it)).collect());
     }
-    let why = "it is no archive of images: it has neither a manifest.json nor an index.json";
+    let why = "it is no archive of images: it has neither a manifest.json nor an index.json; \
+        a root file system becomes an image by coracle import";
     Err(Error::Document { what: archive.name().to_owned(), why: why.to_owned() })
 }
 

@@ -39,7 +39,11 @@ impl Transport {
             (Purpose::Pull, 404) if unknown_name => {
                 Error::Denied { image, registry, status, said, login }
             }
-            (Purpose::Pull, 404) if is_manifest => Error::NotFound { image, registry, said },
+            (Purpose::Pull, 404) if is_manifest => {
+                // The usual words are in the message already.
+                let said = said.replace(": manifest unknown", "");
+                Error::NotFound { image, registry, said }
+            }
             _ => Error::Status { registry, what: ask.what(), status, said },
         })
     }
@@ -71,7 +75,7 @@ impl Transport {
         let why = chain(error).pop().unwrap_or_default();
         Error::Unreachable {
             registry: self.registry(),
-            why: escape(&why),
+            why: escape(&in_words(why)),
             cause: self.cause(error),
         }
     }
@@ -99,6 +103,15 @@ impl Transport {
     }
 }
 
+/// The resolver shows its question as a program keeps it; for a person the name is enough.
+fn in_words(why: String) -> String {
+    let name = why.split_once("Query { name: Name(\"").and_then(|(_, rest)| rest.split_once("\")"));
+    match name {
+        Some((name, _)) => format!("{} does not resolve", name.trim_end_matches('.')),
+        None => why,
+    }
+}
+
 /// An error and what lies below it.
 fn chain(error: &dyn std::error::Error) -> Vec<String> {
     let mut texts = vec![error.to_string()];
@@ -108,4 +121,16 @@ fn chain(error: &dyn std::error::Error) -> Vec<String> {
         source = error.source();
     }
     texts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_words;
+
+    #[test]
+    fn a_name_that_does_not_resolve_is_said_alone() {
+        let told = r#"no records found for Query { name: Name("registry.example."), query_type: AAAA, query_class: IN }"#;
+        assert_eq!(in_words(told.to_owned()), "registry.example does not resolve");
+        assert_eq!(in_words("Connection refused".to_owned()), "Connection refused");
+    }
 }

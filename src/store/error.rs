@@ -79,9 +79,18 @@ impl Diagnose for Error {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some(Hint::new("free some space there, or keep the store elsewhere with --root"))
             }
+            Self::Io { action: "make", source, .. } if nobody_may_write(source.kind()) => Some(
+                Hint::new("keep the store where you may write, with --root or in CORACLE_ROOT"),
+            ),
             Self::NoSuchImage { .. } | Self::Ambiguous { .. } | Self::Io { .. } => None,
         }
     }
+}
+
+/// A home that is not the user's, is mounted for reading, or is not there at all.
+fn nobody_may_write(why: io::ErrorKind) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    matches!(why, NotADirectory | NotFound | PermissionDenied | ReadOnlyFilesystem)
 }
 
 /// Says what was tried on which path.

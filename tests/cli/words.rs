@@ -1,6 +1,6 @@
 //! Words and exit codes that scripts depend on.
 
-use crate::support::Home;
+use crate::support::{Home, has};
 
 #[test]
 fn usage_mistakes_exit_125() {
@@ -50,7 +50,9 @@ fn the_version_is_the_package_s() {
     let version = env!("CARGO_PKG_VERSION");
     assert!(home.coracle(["version"]).ok().starts_with(&format!("coracle {version} (linux/")));
     assert_eq!(home.coracle(["version", "-f", "{{.Client.Version}}"]).ok(), version);
-    assert_eq!(home.coracle(["--version"]).ok(), format!("coracle {version}"));
+    for flag in ["--version", "-V", "-v"] {
+        assert_eq!(home.coracle([flag]).ok(), format!("coracle {version}"));
+    }
 }
 
 #[test]
@@ -60,4 +62,19 @@ fn mistakes_have_suggestions() {
     assert!(run.stderr.contains("'images'"), "{}", run.stderr);
     let run = home.coracle(["version", "-f", "{{.version}}{{.Clint}}"]).output();
     assert!(run.stderr.contains("Clint"), "{}", run.stderr);
+}
+
+#[test]
+fn a_home_that_takes_nothing_is_told_with_what_helps() {
+    // Nobody makes anything there, root neither.
+    let told = Home::new().coracle(["images"]).env("HOME", "/proc").fails(1);
+    has(&told, &["cannot make /proc/.local/share/coracle", "CORACLE_ROOT"]);
+}
+
+#[test]
+fn commands_that_there_are_not_say_why() {
+    let told = Home::new().coracle(["build", "-t", "app", "."]).fails(125);
+    has(&told, &["there is no coracle build: coracle runs images and builds none", "commit"]);
+    let told = Home::new().coracle(["-H", "unix:///run/docker.sock", "ps"]).fails(125);
+    has(&told, &["-H cannot be honoured", "works on this host"]);
 }

@@ -10,6 +10,9 @@ use crate::oci::Change;
 
 /// Make an image of a container and what it has changed
 #[derive(Debug, clap::Args)]
+#[command(after_help = r#"Examples:
+  coracle commit web site:1
+  coracle commit -m 'new pages' -c 'CMD ["nginx"]' web site:2"#)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Say who made it

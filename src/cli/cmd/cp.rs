@@ -9,6 +9,10 @@ use crate::engine::{CopyOptions, InContainer, Outside};
 
 /// Copy files and directories out of a container, or into one
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle cp web:/etc/nginx/nginx.conf .
+  coracle cp site/. web:/srv                               # what is in site, not site itself
+  coracle cp web:/var/log - | tar -t")]
 #[command(override_usage = "coracle cp [OPTIONS] CONTAINER:PATH PATH|-\n       \
     coracle cp [OPTIONS] PATH|- CONTAINER:PATH")]
 pub(crate) struct Args {

@@ -8,6 +8,9 @@ use super::run::{self, Shape};
 
 /// Make a new container, and do not start it
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle create --name job -v data:/data app:1 report
+  coracle start -a job")]
 #[command(
     disable_help_flag = true,
     override_usage = "coracle create [OPTIONS] IMAGE [COMMAND] [ARG]..."

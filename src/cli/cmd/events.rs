@@ -29,6 +29,9 @@ const KINDS: &[&str] = &[
 
 /// Show what happens to containers and images, as it happens
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle events
+  coracle events --since 1h --until 0s --filter event=die")]
 pub(crate) struct Args {
     /// Begin with what has happened since: a time, or how long ago, such as 10m
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -59,7 +62,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let window = Window { since: args.since, until: args.until, past_only };
     let mut events = engine.events(window)?;
     // What was read is shown before more is waited for.
-    while let Some(event) = events.next(|| cx.out.flush())? {
+    while let Some(event) = events.next(|| cx.out.idle())? {
         if !passes(&args.filter, &event) {
             continue;
         }

@@ -12,6 +12,9 @@ use crate::engine::{ExecRequest, Execution};
 
 /// Run a command in a container that runs
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle exec -it web sh                                  # a shell beside what runs there
+  coracle exec -u postgres -e PGDATABASE=shop db psql")]
 #[command(override_usage = "coracle exec [OPTIONS] CONTAINER COMMAND [ARG]...")]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {

@@ -9,6 +9,9 @@ use super::super::{Context, Error, complete};
 
 /// Write a container's root file system as a tar archive
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle export web | tar -x -C rootfs
+  coracle export -o web.tar web")]
 pub(crate) struct Args {
     /// Write to this file; - is stdout, as without it
     #[arg(short, long, value_name = "FILE")]

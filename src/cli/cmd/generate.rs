@@ -38,6 +38,18 @@ fn write(path: &Path, text: &[u8]) -> Result<(), Error> {
     })
 }
 
+/// What help shows below its options, under a title that pages have for it and as it stands.
+fn section_of_examples(help: &str, page: &mut Vec<u8>) {
+    page.extend_from_slice(b".SH EXAMPLES\n.nf\n");
+    for line in help.lines().skip(1) {
+        let line = line.strip_prefix("  ").unwrap_or(line).replace('\\', "\\e");
+        let line = line.replace('-', "\\-").replace('\'', "\\(aq");
+        // Nothing at a line's beginning is a request.
+        page.extend_from_slice(format!("\\&{line}\n").as_bytes());
+    }
+    page.extend_from_slice(b".fi\n");
+}
+
 /// File names and contents below `man/`: one page for each visible command.
 pub fn manual_pages() -> std::io::Result<Vec<(String, Vec<u8>)>> {
     let mut tree = tree().disable_help_subcommand(true);
@@ -54,11 +66,15 @@ fn add(command: &Command, above: &str, pages: &mut Vec<(String, Vec<u8>)>) -> st
     };
     let titled: &'static str = Box::leak(name.clone().into_boxed_str()); // clap wants it to stay
     let mut text = Vec::new();
-    Man::new(command.clone().name(titled))
+    let examples = command.get_after_help().map(ToString::to_string);
+    Man::new(command.clone().name(titled).after_help(None::<&str>))
         .date("")
         .source(format!("coracle {}", env!("CARGO_PKG_VERSION")))
         .manual("coracle manual")
         .render(&mut text)?;
+    if let Some(examples) = examples {
+        section_of_examples(&examples, &mut text);
+    }
     pages.push((format!("{name}.1"), text));
     for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
         add(below, &name, pages)?;

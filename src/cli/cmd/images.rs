@@ -55,6 +55,10 @@ pub(crate) enum Key {
 
 /// List images
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle images 'deb*'
+  coracle images -q --filter dangling=true
+  coracle images --format '{{.Repository}}:{{.Tag}} {{.Size}}'")]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Those with this name only; * and ? stand for any letters

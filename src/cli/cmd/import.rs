@@ -15,6 +15,9 @@ use crate::oci::Change;
 
 /// Make an image of a root file system in a tar archive
 #[derive(Debug, clap::Args)]
+#[command(after_help = r#"Examples:
+  curl -fL https://example.org/root.tar.gz | coracle import - mine:1
+  coracle import -c 'CMD ["sh"]' root.tar mine:1"#)]
 pub(crate) struct Args {
     /// Change the image by an instruction of a Dockerfile: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL,
     /// HEALTHCHECK, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR

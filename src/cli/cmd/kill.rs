@@ -8,6 +8,8 @@ use super::which::Which;
 
 /// Send a signal to running containers
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle kill -s HUP web")]
 pub(crate) struct Args {
     /// Send this signal and not SIGKILL
     #[arg(short, long, value_name = "SIGNAL", value_parser = parse_signal)]

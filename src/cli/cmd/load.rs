@@ -15,6 +15,9 @@ use crate::oci::Platform;
 
 /// Take in images that were saved
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle load -i app.tar
+  coracle load <app.tar.gz")]
 pub(crate) struct Args {
     /// Read this archive or directory and not standard input
     #[arg(short, long, value_name = "FILE")]

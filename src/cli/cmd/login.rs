@@ -12,6 +12,9 @@ use crate::engine::registry::{
 
 /// Log in to a registry
 #[derive(Debug, clap::Args)]
+#[command(after_help = r#"Examples:
+  coracle login registry.example
+  echo "$TOKEN" | coracle login -u robot --password-stdin registry.example"#)]
 pub(crate) struct Args {
     /// The user; asked for where it is not given
     #[arg(short, long, value_name = "USER")]

@@ -13,6 +13,9 @@ use crate::engine::container::Stream;
 
 /// Show what a container has written
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle logs -f --tail 20 web
+  coracle logs -t --since 10m web")]
 pub(crate) struct Args {
     /// Go on as it writes more, until it ends
     #[arg(short, long)]
@@ -69,7 +72,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     };
     let mut logs = engine.logs(&args.container, request)?;
     // What was read is shown before more is waited for.
-    while let Some(entry) = logs.next(|| cx.out.flush())? {
+    while let Some(entry) = logs.next(|| cx.out.idle())? {
         let time = if args.timestamps { format!("{} ", entry.time) } else { String::new() };
         let details = if args.details { details(&entry.attrs) } else { String::new() };
         let line = [time.as_bytes(), details.as_bytes(), entry.log.as_bytes()].concat();

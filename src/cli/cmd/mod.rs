@@ -412,6 +412,44 @@ mod tests {
         tree().debug_assert();
     }
 
+    /// The words of a line as a shell has them, without what follows a `#`; `|` and `&&` stand alone.
+    fn words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+        let line = line.split("  #").next().unwrap_or_default().replace("$PWD", "/home");
+        for letter in line.trim().chars().chain([' ']) {
+            match quote {
+                Some(mark) if mark == letter => quote = None,
+                None if matches!(letter, '\'' | '"') => quote = Some(letter),
+                None if letter == ' ' => words.push(std::mem::take(&mut word)),
+                _ => word.push(letter),
+            }
+        }
+        assert_eq!(quote, None, "{line}");
+        words.retain(|word| !word.is_empty() && !word.starts_with(['>', '<']));
+        words
+    }
+
+    #[test]
+    fn the_examples_of_help_are_commands() {
+        let mut seen = 0;
+        let mut left: Vec<Command> = tree().get_subcommands().cloned().collect();
+        while let Some(command) = left.pop() {
+            left.extend(command.get_subcommands().cloned());
+            let Some(help) = command.get_after_help().map(ToString::to_string) else { continue };
+            assert!(help.starts_with("Examples:\n"), "{help}");
+            for line in help.lines().skip(1) {
+                assert!(line.len() <= 100, "{line}");
+                for part in words(line).split(|word| word == "|" || word == "&&") {
+                    if part[0] == "coracle" {
+                        tree().try_get_matches_from(part).expect(line);
+                        seen += 1;
+                    }
+                }
+            }
+        }
+        assert!(seen > 60, "{seen} examples");
+    }
+
     #[test]
     fn every_command_says_what_it_does() {
         for command in tree().get_subcommands() {

@@ -166,6 +166,10 @@ fn confirmed(cx: &mut Context, question: &str) -> Result<bool, Error> {
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     read.map_err(|source| Error::File { action: "read", path: "the answer".into(), source })?;
+    // Nobody was there to end the line.
+    if !answer.ends_with('\n') {
+        cx.out.text("\n")?;
+    }
     Ok(answer.trim().eq_ignore_ascii_case("y"))
 }
 

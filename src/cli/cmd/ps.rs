@@ -75,6 +75,10 @@ pub(crate) enum Key {
 
 /// List containers
 #[derive(Debug, clap::Args)]
+#[command(after_help = r"Examples:
+  coracle ps -a
+  coracle ps -q --filter label=app=shop
+  coracle ps --format 'table {{.Names}}\t{{.Status}}\t{{.Ports}}'")]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Those that ended too

@@ -13,6 +13,10 @@ const MOST_TAGS: usize = 10_000;
 
 /// Fetch images from a registry, a directory or an archive
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle pull debian:12
+  coracle pull --platform linux/arm64 alpine
+  coracle pull oci-archive:image.tar                       # also oci:DIR, docker-archive:FILE")]
 pub(crate) struct Args {
     #[command(flatten)]
     registry: RegistryArgs,

@@ -20,6 +20,10 @@ use crate::oci::{Digest, Platform};
 
 /// Send an image to a registry, or write it to files
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle push registry.example/team/app:1
+  coracle push app registry.example/team/app:1             # under another name
+  coracle push app oci:layout:v1                           # also docker-archive:FILE, dir:DIR")]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Send all tags of the repository

@@ -8,6 +8,10 @@ use crate::engine::{Removal, Removed};
 
 /// Remove containers and all that they wrote
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle rm web
+  coracle rm -f -v web                                     # though it runs, volumes too
+  coracle rm --all")]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Kill those that run; take those that are not there for removed
@@ -42,6 +46,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         match stopped.and_then(|()| engine.remove_container(query, removal)) {
             // The name as it was given, as docker echoes it.
             Ok(Removed::Container { .. }) => cx.out.line(query),
+            // One with --rm goes by being stopped.
+            Ok(Removed::Nothing) if args.time.is_some() => cx.out.line(query),
             Ok(Removed::Nothing) => Ok(()),
             Err(error) if (args.ignore || args.force) && super::is_missing(&error) => Ok(()),
             Err(error) => Err(error.into()),

@@ -7,6 +7,8 @@ use crate::engine::{self, images, store};
 
 /// Remove images
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle rmi app:1 app:2")]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Remove it though stopped containers were made from it, or it has other names

@@ -33,6 +33,12 @@ use crate::oci::{Digest, Platform};
 
 /// Run a command in a new container
 #[derive(Debug, clap::Args)]
+#[command(after_help = r#"Examples:
+  coracle run --rm -it debian:12 bash                      # a shell
+  coracle run --rm -v "$PWD":/src -w /src gcc:13 make      # build what is here
+  coracle run -d --name web -p 8080:80 nginx               # lives on: see logs, stop
+  coracle run --rm -m 512m --cpus 1 --network none app:1   # a quiet corner
+  coracle run --rm --explain debian:12 true                # what would be done, and why"#)]
 #[command(
     disable_help_flag = true,
     override_usage = "coracle run [OPTIONS] IMAGE [COMMAND] [ARG]..."

@@ -15,6 +15,10 @@ use crate::oci::Platform;
 
 /// Write images to an archive or a directory
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle save -o app.tar app:1 db:1
+  coracle save app:1 | gzip >app.tar.gz
+  coracle save --format oci-archive -o app.tar app:1")]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Write there and not to standard output

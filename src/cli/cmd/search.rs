@@ -33,6 +33,9 @@ const MOST: usize = 100;
 
 /// Search registries for images
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle search nginx
+  coracle search --list-tags registry.example/team/app")]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Only where this holds: is-official=BOOL, is-automated=BOOL or stars=NUMBER

@@ -9,6 +9,9 @@ use crate::engine::{Attend, Begun};
 
 /// Start containers that do not run
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle start web db
+  coracle start -a job                                     # and show what it writes")]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own
 pub(crate) struct Args {
     /// Show what the container writes, and pass signals on to it

@@ -32,6 +32,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Show what running containers use
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle stats
+  coracle stats --no-stream --format '{{.Name}} {{.MemUsage}}'")]
 pub(crate) struct Args {
     /// Those that do not run too
     #[arg(short, long)]

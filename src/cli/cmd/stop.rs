@@ -8,6 +8,10 @@ use crate::engine::bundle::signal;
 
 /// Stop running containers
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle stop web db
+  coracle stop -t 60 db                                    # a minute, before SIGKILL
+  coracle stop --all")]
 pub(crate) struct Args {
     /// Seconds between the signal and SIGKILL; -1 for no SIGKILL [default: the container's, or 10]
     #[arg(short, long, alias = "timeout", value_name = "SECONDS", allow_hyphen_values = true)]

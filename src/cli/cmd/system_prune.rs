@@ -7,6 +7,9 @@ use super::prune::{Extent, KINDS, KINDS_AND_VOLUMES, PruneArgs};
 
 /// Remove all that nothing needs: containers that do not run, images without a tag
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle system prune
+  coracle system prune -a -f --volumes")]
 pub(crate) struct Args {
     /// Images with a tag too, where no container was made from them
     #[arg(short, long)]

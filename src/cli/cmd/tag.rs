@@ -7,6 +7,8 @@ use crate::engine::reference::Reference;
 
 /// Give an image one more name
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle tag app:1 registry.example/team/app:1")]
 pub(crate) struct Args {
     /// The image: a name, an ID or the beginning of one
     #[arg(value_name = "IMAGE", add = complete::image_names())]

@@ -9,6 +9,9 @@ use super::super::{Context, Error};
 
 /// Run a shell or a command as root over the containers' ids: files of subordinate ids are its own
 #[derive(Debug, clap::Args)]
+#[command(after_help = r#"Examples:
+  coracle unshare sh -c 'du -sh "$(coracle mount db)"'
+  coracle unshare rm -r files-of-a-container"#)]
 #[command(override_usage = "coracle unshare [COMMAND] [ARG]...")]
 pub(crate) struct Args {
     /// The command and its arguments; a shell by default

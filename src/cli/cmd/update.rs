@@ -8,6 +8,9 @@ use crate::engine::container::Restart;
 
 /// Change what containers may use, and whether they are started again
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle update --restart always web
+  coracle update -m 512m --cpus 1.5 web")]
 pub(crate) struct Args {
     #[command(flatten)]
     limits: LimitArgs,

@@ -12,6 +12,8 @@ const NO_CODE: &str = "-1";
 
 /// Wait until containers end, and print their exit codes
 #[derive(Debug, clap::Args)]
+#[command(after_help = r#"Examples:
+  test "$(coracle wait job)" = 0"#)]
 pub(crate) struct Args {
     /// Wait until it is created, running, paused, exited (or stopped), healthy or unhealthy, whichever
     /// comes first [default: exited]

@@ -135,7 +135,7 @@ impl Inside<'_> {
         keep_owners: bool,
         from: &mut BufReader<File>,
     ) -> Result<u64, Failed> {
-        let located = self.locate(true)?.ok_or_else(|| self.missing())?;
+        let located = self.locate(true)?.ok_or_else(|| self.no_directory())?;
         let target = Target {
             exists: located.stat.is_some(),
             is_directory: located.is_directory(),
@@ -254,6 +254,14 @@ impl Inside<'_> {
 
     fn missing(&self) -> Failed {
         Failed::Missing { path: self.path.to_owned(), container: self.container.to_owned() }
+    }
+
+    /// Where something was to be put: its directory is what is not there.
+    fn no_directory(&self) -> Failed {
+        let path = self.path.trim_end_matches('/');
+        let above = path.rsplit_once('/').map_or("/", |(above, _)| above);
+        let path = if above.is_empty() { "/" } else { above };
+        Failed::Missing { path: path.to_owned(), container: self.container.to_owned() }
     }
 
     fn look(&self, errno: Errno) -> Failed {

@@ -16,6 +16,8 @@ use crate::engine::Error;
 
 /// How often is looked where the kernel has no more watches to give.
 const UNWATCHED: Duration = Duration::from_millis(100);
+/// Between two looks where one is told.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// From when to when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,7 +150,7 @@ impl Events {
         }
     }
 
-    /// Waits until there may be more.
+    /// Waits until there may be more, a second at most: who asked may want to look elsewhere.
     fn wait(&self) -> std::result::Result<(), Errno> {
         let left = self.window.until.map(|until| {
             Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default()
@@ -157,7 +159,7 @@ impl Events {
             std::thread::sleep(left.unwrap_or(UNWATCHED).min(UNWATCHED));
             return Ok(());
         };
-        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        let timeout = Timespec::try_from(left.unwrap_or(PATIENCE).min(PATIENCE)).ok();
         let mut polled = [PollFd::new(watch, PollFlags::IN)];
         match rustix::event::poll(&mut polled, timeout.as_ref()) {
             Ok(0) | Err(Errno::INTR) => return Ok(()),

@@ -283,6 +283,9 @@ fn rm_gives_time_and_takes_what_is_gone_for_removed() {
     assert_eq!(said, "bye");
     b.coracle(&["rm", "web"]).fails(1);
     assert_eq!(b.ok(&["rm", "--ignore", "web"]), "");
+    // It is removed by what ends it, and its name is printed all the same.
+    b.run_d(&["--rm", "--name", "passing"], &["sleep", "600"]);
+    assert_eq!(b.ok(&["rm", "-f", "-t", "0", "passing"]), "passing");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `logs`
 
+use std::io::Read as _;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::Box;
@@ -87,6 +89,19 @@ fn they_are_followed_to_the_end() {
     }
     assert!(began.elapsed() < Duration::from_secs(15));
     assert_eq!(b.ok(&["logs", "-f", "--tail", "1", "web"]), "last", "of one that has ended");
+}
+
+/// As in `logs -f | head -1`: nothing more comes that they could fail to write.
+#[test]
+fn who_follows_ends_with_its_reader() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    b.run_d(&["--name", "web"], &["sh", "-c", "echo one; exec sleep 600"]);
+    for words in [&["logs", "-f", "web"][..], &["events", "--since", "1h"]] {
+        let mut child = b.coracle(words).command.stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        until("its end", || child.try_wait().unwrap().is_some());
+    }
 }
 
 #[test]

@@ -20,6 +20,8 @@ fn containers_that_do_not_run_go() {
         has(&asked, &["WARNING! This will remove all stopped containers.", "continue? [y/N] "]);
         assert!(!asked.contains("Total"), "{asked}");
     }
+    let unasked = b.coracle(&["container", "prune"]).stdin("").output();
+    assert!(unasked.stdout.ends_with("[y/N] \n"), "{unasked}");
     assert_eq!(b.ok(&["ps", "-aq"]).lines().count(), 3);
     assert_eq!(
         b.ok(&["container", "prune", "-f", "--filter", "until=1h"]),

@@ -9,6 +9,9 @@ use crate::engine::reference::Reference;
 
 /// Make an artifact of files
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle artifact add registry.example/models/tiny:1 weights.bin
+  coracle artifact push registry.example/models/tiny:1")]
 pub(crate) struct Args {
     /// Add the files to the artifact that is there
     #[arg(short, long)]

@@ -17,6 +17,10 @@ use crate::engine::{self, Engine, container as records, images, store};
 
 /// Show all there is to know of containers, images, networks and volumes
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle inspect web
+  coracle inspect -f '{{.State.Status}} {{.State.ExitCode}}' web
+  coracle inspect -f '{{json .Mounts}}' web")]
 pub(crate) struct Args {
     /// Print with a Go template, or as json
     #[arg(short, long, value_name = "FORMAT")]

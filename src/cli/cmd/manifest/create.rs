@@ -9,6 +9,9 @@ use crate::engine::reference::Reference;
 
 /// Make a list of images for several platforms
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle manifest create app:1 registry.example/app:1-amd64 registry.example/app:1-arm64
+  coracle manifest push app:1 registry.example/app:1")]
 pub(crate) struct Args {
     /// Add to the list if there is one
     #[arg(short, long)]

@@ -10,6 +10,10 @@ use crate::engine::network::{self, Draft, Range, Subnet};
 
 /// Make a network that containers share: they reach each other by address and by name
 #[derive(Debug, clap::Args)]
+#[command(after_help = r#"Examples:
+  coracle network create shop
+  coracle run -d --name db --network shop postgres:17
+  coracle run -d --network shop -p 8080:80 my/shop         # reaches "db""#)]
 #[allow(clippy::struct_excessive_bools)] // each is a flag of its own on the command line
 pub(crate) struct Args {
     /// Its driver: there is bridge

@@ -9,6 +9,9 @@ use crate::engine::volume::Name;
 
 /// Make a volume; one of the same name that is there already is left as it is
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle volume create data
+  coracle run --rm -v data:/data alpine touch /data/x")]
 pub(crate) struct Args {
     /// Its driver: there is local
     #[arg(short, long, value_name = "DRIVER", value_parser = super::driver)]

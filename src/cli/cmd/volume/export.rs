@@ -9,6 +9,8 @@ use super::super::export::write_whole;
 
 /// Write a volume's files as a tar archive
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  coracle volume export data | gzip >data.tgz")]
 pub(crate) struct Args {
     /// Write to this file; - is stdout, as without it
     #[arg(short, long, value_name = "FILE")]
