@@ -16,6 +16,7 @@ pub mod capabilities;
 pub mod seccomp;
 pub mod wire;
 
+mod agent;
 mod attach;
 mod copy_up;
 mod describe;

@@ -191,6 +191,7 @@ fn security(options: &[SecurityOption]) -> Result<SecurityOptions, Error> {
         match option {
             SecurityOption::NoNewPrivileges(on) => security.no_new_privileges = *on,
             SecurityOption::SeccompUnconfined => security.seccomp = SeccompChoice::Unconfined,
+            SecurityOption::SeccompDefault => security.seccomp = SeccompChoice::Default,
             SecurityOption::SeccompFile(path) => security.seccomp = profile(path)?,
             SecurityOption::Mask(paths) => security.mask.extend(paths.iter().cloned()),
             SecurityOption::Unmask(paths) => security.unmask.extend(paths.iter().cloned()),
