@@ -113,6 +113,7 @@ fn of_container(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
             path if path.is_empty() => "make the root read-only".into(),
             path => format!("make {path} read-only"),
         },
+        Stage::Seal => "make a mount read-only that others lie on".into(),
         Stage::WorkingDirectory => {
             format!("make the working directory {}", spec.process.cwd.display())
         }

@@ -111,6 +111,7 @@ fn steps(plan: &Plan, ends: &mut Ends<'_>) -> Result<Infallible, Failure> {
     write_sysctls(root.as_fd(), plan)?;
     rootfs::mask(root.as_fd(), &plan.masked, &plan.null)?;
     rootfs::make_read_only(root.as_fd(), &plan.read_only)?;
+    rootfs::seal(root.as_fd(), &plan.sealed)?;
     rootfs::make_directory(root.as_fd(), &plan.program.cwd).at(Stage::WorkingDirectory)?;
     if plan.seal_root {
         rootfs::seal_root(root.as_fd()).at(Stage::ReadOnly)?;

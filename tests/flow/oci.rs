@@ -71,6 +71,29 @@ fn a_bundle_runs_to_its_end() {
     assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
 }
 
+/// As podman writes them for a systemd on control groups of version 1, and for --tmpfs.
+#[test]
+fn mounts_lie_on_read_only_ones_and_keep_their_mode() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let bundle = bundle(&home, &image, |config| {
+        script(
+            config,
+            "touch /t/x 2>&1; cat /t/deep/file; stat -c %a /lib /bin; : >/lib/x && touch /b/x",
+        );
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        let own = home.write("file", "text\n");
+        mounts.push(json!({"destination": "/t", "type": "tmpfs", "options": ["ro", "mode=711"]}));
+        mounts.push(json!({"destination": "/t/deep/file", "source": own, "options": ["bind"]}));
+        let options = ["rw", "tmpcopyup", "mode=700"];
+        mounts.push(json!({"destination": "/lib", "type": "tmpfs", "options": options}));
+        mounts.push(json!({"destination": "/b", "type": "tmpfs", "options": ["tmpcopyup"]}));
+        config["root"]["readonly"] = json!(false);
+    });
+    let said = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "one"]).ok();
+    assert_eq!(said, "touch: /t/x: Read-only file system\ntext\n700\n755\n");
+}
+
 #[test]
 fn created_started_seen_and_deleted() {
     requires!(UserNamespaces, Image("busybox", "latest"));

@@ -26,5 +26,7 @@ server.listen(8)
 while True:
     connection, _ = server.accept()
     told, listeners, _, _ = socket.recv_fds(connection, 65536, 2)
+    if not listeners:
+        continue  # somebody looked whether it is there
     print(told.decode(), flush=True)
-    threading.Thread(target=answer, args=listeners, daemon=True).start()
+    threading.Thread(target=answer, args=(listeners[0],), daemon=True).start()
