@@ -20,11 +20,12 @@ impl Runtime {
             let mount = config.spec.mounts.iter_mut().find(|mount| mount.target == wanted.target);
             let Some(mount) = mount else { continue };
             let Kind::Bind { source, recursive, .. } = &mount.kind else { continue };
+            // First: who may not do it need not hear what else it would take.
+            let tree = tree(source, *recursive).map_err(|errno| refused(wanted, source, errno))?;
             let maps = match wanted.uids.is_empty() {
                 true => own.clone(),
                 false => self.maps_of(wanted)?,
             };
-            let tree = tree(source, *recursive).map_err(|errno| refused(wanted, source, errno))?;
             let namespace = userns::empty_namespace(&maps)?;
             sys::mount::map_ids(tree.as_fd(), namespace.as_fd(), wanted.recursive)
                 .map_err(|errno| refused(wanted, source, errno))?;
