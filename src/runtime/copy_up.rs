@@ -117,7 +117,10 @@ mod tests {
         let mode = |path: &std::path::Path| {
             std::fs::metadata(path).expect("metadata").permissions().mode() & 0o7777
         };
-        std::fs::set_permissions(from, std::fs::Permissions::from_mode(0o751)).expect("a mode");
+        for (directory, mode) in [(from, 0o751), (to, 0o700)] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(directory, mode).expect("a mode");
+        }
         copy(open(from).as_fd(), open(to).as_fd(), true).expect("copied");
         assert_eq!(mode(to), 0o700, "as it was made");
         std::fs::remove_dir_all(to.join("deep")).expect("empty again");
