@@ -30,6 +30,22 @@ pub struct Config {
     pub uids: Vec<(u32, u32, u32)>,
     /// `linux.gidMappings`
     pub gids: Vec<(u32, u32, u32)>,
+    /// The binds whose files have other ids in the container.
+    pub id_mapped: Vec<IdMapped>,
+}
+
+/// A bind mount with ids of its own (runtime-spec, config.md, "Mounts": `uidMappings`, `gidMappings`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdMapped {
+    /// Where it is mounted.
+    pub target: PathBuf,
+    /// Ids of the files, ids that they are shown as on the host, how many; the container's own map where
+    /// there are none.
+    pub uids: Vec<(u32, u32, u32)>,
+    /// The same of groups.
+    pub gids: Vec<(u32, u32, u32)>,
+    /// Whether the mounts below it are mapped too.
+    pub recursive: bool,
 }
 
 /// Why a bundle cannot be run.
@@ -155,15 +171,42 @@ pub fn read_config(
         spec.process.tuning.personality = personality;
         spec.hooks = hooks;
     });
-    let pairs = |maps: &Option<Vec<oci::LinuxIdMapping>>| -> Vec<(u32, u32, u32)> {
-        let pair = |map: &oci::LinuxIdMapping| (map.container_id(), map.host_id(), map.size());
-        maps.iter().flatten().map(pair).collect()
-    };
     Ok(Config {
         spec: spec.build()?,
-        uids: pairs(linux.uid_mappings()),
-        gids: pairs(linux.gid_mappings()),
+        uids: extents(linux.uid_mappings().as_deref()),
+        gids: extents(linux.gid_mappings().as_deref()),
+        id_mapped: id_mapped(config.mounts().as_deref().unwrap_or_default())?,
     })
+}
+
+fn extents(maps: Option<&[oci::LinuxIdMapping]>) -> Vec<(u32, u32, u32)> {
+    let extent = |map: &oci::LinuxIdMapping| (map.container_id(), map.host_id(), map.size());
+    maps.into_iter().flatten().map(extent).collect()
+}
+
+fn id_mapped(listed: &[oci::Mount]) -> Result<Vec<IdMapped>, ConfigError> {
+    let mut all = Vec::new();
+    for mount in listed {
+        let target = mount.destination();
+        let field = || format!("mounts ({})", target.display());
+        let options = mount.options().as_deref().unwrap_or_default();
+        let parsed = mount_options::read(options).map_err(|why| invalid(field(), why))?;
+        let uids = extents(mount.uid_mappings().as_deref());
+        let gids = extents(mount.gid_mappings().as_deref());
+        if uids.is_empty() != gids.is_empty() {
+            return Err(invalid(field(), "uidMappings and gidMappings go together"));
+        }
+        if parsed.id_map.is_none() && uids.is_empty() {
+            continue;
+        }
+        // As runc has it: a file system of the container's own has its ids already.
+        if !parsed.bind && mount.typ().as_deref() != Some("bind") {
+            return Err(invalid(field(), "only a bind mount has ids of its own"));
+        }
+        let recursive = parsed.id_map == Some(true);
+        all.push(IdMapped { target: target.clone(), uids, gids, recursive });
+    }
+    Ok(all)
 }
 
 fn check_version(version: &str) -> Result<(), ConfigError> {
@@ -503,13 +546,12 @@ fn read_mount(mount: &oci::Mount, bundle: &Path) -> Result<Mount, ConfigError> {
     if !target.is_absolute() {
         return Err(invalid(field(), "its destination is not an absolute path"));
     }
-    if mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-        return Err(refused(field(), "a user may not make idmapped mounts"));
-    }
     let name = mount.typ().as_deref().unwrap_or_default();
     let options = mount.options().as_deref().unwrap_or_default();
-    let Parsed { attributes, recursive_attributes, propagation, bind, recursive, copy_up, own } =
-        mount_options::read(options).map_err(|why| invalid(field(), why))?;
+    let parsed = mount_options::read(options).map_err(|why| invalid(field(), why))?;
+    let Parsed {
+        attributes, recursive_attributes, propagation, bind, recursive, copy_up, own, ..
+    } = parsed;
     let source = mount.source().clone();
     let kind = if bind || name == "bind" {
         let source = source.ok_or_else(|| invalid(field(), "a bind mount without a source"))?;

@@ -11,12 +11,14 @@ pub(super) struct Parsed {
     pub(super) bind: bool,
     pub(super) recursive: bool,
     pub(super) copy_up: bool,
+    /// `idmap` or `ridmap`; whether the mounts below are mapped too.
+    pub(super) id_map: Option<bool>,
     /// What is the file system's own.
     pub(super) own: Vec<String>,
 }
 
 /// The words of the specification (config.md, "Linux mount options") that `features` lists.
-pub const WORDS: [&str; 46] = [
+pub const WORDS: [&str; 48] = [
     "async",
     "atime",
     "bind",
@@ -24,6 +26,7 @@ pub const WORDS: [&str; 46] = [
     "dev",
     "diratime",
     "exec",
+    "idmap",
     "lazytime",
     "loud",
     "noatime",
@@ -41,6 +44,7 @@ pub const WORDS: [&str; 46] = [
     "rdev",
     "relatime",
     "rexec",
+    "ridmap",
     "rnoatime",
     "rnodev",
     "rnoexec",
@@ -73,8 +77,9 @@ pub(super) fn read(options: &[String]) -> Result<Parsed, String> {
         if let Some(propagation) = propagation(word) {
             parsed.propagation = Some(propagation);
         } else if attribute(&mut parsed.attributes, word) {
-        } else if let Some(all) =
-            word.strip_prefix('r').filter(|all| WORDS.contains(&word) && *all != "bind")
+        } else if let Some(all) = word
+            .strip_prefix('r')
+            .filter(|all| WORDS.contains(&word) && !["bind", "idmap"].contains(all))
         {
             let mut recursive = parsed.recursive_attributes.unwrap_or_default();
             attribute(&mut recursive, all);
@@ -86,9 +91,8 @@ pub(super) fn read(options: &[String]) -> Result<Parsed, String> {
                 "tmpcopyup" => parsed.copy_up = true,
                 // What the kernel does anyway, or what has no meaning for a mount of its own.
                 "defaults" | "async" | "loud" | "silent" | "nolazytime" | "lazytime" => {}
-                "idmap" | "ridmap" => {
-                    return Err(format!("{word}: a user may not make idmapped mounts"));
-                }
+                "idmap" => parsed.id_map = Some(false),
+                "ridmap" => parsed.id_map = Some(true),
                 "sync" | "dirsync" | "mand" | "nomand" | "iversion" | "noiversion" | "remount"
                 | "acl" | "noacl" => {
                     return Err(format!("the option {word} cannot be honoured"));
@@ -160,5 +164,12 @@ mod tests {
         let parsed = words(&["rbind", "relatime"]);
         assert!(parsed.bind && parsed.recursive && parsed.recursive_attributes.is_none());
         assert_eq!(parsed.attributes.access_time, AccessTime::Relative);
+    }
+
+    #[test]
+    fn ids_are_mapped_here_or_below_too() {
+        let of = |word: &str| words(&["rbind", word]);
+        assert_eq!((of("idmap").id_map, of("ridmap").id_map), (Some(false), Some(true)));
+        assert_eq!((of("ro").id_map, of("ridmap").recursive_attributes), (None, None));
     }
 }

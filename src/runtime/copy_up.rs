@@ -9,12 +9,13 @@ use rustix::io::Errno;
 
 const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
 
-/// Copies all that lies in the directory `from` into the directory `to`.
-pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
+/// Copies all that lies in the directory `from` into the directory `to`, which gets the other's mode, owner and
+/// times but where it has been `given` its own.
+pub(super) fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, given: bool) -> Result<(), Errno> {
     let from = rustix::fs::openat(from, c".", READ | OFlags::DIRECTORY, Mode::empty())?;
     let to = rustix::fs::openat(to, c".", READ | OFlags::DIRECTORY, Mode::empty())?;
     copy_directory(&from, &to)?;
-    dress(&to, &rustix::fs::fstat(&from)?)
+    if given { Ok(()) } else { dress(&to, &rustix::fs::fstat(&from)?) }
 }
 
 fn copy_directory(from: &OwnedFd, to: &OwnedFd) -> Result<(), Errno> {
@@ -113,9 +114,20 @@ mod tests {
         std::fs::set_permissions(from.join("deep/file"), closed).expect("a mode");
         std::os::unix::fs::symlink("deep/file", from.join("link")).expect("a link");
         let open = |path| std::fs::File::open(path).expect("open");
-        copy(open(from).as_fd(), open(to).as_fd()).expect("copied");
+        let mode = |path: &std::path::Path| {
+            std::fs::metadata(path).expect("metadata").permissions().mode() & 0o7777
+        };
+        for (directory, mode) in [(from, 0o751), (to, 0o700)] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(directory, mode).expect("a mode");
+        }
+        copy(open(from).as_fd(), open(to).as_fd(), true).expect("copied");
+        assert_eq!(mode(to), 0o700, "as it was made");
+        std::fs::remove_dir_all(to.join("deep")).expect("empty again");
+        std::fs::remove_file(to.join("link")).expect("empty again");
+        copy(open(from).as_fd(), open(to).as_fd(), false).expect("copied");
+        assert_eq!(mode(to), 0o751);
         assert_eq!(std::fs::read(to.join("link")).expect("read"), b"text");
-        let mode = std::fs::metadata(to.join("deep/file")).expect("metadata").permissions().mode();
-        assert_eq!(mode & 0o7777, 0o4640);
+        assert_eq!(mode(&to.join("deep/file")), 0o4640);
     }
 }

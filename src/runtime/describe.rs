@@ -53,8 +53,12 @@ fn of_program(stage: Stage, item: usize, process: &Process) -> Option<String> {
         }
         Stage::Terminal => "open a terminal in the container".into(),
         Stage::Limit => process.limits.get(item).map_or_else(String::new, |limit| {
-            let (name, soft, hard) = (limit.resource.docker_name(), limit.soft, limit.hard);
-            format!("set the limit {name}={soft}:{hard}")
+            let word = |value: u64| match value {
+                u64::MAX => "unlimited".to_owned(),
+                value => value.to_string(),
+            };
+            let (soft, hard) = (word(limit.soft), word(limit.hard));
+            format!("set the limit {}={soft}:{hard}", limit.resource.docker_name())
         }),
         Stage::Tuning => tuning::describe(item, &process.tuning),
         Stage::Keyring => "join a new session keyring".into(),
@@ -109,6 +113,7 @@ fn of_container(stage: Stage, item: usize, spec: &ContainerSpec) -> String {
             path if path.is_empty() => "make the root read-only".into(),
             path => format!("make {path} read-only"),
         },
+        Stage::Seal => "make a mount read-only that others lie on".into(),
         Stage::WorkingDirectory => {
             format!("make the working directory {}", spec.process.cwd.display())
         }

@@ -62,6 +62,20 @@ pub enum Error {
         /// What to do, where the cause is known.
         hint: Option<String>,
     },
+    /// The agent of the filter's profile was not reached.
+    #[error("cannot reach the seccomp agent at {} (listenerPath): {errno}", path.display())]
+    Agent {
+        /// Where it should listen.
+        path: std::path::PathBuf,
+        /// Why not.
+        errno: Errno,
+    },
+    /// A profile with an agent, in a container with a listener of coracle's own.
+    #[error(
+        "the seccomp profile's SCMP_ACT_NOTIFY takes a listener: emulated ids and --network fast have the one \
+         that the kernel gives a process (EBUSY)"
+    )]
+    ListenerTaken,
     /// The filter of system calls cannot be made.
     #[error(transparent)]
     Seccomp(#[from] seccomp::Error),
@@ -132,7 +146,11 @@ impl Diagnose for Error {
             },
             Self::Step { hint, .. } => hint.clone().map(Hint::new),
             Self::Seccomp(error) => error.hint(),
+            Self::ListenerTaken => Some(Hint::new(
+                "--userns nomap has one id and --userns range real ones, --network private no listener",
+            )),
             Self::CommandNotFound { path: None, .. }
+            | Self::Agent { .. }
             | Self::Nul(_)
             | Self::Pipe(_)
             | Self::DirectoryAsStream { .. }

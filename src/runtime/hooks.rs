@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Error;
 use super::stage::{At, Failure, Stage};
@@ -33,6 +33,11 @@ impl HookState {
     /// The state as JSON: `status` is `creating`, `created`, `running` or `stopped`; no pid when
     /// there is no process.
     pub fn json(&self, status: &str, pid: Option<i32>) -> Vec<u8> {
+        self.value(status, pid).to_string().into_bytes()
+    }
+
+    /// The same, as a part of something else.
+    pub(super) fn value(&self, status: &str, pid: Option<i32>) -> Value {
         let mut state = json!({
             "ociVersion": "1.2.0",
             "id": self.id,
@@ -43,7 +48,7 @@ impl HookState {
         if let Some(pid) = pid {
             state["pid"] = pid.into();
         }
-        state.to_string().into_bytes()
+        state
     }
 }
 

@@ -47,8 +47,9 @@ impl Ends {
     pub(super) fn descriptors(&self) -> Vec<RawFd> {
         let Self { maps, group, meeting, union, network, makes_view: _, has_loopback: _, streams } =
             self;
-        let Streams { report, stdio, terminal, gate, entrance, .. } = streams;
-        let own = stdio.iter().chain([meeting, terminal, gate]).flatten().map(AsFd::as_fd);
+        let Streams { report, stdio, terminal, gate, entrance, listener, .. } = streams;
+        let own =
+            stdio.iter().chain([meeting, terminal, gate, listener]).flatten().map(AsFd::as_fd);
         let rest = [
             maps.as_ref().and_then(ChildMaps::descriptor),
             union.as_ref().map(union::Entrance::descriptor),
@@ -132,6 +133,7 @@ fn steps(plan: &Plan, ends: &mut Ends, errand: Option<Errand<'_>>) -> Result<Inf
     write_sysctls(root.as_fd(), plan)?;
     rootfs::mask(root.as_fd(), &plan.masked, &plan.null)?;
     rootfs::make_read_only(root.as_fd(), &plan.read_only)?;
+    rootfs::seal(root.as_fd(), &plan.sealed)?;
     rootfs::make_directory(root.as_fd(), &plan.program.cwd).at(Stage::WorkingDirectory)?;
     if plan.seal_root {
         rootfs::seal_root(root.as_fd()).at(Stage::ReadOnly)?;

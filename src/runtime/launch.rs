@@ -10,6 +10,7 @@ use rustix::process::DumpableBehavior;
 use rustix::termios::Winsize;
 use rustix::thread::UnshareFlags;
 
+use super::agent::Agent;
 use super::ahead::{Ahead, Orders};
 use super::emulate::Supervision;
 use super::hooks::{self, HookState};
@@ -153,6 +154,10 @@ struct ParentEnds {
     /// Whether the caller carries the terminal's bytes too.
     kept: bool,
     meeting: Option<OwnedFd>,
+    /// Who is handed the filter's listener.
+    agent: Option<Agent>,
+    /// The first process of the container that is joined.
+    joined: Option<rustix::process::Pid>,
 }
 
 /// Starts a container's first process. It works its way to the program while the caller goes on,
@@ -192,6 +197,7 @@ pub(super) fn start_with<'a>(
     let (supervision, entrance) =
         emulate::prepare(launch.ids, &spec.process, Some(&recorded), switch.as_ref())?;
     streams.entrance = entrance;
+    (parent.agent, streams.listener) = Agent::meet(launch.profile, supervision.is_some())?.unzip();
     let (served, union) = union_of(spec, launch.volatile)?.unzip();
     let network = launch.network.map(|options| {
         network::Meeting::new(options.links.iter().map(|link| &link.plan)).map_err(Error::Pipe)
@@ -334,10 +340,12 @@ fn union_of(
 /// Starts another program in a container that runs.
 pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
     let plan = ProgramPlan::new(join.process, join.seccomp, false, join.ids, join.profile)?;
-    let (parent, mut streams) = ends(join.process, &join.attachment)?;
+    let (mut parent, mut streams) = ends(join.process, &join.attachment)?;
     let doors = spawn::doors_of(join.pidfd, join.target)?;
     let (supervision, entrance) = emulate::prepare(join.ids, join.process, join.root, join.switch)?;
     streams.entrance = entrance;
+    (parent.agent, streams.listener) = Agent::meet(join.profile, supervision.is_some())?.unzip();
+    parent.joined = Some(join.target);
     let group = join.group.map(Group::entrances).transpose()?.unwrap_or_default();
     match spawn::through(&doors, UnshareFlags::empty())? {
         Side::Child => {
@@ -424,7 +432,16 @@ fn ends(process: &Process, attachment: &Attachment<'_>) -> Result<(ParentEnds, S
         stdio(process.interactive, attachment.tapped, attachment.apart)?
     };
     let kept = attachment.kept;
-    let parent = ParentEnds { report: report.into(), terminal, flows, pipes, kept, meeting: None };
+    let parent = ParentEnds {
+        report: report.into(),
+        terminal,
+        flows,
+        pipes,
+        kept,
+        meeting: None,
+        agent: None,
+        joined: None,
+    };
     let streams = Streams {
         report: Some(childs_report.into()),
         stdio,
@@ -440,6 +457,7 @@ fn ends(process: &Process, attachment: &Attachment<'_>) -> Result<(ParentEnds, S
         dies_with_parent: !attachment.detached,
         gate: None,
         entrance: None,
+        listener: None,
     };
     Ok((parent, streams))
 }
@@ -486,6 +504,9 @@ impl Starting<'_> {
         if let (Some(meeting), Some(spec)) = (&self.parent.meeting, self.spec) {
             let pid = self.child.pid.as_raw_nonzero().get();
             hooks::answer(meeting, &spec.hooks, self.state, pid)?;
+        }
+        if let Some(agent) = &self.parent.agent {
+            agent.hand_on(self.state, self.child.pid, self.parent.joined)?;
         }
         // On its way the program may ask: a hook's, or an init's.
         self.supervision.watch_until(&self.parent.report).map_err(Error::Pipe)?;

@@ -16,6 +16,7 @@ pub mod capabilities;
 pub mod seccomp;
 pub mod wire;
 
+mod agent;
 mod ahead;
 mod attach;
 mod copy_up;

@@ -25,6 +25,8 @@ pub(super) struct Plan {
     pub(super) links: Vec<(Target, CString)>,
     pub(super) masked: Vec<Target>,
     pub(super) read_only: Vec<Target>,
+    /// Mounts that are read-only once those on them are made.
+    pub(super) sealed: Vec<Target>,
     pub(super) seal_root: bool,
     pub(super) propagation: Option<Propagation>,
     pub(super) no_pivot: bool,
@@ -134,13 +136,11 @@ impl Plan {
         profile: Option<&Profile>,
         volatile: bool,
     ) -> Result<Self, Error> {
+        let (mounts, sealed) = mount_steps(&spec.mounts, ids)?;
         Ok(Self {
             root: root_step(&spec.root, volatile)?,
-            mounts: spec
-                .mounts
-                .iter()
-                .map(|mount| mount_step(mount, ids))
-                .collect::<Result<_, _>>()?,
+            mounts,
+            sealed,
             added: spec
                 .added
                 .iter()
@@ -232,6 +232,27 @@ fn null_device() -> Mount {
         attributes: Attributes::default(),
         recursive_attributes: None,
     }
+}
+
+/// The mounts in their order, and those of them that are made read-only in the end: file systems of the
+/// container's own, in which the places for later mounts have yet to be made.
+fn mount_steps(mounts: &[Mount], ids: &IdMaps) -> Result<(Vec<MountStep>, Vec<Target>), NulError> {
+    let (mut steps, mut sealed) = (Vec::with_capacity(mounts.len()), Vec::new());
+    for (place, mount) in mounts.iter().enumerate() {
+        let mut step = mount_step(mount, ids)?;
+        let is_empty = matches!(
+            step.source,
+            Source::Tmpfs { .. } | Source::Cgroup | Source::FileSystem { .. }
+        );
+        let is_below =
+            |later: &Mount| later.target.starts_with(&mount.target) && later.target != mount.target;
+        if is_empty && step.attributes.read_only && mounts[place + 1..].iter().any(is_below) {
+            step.attributes.read_only = false;
+            sealed.push(Target::new(&mount.target)?);
+        }
+        steps.push(step);
+    }
+    Ok((steps, sealed))
 }
 
 fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {

@@ -25,6 +25,7 @@ use crate::bundle::capabilities::Capabilities;
 use crate::bundle::{Process, Resource, SeccompChoice, Tuning, Ulimit};
 use crate::supervisor::Entrance;
 use crate::sys;
+use crate::sys::arguments::Arguments;
 use crate::sys::exec::CStrings;
 use crate::userns::IdMaps;
 
@@ -42,6 +43,8 @@ pub(super) struct ProgramPlan {
     pub(super) own_sockets: bool,
     pub(super) terminal: bool,
     pub(super) init: bool,
+    /// Where an init has the arguments of who launches it.
+    pub(super) arguments: Option<Arguments>,
     pub(super) umask: Mode,
     pub(super) tuning: Tuning,
     pub(super) oom_score_adj: Option<Vec<u8>>,
@@ -69,6 +72,8 @@ pub(super) struct Streams {
     pub(super) gate: Option<OwnedFd>,
     /// Where the supervisor of emulated ids is met.
     pub(super) entrance: Option<Entrance>,
+    /// Where the filter's listener goes, where an agent is to have it.
+    pub(super) listener: Option<OwnedFd>,
 }
 
 /// A resource limit in the kernel's numbers.
@@ -103,7 +108,7 @@ pub(super) struct Exec {
 }
 
 impl ProgramPlan {
-    /// Translates a process. Pure: nothing is opened, nothing is done.
+    /// Translates a process. But for where the caller's arguments lie nothing is looked at, and nothing done.
     pub(super) fn new(
         process: &Process,
         seccomp: &SeccompChoice,
@@ -133,6 +138,7 @@ impl ProgramPlan {
             own_sockets: process.own_sockets,
             terminal: process.terminal,
             init,
+            arguments: init.then(Arguments::of_this_process).flatten(),
             umask: Mode::from_raw_mode(process.umask.unwrap_or(0o022)),
             tuning: process.tuning.clone(),
             oom_score_adj: process.oom_score_adj.map(|score| score.to_string().into_bytes()),
@@ -156,7 +162,7 @@ impl ProgramPlan {
         for (item, label) in self.labels.iter().enumerate() {
             label::set(label).at_item(Stage::Label, item)?;
         }
-        confine(self, streams.entrance.take())?;
+        confine(self, streams.entrance.take(), streams.listener.take().as_ref())?;
         // The process stands in `/`, so the path without its first slash is the same.
         rustix::process::chdir(self.cwd.whole()).at(Stage::ChangeDirectory)?;
         rustix::process::umask(self.umask);
@@ -175,7 +181,7 @@ impl ProgramPlan {
         }
         hooks::run_plans(hooks, state, Stage::StartContainerHook)?;
         if self.init {
-            start_below_init(streams)?;
+            start_below_init(streams, self.arguments)?;
         }
         exec(&self.exec)
     }
@@ -271,7 +277,12 @@ fn set_stdio(stdio: &mut [Option<OwnedFd>; 3], terminal: Option<&OwnedFd>) -> Re
 }
 
 /// Filter, ids and capabilities, in the order in which each step still may do its work.
-fn confine(plan: &ProgramPlan, entrance: Option<Entrance>) -> Result<(), Failure> {
+fn confine(
+    plan: &ProgramPlan,
+    entrance: Option<Entrance>,
+    listener: Option<&OwnedFd>,
+) -> Result<(), Failure> {
+    let load = |program| load_filter(program, listener).at(Stage::Seccomp);
     if plan.own_sockets {
         // A kernel before 6.12 cannot: there it is as it is in docker.
         sys::landlock::leave_abstract_sockets().at(Stage::Landlock)?;
@@ -285,7 +296,7 @@ fn confine(plan: &ProgramPlan, entrance: Option<Entrance>) -> Result<(), Failure
     emulate::enter(entrance, &plan.identity, &plan.exec.candidates).at(stage)?;
     if let (Some(program), false) = (&plan.seccomp, plan.no_new_privileges) {
         // Without no_new_privs loading takes CAP_SYS_ADMIN, which goes below (seccomp(2)).
-        seccomp::load(program).at(Stage::Seccomp)?;
+        load(program)?;
     }
     if plan.identity.emulated {
         emulate::keep_from_root(&plan.identity).at(Stage::Capabilities)?;
@@ -299,8 +310,19 @@ fn confine(plan: &ProgramPlan, entrance: Option<Entrance>) -> Result<(), Failure
     die_with_parent().at(Stage::Identity)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).at(Stage::Identity)?;
     match &plan.seccomp {
-        Some(program) if plan.no_new_privileges => seccomp::load(program).at(Stage::Seccomp),
+        Some(program) if plan.no_new_privileges => load(program),
         _ => Ok(()),
+    }
+}
+
+/// Whatever the agent is to answer may be one of the next steps, so that the listener goes first.
+fn load_filter(program: &Program, listener: Option<&OwnedFd>) -> Result<(), Errno> {
+    match listener {
+        None => seccomp::load(program),
+        Some(socket) => {
+            let listener = seccomp::load_with_listener(program)?;
+            socket::send_descriptor(socket, &listener)
+        }
     }
 }
 
@@ -320,7 +342,7 @@ fn set_groups(groups: &[u32]) -> Result<(), Errno> {
 }
 
 /// Leaves a small pid 1 behind and goes on as its child.
-fn start_below_init(streams: &mut Streams) -> Result<(), Failure> {
+fn start_below_init(streams: &mut Streams, arguments: Option<Arguments>) -> Result<(), Failure> {
     sys::process::block_signals();
     match sys::fork::fork().map_err(|error| error.errno).at(Stage::Init)? {
         sys::fork::Side::Child => {
@@ -334,6 +356,10 @@ fn start_below_init(streams: &mut Streams) -> Result<(), Failure> {
         sys::fork::Side::Parent(child) => {
             // The launching side waits for the end of this pipe: the exec in the child.
             drop(streams.report.take());
+            if let Some(arguments) = arguments {
+                // They are the caller's: paths of the host, and what it logs in with (`--creds`).
+                arguments.show(b"coracle-init");
+            }
             super::reaper::reap_until(child.pid)
         }
     }

@@ -194,8 +194,11 @@ pub(super) fn mount(root: BorrowedFd<'_>, step: &MountStep, item: usize) -> Resu
         sys::mount::set_attributes(source.as_fd(), attributes, None, true)
             .at_item(Stage::Mount, item)?;
     }
-    if let Source::FileSystem { copy_up: true, .. } = &step.source {
-        super::copy_up::copy(target.as_fd(), source.as_fd()).at_item(Stage::Mount, item)?;
+    if let Source::FileSystem { copy_up: true, options, .. } = &step.source {
+        let given = options.iter().any(|(key, _)| {
+            [&b"mode"[..], b"uid", b"gid"].contains(&key.as_bytes()) // as in runc, it goes over the image's
+        });
+        super::copy_up::copy(target.as_fd(), source.as_fd(), given).at_item(Stage::Mount, item)?;
     }
     attach(source.as_fd(), target.as_fd(), c"").at_item(Stage::Mount, item)?;
     if late {
@@ -571,6 +574,15 @@ pub(super) fn make_read_only(root: BorrowedFd<'_>, paths: &[Target]) -> Result<(
         if late {
             remount(tree.as_fd(), read_only).at_item(Stage::ReadOnly, item)?;
         }
+    }
+    Ok(())
+}
+
+/// Makes mounts read-only on which others were made meanwhile.
+pub(super) fn seal(root: BorrowedFd<'_>, mounts: &[Target]) -> Result<(), Failure> {
+    for (item, mount) in mounts.iter().enumerate() {
+        let mount = beneath(root, mount.whole(), OFlags::NOFOLLOW);
+        mount.and_then(|mount| seal_root(mount.as_fd())).at_item(Stage::Seal, item)?;
     }
     Ok(())
 }

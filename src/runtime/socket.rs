@@ -21,11 +21,22 @@ pub(super) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 
 /// Sends one descriptor.
 pub(super) fn send_descriptor(socket: &OwnedFd, descriptor: &OwnedFd) -> Result<(), Errno> {
+    send_with(socket, b"t", descriptor)
+}
+
+/// Sends bytes, and one descriptor with the first of them.
+pub(super) fn send_with(socket: &OwnedFd, bytes: &[u8], descriptor: &OwnedFd) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); SPACE];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let descriptors = [descriptor.as_fd()];
     control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    rustix::net::sendmsg(socket, &[IoSlice::new(b"t")], &mut control, SendFlags::NOSIGNAL)?;
+    let flags = SendFlags::NOSIGNAL;
+    let sent = rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)?;
+    // A blocking stream takes all but where a signal comes between.
+    let mut rest = &bytes[sent..];
+    while !rest.is_empty() {
+        rest = &rest[rustix::net::send(socket, rest, flags)?..];
+    }
     Ok(())
 }
 

@@ -39,6 +39,8 @@ pub enum Stage {
     Mask,
     /// Making a path read-only.
     ReadOnly,
+    /// Making a mount read-only that others were made on.
+    Seal,
     /// Making the working directory.
     WorkingDirectory,
     /// Opening the terminal.
@@ -88,7 +90,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 38] = [
+    const ALL: [Self; 39] = [
         Self::Group,
         Self::IdMap,
         Self::Clocks,
@@ -104,6 +106,7 @@ impl Stage {
         Self::Sysctl,
         Self::Mask,
         Self::ReadOnly,
+        Self::Seal,
         Self::WorkingDirectory,
         Self::Terminal,
         Self::Meeting,

@@ -2,7 +2,7 @@
 
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 
-use super::files::read;
+use super::files::read_proc;
 use super::name::{descriptor, word};
 use super::people::Tag;
 use super::serve::{CONTINUE, Done, Server, value};
@@ -101,7 +101,7 @@ impl Server {
 
 /// A process's pid in its own pid namespace, which is the last that /proc lists.
 fn pid_inside(process: u32) -> Option<u32> {
-    let text = read(format!("{process}/status").as_bytes())?;
+    let text = read_proc(format!("{process}/status").as_bytes())?;
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
     line.split_ascii_whitespace().next_back()?.parse().ok()

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use rustix::fs::{AtFlags, Gid, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::ids::given;
@@ -67,13 +67,7 @@ impl Server {
     }
 
     pub(super) fn stat(&mut self, call: &Notification, follow: bool, to: u64) -> Done {
-        if self.name.is_process() {
-            let Some((uid, gid)) = self.owner_of_process() else { return CONTINUE };
-            let Ok(mut stat) = Stat::of(self.name.path(), follow) else { return CONTINUE };
-            stat.set_owner(uid, gid);
-            return self.write(call, to, stat.bytes());
-        }
-        let Some(record) = self.record(follow) else { return CONTINUE };
+        let Some(record) = self.told(follow) else { return CONTINUE };
         let Ok(mut stat) = Stat::of(self.name.path(), follow) else { return CONTINUE };
         stat.set_owner(record.uid, record.gid);
         if let Some((kind, major, minor)) = device(record.kind, stat.mode()) {
@@ -91,13 +85,7 @@ impl Server {
             Statx::of(path, flags, word(call.arguments[3]))
         };
         let to = call.arguments[4];
-        if self.name.is_process() {
-            let Some((uid, gid)) = self.owner_of_process() else { return CONTINUE };
-            let Ok(mut statx) = look(self.name.path()) else { return CONTINUE };
-            statx.set_owner(uid, gid);
-            return self.write(call, to, statx.bytes());
-        }
-        let Some(record) = self.record(follow) else { return CONTINUE };
+        let Some(record) = self.told(follow) else { return CONTINUE };
         let Ok(mut statx) = look(self.name.path()) else { return CONTINUE };
         statx.set_owner(record.uid, record.gid);
         if let Some((kind, major, minor)) = device(record.kind, statx.mode()) {
@@ -106,16 +94,24 @@ impl Server {
         self.write(call, to, statx.bytes())
     }
 
+    /// What a look at the file is told: of a process's directory in /proc whose the process is.
+    fn told(&mut self, follow: bool) -> Option<Record> {
+        let process = self.name.is_process().then(|| self.owner_of_process()).flatten();
+        process.or_else(|| self.record(follow))
+    }
+
     /// The effective ids of a process, for its directory in /proc; `None` for root and for none.
-    fn owner_of_process(&mut self) -> Option<(u32, u32)> {
+    fn owner_of_process(&mut self) -> Option<Record> {
         // Its pid is the container's, and only the container's /proc knows whose that is.
         let file = [self.name.path().to_bytes(), b"/limits"].concat();
-        let text = read(&file)?;
+        let text = read_proc(&file)?;
         let line = text.split(|b| *b == b'\n').find(|line| line.starts_with(b"Max file locks"))?;
         let soft = std::str::from_utf8(line).ok()?.split_ascii_whitespace().nth(3)?;
         let tag = Tag::read(soft.parse().ok()?);
         let credentials = self.people.get(tag);
-        (tag.credentials != 0).then_some((credentials.user.effective, credentials.group.effective))
+        let (uid, gid) = (credentials.user.effective, credentials.group.effective);
+        let kind = Kind::Directory;
+        (tag.credentials != 0).then_some(Record { uid, gid, mode: 0o555, kind })
     }
 
     /// chown(2) and kin; the ids stand at an argument and the next.
@@ -176,8 +172,39 @@ fn device(kind: Kind, mode: u32) -> Option<(u32, u32, u32)> {
     }
 }
 
-/// A small file of /proc.
-pub(super) fn read(path: &[u8]) -> Option<Vec<u8>> {
-    use std::os::unix::ffi::OsStrExt;
-    std::fs::read(std::ffi::OsStr::from_bytes(path)).ok()
+/// A small file of /proc: of a real one, as whose path it is may have something else there, in a root of its own
+/// too: a pipe that nobody writes to, a file that fills all memory.
+pub(super) fn read_proc(path: &[u8]) -> Option<Vec<u8>> {
+    const MOST: usize = 16 << 10;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+    if rustix::fs::fstatfs(&file).ok()?.f_type != rustix::fs::PROC_SUPER_MAGIC {
+        return None;
+    }
+    let mut text = Vec::with_capacity(MOST);
+    while text.len() < MOST {
+        if rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text)).ok()? == 0 {
+            return Some(text);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_real_proc_is_read() {
+        use std::os::unix::ffi::OsStrExt;
+        let directory = tempfile::tempdir().expect("a directory");
+        let pipe = directory.path().join("limits");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .expect("a pipe");
+        assert_eq!(read_proc(pipe.as_os_str().as_bytes()), None);
+        assert_eq!(read_proc(b"/etc/passwd"), None);
+        let limits = read_proc(b"/proc/self/limits").expect("limits");
+        assert!(limits.windows(14).any(|words| words == b"Max file locks"));
+        assert_eq!(read_proc(b"/proc/kallsyms"), None, "more than any file that is asked for");
+    }
 }

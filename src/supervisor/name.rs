@@ -11,7 +11,9 @@
 //! ```
 //!
 //! Only the first steps, which are written here, are taken in the host's /proc; from `cwd`, `fd` or
-//! `/` on the walk is in the container, and the root stops it as it stops the container's own.
+//! `/` on the walk is in the container, and the root stops it as it stops the container's own. Nothing
+//! stops a `..` in the host's /proc, which leads to the host's root: a path that has one there is not
+//! rewritten, is not found, and so is the kernel's.
 
 use std::ffi::CStr;
 
@@ -147,12 +149,12 @@ impl Name {
         };
         let is_more = |prefix: &[u8]| text.len() > prefix.len() || follow;
         for prefix in [&b"/proc/self"[..], b"/proc/thread-self"] {
-            if below(prefix) && is_more(prefix) {
+            if below(prefix) && is_more(prefix) && stays(&text[prefix.len()..]) {
                 self.start = HEAD + prefix.len();
                 return self.prefix_number(thread);
             }
         }
-        if below(b"/dev/fd") && is_more(b"/dev/fd") {
+        if below(b"/dev/fd") && is_more(b"/dev/fd") && names_descriptor(&text[b"/dev/fd".len()..]) {
             self.start = HEAD + b"/dev/fd".len();
             self.prefix(b"/fd");
             return self.prefix_number(thread);
@@ -206,6 +208,30 @@ impl Name {
             !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
         })
     }
+}
+
+fn steps(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|step| !step.is_empty() && *step != b".")
+}
+
+/// Whether a walk from the host's directory of a process never goes up there: it does not go up at all, or only
+/// behind a link into the container.
+fn stays(path: &[u8]) -> bool {
+    let mut walk = steps(path);
+    match walk.next() {
+        Some(b"cwd" | b"root") => true,
+        Some(b"fd") if walk.next().is_some_and(is_number) => true,
+        _ => steps(path).all(|step| step != b".."),
+    }
+}
+
+/// Whether the first step from a directory of descriptors is one of these.
+fn names_descriptor(path: &[u8]) -> bool {
+    steps(path).next().is_none_or(is_number)
+}
+
+fn is_number(step: &[u8]) -> bool {
+    step.iter().all(u8::is_ascii_digit)
 }
 
 /// An `int` as it stands in a register.
@@ -271,6 +297,35 @@ mod tests {
         assert_eq!(located(None, 3, libc::AT_EMPTY_PATH), Ok(("PID/fd/3".into(), true)));
         assert_eq!(located(Some(c""), 3, 0), Err(Errno::NOENT));
         assert_eq!(located(Some(c"x"), -1, 0), Err(Errno::BADF));
+    }
+
+    /// Up from the host's /proc is the host.
+    #[test]
+    fn no_path_goes_up_in_the_hosts_proc() {
+        for path in [
+            c"/proc/self/../../etc/passwd",
+            c"/proc/self/..",
+            c"/proc/self//./../x",
+            c"/proc/thread-self/../../../../x",
+            c"/proc/self/task/../../../x",
+            c"/proc/self/fd/../../../x",
+            c"/proc/self/fd/./../../../x",
+            c"/proc/self/fdinfo/3/../../../../x",
+            c"/proc/self/exe/../../x",
+            c"/dev/fd/../../../x",
+            c"/dev/fd/./../../x",
+        ] {
+            let (text, _) = located(Some(path), 5, 0).expect("a path");
+            assert_eq!(Some(text.as_str()), path.to_str().ok());
+        }
+        for (path, expected) in [
+            (c"/proc/self/cwd/../f", "PID/cwd/../f"),
+            (c"/proc/self/./root/../f", "PID/./root/../f"),
+            (c"/proc/self/fd//4/../f", "PID/fd//4/../f"),
+            (c"/dev/fd/4/../f", "PID/fd/4/../f"),
+        ] {
+            assert_eq!(located(Some(path), 5, 0).expect("a path").0, expected);
+        }
     }
 
     #[test]

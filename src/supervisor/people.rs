@@ -62,16 +62,20 @@ pub(super) struct People {
     file: Option<File>,
     /// How much of the file is known.
     read: u64,
+    /// How many groups all of them have.
+    groups: usize,
 }
 
-/// A container that makes up ever new groups must not fill the memory of its supervisor.
+/// A container that makes up ever new groups must not fill the memory of its supervisor, nor the disk: as many
+/// credentials, and groups of theirs.
 const MOST: usize = 1 << 16;
+const MOST_GROUPS: usize = 1 << 20;
 
 impl People {
     pub(super) fn new(directory: Option<OwnedFd>) -> Self {
         let root = Rc::new(Credentials::root());
         let places = HashMap::from([(Rc::clone(&root), 0)]);
-        Self { all: vec![root], places, directory, file: None, read: 0 }
+        Self { all: vec![root], places, directory, file: None, read: 0, groups: 0 }
     }
 
     /// Who a tag means; root for a tag that was never given out.
@@ -108,7 +112,7 @@ impl People {
     }
 
     fn append(&mut self, mut file: &File, credentials: &Credentials) -> Option<usize> {
-        if self.all.len() >= MOST {
+        if !self.has_room_for(credentials) {
             return None;
         }
         let line = credentials.to_line();
@@ -118,14 +122,19 @@ impl People {
     }
 
     fn add(&mut self, credentials: Credentials) -> Option<usize> {
-        let place = self.all.len();
-        if place >= MOST {
+        if !self.has_room_for(&credentials) {
             return None;
         }
+        let place = self.all.len();
+        self.groups += credentials.groups.len();
         let credentials = Rc::new(credentials);
         self.places.insert(Rc::clone(&credentials), place);
         self.all.push(credentials);
         Some(place)
+    }
+
+    fn has_room_for(&self, credentials: &Credentials) -> bool {
+        self.all.len() < MOST && self.groups + credentials.groups.len() <= MOST_GROUPS
     }
 
     /// Takes over the whole lines that another supervisor wrote.
@@ -143,6 +152,7 @@ impl People {
             // A line counts whatever it says, or all places behind it would be others.
             let credentials = Credentials::from_line(line).unwrap_or_else(Credentials::root);
             let (place, credentials) = (self.all.len(), Rc::new(credentials));
+            self.groups += credentials.groups.len();
             self.places.entry(Rc::clone(&credentials)).or_insert(place);
             self.all.push(credentials);
         }
@@ -214,6 +224,21 @@ mod tests {
         assert_eq!(people.place(&Credentials::root()), Some(0));
         assert_eq!(people.place(&Credentials::of(33, 33, vec![])), Some(2));
         assert_eq!(*people.get(tag(99)), Credentials::root());
+    }
+
+    #[test]
+    fn ever_new_groups_come_to_an_end() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let kept = rustix::fs::open(directory.path(), OFlags::PATH, Mode::empty()).expect("it");
+        for mut people in [People::new(None), People::new(Some(kept))] {
+            let most = u32::try_from(MOST_GROUPS / 65536).expect("a number");
+            let many = |first: u32| Credentials::of(1, 1, (first..first + 65536).collect());
+            let places = (1..=most).map(|first| people.place(&many(first)));
+            assert_eq!(places.flatten().count(), MOST_GROUPS / 65536);
+            assert_eq!(people.place(&many(0)), None);
+            assert_eq!(people.place(&many(1)), Some(1), "it is known already");
+            assert!(people.place(&Credentials::of(2, 2, vec![])).is_some());
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! What rustix and nix cover is called there; here stands the rest, in owned and borrowed
 //! descriptors. Errors carry the call's name.
 
+pub mod arguments;
 pub mod compare;
 pub mod exec;
 pub mod fork;

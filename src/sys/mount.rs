@@ -52,6 +52,29 @@ pub fn set_attributes(
         },
         userns_fd: 0,
     };
+    call(mount, &attr, recursive)
+}
+
+/// Has the files of a mount that is not attached yet owned by others: what the user namespace maps, as which
+/// (`MOUNT_ATTR_IDMAP`, Linux 5.12).
+///
+/// `EPERM`: the file system is not of a user namespace that the caller is root of. `EINVAL`: it does not know
+/// such mounts.
+pub fn map_ids(
+    mount: BorrowedFd<'_>,
+    namespace: BorrowedFd<'_>,
+    recursive: bool,
+) -> Result<(), Errno> {
+    let attr = MountAttr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::try_from(namespace.as_raw_fd()).map_err(|_| Errno::BADF)?,
+    };
+    call(mount, &attr, recursive)
+}
+
+fn call(mount: BorrowedFd<'_>, attr: &MountAttr, recursive: bool) -> Result<(), Errno> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string, `attr` is a `struct mount_attr` of the size given and
     // outlives the call.
@@ -61,7 +84,7 @@ pub fn set_attributes(
             mount.as_raw_fd(),
             c"".as_ptr(),
             flags,
-            std::ptr::from_ref(&attr),
+            std::ptr::from_ref(attr),
             std::mem::size_of::<MountAttr>(),
         )
     };

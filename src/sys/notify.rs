@@ -76,13 +76,18 @@ const SET_FLAGS: u32 = 0x4008_2104;
 /// Needs `CAP_SYS_ADMIN` in the user namespace or no_new_privs. `EBUSY`: an outer filter has a
 /// listener already, and there can be one only.
 pub fn install(program: &[Instruction]) -> Result<OwnedFd, Errno> {
-    const NEW_LISTENER: u32 = 1 << 3;
     // Linux 5.19: once received, a call waits for its answer whatever signal comes.
     const WAIT_KILLABLE_RECV: u32 = 1 << 5;
-    let number = match super::seccomp::load_with(program, NEW_LISTENER | WAIT_KILLABLE_RECV) {
-        Err(Errno::INVAL) => super::seccomp::load_with(program, NEW_LISTENER)?,
-        other => other?,
-    };
+    match listen(program, WAIT_KILLABLE_RECV) {
+        Err(Errno::INVAL) => listen(program, 0),
+        other => other,
+    }
+}
+
+/// The same with `SECCOMP_FILTER_FLAG_*` of the caller's.
+pub fn listen(program: &[Instruction], flags: u32) -> Result<OwnedFd, Errno> {
+    const NEW_LISTENER: u32 = 1 << 3;
+    let number = super::seccomp::load_with(program, flags | NEW_LISTENER)?;
     // SAFETY: with NEW_LISTENER the call's value is a descriptor that the kernel made for us.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

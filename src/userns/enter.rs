@@ -2,16 +2,18 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
 
 use super::{Error, Extent, IdMaps, Mode, explain_refusal};
 use crate::sys;
+use crate::sys::fork::Side;
 
 /// The child's part: write the maps itself, or wait until the parent has had them written.
 #[derive(Debug)]
@@ -113,6 +115,29 @@ pub fn enter_in_place(maps: &IdMaps) -> Result<(), Error> {
     match status {
         Ok(Some((_, status))) if status.exit_status() == Some(0) => become_root(),
         _ => Err(Error::Helper { helper: "newuidmap".into(), message }),
+    }
+}
+
+/// A user namespace with `maps` that nobody is in, for an idmapped mount.
+pub fn empty_namespace(maps: &IdMaps) -> Result<OwnedFd, Error> {
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(Error::Call)?;
+    let made = sys::fork::clone_into(UnshareFlags::NEWUSER);
+    match made.map_err(|error| explain_refusal(error.errno))? {
+        Side::Child => {
+            drop(writer);
+            let _ = File::from(reader).read(&mut [0]);
+            sys::fork::exit(0)
+        }
+        Side::Parent(child) => {
+            let opened = write_maps(child.pid, maps).and_then(|()| {
+                let path = format!("/proc/{}/ns/user", child.pid.as_raw_nonzero());
+                let opened = File::open(path).map(OwnedFd::from);
+                opened.map_err(|error| Error::Call(self::errno(&error)))
+            });
+            drop(writer);
+            child.wait().map_err(Error::Call)?;
+            opened
+        }
     }
 }
 

@@ -16,7 +16,7 @@ mod lines;
 mod maps;
 mod refusal;
 
-pub use enter::{ChildMaps, ParentMaps, enter_in_place, prepare};
+pub use enter::{ChildMaps, ParentMaps, empty_namespace, enter_in_place, prepare};
 pub use error::Error;
 pub use facts::{
     Facts, Helpers, HelpersMissing, SubordinateRange, caller, gather, own_range_start,

@@ -53,6 +53,49 @@ for path in ["/none", "/d/f/x", "/d/sub/none/x"]:
     assert_eq!(python(&[], script), expected);
 }
 
+/// Who answers for a path looks for it by the host's /proc, and the host is above that.
+#[test]
+fn no_path_by_proc_leads_to_the_host() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let home = Home::new();
+    home.write("file", "");
+    let up = format!("/proc/self/../..{}", home.path().display());
+    let deep = format!("/proc/thread-self/../../../..{}", home.path().display());
+    let listed = format!("/proc/self/fd/../../..{}", home.path().display());
+    let named = format!("/dev/fd/../../../..{}", home.path().display());
+    // Its root's own are found by these words where they are the container's.
+    let script = "mkdir -p $1 2>/dev/null; touch /own; chown 5:6 /own; stat -c %u:%g /proc/self/cwd/../own
+        for path; do chown 5 $path/file; mkdir $path/new; : >$path/made; ln -s x $path/link; mkfifo $path/pipe; done
+        adduser -D -H -u 33 web; for path; do su web -s /bin/sh -c \"mkdir $path/new; : >$path/made\"; done";
+    let said = run(&[], &["sh", "-c", script, "sh", &up, &deep, &listed, &named]).output();
+    has(&said.stdout, &["5:6"]);
+    let names: Vec<_> = fs::read_dir(home.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    for name in ["new", "made", "link", "pipe"] {
+        assert!(!names.contains(&name.to_owned()), "{name} is on the host: {said}");
+    }
+    let known = rustix::fs::getxattr(
+        home.path().join("file"),
+        "user.containers.override_stat",
+        &mut [0; 80][..],
+    );
+    assert!(known.is_err(), "an owner was written to the host's file: {said}");
+}
+
+/// In a root of its own a program may have anything below /proc.
+#[test]
+fn a_proc_that_is_none_is_not_read() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let script =
+        "mkdir -p /j/bin /j/proc/1 /j/lib; cp -a /lib/. /j/lib 2>/dev/null; cp /bin/busybox /j/bin
+        chown 5:6 /j/proc/1; mkfifo /j/proc/1/limits
+        chroot /j /bin/busybox stat -c %u:%g /proc/1; rm /j/proc/1/limits
+        truncate -s 64M /j/proc/1/limits; chroot /j /bin/busybox stat -c %u:%g /proc/1";
+    assert_eq!(sh(&[], script), "5:6\n5:6");
+}
+
 #[test]
 fn chown_takes_the_set_id_bits() {
     requires!(UserNamespaces, Image("busybox", "latest"));

@@ -173,6 +173,10 @@ fn devices_are_shown_and_checked() {
     let readable = "test -c /dev/fuse && echo there";
     assert_eq!(sh(&["--device", "/dev/fuse"], readable), "there");
     has(&run(&["--device", "/etc/passwd"], &["true"]).fails(125), &["not a device node"]);
+    has(
+        &run(&["--device", "/dev/zero:r"], &["true"]).fails(125),
+        &["may write to it", "leave :r out"],
+    );
     has(&run(&["--device", "/dev/none"], &["true"]).fails(125), &["/dev/none"]);
     has(&run(&["--device-cgroup-rule", "c 1:3 rwm"], &["true"]).fails(125), &["root"]);
 }

@@ -71,6 +71,29 @@ fn a_bundle_runs_to_its_end() {
     assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
 }
 
+/// As podman writes them for a systemd on control groups of version 1, and for --tmpfs.
+#[test]
+fn mounts_lie_on_read_only_ones_and_keep_their_mode() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let bundle = bundle(&home, &image, |config| {
+        script(
+            config,
+            "touch /t/x 2>&1; cat /t/deep/file; stat -c %a /lib /bin; : >/lib/x && touch /b/x",
+        );
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        let own = home.write("file", "text\n");
+        mounts.push(json!({"destination": "/t", "type": "tmpfs", "options": ["ro", "mode=711"]}));
+        mounts.push(json!({"destination": "/t/deep/file", "source": own, "options": ["bind"]}));
+        let options = ["rw", "tmpcopyup", "mode=700"];
+        mounts.push(json!({"destination": "/lib", "type": "tmpfs", "options": options}));
+        mounts.push(json!({"destination": "/b", "type": "tmpfs", "options": ["tmpcopyup"]}));
+        config["root"]["readonly"] = json!(false);
+    });
+    let said = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "one"]).ok();
+    assert_eq!(said, "touch: /t/x: Read-only file system\ntext\n700\n755");
+}
+
 #[test]
 fn created_started_seen_and_deleted() {
     requires!(UserNamespaces, Image("busybox", "latest"));
@@ -198,8 +221,94 @@ fn fields_that_cannot_be_honoured_are_named() {
     });
     let run = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]);
     has(&run.fails(1), &["cannot limit rdma"]);
+    self::bundle(&home, &image, |config| {
+        let mount =
+            json!({"destination": "/m", "source": home.path(), "options": ["bind", "idmap"]});
+        config["mounts"].as_array_mut().unwrap().push(mount);
+    });
+    let run = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]);
+    has(&run.fails(1), &["mounts (/m): an idmapped", "user namespace", "EPERM"]);
     let features: Value = serde_json::from_str(&runtime(&home, &["features"]).ok()).unwrap();
     assert_eq!(features["ociVersionMax"], "1.2.0");
+}
+
+/// `listenerPath`: what the profile notifies is answered by another's agent, in the container and in exec.
+#[test]
+fn an_agent_answers_for_the_profile() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Program("/usr/bin/python3"));
+    let (home, image) = home_with_busybox();
+    let (socket, told) = (home.path().join("agent"), home.path().join("told"));
+    let bundle = bundle(&home, &image, |config| {
+        script(
+            config,
+            "mkdir /x || echo refused >/out/word; ls /proc/self/fd >>/out/word; exec sleep 60",
+        );
+        let mount =
+            json!({"destination": "/out", "source": home.path(), "options": ["rbind", "rw"]});
+        config["mounts"].as_array_mut().unwrap().push(mount);
+        config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": socket, "listenerMetadata": "canary",
+            "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}],
+        });
+    });
+    let bundle = bundle.to_str().unwrap();
+    let made = ["--bundle", bundle, "watched"];
+    let refused = runtime(&home, &[&["run"], &made[..]].concat()).fails(1);
+    has(&refused, &["seccomp agent", "agent (listenerPath)"]);
+    assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
+    let mut agent = Command::new("/usr/bin/python3")
+        .args(["-c", include_str!("../support/agent.py")])
+        .arg(&socket)
+        .stdout(std::fs::File::create(&told).unwrap())
+        .spawn()
+        .unwrap();
+    until("the agent", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    create(&home, &made).ok();
+    runtime(&home, &["start", "watched"]).ok();
+    let word = || std::fs::read_to_string(home.path().join("word")).unwrap_or_default();
+    until("the container's word", || word().lines().count() >= 5);
+    // Its three streams, and the directory that lists them: no listener.
+    assert_eq!(word(), "refused\n0\n1\n2\n3\n");
+    let exec = runtime(&home, &["exec", "watched", "mkdir", "/y"]).output();
+    assert_eq!(exec.code(), 1, "{exec}");
+    has(&exec.stderr, &["umerical argument out of domain"]);
+    runtime(&home, &["delete", "--force", "watched"]).ok();
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    let told = std::fs::read_to_string(told).unwrap();
+    let told: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for one in &told {
+        assert_eq!((&one["fds"][0], &one["metadata"]), (&json!("seccompFd"), &json!("canary")));
+        assert_eq!(
+            (&one["state"]["id"], &one["state"]["bundle"]),
+            (&json!("watched"), &json!(bundle))
+        );
+        assert_eq!(one["state"]["pid"], told[0]["pid"]);
+    }
+    assert_eq!(told[0]["state"]["status"], "creating");
+    assert_eq!(told[1]["state"]["status"], "running");
+    assert_ne!(told[0]["pid"], told[1]["pid"]);
+}
+
+/// Emulated ids have the one listener there is.
+#[test]
+fn an_agent_and_emulated_ids_exclude_each_other() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": home.path().join("agent"),
+        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+    });
+    let profile = home.write("profile.json", profile.to_string());
+    let option = format!("seccomp={}", profile.display());
+    let run = |userns: &str| {
+        let flags =
+            ["run", "--rm", "--network", "none", "--userns", userns, "--security-opt", &option];
+        home.coracle(flags.iter().copied().chain([&*image, "true"])).fails(125)
+    };
+    has(&run("single"), &["the one that the kernel gives", "--userns nomap"]);
+    has(&run("nomap"), &["seccomp agent", "No such file"]);
 }
 
 /// What a program asks of the kernel besides its limits.

@@ -185,6 +185,9 @@ fn the_command_is_pid_1_and_below_init_it_is_not() {
     requires!(UserNamespaces, Image("busybox", "latest"));
     assert_eq!(sh(&[], "echo $$"), "1");
     assert_ne!(sh(&["--init"], "echo $$"), "1");
+    // What the caller typed is none of the container's business: paths, --creds.
+    let shown = sh(&["--init", "--creds", "joe:canary"], "tr -d '\\0' </proc/1/cmdline");
+    assert_eq!(shown, "coracle-init");
     // Orphans are reaped by init: after a while no zombie is left.
     let script = "(sleep 0.1 &) ; sleep 0.4; grep -l '^State:.Z' /proc/[0-9]*/status; true";
     assert_eq!(sh(&["--init"], script), "");

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::background::Background;
 use super::home_with_busybox;
@@ -71,4 +71,49 @@ fn a_bundle_of_roots_runs() {
     let own = std::fs::read_link("/proc/self/ns/user").unwrap();
     let said = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "one"]).ok();
     assert_eq!(said, format!("{}\nroots", own.display()));
+}
+
+/// A bind has ids of its own, or those that the container's user namespace has.
+#[test]
+fn the_ids_of_binds_are_mapped() {
+    requires!(Root, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let files = home.path().join("files");
+    std::fs::create_dir(&files).unwrap();
+    for (name, id) in [("a", 1000), ("b", 7)] {
+        std::fs::write(files.join(name), "").unwrap();
+        std::os::unix::fs::chown(files.join(name), Some(id), Some(id)).unwrap();
+    }
+    let said = |mount: Value, user: bool| {
+        let bundle = bundle(&home, &image, |config| {
+            config["process"]["args"] = json!(["stat", "-c", "%u:%g", "/m/a", "/m/b"]);
+            let mut bind = json!({"destination": "/m", "source": files, "options": ["bind"]});
+            for (key, value) in mount.as_object().unwrap() {
+                bind[key] = value.clone();
+            }
+            config["mounts"].as_array_mut().unwrap().push(bind);
+            let linux = config["linux"].as_object_mut().unwrap();
+            if user {
+                // Root stays itself, or it could not reach the home.
+                let maps = json!([{"containerID": 0, "hostID": 0, "size": 1},
+                    {"containerID": 1, "hostID": 300_001, "size": 1000}]);
+                linux["uidMappings"] = maps.clone();
+                linux["gidMappings"] = maps;
+            } else {
+                linux["namespaces"].as_array_mut().unwrap().retain(|one| one["type"] != "user");
+                linux.remove("uidMappings");
+                linux.remove("gidMappings");
+            }
+        });
+        runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "one"]).ok()
+    };
+    let maps = json!([{"containerID": 1000, "hostID": 33, "size": 1}]);
+    let own = json!({"uidMappings": maps, "gidMappings": maps});
+    assert_eq!(said(own, false), "33:33\n65534:65534");
+    // Without, root's files are nobody's there.
+    assert_eq!(said(json!({}), true), "65534:65534\n65534:65534");
+    for word in ["idmap", "ridmap"] {
+        let mapped = said(json!({"options": ["rbind", word]}), true);
+        assert_eq!(mapped, "1000:1000\n7:7");
+    }
 }

@@ -165,6 +165,8 @@ impl Isolation {
 /// A node that the user may not open would be there and no good.
 fn check_device(device: &DeviceRequest) -> Result<(), Error> {
     use std::os::unix::fs::FileTypeExt;
+
+    use rustix::fs::Access;
     let refuse =
         |why: String| Err(Error::usage(format!("--device {}: {why}", device.source.display())));
     match std::fs::metadata(&device.source) {
@@ -175,11 +177,19 @@ fn check_device(device: &DeviceRequest) -> Result<(), Error> {
         }
         Ok(_) => {}
     }
-    let mut wanted = rustix::fs::Access::READ_OK;
+    let mut wanted = Access::READ_OK;
     if device.write {
-        wanted |= rustix::fs::Access::WRITE_OK;
+        wanted |= Access::WRITE_OK;
     }
     match rustix::fs::access(&device.source, wanted) {
+        // A mount that is read-only does not keep a node from being written to.
+        Ok(()) if !device.write && rustix::fs::access(&device.source, Access::WRITE_OK).is_ok() => {
+            refuse(
+                "the user may write to it, and :r would not keep the container from that, which takes root's \
+                 control groups: leave :r out"
+                    .to_owned(),
+            )
+        }
         Ok(()) => Ok(()),
         Err(errno) => refuse(format!("the user may not open it ({errno})")),
     }
@@ -191,6 +201,7 @@ fn security(options: &[SecurityOption]) -> Result<SecurityOptions, Error> {
         match option {
             SecurityOption::NoNewPrivileges(on) => security.no_new_privileges = *on,
             SecurityOption::SeccompUnconfined => security.seccomp = SeccompChoice::Unconfined,
+            SecurityOption::SeccompDefault => security.seccomp = SeccompChoice::Default,
             SecurityOption::SeccompFile(path) => security.seccomp = profile(path)?,
             SecurityOption::Mask(paths) => security.mask.extend(paths.iter().cloned()),
             SecurityOption::Unmask(paths) => security.unmask.extend(paths.iter().cloned()),

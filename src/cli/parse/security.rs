@@ -11,6 +11,8 @@ pub enum SecurityOption {
     NoNewPrivileges(bool),
     /// `seccomp=unconfined`
     SeccompUnconfined,
+    /// `seccomp=builtin`, docker's word for what is used anyway.
+    SeccompDefault,
     /// `seccomp=FILE`: a profile that is still to be read.
     SeccompFile(PathBuf),
     /// `mask=PATH[:PATH]`
@@ -52,6 +54,7 @@ pub fn security_option(text: &str) -> Result<SecurityOption, Invalid> {
         ("no-new-privileges", None) => Ok(SecurityOption::NoNewPrivileges(true)),
         ("no-new-privileges", Some(value)) => boolean(value).map(SecurityOption::NoNewPrivileges),
         ("seccomp", Some("unconfined")) => Ok(SecurityOption::SeccompUnconfined),
+        ("seccomp", Some("builtin")) => Ok(SecurityOption::SeccompDefault),
         ("seccomp", Some(file)) if !file.is_empty() => {
             Ok(SecurityOption::SeccompFile(PathBuf::from(file)))
         }
@@ -67,8 +70,8 @@ pub fn security_option(text: &str) -> Result<SecurityOption, Invalid> {
         ("mask", Some(list)) => paths(list).map(SecurityOption::Mask),
         ("unmask", Some(list)) => paths(list).map(SecurityOption::Unmask),
         _ => Err(Invalid::new(format!(
-            "invalid --security-opt {text:?}: want no-new-privileges, seccomp=FILE or unconfined, \
-             mask=PATH, unmask=PATH or ALL, systempaths=unconfined, apparmor=PROFILE or \
+            "invalid --security-opt {text:?}: want no-new-privileges, seccomp=FILE, unconfined or \
+             builtin, mask=PATH, unmask=PATH or ALL, systempaths=unconfined, apparmor=PROFILE or \
              unconfined, label=disable or what else SELinux knows"
         ))),
     }
@@ -112,6 +115,7 @@ mod tests {
             ("no-new-privileges", Opt::NoNewPrivileges(true)),
             ("no-new-privileges:false", Opt::NoNewPrivileges(false)),
             ("seccomp=unconfined", Opt::SeccompUnconfined),
+            ("seccomp=builtin", Opt::SeccompDefault),
             ("seccomp=/p.json", Opt::SeccompFile("/p.json".into())),
             ("mask=/a:/b", Opt::Mask(vec!["/a".into(), "/b".into()])),
             ("unmask=ALL", Opt::UnmaskAll),

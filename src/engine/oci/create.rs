@@ -112,6 +112,7 @@ impl Runtime {
         Launching { waits, tell }: Launching<'_>,
     ) -> Result<Running, Error> {
         let ids = self.ids(config)?;
+        self.map_ids(config, &ids)?;
         let path = config.spec.cgroups_path.as_deref();
         let name = GroupName::of_bundle(&self.group_id(&create.id), path, self.systemd)
             .ok_or_else(|| {

@@ -53,7 +53,11 @@ impl Runtime {
             Terminal::Socket(_) | Terminal::Caller => None,
         };
         let signals = Signals::hold()?;
-        let told = HookState { id: exec.id.clone(), ..HookState::default() };
+        let told = HookState {
+            id: exec.id.clone(),
+            bundle: state.bundle.clone(),
+            annotations: state.annotations.clone(),
+        };
         let mut process = exec.process.clone();
         limits::limit(&mut process, &state.in_force);
         let join = Join {

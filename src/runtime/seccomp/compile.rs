@@ -10,7 +10,7 @@ use super::Error;
 use super::default::ENOSYS;
 use super::profile::{Action, Comparison, Condition, Profile, Rule, Rules};
 use crate::bundle::capabilities::CapabilitySet;
-use crate::sys::seccomp::Instruction;
+use crate::sys::seccomp::{Instruction, NOTIFY};
 
 /// A filter that can be loaded.
 #[derive(Clone, PartialEq, Eq)]
@@ -240,6 +240,7 @@ impl Assembler {
             Action::Trap => 0x0003_0000,
             Action::Errno(errno) => 0x0005_0000 | u32::from(errno),
             Action::Trace(datum) => 0x7ff0_0000 | u32::from(datum),
+            Action::Notify => NOTIFY,
             Action::Log => 0x7ffc_0000,
             Action::Allow => 0x7fff_0000,
         };
@@ -655,6 +656,7 @@ pub(super) mod tests {
                     }],
                     flags: 0,
                     compat: true,
+                    agent: None,
                 };
                 let program = profile.compile(CapabilitySet::EMPTY).expect("a program");
                 let native = &ARCHITECTURES[0];

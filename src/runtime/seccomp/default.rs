@@ -144,7 +144,7 @@ impl Rules {
             ..allow("io_pgetevents io_pgetevents_time64 vmsplice", Vec::new())
         });
         rules.push(allow(ALLOWED, Vec::new()));
-        Self { default: EPERM, rules, flags: 0, compat: true }
+        Self { default: EPERM, rules, flags: 0, compat: true, agent: None }
     }
 }
 

@@ -55,6 +55,7 @@ fn action(value: u32) -> Action {
         0x0003_0000 => Action::Trap,
         0x0005_0000 => Action::Errno(datum),
         0x7ff0_0000 => Action::Trace(datum),
+        0x7fc0_0000 => Action::Notify,
         0x7ffc_0000 => Action::Log,
         0x7fff_0000 => Action::Allow,
         other => panic!("unknown answer {other:#x}"),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::Error;
-use super::profile::{Action, Comparison, Condition, Rule, Rules};
+use super::profile::{Action, Agent, Comparison, Condition, Rule, Rules};
 use crate::bundle::capabilities::CapabilitySet;
 
 #[derive(Deserialize)]
@@ -79,24 +79,18 @@ impl Rules {
     /// Reads a profile in docker's JSON form. What this binary cannot honour is an error.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Error> {
         let file: File = serde_json::from_slice(bytes)?;
-        // Both are for SCMP_ACT_NOTIFY alone.
-        for (what, text) in
-            [("listenerPath", file.listener_path), ("listenerMetadata", file.listener_metadata)]
-        {
-            if let Some(text) = text {
-                return Err(Error::Unsupported { what, text });
-            }
-        }
+        let agent = agent(&file)?;
         let mut flags = 0;
         for flag in file.flags.into_iter().flatten() {
             flags |= match flag.as_str() {
-                // For all threads, of which the loading process has one.
+                // For all threads, of which the loading process has one; a listener is not for all.
+                "SECCOMP_FILTER_FLAG_TSYNC" if agent.is_some() => 0,
                 "SECCOMP_FILTER_FLAG_TSYNC" => 1,
                 "SECCOMP_FILTER_FLAG_LOG" => 1 << 1,
                 "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => 1 << 2,
-                "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => {
-                    return Err(Error::Unsupported { what: "flag", text: flag });
-                }
+                // The kernel takes it with a listener alone (seccomp(2)).
+                "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" if agent.is_none() => 0,
+                "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => 1 << 5,
                 _ => return Err(Error::Unknown { what: "flag", text: flag }),
             };
         }
@@ -119,7 +113,36 @@ impl Rules {
         // The first that matches answers, so that conditions go before what has none.
         rules.sort_by_key(|rule: &Rule| rule.conditions.is_empty());
         let default = action(&file.default_action, file.default_errno_ret)?;
-        Ok(Self { default, rules, flags, compat })
+        Ok(Self { default, rules, flags, compat, agent })
+    }
+}
+
+/// Who answers the calls that are notified, where any are.
+fn agent(file: &File) -> Result<Option<Agent>, Error> {
+    /// By these the listener and the report of a failure leave the container: nobody could answer yet.
+    const OWN: [&str; 2] = ["sendmsg", "write"];
+    if file.default_action == NOTIFY {
+        return Err(Error::Notify("as the default action".to_owned()));
+    }
+    let mut notified = file.syscalls.iter().filter(|entry| entry.action == NOTIFY).peekable();
+    let metadata = file.listener_metadata.clone();
+    let path = match &file.listener_path {
+        Some(path) if !path.is_empty() => path.into(),
+        _ if metadata.is_some() => {
+            return Err(Error::Notify("with a listenerMetadata and no listenerPath".to_owned()));
+        }
+        _ if notified.peek().is_some() => {
+            return Err(Error::Notify("without a listenerPath, where an agent listens".to_owned()));
+        }
+        _ => return Ok(None),
+    };
+    if notified.peek().is_none() {
+        return Ok(None);
+    }
+    let mut names = notified.flat_map(|entry| entry.name.iter().chain(&entry.names));
+    match names.find(|name| OWN.contains(&name.as_str())) {
+        Some(name) => Err(Error::Notify(format!("for {name}, which hands the listener on"))),
+        None => Ok(Some(Agent { path, metadata })),
     }
 }
 
@@ -163,6 +186,8 @@ fn rule(entry: Entry) -> Result<Vec<Rule>, Error> {
         vec![Rule { conditions, ..rule }]
     })
 }
+
+const NOTIFY: &str = "SCMP_ACT_NOTIFY";
 
 /// What fails without an errno of its own fails with this (libseccomp's default in docker).
 const EPERM: u16 = 1;
@@ -241,7 +266,7 @@ fn action(name: &str, errno: Option<u64>) -> Result<Action, Error> {
         "SCMP_ACT_TRAP" => Action::Trap,
         "SCMP_ACT_LOG" => Action::Log,
         "SCMP_ACT_TRACE" => Action::Trace(datum(0)?),
-        "SCMP_ACT_NOTIFY" => return Err(Error::Notify),
+        NOTIFY => Action::Notify,
         other => return Err(Error::Unknown { what: "action", text: other.to_owned() }),
     })
 }
@@ -290,7 +315,6 @@ mod tests {
         for text in [
             r#"{"defaultAction":"SCMP_ACT_NOPE"}"#,
             r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#,
-            r#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/x"}"#,
             r#"{"defaultAction":"SCMP_ACT_ALLOW","surprise":1}"#,
             r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":5000}"#,
             r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["x"],"action":"SCMP_ACT_ALLOW",
@@ -300,16 +324,39 @@ mod tests {
             assert!(Rules::from_json(text.as_bytes()).is_err(), "{text}");
         }
         for (field, name) in [
-            (r#""listenerPath":"/run/agent""#, "listenerPath \"/run/agent\""),
-            (r#""listenerMetadata":"x""#, "listenerMetadata \"x\""),
+            (r#""listenerMetadata":"x""#, "a listenerMetadata and no listenerPath"),
+            (
+                r#""syscalls":[{"names":["x"],"action":"SCMP_ACT_NOTIFY"}]"#,
+                "without a listenerPath",
+            ),
+            (
+                r#""listenerPath":"/x","syscalls":[{"names":["x","write"],"action":"SCMP_ACT_NOTIFY"}]"#,
+                "for write",
+            ),
             (r#""architectures":["SCMP_ARCH_PDP11"]"#, "architecture \"SCMP_ARCH_PDP11\""),
-            (r#""flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#, "WAIT_KILLABLE_RECV"),
+            (r#""flags":["SECCOMP_FILTER_FLAG_NOPE"]"#, "\"SECCOMP_FILTER_FLAG_NOPE\""),
             (r#""syscalls":[{"names":["x"],"action":"SCMP_ACT_MAYBE"}]"#, "\"SCMP_ACT_MAYBE\""),
         ] {
             let text = format!(r#"{{"defaultAction":"SCMP_ACT_ALLOW",{field}}}"#);
             let error = Rules::from_json(text.as_bytes()).expect_err(&text).to_string();
             assert!(error.contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn an_agent_answers_what_is_notified() {
+        let text = br#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/run/agent","listenerMetadata":"m",
+            "flags":["SECCOMP_FILTER_FLAG_TSYNC","SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
+            "syscalls":[{"names":["mkdir"],"action":"SCMP_ACT_NOTIFY"}]}"#;
+        let profile = Rules::from_json(text).expect("a profile");
+        assert_eq!(profile.rules[0].action, Action::Notify);
+        let agent = Agent { path: "/run/agent".into(), metadata: Some("m".into()) };
+        assert_eq!((profile.agent.as_ref(), profile.flags), (Some(&agent), 1 << 5));
+        // Nothing is notified, so that nobody is handed anything.
+        let text = br#"{"defaultAction":"SCMP_ACT_ALLOW","listenerPath":"/run/agent",
+            "flags":["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}"#;
+        let profile = Rules::from_json(text).expect("a profile");
+        assert_eq!((profile.agent, profile.flags), (None, 0));
     }
 
     #[test]

@@ -17,7 +17,11 @@ mod profile;
 mod interpret;
 
 pub use compile::Program;
-pub use profile::{Action, Comparison, Condition, Profile, Rule, Rules};
+pub use profile::{Action, Agent, Comparison, Condition, Profile, Rule, Rules};
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
 
 use crate::diagnose::{Diagnose, Hint};
 use crate::sys;
@@ -36,17 +40,6 @@ pub enum Error {
         /// The word.
         text: String,
     },
-    /// A word that is known and asks for what is not done here.
-    #[error(
-        "the seccomp profile asks for {what} {text:?}, which is for SCMP_ACT_NOTIFY alone: \
-        coracle hands no calls to a supervisor of others"
-    )]
-    Unsupported {
-        /// What kind of word.
-        what: &'static str,
-        /// The word.
-        text: String,
-    },
     /// A value out of its range.
     #[error("invalid seccomp profile: {what} {value} is out of range")]
     Range {
@@ -55,11 +48,9 @@ pub enum Error {
         /// What it was.
         value: u64,
     },
-    /// An action that needs a supervisor.
-    #[error(
-        "the seccomp profile asks for SCMP_ACT_NOTIFY, which needs a supervisor: none is given"
-    )]
-    Notify,
+    /// A listener that could not be made or handed on.
+    #[error("invalid seccomp profile: SCMP_ACT_NOTIFY cannot be used {0}")]
+    Notify(String),
     /// More instructions than the kernel takes.
     #[error("the seccomp profile makes {0} instructions, the kernel takes 4096 (BPF_MAXINSNS)")]
     TooLong(usize),
@@ -70,15 +61,19 @@ impl Diagnose for Error {
         match self {
             Self::Json(_)
             | Self::Unknown { .. }
-            | Self::Unsupported { .. }
             | Self::Range { .. }
-            | Self::Notify
+            | Self::Notify(_)
             | Self::TooLong(_) => None,
         }
     }
 }
 
 /// Loads a program into this process, for good.
-pub(super) fn load(program: &Program) -> Result<(), rustix::io::Errno> {
+pub(super) fn load(program: &Program) -> Result<(), Errno> {
     sys::seccomp::load(program.instructions(), program.flags())
+}
+
+/// The same, and gives the listener at which the calls arrive that it notifies.
+pub(super) fn load_with_listener(program: &Program) -> Result<OwnedFd, Errno> {
+    sys::notify::listen(program.instructions(), program.flags())
 }

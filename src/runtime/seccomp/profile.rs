@@ -1,6 +1,7 @@
 //! What a profile says: which calls, under which conditions, with which answer.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use crate::bundle::capabilities::CapabilitySet;
 
@@ -21,6 +22,17 @@ pub enum Action {
     Log,
     /// A tracer is told, with this datum.
     Trace(u16),
+    /// An agent answers (`Agent`).
+    Notify,
+}
+
+/// Who is handed the listener by which calls are answered (runtime-spec, config-linux.md, "Seccomp").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// `listenerPath`: where it listens on the host.
+    pub path: PathBuf,
+    /// `listenerMetadata`: what it is told besides.
+    pub metadata: Option<String>,
 }
 
 /// How an argument is compared, as 64 bits without sign.
@@ -89,6 +101,16 @@ pub enum Profile {
     Own(Rules),
 }
 
+impl Profile {
+    /// Who is handed the listener of the filter, where it has one.
+    pub fn agent(&self) -> Option<&Agent> {
+        match self {
+            Self::Default => None,
+            Self::Own(rules) => rules.agent.as_ref(),
+        }
+    }
+}
+
 /// Rules in order, the first that matches answers; an answer for the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
@@ -100,6 +122,8 @@ pub struct Rules {
     pub flags: u32,
     /// Whether 32-bit programs may run.
     pub compat: bool,
+    /// Who answers what `Action::Notify` is for; none where there is no such rule.
+    pub agent: Option<Agent>,
 }
 
 impl Rule {
