@@ -253,7 +253,7 @@ impl Connections {
             socket: new,
         };
         if !found.blocks {
-            self.replaced.push(found.socket);
+            self.put_off(found.socket, &waiting);
             return match (waiting.hand_over(listener, false), begun) {
                 (Err(errno), _) | (Ok(()), Err(errno)) => refuse(errno),
                 (Ok(()), Ok(())) => value(0),
@@ -262,7 +262,7 @@ impl Connections {
         // On the host itself a connection is there at once, as the same call tells then.
         match begun.or_else(|_| rustix::net::connect(&waiting.socket, &target)) {
             Ok(()) => {
-                self.replaced.push(found.socket);
+                self.put_off(found.socket, &waiting);
                 match waiting.hand_over(listener, true) {
                     Ok(()) => value(0),
                     Err(errno) => refuse(errno),
@@ -273,6 +273,13 @@ impl Connections {
                 Done::Answered
             }
             Err(errno) => refuse(errno),
+        }
+    }
+
+    /// Ends a socket whose place is taken, after the answer if nobody waits for what it tells.
+    fn put_off(&mut self, socket: OwnedFd, waiting: &Waiting) {
+        if waiting.place.as_ref().is_some_and(|place| place.watches.is_empty()) {
+            self.replaced.push(socket);
         }
     }
 

@@ -4,7 +4,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 use super::home_with_busybox;
-use super::outside::HOST_PROGRAMS;
+use super::outside::{HOST_PROGRAMS, outside};
 use crate::requires;
 use crate::support::{Home, has, until};
 
@@ -66,6 +66,43 @@ impl Town {
 pub fn parent_of(pid: i32) -> i32 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn names_are_asked_for_by_connections_too() {
+    requires!(
+        UserNamespaces,
+        Image("busybox", "latest"),
+        Program("/dev/net/tun"),
+        Program("/usr/bin/dig"),
+        Outside
+    );
+    let (outside, _) = outside();
+    let town = Town::new();
+    town.ok(&["network", "create", "web"]);
+    town.ok(&["network", "create", "--internal", "shut"]);
+    town.house("db", &["--network", "web", "--network", "shut"]);
+    let four = town.field("db", ".NetworkSettings.Networks.web.IPAddress");
+    let ask = |network: &str, questions: &str| {
+        let script = format!("dig +tcp +keepopen +tries=1 +noall +answer +comments {questions}");
+        let run = ["run", "--rm", "--dns", &outside, "--network", network];
+        let words = [&run, HOST_PROGRAMS, &[&town.image, "sh", "-c", &script]].concat();
+        let said = town.ok(&words);
+        let lines = said.lines().filter(|line| !line.is_empty());
+        let told = |line: &str| match line.split_once("status: ") {
+            Some((_, status)) => status.split(',').next().map(str::to_owned),
+            None if line.starts_with(';') => None,
+            None => line.split_whitespace().last().map(str::to_owned),
+        };
+        lines.filter_map(told).collect::<Vec<_>>().join(" ")
+    };
+    // Whoever knows them, over one connection.
+    assert_eq!(
+        ask("web", "db one.outside.test none.outside.test db"),
+        format!("NOERROR {four} NOERROR {outside} NXDOMAIN NOERROR {four}")
+    );
+    assert_eq!(ask("shut", "one.outside.test"), "NXDOMAIN");
+    town.ok(&["rm", "-f", "-t", "0", "db"]);
 }
 
 #[test]
