@@ -51,16 +51,21 @@ impl Town {
 
     /// The pid of the process that serves a container's networks.
     fn server(&self, name: &str) -> i32 {
-        let monitor = parent_of(self.field(name, ".State.Pid").parse().unwrap());
-        let children = std::fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children"));
-        let children = children.unwrap();
-        let mut pids = children.split_whitespace().map(|pid| pid.parse().unwrap());
-        pids.find(|pid| {
-            let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
-            name.is_ok_and(|name| name.trim() == "coracle-network")
-        })
-        .expect("a server")
+        server_of(self.field(name, ".State.Pid").parse().unwrap())
     }
+}
+
+/// The process that serves the networks of a container, by its first process.
+pub fn server_of(pid: i32) -> i32 {
+    let monitor = parent_of(pid);
+    let children = std::fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children"));
+    let children = children.unwrap();
+    let mut pids = children.split_whitespace().map(|pid| pid.parse().unwrap());
+    pids.find(|pid| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        name.is_ok_and(|name| name.trim() == "coracle-network")
+    })
+    .expect("a server")
 }
 
 pub fn parent_of(pid: i32) -> i32 {
