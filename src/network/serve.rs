@@ -399,7 +399,7 @@ impl Server {
             resolver: policy.way(*remote, own_address),
         };
         let mut gone = questions.advance(&answers, self.now).is_err();
-        if let Some(socket) = questions.to_watch() {
+        if let Some(socket) = questions.unwatched() {
             let data = epoll::EventData::new_u64(token);
             gone |= epoll::add(&self.epoll, socket, data, EDGES).is_err();
         }

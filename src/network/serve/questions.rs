@@ -62,7 +62,7 @@ impl Questions {
     }
 
     /// The socket to the resolver, once: it is to be watched as the other is.
-    pub(super) fn to_watch(&mut self) -> Option<&OwnedFd> {
+    pub(super) fn unwatched(&mut self) -> Option<&OwnedFd> {
         let resolver = self.resolver.as_ref()?;
         (!std::mem::replace(&mut self.watched, true)).then_some(&resolver.socket)
     }
