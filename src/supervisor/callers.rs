@@ -113,12 +113,12 @@ impl Callers {
     pub(super) fn learn(&mut self) {
         let Some((last, others)) = self.0.split_last_mut() else { return };
         let of_others: usize = others.iter().map(|caller| caller.known.len()).sum();
-        let makes_room = |others: &mut [Caller], more: usize| {
-            if of_others + more > MOST_KNOWN {
-                others.iter_mut().for_each(|other| other.known.clear());
+        let make_room = |others: &mut [Caller], more: usize| {
+            for other in others.iter_mut().filter(|_| of_others + more > MOST_KNOWN) {
+                other.known.clear();
             }
         };
-        makes_room(others, last.known.len());
+        make_room(others, last.known.len());
         if last.known.len() > MOST_KNOWN {
             last.known.clear(); // who has had its sockets under so many numbers
         }
@@ -127,7 +127,7 @@ impl Callers {
         }
         last.has_more = false;
         let Ok(numbers) = last.numbers(0) else { return };
-        makes_room(others, numbers.len().max(last.known.len()));
+        make_room(others, numbers.len().max(last.known.len()));
         for number in numbers {
             if last.known.len() < MOST_KNOWN && !last.known.contains_key(&number) {
                 let told = Told::open(&format!("{}/fdinfo/{number}", last.thread));
