@@ -95,6 +95,8 @@ impl Registry {
         // The thread sleeps in accept when the test is over; the process's end ends it.
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                // A body follows its head at once, not when the head was acknowledged: 40 ms a request.
+                let _ = stream.set_nodelay(true);
                 let (content, hook) = (Arc::clone(&served), Arc::clone(&hook));
                 *content.connections.lock().unwrap() += 1;
                 thread::spawn(move || serve(&stream, &content, &*hook));

@@ -41,6 +41,8 @@ class Tokens(http.server.BaseHTTPRequestHandler):
     """The token server of the distribution spec: anyone may pull, `private/` needs a login."""
 
     key = certificate = None
+    # The answer follows its head at once.
+    disable_nagle_algorithm = True
 
     def do_GET(self):
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
