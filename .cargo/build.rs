@@ -15,5 +15,7 @@ fn main() {
             "cargo:rustc-link-arg-bins=-Wl,-T,{}/.cargo/no-unwinding.ld",
             set("CARGO_MANIFEST_DIR")
         );
+        // Cargo forgets a profile's `strip` for a package that has a level of its own in it.
+        println!("cargo:rustc-link-arg-bins=-Wl,--strip-all");
     }
 }
