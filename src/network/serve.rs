@@ -6,6 +6,7 @@ mod bundle;
 mod links;
 mod packets;
 mod ports;
+mod questions;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -21,6 +22,7 @@ use rustix::net::{SocketFlags, SocketType, sockopt};
 use self::bundle::Bundle;
 use self::links::Attached;
 use self::ports::Port;
+use self::questions::{Answers, Questions};
 use super::datagram::{Datagrams, Echoes, family};
 use super::fragments::Fragments;
 use super::frame::{LONGEST, Unreachable};
@@ -51,6 +53,11 @@ const ARRIVAL: u64 = DEVICE | 3 << 32;
 const PEER: u64 = DEVICE | 4 << 32;
 const CONTROL: u64 = DEVICE | 5 << 32;
 const TELLER: u64 = DEVICE | 6 << 32;
+/// How streams are watched.
+const EDGES: epoll::EventFlags = epoll::EventFlags::IN
+    .union(epoll::EventFlags::OUT)
+    .union(epoll::EventFlags::RDHUP)
+    .union(epoll::EventFlags::ET);
 /// Generations stay below all those.
 const GENERATIONS: u32 = 0x7fff_ffff;
 
@@ -62,6 +69,7 @@ enum Flow {
     Tcp(Box<Connection>),
     Datagrams(Datagrams),
     Echoes(Echoes),
+    Questions(Box<Questions>),
 }
 
 #[derive(Debug, Default)]
@@ -283,20 +291,21 @@ impl Server {
         }
     }
 
+    fn token(&self, id: usize) -> u64 {
+        (u64::from(self.slots[id].generation) << 32) | id as u64
+    }
+
     fn add(&mut self, link: usize, key: Key, flow: Flow) -> Result<usize, Errno> {
         let id = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             self.slots.len() - 1
         });
-        let token = (u64::from(self.slots[id].generation) << 32) | id as u64;
-        let edges = epoll::EventFlags::IN
-            | epoll::EventFlags::OUT
-            | epoll::EventFlags::RDHUP
-            | epoll::EventFlags::ET;
+        let token = self.token(id);
         let watched = match &flow {
-            Flow::Tcp(connection) => Some((connection.socket(), edges)),
+            Flow::Tcp(connection) => Some((connection.socket(), EDGES)),
             Flow::Datagrams(datagrams) => datagrams.socket().map(|it| (it, epoll::EventFlags::IN)),
             Flow::Echoes(echoes) => Some((echoes.socket(), epoll::EventFlags::IN)),
+            Flow::Questions(questions) => Some((questions.socket(), EDGES)),
         };
         if let Some((socket, flags)) = watched
             && let Err(errno) =
@@ -368,12 +377,37 @@ impl Server {
                 received
             }
             Flow::Echoes(echoes) => echoes.receive(&mut self.room, link, self.now),
+            Flow::Questions(_) => return self.advance_questions(id),
         };
         // An error has been taken off the socket: what comes behind it wakes us again.
         if received == Ok(true) {
             self.make_ready(id);
         }
         self.set_alarm(id);
+    }
+
+    fn advance_questions(&mut self, id: usize) {
+        let token = self.token(id);
+        let slot = &mut self.slots[id];
+        let (Some(((_, _, remote), Flow::Questions(questions))), Some(Attached { policy, .. })) =
+            (&mut slot.flow, &self.links[slot.link])
+        else {
+            return;
+        };
+        let answers = Answers {
+            own: &|query: &[u8]| links::answer(query, &self.links, policy),
+            resolver: policy.way(*remote, own_address),
+        };
+        let mut gone = questions.advance(&answers, self.now).is_err();
+        if let Some(socket) = questions.unwatched() {
+            let data = epoll::EventData::new_u64(token);
+            gone |= epoll::add(&self.epoll, socket, data, EDGES).is_err();
+        }
+        if gone {
+            self.remove(id);
+        } else {
+            self.set_alarm(id);
+        }
     }
 
     fn owe(&mut self, id: usize) {
@@ -403,6 +437,7 @@ impl Server {
             Some((_, Flow::Tcp(connection))) => connection.deadline,
             Some((_, Flow::Datagrams(datagrams))) => datagrams.deadline(),
             Some((_, Flow::Echoes(echoes))) => echoes.deadline(),
+            Some((_, Flow::Questions(questions))) => questions.deadline(),
             None => return,
         };
         // A later one is found out when the earlier rings.
@@ -443,6 +478,9 @@ impl Server {
                     self.remove(id);
                 }
                 Some((_, Flow::Echoes(echoes))) if echoes.deadline() <= self.now => {
+                    self.remove(id);
+                }
+                Some((_, Flow::Questions(it))) if it.deadline() <= self.now => {
                     self.remove(id);
                 }
                 Some(_) => self.set_alarm(id),

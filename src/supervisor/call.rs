@@ -89,6 +89,8 @@ pub(super) enum Call {
     Bind,
     /// connect(2), for the network's sake
     Connect,
+    /// setsockopt(2) of what is rarely set (`options`)
+    SetOption,
     /// A new program.
     Execute {
         file: File,
@@ -197,8 +199,10 @@ const CALLS: &[(c_long, Call, &[Condition])] = &[
     (libc::SYS_setrlimit, Call::Limit { old: None }, &[is(0, TAG)]),
 ];
 
-/// What is asked for a network that has a fast path.
-const CONNECT: (c_long, Call, &[Condition]) = (libc::SYS_connect, Call::Connect, &[]);
+/// What is asked for a network that has a fast path. Of the second the filter knows which
+/// (`options::RARE`).
+const CONNECTIONS: &[(c_long, Call, &[Condition])] =
+    &[(libc::SYS_connect, Call::Connect, &[]), (libc::SYS_setsockopt, Call::SetOption, &[])];
 
 /// Why there is a supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,7 +219,7 @@ impl Purpose {
         self,
     ) -> impl Iterator<Item = &'static (c_long, Call, &'static [Condition])> {
         let ids = if self.ids { CALLS } else { &[] };
-        ids.iter().chain(self.connections.then_some(&CONNECT))
+        ids.iter().chain(if self.connections { CONNECTIONS } else { &[] })
     }
 }
 

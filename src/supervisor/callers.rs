@@ -5,6 +5,7 @@
 //! its pidfd is not: it is opened first and asked first, so that whatever was opened after it is of the
 //! same thread, as long as a descriptor can be taken by it.
 
+use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -24,6 +25,8 @@ const MOST_TRIED: u32 = 256;
 const MOST_CHILDREN: usize = 64;
 /// The threads that are remembered.
 const MOST_CALLERS: usize = 32;
+/// The descriptors of all of them whose files of /proc are kept open.
+const MOST_KNOWN: usize = 512;
 
 /// Those who called last, the latest at the end.
 #[derive(Debug, Default)]
@@ -40,8 +43,12 @@ pub(super) struct Caller {
     /// Who has made its process, and whom it has made.
     parent: u32,
     children: Vec<Told>,
-    /// What is told of the descriptor that was asked about last.
-    told: Option<(u32, Told)>,
+    /// What is told of its descriptors, by number: of whatever has the number by then. Of the one that
+    /// connects, and of all others once the thread has called twice.
+    known: BTreeMap<u32, Told>,
+    calls: u32,
+    /// Whether there were descriptors that are not known.
+    has_more: bool,
 }
 
 /// Who has a socket beside its caller, as far as can be seen.
@@ -49,8 +56,29 @@ pub(super) struct Caller {
 pub(super) enum Held {
     /// Another descriptor, of this process, of its parent or a child.
     Shared,
-    /// Nobody; these wait for it.
-    Alone(Vec<Watch>),
+    /// Nobody; these wait for it. Whether it is closed by an exec.
+    Alone { watches: Vec<Watch>, close_on_exec: bool },
+}
+
+/// What is told of a descriptor (proc_pid_fdinfo(5)).
+#[derive(Debug, PartialEq, Eq)]
+struct Facts<'a> {
+    /// The file's number in its file system; since 5.14.
+    inode: Option<&'a str>,
+    close_on_exec: bool,
+    /// Whether it is an epoll that waits for something.
+    waits: bool,
+}
+
+impl<'a> Facts<'a> {
+    fn read(text: &'a [u8]) -> Option<Self> {
+        let flags = i32::from_str_radix(field(text, "flags")?, 8).ok()?;
+        Some(Self {
+            inode: field(text, "ino"),
+            close_on_exec: flags & libc::O_CLOEXEC != 0,
+            waits: field(text, "tfd").is_some(),
+        })
+    }
 }
 
 impl Callers {
@@ -80,6 +108,33 @@ impl Callers {
     pub(super) fn last(&mut self) -> Option<&mut Caller> {
         self.0.last_mut()
     }
+
+    /// Gets to know who has called last, if it has called before: what is asked of it next is quicker then.
+    pub(super) fn learn(&mut self) {
+        let Some((last, others)) = self.0.split_last_mut() else { return };
+        let of_others: usize = others.iter().map(|caller| caller.known.len()).sum();
+        let make_room = |others: &mut [Caller], more: usize| {
+            for other in others.iter_mut().filter(|_| of_others + more > MOST_KNOWN) {
+                other.known.clear();
+            }
+        };
+        make_room(others, last.known.len());
+        if last.known.len() > MOST_KNOWN {
+            last.known.clear(); // who has had its sockets under so many numbers
+        }
+        if last.calls < 2 || !last.has_more {
+            return;
+        }
+        last.has_more = false;
+        let Ok(numbers) = last.numbers(0) else { return };
+        make_room(others, numbers.len().max(last.known.len()));
+        for number in numbers {
+            if last.known.len() < MOST_KNOWN && !last.known.contains_key(&number) {
+                let told = Told::open(&format!("{}/fdinfo/{number}", last.thread));
+                last.known.extend(told.ok().map(|told| (number, told)));
+            }
+        }
+    }
 }
 
 impl Caller {
@@ -103,55 +158,43 @@ impl Caller {
             descriptors,
             parent,
             children,
-            told: None,
+            known: BTreeMap::new(),
+            calls: 0,
+            has_more: false,
         })
     }
 
-    /// Whether its descriptor is closed by an exec.
-    pub(super) fn closes_on_exec(&mut self, number: u32) -> Option<bool> {
-        let told = match self.told.take() {
-            Some((of, told)) if of == number => told,
-            _ => Told::open(&format!("{}/fdinfo/{number}", self.thread)).ok()?,
-        };
-        let mut room = Vec::new();
-        let flags = field(told.piece(&mut room).ok()?, "flags")?;
-        let flags = i32::from_str_radix(flags, 8).ok()?;
-        self.told = Some((number, told));
-        Some(flags & libc::O_CLOEXEC != 0)
-    }
-
     /// Who else has a socket of which this thread has the descriptor `number` and `own` is our copy.
-    pub(super) fn held(&self, number: u32, own: BorrowedFd<'_>) -> Result<Held, Errno> {
-        // Since 6.2 it tells how many there are, which have the lowest numbers most often.
+    pub(super) fn held(&mut self, number: u32, own: BorrowedFd<'_>) -> Result<Held, Errno> {
+        // Since 6.2 it tells how many there are.
         let count = rustix::fs::fstat(&self.descriptors)?.st_size;
         let count = usize::try_from(count).unwrap_or(0);
         if count > MOST {
             return Ok(Held::Shared);
         }
-        let (mut watches, mut seen, mut tried) = (Vec::new(), 0, 0);
-        while seen < count && tried < MOST_TRIED {
-            match self.look(tried, number, own)? {
-                Seen::Shares => return Ok(Held::Shared),
-                Seen::Waits => watches.push(tried),
-                Seen::Other => {}
-                Seen::Nothing => {
-                    tried += 1;
-                    continue;
-                }
-            }
-            (tried, seen) = (tried + 1, seen + 1);
+        if !self.known.contains_key(&number) {
+            self.known.insert(number, Told::open(&format!("{}/fdinfo/{number}", self.thread))?);
         }
-        if seen < count || count == 0 {
-            let rest = self.numbers(tried)?;
-            if rest.len() > MOST {
+        self.calls = self.calls.saturating_add(1);
+        let (mut itself, mut room) = (Vec::new(), Vec::new());
+        let itself = Facts::read(self.known[&number].piece(&mut itself)?).ok_or(Errno::INVAL)?;
+        let (mut watches, mut seen) = (Vec::new(), 1);
+        for (&other, told) in self.known.iter().filter(|(other, _)| **other != number) {
+            let facts = match told.piece(&mut room) {
+                Err(Errno::NOENT) => continue,
+                text => Facts::read(text?).ok_or(Errno::INVAL)?,
+            };
+            seen += 1;
+            // Files of other file systems may have the same number.
+            let may_share = facts.inode == itself.inode;
+            if (may_share || facts.waits) && !self.is_other(other, number, own, &mut watches)? {
                 return Ok(Held::Shared);
             }
-            for other in rest {
-                match self.look(other, number, own)? {
-                    Seen::Shares => return Ok(Held::Shared),
-                    Seen::Waits => watches.push(other),
-                    Seen::Other | Seen::Nothing => {}
-                }
+        }
+        if seen < count || count == 0 {
+            self.has_more = true;
+            if !self.others_are_other(count - seen.min(count), number, own, &mut watches)? {
+                return Ok(Held::Shared);
             }
         }
         if self.is_held_by_kin(number, own) {
@@ -161,7 +204,64 @@ impl Caller {
             .into_iter()
             .map(|epoll| Watch::read(self.thread, self.pidfd.as_fd(), epoll, number, own))
             .collect();
-        watches.map(Held::Alone)
+        Ok(Held::Alone { watches: watches?, close_on_exec: itself.close_on_exec })
+    }
+
+    /// Whether none of the `missing` descriptors that are not known is the same socket. They have the
+    /// lowest numbers most often; 0: that is not known either.
+    fn others_are_other(
+        &self,
+        missing: usize,
+        number: u32,
+        own: BorrowedFd<'_>,
+        watches: &mut Vec<u32>,
+    ) -> Result<bool, Errno> {
+        let (mut seen, mut tried) = (0, 0);
+        while seen < missing && tried < MOST_TRIED {
+            if !self.known.contains_key(&tried) {
+                match self.look(tried, number, own)? {
+                    Seen::Shares => return Ok(false),
+                    Seen::Waits => watches.push(tried),
+                    Seen::Other => {}
+                    Seen::Nothing => {
+                        tried += 1;
+                        continue;
+                    }
+                }
+                seen += 1;
+            }
+            tried += 1;
+        }
+        if seen < missing || missing == 0 {
+            let rest = self.numbers(tried)?;
+            if rest.len() > MOST {
+                return Ok(false);
+            }
+            for other in rest {
+                if !self.known.contains_key(&other)
+                    && !self.is_other(other, number, own, watches)?
+                {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether a descriptor is not the same socket; if it waits for that it is put down.
+    fn is_other(
+        &self,
+        other: u32,
+        number: u32,
+        own: BorrowedFd<'_>,
+        watches: &mut Vec<u32>,
+    ) -> Result<bool, Errno> {
+        match self.look(other, number, own)? {
+            Seen::Shares => return Ok(false),
+            Seen::Waits => watches.push(other),
+            Seen::Other | Seen::Nothing => {}
+        }
+        Ok(true)
     }
 
     fn look(&self, other: u32, number: u32, own: BorrowedFd<'_>) -> Result<Seen, Errno> {
@@ -200,16 +300,23 @@ impl Caller {
     }
 
     /// Whether its parent has the same by that number, or a child.
-    fn is_held_by_kin(&self, number: u32, own: BorrowedFd<'_>) -> bool {
+    fn is_held_by_kin(&mut self, number: u32, own: BorrowedFd<'_>) -> bool {
+        if self.parent != 0 {
+            match self.ours.is_same(self.parent, number, own) {
+                Ok(true) => return true,
+                // Who brought the container up: it has none of its sockets, nor is it looked at.
+                Err(Errno::PERM) => self.parent = 0,
+                Ok(false) | Err(_) => {}
+            }
+        }
         let has = |process: u32| self.ours.is_same(process, number, own) == Ok(true);
         let mut room = Vec::new();
-        self.parent != 0 && has(self.parent)
-            || self.children.iter().any(|told| {
-                let text = told.piece(&mut room).unwrap_or_default();
-                let children = text.split(|byte| *byte == b' ').take(MOST_CHILDREN);
-                let number = |word: &[u8]| std::str::from_utf8(word).ok()?.parse().ok();
-                children.filter_map(number).any(has)
-            })
+        self.children.iter().any(|told| {
+            let text = told.piece(&mut room).unwrap_or_default();
+            let children = text.split(|byte| *byte == b' ').take(MOST_CHILDREN);
+            let number = |word: &[u8]| std::str::from_utf8(word).ok()?.parse().ok();
+            children.filter_map(number).any(has)
+        })
     }
 }
 
@@ -219,4 +326,21 @@ enum Seen {
     Waits,
     Other,
     Nothing,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_a_descriptor_is_read() {
+        let socket = b"pos:\t0\nflags:\t02000002\nmnt_id:\t11\nino:\t2041\n";
+        let facts = Facts { inode: Some("2041"), close_on_exec: true, waits: false };
+        assert_eq!(Facts::read(socket), Some(facts));
+        let epoll =
+            b"pos:\t0\nflags:\t02\nino:\t7\ntfd:        7 events: 1b data: 7  pos:0 ino:30\n";
+        let facts = Facts { inode: Some("7"), close_on_exec: false, waits: true };
+        assert_eq!(Facts::read(epoll), Some(facts));
+        assert_eq!(Facts::read(b"pos:\t0\n"), None);
+    }
 }

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::callers::{Callers, Held};
-use super::options::Options;
+use super::options::{Options, Set};
 use super::serve::{CONTINUE, Done, refuse, value};
 use super::signalled::{Signalled, signalled};
 use super::watch::Watch;
@@ -52,6 +52,12 @@ pub(super) struct Connections {
     containers: u64,
     /// What sockets have that nobody has set anything on, by family.
     fresh: [Options; 2],
+    /// What somebody has set in the container.
+    set: Set,
+    /// Made while nobody waits: what the next one becomes, by family.
+    next: [Option<OwnedFd>; 2],
+    /// Those whose place was taken. They end after the answer, as that takes its time.
+    replaced: Vec<OwnedFd>,
     callers: Callers,
     waiting: Vec<Waiting>,
     /// One more than the highest number that a descriptor of this process can have.
@@ -110,6 +116,9 @@ impl Connections {
             hosts,
             containers,
             fresh,
+            set: Set::default(),
+            next: [Some(four), None],
+            replaced: Vec::new(),
             callers,
             waiting,
             most,
@@ -161,13 +170,13 @@ impl Connections {
         let has_room = self.waiting.len() < MOST;
         let caller = self.callers.last().filter(|_| has_room)?;
         let number = number.cast_unsigned();
-        let Ok(Held::Alone(watches)) = caller.held(number, found.socket.as_fd()) else {
+        let Ok(Held::Alone { watches, close_on_exec }) = caller.held(number, found.socket.as_fd())
+        else {
             return None;
         };
         // They call it by its number.
         let can_go_on = watches.is_empty() || (number as usize) < self.most;
-        let close_on_exec = caller.closes_on_exec(number).filter(|_| can_go_on)?;
-        Some(Place { number, close_on_exec, watches })
+        can_go_on.then_some(Place { number, close_on_exec, watches })
     }
 
     /// The policy's word and the container's routes'.
@@ -209,9 +218,10 @@ impl Connections {
     /// way to the host itself is lo, and the tap's unless all of that is open to the container.
     fn make(&mut self, found: &Found, target: SocketAddr) -> Result<OwnedFd, Errno> {
         let lead = self.hosts_routes.lead(target.ip().to_canonical()).ok_or(Errno::NETUNREACH)?;
-        let new = fresh(found.six)?;
-        let known = &self.fresh[usize::from(found.six)];
-        known.carry(found.socket.as_fd(), new.as_fd(), found.six, found.is_switched)?;
+        let family = usize::from(found.six);
+        let new = self.next[family].take().map_or_else(|| fresh(found.six), Ok)?;
+        let known = &self.fresh[family];
+        known.carry(found.socket.as_fd(), new.as_fd(), found.six, found.is_switched, self.set)?;
         match lead {
             Lead::Out(device) => socket::bind_to_device(new.as_fd(), device)?,
             Lead::Here if self.switch.may_stay() => {}
@@ -243,7 +253,7 @@ impl Connections {
             socket: new,
         };
         if !found.blocks {
-            drop(found.socket);
+            self.put_off(found.socket, &waiting);
             return match (waiting.hand_over(listener, false), begun) {
                 (Err(errno), _) | (Ok(()), Err(errno)) => refuse(errno),
                 (Ok(()), Ok(())) => value(0),
@@ -251,15 +261,25 @@ impl Connections {
         }
         // On the host itself a connection is there at once, as the same call tells then.
         match begun.or_else(|_| rustix::net::connect(&waiting.socket, &target)) {
-            Ok(()) => match waiting.hand_over(listener, true) {
-                Ok(()) => value(0),
-                Err(errno) => refuse(errno),
-            },
+            Ok(()) => {
+                self.put_off(found.socket, &waiting);
+                match waiting.hand_over(listener, true) {
+                    Ok(()) => value(0),
+                    Err(errno) => refuse(errno),
+                }
+            }
             Err(Errno::ALREADY) => {
                 self.waiting.push(Waiting { deadline: deadline(&found.socket), ..waiting });
                 Done::Answered
             }
             Err(errno) => refuse(errno),
+        }
+    }
+
+    /// Ends a socket whose place is taken, after the answer if nobody waits for what it tells.
+    fn put_off(&mut self, socket: OwnedFd, waiting: &Waiting) {
+        if waiting.place.as_ref().is_some_and(|place| place.watches.is_empty()) {
+            self.replaced.push(socket);
         }
     }
 
@@ -280,8 +300,27 @@ impl Connections {
         }
     }
 
+    /// Remembers that somebody sets one of those options that hardly anybody does.
+    pub(super) fn set_option(&mut self, call: &Notification) -> Done {
+        let [_, level, name, ..] = call.arguments;
+        self.set.remember(level, name);
+        CONTINUE
+    }
+
+    /// What is to be done when nobody waits for it, after an answer.
+    fn prepare(&mut self) {
+        self.replaced.clear();
+        for (six, next) in [false, true].into_iter().zip(&mut self.next) {
+            if next.is_none() {
+                *next = fresh(six).ok();
+            }
+        }
+        self.callers.learn();
+    }
+
     /// Answers those who wait, as their connections come to something, until there is another call.
     pub(super) fn attend(&mut self, listener: &Listener) {
+        self.prepare();
         let mut looked = Instant::now();
         while !self.waiting.is_empty() {
             let tick = Timespec { tv_sec: 0, tv_nsec: TICK.subsec_nanos().into() };

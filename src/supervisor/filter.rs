@@ -4,6 +4,7 @@
 //! arrives here. Under a foreign architecture, 32-bit programs and x32 included, all is let through.
 
 use super::call::{Condition, Purpose};
+use super::options::{ALSO, Name, RARE};
 use crate::sys::seccomp::{ALLOW, Instruction, NATIVE, NOTIFY};
 
 // Classes, sizes, modes and operations of linux/bpf_common.h.
@@ -66,6 +67,8 @@ enum Answer {
     Where(&'static [Condition]),
     /// Notified but for the paths of `let_execute`.
     Execute,
+    /// Notified where it is about one of the rare options of a socket's.
+    Option,
 }
 
 /// Where a jump goes.
@@ -96,6 +99,7 @@ fn ranges(purpose: Purpose) -> Vec<(u32, Answer)> {
         .map(|(number, _, when)| {
             let answer = match *when {
                 _ if *number == libc::SYS_execve => Answer::Execute,
+                _ if *number == libc::SYS_setsockopt => Answer::Option,
                 [] => Answer::Notify,
                 conditions => Answer::Where(conditions),
             };
@@ -191,6 +195,27 @@ impl Assembler {
                 }
                 begin
             }
+            Answer::Option => {
+                let mut names: Vec<Name> = RARE.to_vec();
+                names.extend(ALSO.iter().map(|(also, _)| *also));
+                names.sort_unstable();
+                self.push(LOAD, ARGUMENTS + 8);
+                for level in names.chunk_by(|one, other| one.0 == other.0) {
+                    let is_it = self.push(JUMP_EQUAL, level[0].0.cast_unsigned());
+                    self.push(LOAD, ARGUMENTS + 16);
+                    for (place, (_, name)) in level.iter().enumerate() {
+                        let at = self.push(JUMP_EQUAL, name.cast_unsigned());
+                        let is_last = place + 1 == level.len();
+                        let others = if is_last { Target::Allow } else { self.next() };
+                        self.branch(at, Target::Notify, others);
+                    }
+                    let others = self.next();
+                    self.branch(is_it, Target::At(is_it + 1), others);
+                }
+                // No level is left.
+                self.push(RETURN, ALLOW);
+                begin
+            }
         }
     }
 
@@ -267,8 +292,8 @@ mod tests {
         let known = |number| purpose.calls().any(|(known, _, _)| *known == number);
         for number in 0..512 {
             let answer = run(program, NATIVE, number, [u64::from(u32::MAX); 6]);
-            let conditional =
-                purpose.calls().any(|(known, _, when)| *known == number && !when.is_empty());
+            let conditional = number == libc::SYS_setsockopt
+                || purpose.calls().any(|(known, _, when)| *known == number && !when.is_empty());
             if !conditional {
                 let expected = if known(number) { NOTIFY } else { ALLOW };
                 assert_eq!(answer, expected, "{number}");
@@ -298,6 +323,27 @@ mod tests {
         assert_eq!(execute(&filter, path + 1), NOTIFY);
         assert_eq!(execute(&filter, path & 0xffff_ffff), NOTIFY);
         assert_eq!(run(filter.program(), NATIVE, libc::SYS_execveat, [path; 6]), NOTIFY);
+    }
+
+    #[test]
+    fn rare_options_are_told_of() {
+        let filter = filter(BOTH);
+        let option = |level: i32, name: i32| {
+            let arguments = [0, level.cast_unsigned().into(), name.cast_unsigned().into(), 0, 0, 0];
+            run(filter.program(), NATIVE, libc::SYS_setsockopt, arguments)
+        };
+        for (level, name) in RARE.iter().chain(ALSO.iter().map(|(also, _)| also)) {
+            assert_eq!(option(*level, *name), NOTIFY, "{level} {name}");
+        }
+        for (level, name) in [
+            (libc::SOL_SOCKET, libc::SO_REUSEADDR),
+            (libc::IPPROTO_TCP, libc::TCP_NODELAY),
+            (libc::IPPROTO_IP, libc::IP_RECVERR),
+            (libc::IPPROTO_UDP, libc::UDP_SEGMENT),
+            (libc::IPPROTO_IPV6, libc::IPV6_V6ONLY),
+        ] {
+            assert_eq!(option(level, name), ALLOW, "{level} {name}");
+        }
     }
 
     #[test]

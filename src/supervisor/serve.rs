@@ -139,6 +139,10 @@ impl Server {
                 Some(connections) => connections.connect(&self.listener, call),
                 None => CONTINUE,
             },
+            Call::SetOption => match &mut self.connections {
+                Some(connections) => connections.set_option(call),
+                None => CONTINUE,
+            },
             Call::Execute { file } => {
                 self.with_path(call, file, |it, follow| it.execute(call, follow))
             }

@@ -70,6 +70,7 @@ fn programs_connect_by_the_host_s_sockets_as_they_do_elsewhere() {
         "by_loop",
         "in_epoll",
         "shared",
+        "among_many",
         "bound",
         "refused",
         "inside",

@@ -4,7 +4,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::time::Duration;
 
 use super::home_with_busybox;
-use super::outside::HOST_PROGRAMS;
+use super::outside::{HOST_PROGRAMS, outside};
 use crate::requires;
 use crate::support::{Home, has, until};
 
@@ -51,21 +51,63 @@ impl Town {
 
     /// The pid of the process that serves a container's networks.
     fn server(&self, name: &str) -> i32 {
-        let monitor = parent_of(self.field(name, ".State.Pid").parse().unwrap());
-        let children = std::fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children"));
-        let children = children.unwrap();
-        let mut pids = children.split_whitespace().map(|pid| pid.parse().unwrap());
-        pids.find(|pid| {
-            let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
-            name.is_ok_and(|name| name.trim() == "coracle-network")
-        })
-        .expect("a server")
+        server_of(self.field(name, ".State.Pid").parse().unwrap())
     }
+}
+
+/// The process that serves the networks of a container, by its first process.
+pub fn server_of(pid: i32) -> i32 {
+    let monitor = parent_of(pid);
+    let children = std::fs::read_to_string(format!("/proc/{monitor}/task/{monitor}/children"));
+    let children = children.unwrap();
+    let mut pids = children.split_whitespace().map(|pid| pid.parse().unwrap());
+    pids.find(|pid| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        name.is_ok_and(|name| name.trim() == "coracle-network")
+    })
+    .expect("a server")
 }
 
 pub fn parent_of(pid: i32) -> i32 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn names_are_asked_for_by_connections_too() {
+    requires!(
+        UserNamespaces,
+        Image("busybox", "latest"),
+        Program("/dev/net/tun"),
+        Program("/usr/bin/dig"),
+        Outside
+    );
+    let (outside, _) = outside();
+    let town = Town::new();
+    town.ok(&["network", "create", "web"]);
+    town.ok(&["network", "create", "--internal", "shut"]);
+    town.house("db", &["--network", "web", "--network", "shut"]);
+    let four = town.field("db", ".NetworkSettings.Networks.web.IPAddress");
+    let ask = |network: &str, questions: &str| {
+        let script = format!("dig +tcp +keepopen +tries=1 +noall +answer +comments {questions}");
+        let run = ["run", "--rm", "--dns", &outside, "--network", network];
+        let words = [&run, HOST_PROGRAMS, &[&town.image, "sh", "-c", &script]].concat();
+        let said = town.ok(&words);
+        let lines = said.lines().filter(|line| !line.is_empty());
+        let told = |line: &str| match line.split_once("status: ") {
+            Some((_, status)) => status.split(',').next().map(str::to_owned),
+            None if line.starts_with(';') => None,
+            None => line.split_whitespace().last().map(str::to_owned),
+        };
+        lines.filter_map(told).collect::<Vec<_>>().join(" ")
+    };
+    // Whoever knows them, over one connection.
+    assert_eq!(
+        ask("web", "db one.outside.test none.outside.test db"),
+        format!("NOERROR {four} NOERROR {outside} NXDOMAIN NOERROR {four}")
+    );
+    assert_eq!(ask("shut", "one.outside.test"), "NXDOMAIN");
+    town.ok(&["rm", "-f", "-t", "0", "db"]);
 }
 
 #[test]
@@ -250,8 +292,9 @@ fn a_reader_learns_that_its_server_was_killed() {
         let server = nix::unistd::Pid::from_raw(town.server("reader"));
         nix::sys::signal::kill(server, nix::sys::signal::Signal::SIGKILL).unwrap();
         town.ok(&["wait", "reader"]);
-        town.ok(&["rm", "reader"]);
         running.wait();
+        // Who kept it has yet to let go of it.
+        until("it to be removed", || town.home.coracle(["rm", "reader"]).output().status.success());
     }
 }
 

@@ -6,9 +6,10 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 
 use super::{home_with_busybox, pulled, run, run_image, sh};
 use crate::requires;
-use crate::support::has;
+use crate::support::{has, until};
 
 const CROWD: &str = include_str!("../support/crowd.py");
+const BURST: &str = include_str!("../support/burst.py");
 
 /// The host's programs, for who has to run more than busybox in a container.
 pub const HOST_PROGRAMS: &[&str] =
@@ -142,6 +143,63 @@ fn many_connections_at_once_are_all_carried() {
         let said = run(&flags, &program).timeout_s(120).ok();
         assert_eq!(said, format!("{count}\nall heard"), "{address}");
     }
+}
+
+#[test]
+fn bursts_of_datagrams_lose_none() {
+    requires!(
+        UserNamespaces,
+        Image("busybox", "latest"),
+        Program("/dev/net/tun"),
+        Program("/usr/bin/python3"),
+        Outside
+    );
+    let flags = [&["--network", "private"], HOST_PROGRAMS].concat();
+    let (four, six) = outside();
+    for address in [four, six] {
+        let program = ["/usr/bin/python3", "-c", BURST, &address, "7"];
+        assert_eq!(run(&flags, &program).timeout_s(120).ok(), "all home", "{address}");
+    }
+}
+
+/// What a server has of its own while eight streams come in, and after.
+#[test]
+fn a_busy_server_s_memory_has_an_end_and_is_given_back() {
+    requires!(
+        UserNamespaces,
+        Image("busybox", "latest"),
+        Program("/dev/net/tun"),
+        Program("/usr/bin/curl"),
+        Outside
+    );
+    let (four, _) = outside();
+    let (home, image) = home_with_busybox();
+    let run = ["run", "-d", "--name", "box", "--network", "private"];
+    let words = run.iter().chain(HOST_PROGRAMS).copied();
+    home.coracle(words.chain([&*image, "sleep", "600"])).ok();
+    let pid = home.coracle(["inspect", "--format", "{{.State.Pid}}", "box"]).ok();
+    let server = super::networks::server_of(pid.trim().parse().unwrap());
+    let own = || -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{server}/status")).unwrap();
+        let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    // Each of them half a megabyte under way, and what a server is.
+    let most_kb = 8 * 512 + 3 * 1024;
+    let fetch = format!("http://{four}:8080/big");
+    let urls = ["-o", "/dev/null", &fetch].repeat(8);
+    let words = ["exec", "box", "/usr/bin/curl", "-sS", "--parallel"].into_iter().chain(urls);
+    std::thread::scope(|scope| {
+        let fetching = scope.spawn(|| home.coracle(words).timeout_s(120).ok());
+        while !fetching.is_finished() {
+            let now = own();
+            assert!(now < most_kb, "{now} kB");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        fetching.join().unwrap();
+    });
+    until("the memory to be given back", || own() < 1024);
+    home.coracle(["rm", "-f", "-t", "0", "box"]).ok();
 }
 
 /// A list of packages, and some megabytes of them over one connection.

@@ -5,7 +5,7 @@
   8     echo for thousands of connections at once
   6     calls back the port that it is told, at who told it, and passes on what is said there
   5201  iperf3
-  53    names: *.outside.test, but for none.outside.test
+  53    names, by connections too: *.outside.test, but for none.outside.test
 
 Usage: outside.py ADDRESS ADDRESS6 DEBS: where to listen, and a directory of packages. Ends when its input
 does.
@@ -80,6 +80,9 @@ class Names(socketserver.BaseRequestHandler):
 
     def handle(self):
         query, own = self.request
+        own.sendto(self.answer(query), self.client_address)
+
+    def answer(self, query):
         labels, at = [], 12
         while query[at]:
             labels.append(query[at + 1 : at + 1 + query[at]].decode().lower())
@@ -93,7 +96,15 @@ class Names(socketserver.BaseRequestHandler):
             answer = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 0, 4) + socket.inet_aton(address)
         flags = 0x8180 if known else 0x8183
         head = query[:2] + struct.pack("!HHHHH", flags, 1, 1 if answer else 0, 0, 0)
-        own.sendto(head + question + answer, self.client_address)
+        return head + question + answer
+
+
+class NamesByConnection(Names):
+    def handle(self):
+        with self.request.makefile("rb") as came:
+            while length := came.read(2):
+                answer = self.answer(came.read(*struct.unpack("!H", length)))
+                self.request.sendall(struct.pack("!H", len(answer)) + answer)
 
 
 async def answer(reader, writer):
@@ -144,6 +155,7 @@ def main():
             (Tcp, 6, CallBack),
             (Udp, 7, Datagrams),
             (Udp, 53, Names),
+            (Tcp, 53, NamesByConnection),
         ):
             server = dress(kind)((address, port), handler)
             threading.Thread(target=server.serve_forever, daemon=True).start()

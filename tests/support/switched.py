@@ -73,6 +73,9 @@ def options():
             (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
             (socket.SOL_SOCKET, socket.SO_REUSEADDR): 1,
             (socket.IPPROTO_IP, socket.IP_TTL): 33,
+            (socket.IPPROTO_IP, socket.IP_TOS): 0x10,
+            (socket.IPPROTO_TCP, socket.TCP_LINGER2): 17,
+            (socket.SOL_SOCKET, socket.SO_PRIORITY): 3,
         }
         for (level, name), value in set_.items():
             connection.setsockopt(level, name, value)
@@ -236,6 +239,41 @@ def shared():
             os.close(place)
 
 
+def among_many():
+    """What became of its other descriptors since a thread's last call is seen."""
+    others = [os.open("/dev/null", os.O_RDONLY) for _ in range(120)]
+
+    def connected(switched, before=lambda _: None):
+        with fresh(FOUR) as connection:
+            before(connection)
+            connection.connect((FOUR, 7))
+            talk(connection)
+            assert is_switched(connection) == switched
+
+    for _ in range(3):
+        connected(True)
+    middle = others[60]
+    connected(False, lambda connection: os.dup2(connection.fileno(), middle))
+    connected(True)
+    os.close(middle)
+    connected(True)
+    with select.epoll() as epoll:
+        assert epoll.fileno() == middle
+        with fresh(FOUR) as connection:
+            epoll.register(connection, select.EPOLLIN)
+            connection.connect((FOUR, 7))
+            assert is_switched(connection)
+            connection.sendall(b"word")
+            assert epoll.poll(30) == [(connection.fileno(), select.EPOLLIN)]
+    others.remove(middle)
+    # More than are looked through, and fewer again.
+    more = [os.dup(others[0]) for _ in range(500)]
+    connected(False)
+    for number in more + others:
+        os.close(number)
+    connected(True)
+
+
 def bound():
     with fresh(FOUR) as connection:
         connection.bind(("0.0.0.0", 4567))
@@ -341,7 +379,7 @@ def interrupted():
 
 
 def main():
-    things = [blocking, many_bytes, options, unhurried, by_loop, in_epoll, shared, bound, refused, inside, interrupted]
+    things = [blocking, many_bytes, options, unhurried, by_loop, in_epoll, shared, among_many, bound, refused, inside, interrupted]
     known = {thing.__name__: thing for thing in [*things, routed]}
     for name in sys.argv[4:] or [thing.__name__ for thing in things]:
         known[name]()

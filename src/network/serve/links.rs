@@ -188,8 +188,15 @@ impl Attached {
     }
 }
 
+/// The answer to a question for a name on the links, or for one outside where nothing is outside; `None`
+/// where it is for others to answer.
+pub(super) fn answer(query: &[u8], links: &[Option<Attached>], policy: &Policy) -> Option<Vec<u8>> {
+    let answer = names::answer(query, &Everybody(links));
+    answer.or_else(|| names::deny(query).filter(|_| policy.internal))
+}
+
 /// Everybody on all links of the container, by name, and the container itself.
-pub(super) struct Everybody<'a>(pub(super) &'a [Option<Attached>]);
+struct Everybody<'a>(&'a [Option<Attached>]);
 
 impl names::Directory for Everybody<'_> {
     fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {

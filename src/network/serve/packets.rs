@@ -3,17 +3,21 @@
 use std::net::{IpAddr, SocketAddr};
 
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     Icmpv4Packet, Icmpv4Repr, Icmpv6Packet, Icmpv6Repr, IpProtocol, TcpControl, TcpRepr, UdpPacket,
 };
 
-use super::links::{Attached, Everybody};
+use super::links::{self, Attached};
+use super::questions::Questions;
 use super::{FRAMES, Flow, Key, MOST_DATAGRAMS, Server, own_address, socket_for};
 use crate::network::datagram::{Datagrams, Echoes};
 use crate::network::frame::{self, Frame, Packet, Unreachable};
-use crate::network::names;
 use crate::network::tcp::{self, Connection, Turn};
+
+/// In place of a protocol's number, of which this is none.
+const QUESTIONS: u8 = 255;
 
 impl Server {
     /// Whether the device is still there, or another one.
@@ -118,6 +122,9 @@ impl Server {
         let (_, guest, remote) = key;
         let start = self.first_number();
         let Some(Attached { link, policy, .. }) = &self.links[place] else { return };
+        if policy.answers_names(remote) {
+            return self.connect_for_names(place, key, request);
+        }
         let Some(target) = policy.way(remote, own_address) else {
             match policy.nowhere(remote.ip()) {
                 Some(Unreachable::Port) => tcp::refuse(link, guest, remote, request),
@@ -144,6 +151,31 @@ impl Server {
         if self.add(place, key, Flow::Tcp(Box::new(connection))).is_err()
             && let Some(Attached { link, .. }) = &self.links[place]
         {
+            tcp::refuse(link, guest, remote, request);
+        }
+    }
+
+    /// Names are asked for by a connection: its other end is here.
+    fn connect_for_names(&mut self, place: usize, key: Key, request: &TcpRepr<'_>) {
+        let (_, guest, remote) = key;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let pair = rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+        let has_place = self.connections < self.most_connections;
+        let start = self.first_number();
+        if let (Ok((socket, other)), true) = (pair, has_place) {
+            self.make_place();
+            let questions = Flow::Questions(Box::new(Questions::new(other, self.now)));
+            let Some(Attached { link, .. }) = &self.links[place] else { return };
+            let turn = Turn { link, now: self.now, budget: &mut self.budget };
+            let connection = Connection::wanted(guest, remote, socket, request, start, &turn);
+            // Each end learns of the other's end by their sockets.
+            if self.add(place, (QUESTIONS, guest, remote), questions).is_ok()
+                && self.add(place, key, Flow::Tcp(Box::new(connection))).is_ok()
+            {
+                return;
+            }
+        }
+        if let Some(Attached { link, .. }) = &self.links[place] {
             tcp::refuse(link, guest, remote, request);
         }
     }
@@ -241,8 +273,7 @@ impl Server {
         if !policy.answers_names(remote) {
             return false;
         }
-        let answer = names::answer(query, &Everybody(&self.links));
-        let answer = answer.or_else(|| names::deny(query).filter(|_| policy.internal));
+        let answer = links::answer(query, &self.links, policy);
         if let Some(answer) = &answer {
             link.udp(remote, guest, answer);
         }
@@ -271,6 +302,7 @@ impl Server {
         let next = self.slots.iter().enumerate().filter_map(|(id, slot)| match &slot.flow {
             Some((_, Flow::Datagrams(it))) => Some((it.deadline(), id)),
             Some((_, Flow::Echoes(it))) => Some((it.deadline(), id)),
+            Some((_, Flow::Questions(it))) => Some((it.deadline(), id)),
             Some((_, Flow::Tcp(_))) | None => None,
         });
         if let Some((_, id)) = next.min() {

@@ -13,6 +13,9 @@ pub(crate) struct Args {
     /// Print with a Go template, or json
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<Format>,
+    /// Taken for docker's sake: all that is known is told anyway
+    #[arg(short, long)]
+    verbose: bool,
     /// Their names or IDs
     #[arg(required = true, value_name = "NETWORK", add = complete::network_names())]
     names: Vec<String>,
