@@ -27,6 +27,7 @@ use super::spawn;
 use crate::bundle::{ContainerSpec, Namespaces};
 use crate::sys;
 use crate::sys::fork::Child;
+use crate::sys::processor::Elsewhere;
 
 /// A process in namespaces of its own that waits for its orders.
 #[derive(Debug)]
@@ -75,12 +76,18 @@ impl Ahead {
         let (stage, pid) = (AtomicU32::new(WAITING), AtomicI32::new(0));
         let berth = Arc::new(Berth { stage, pid, orders: Mutex::new(None), caller });
         let theirs = Arc::clone(&berth);
+        let elsewhere = Elsewhere::find();
+        let its = elsewhere.clone();
+        let work = move || {
+            its.as_ref().inspect(|its| its.settle());
+            theirs.carry(new);
+        };
         // It must take no signal that the caller waits for.
         let thread = sys::process::with_signals_blocked(|| {
-            thread::Builder::new().stack_size(64 << 10).spawn(move || theirs.carry(new))
+            thread::Builder::new().stack_size(64 << 10).spawn(work)
         });
         let thread = thread.ok()?;
-        sys::processor::spread_thread(&thread);
+        elsewhere.inspect(|elsewhere| elsewhere.take(&thread));
         Some(Self { new, berth, thread: Some(thread) })
     }
 

@@ -27,7 +27,7 @@ use crate::mount::RootMount;
 use crate::network::Switch;
 use crate::sys::fork::{Child, Side};
 use crate::userns::{self, IdMaps};
-use crate::{network, sys, union};
+use crate::{network, union};
 
 /// What a launch needs besides the specification.
 #[derive(Debug)]
@@ -296,17 +296,7 @@ fn begin(
     ends.makes_view = launch.group.is_some();
     match spawn::in_namespaces(&launch.spec.namespaces, launch.group.is_none())? {
         Side::Child => Ok(Begun::Child(Box::new((plan, ends)))),
-        Side::Parent(child) => {
-            spread(&child, &launch.spec.process);
-            Ok(Begun::Parent { child, dumpable: None })
-        }
-    }
-}
-
-/// Lets a child run beside this process, unless it chooses its processors itself.
-fn spread(child: &Child, process: &Process) {
-    if process.tuning.cpus.is_empty() && process.tuning.first_cpus.is_empty() {
-        sys::processor::spread(child.pid);
+        Side::Parent(child) => Ok(Begun::Parent { child, dumpable: None }),
     }
 }
 
@@ -353,7 +343,6 @@ pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
             init::join_program(&plan, &group, &mut streams)
         }
         Side::Parent(child) => {
-            spread(&child, join.process);
             drop((streams, group));
             let (process, state) = (join.process, join.state);
             let mut starting = Starting {

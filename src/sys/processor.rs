@@ -1,49 +1,68 @@
-//! Which processor a new thread or process begins on.
+//! Which processor a new thread begins on.
 //!
-//! The kernel often lines it up behind its maker, though another processor has nothing to do; there it
-//! waits until the maker does. Both are to run at once, so it is moved: its mask leaves out this
-//! processor for a moment, and is what it was then.
+//! The kernel often lines it up behind its maker, though another processor has nothing to do, and there it
+//! waits until the maker does. Where both are to run at once, its mask leaves out this processor until
+//! it runs.
 #![allow(unsafe_code)]
 
 use std::os::unix::thread::JoinHandleExt;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
-use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
-/// Moves a process that was just made to another processor, where there is one. It has yet to choose
-/// its own.
-pub fn spread(pid: Pid) {
-    if let Some((others, all)) = others() {
-        let _ = sched_setaffinity(Some(pid), &others);
-        let _ = sched_setaffinity(Some(pid), &all);
-    }
+/// A place for a new thread: any processor but its maker's.
+#[derive(Clone, Debug)]
+pub struct Elsewhere {
+    others: CpuSet,
+    taken: Arc<OnceLock<()>>,
 }
 
-/// The same for a thread.
-pub fn spread_thread<T>(thread: &JoinHandle<T>) {
-    let Some((others, all)) = others() else { return };
-    for set in [others, all] {
-        // SAFETY: the handle keeps the thread from being forgotten, ended or not; the set is as long
-        // as its size says.
-        unsafe {
-            let size = size_of::<CpuSet>();
-            libc::pthread_setaffinity_np(
-                thread.as_pthread_t(),
-                size,
-                std::ptr::from_ref(&set).cast(),
-            );
+impl Elsewhere {
+    /// `None` where there is no other processor, or where this thread may not run on all: the kernel keeps a
+    /// mask that was set, and what a group's cpuset may be given later would be out of reach.
+    pub fn find() -> Option<Self> {
+        let mut others = sched_getaffinity(None).ok()?;
+        let online = std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
+        if count(&online) != Some(others.count() as usize) {
+            return None;
         }
+        others.unset(sched_getcpu());
+        (others.count() > 0).then(|| Self { others, taken: Arc::default() })
+    }
+
+    /// Moves a thread there that will `settle`.
+    pub fn take<T>(&self, thread: &JoinHandle<T>) {
+        let (size, set) = (size_of::<CpuSet>(), std::ptr::from_ref(&self.others));
+        // SAFETY: the handle keeps the thread from being forgotten, ended or not; the set is as long as
+        // its size says.
+        unsafe {
+            libc::pthread_setaffinity_np(thread.as_pthread_t(), size, set.cast());
+        }
+        let _ = self.taken.set(());
+    }
+
+    /// In the thread: it may run everywhere from now on, and so may whom it makes. Waits for `take`, which must
+    /// not come later.
+    pub fn settle(&self) {
+        self.taken.wait();
+        let mut everywhere = CpuSet::new();
+        for number in 0..CpuSet::MAX_CPU {
+            everywhere.set(number);
+        }
+        let _ = sched_setaffinity(None, &everywhere);
     }
 }
 
-/// The processors that this thread may run on, without the one that it does and with it; `None` where
-/// there is no other.
-fn others() -> Option<(CpuSet, CpuSet)> {
-    let all = sched_getaffinity(None).ok()?;
-    let mut others = all;
-    others.unset(sched_getcpu());
-    (others.count() > 0).then_some((others, all))
+/// How many processors a list like `0-3,5` names.
+fn count(list: &str) -> Option<usize> {
+    let mut count = 0;
+    for range in list.trim().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
+        count += last.checked_sub(first)? + 1;
+    }
+    Some(count)
 }
 
 #[cfg(test)]
@@ -51,15 +70,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_keeps_its_processors() {
-        let mask = || sched_getaffinity(None).map(|set| set.count());
-        let (ask, asked) = std::sync::mpsc::channel::<()>();
+    fn lists_are_counted() {
+        assert_eq!(["0\n", "0-3", "0-1,4,6-7\n"].map(count), [Some(1), Some(4), Some(5)]);
+        assert_eq!(["", "3-1", "a"].map(count), [None; 3]);
+    }
+
+    #[test]
+    fn a_thread_that_has_settled_may_run_everywhere() {
+        let Some(elsewhere) = Elsewhere::find() else { return };
+        let its = elsewhere.clone();
         let thread = std::thread::spawn(move || {
-            let _ = asked.recv();
-            mask()
+            its.settle();
+            sched_getaffinity(None).map(|set| set.count())
         });
-        spread_thread(&thread);
-        drop(ask);
-        assert_eq!(thread.join().expect("no panic"), mask());
+        elsewhere.take(&thread);
+        let own = sched_getaffinity(None).map(|set| set.count());
+        assert_eq!(thread.join().expect("no panic"), own);
     }
 }

@@ -25,6 +25,33 @@ fn the_exit_code_is_the_commands() {
     }
 }
 
+/// Whatever its maker did to have it made elsewhere.
+#[test]
+fn it_runs_on_all_processors_of_its_caller() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let allowed = move |status: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    let own = allowed(&std::fs::read_to_string("/proc/self/status").unwrap());
+    for _ in 0..3 {
+        let status = run(&[], &["cat", "/proc/self/status"]).ok();
+        assert_eq!(allowed(&status), own);
+    }
+    let bound = std::thread::spawn(move || {
+        use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+        let this = nix::unistd::Pid::from_raw(0);
+        let all = sched_getaffinity(this).unwrap();
+        let last = (0..CpuSet::count()).rfind(|cpu| all.is_set(*cpu).unwrap()).unwrap();
+        let mut set = CpuSet::new();
+        set.set(last).unwrap();
+        sched_setaffinity(this, &set).unwrap();
+        (last.to_string(), allowed(&run(&[], &["cat", "/proc/self/status"]).ok()))
+    });
+    let (last, of_container) = bound.join().unwrap();
+    assert_eq!(of_container, last);
+}
+
 #[test]
 fn a_signal_is_128_and_its_number() {
     requires!(UserNamespaces, Image("busybox", "latest"));
