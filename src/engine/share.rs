@@ -35,13 +35,12 @@ pub(super) struct Held {
 impl Engine {
     /// Opens everything that the request shares.
     pub(super) fn share(&self, request: &Request) -> Result<Shared, Error> {
-        let wanted = wanted(request);
         let mut shared = Shared {
             namespaces: Namespaces::default(),
             shm: None,
             files: None,
             ids: None,
-            network: match wanted[0].1 {
+            network: match network(request) {
                 Sharing::Host => "host".to_owned(),
                 Sharing::Private => self.first_network(&request.networks)?,
                 _ => "none".to_owned(),
@@ -52,7 +51,7 @@ impl Engine {
             let held = self.hold(query)?;
             adopt(&held, &mut owner, &mut shared)?;
         }
-        for (kind, sharing) in wanted {
+        for (kind, sharing) in wanted(request) {
             shared.namespaces[kind] = match sharing {
                 Sharing::Private | Sharing::None => Namespace::New,
                 Sharing::Host => Namespace::Host,
@@ -120,9 +119,13 @@ pub(super) fn new_namespaces(request: &Request) -> Option<Namespaces> {
     Some(namespaces)
 }
 
+fn network(request: &Request) -> &Sharing {
+    request.network.as_ref().unwrap_or(&Sharing::Host)
+}
+
 fn wanted(request: &Request) -> [(NsKind, &Sharing); 5] {
     [
-        (NsKind::Network, request.network.as_ref().unwrap_or(&Sharing::Host)),
+        (NsKind::Network, network(request)),
         (NsKind::Pid, &request.pid),
         (NsKind::Ipc, &request.ipc),
         (NsKind::Uts, &request.uts),

@@ -105,13 +105,12 @@ impl Ahead {
         *self.berth.slot() = Some(orders);
         self.berth.change(WAITING, ORDERED);
         self.berth.wait_while(ORDERED);
-        let orders = self.berth.slot().take();
-        if let (None, Some(child)) = (&orders, self.berth.child()) {
-            sys::process::close_copies(&copies);
-            self.thread = None; // it stays as long as the caller
-            return Ok(child);
+        if let Some(orders) = self.berth.slot().take() {
+            return Err(Some(orders));
         }
-        Err(orders)
+        self.thread = None; // it stays as long as the caller
+        sys::process::close_copies(&copies);
+        self.berth.child().ok_or(None)
     }
 }
 
