@@ -34,9 +34,24 @@ pub enum Removed {
     Nothing,
 }
 
-/// How long `rm` waits for who is at work on a container: the coracle of one that has just ended lets go
-/// of it after it has told.
+/// How long who is at work on a container is waited for: the coracle of one that has just ended lets go of
+/// it after it has told.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Does `work`, again and again while another coracle is at work on the container.
+pub(super) fn waiting_for_others<T>(
+    mut work: impl FnMut() -> Result<T, Error>,
+) -> Result<T, Error> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match work() {
+            Err(Error::Container(container::Error::Busy { .. })) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            done => return done,
+        }
+    }
+}
 
 impl Engine {
     /// All containers, the newest first, with what each is at this moment. What killed commands
@@ -107,21 +122,18 @@ impl Engine {
             }
         }
         self.forget_mount(&record);
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match self.remove_stopped(&record, removal.volumes) {
-                Err(Error::Container(container::Error::Busy { .. }))
-                    if Instant::now() < deadline =>
-                {
-                    std::thread::sleep(Duration::from_millis(2));
-                    match self.containers.reread(&record)? {
-                        Some(now) => record = now,
-                        None => return Ok(Removed::Container { id: record.id }),
-                    }
+        let mut again = false;
+        waiting_for_others(|| {
+            // Whoever held it may have changed it, or removed it.
+            if std::mem::replace(&mut again, true) {
+                match self.containers.reread(&record)? {
+                    Some(now) => record = now,
+                    None => return Ok(()),
                 }
-                removed => return removed.map(|()| Removed::Container { id: record.id }),
             }
-        }
+            self.remove_stopped(&record, removal.volumes)
+        })?;
+        Ok(Removed::Container { id: record.id })
     }
 
     /// Removes a container that does not run; with `volumes`, its anonymous ones too.

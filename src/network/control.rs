@@ -1,14 +1,15 @@
 //! What a server is told while it serves: another network to be in, or one to leave.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
 use super::{LinkOptions, LinkPlan, messages};
+use crate::sys;
 
 /// A word to a server.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,11 +32,6 @@ fn socket(flags: SocketFlags) -> Result<OwnedFd, Errno> {
     rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
 }
 
-/// An address has 108 bytes (unix(7)): the directory is named by its descriptor.
-fn address(directory: &OwnedFd, name: &str) -> Result<SocketAddrUnix, Errno> {
-    SocketAddrUnix::new(format!("/proc/self/fd/{}/{name}", directory.as_raw_fd()))
-}
-
 fn open(directory: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(directory, flags, Mode::empty())
@@ -49,7 +45,7 @@ pub(super) fn listen_at(directory: &Path, name: &str) -> Result<OwnedFd, Errno> 
         Err(errno) => return Err(errno),
     }
     let socket = socket(SocketFlags::NONBLOCK)?;
-    rustix::net::bind(&socket, &address(&directory, name)?)?;
+    rustix::net::bind(&socket, &sys::socket::address_in(&directory, name)?)?;
     rustix::net::listen(&socket, 256)?;
     Ok(socket)
 }
@@ -62,7 +58,7 @@ pub(super) fn connect_to(
 ) -> Result<OwnedFd, Errno> {
     let directory = open(directory)?;
     let socket = socket(flags)?;
-    rustix::net::connect(&socket, &address(&directory, name)?)?;
+    rustix::net::connect(&socket, &sys::socket::address_in(&directory, name)?)?;
     Ok(socket)
 }
 

@@ -6,18 +6,19 @@
 //!                      agent ◄── state, listener ◄──────────────────────────────────────────────────────┘
 //! ```
 
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Pid;
 use serde_json::json;
 
 use super::hooks::HookState;
 use super::seccomp::{self, Profile};
 use super::{Error, socket};
+use crate::sys;
 
 /// A connection to the agent, and where the listener comes from.
 #[derive(Debug)]
@@ -72,15 +73,12 @@ impl Agent {
     }
 }
 
-/// A socket's name has room for 107 bytes: it is reached through its directory's descriptor.
-fn connect(path: &std::path::Path) -> Result<OwnedFd, Errno> {
+fn connect(path: &Path) -> Result<OwnedFd, Errno> {
     let directory = path.parent().filter(|it| !it.as_os_str().is_empty());
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = directory.unwrap_or(std::path::Path::new("."));
-    let opened = rustix::fs::open(directory, flags, Mode::empty())?;
+    let opened = rustix::fs::open(directory.unwrap_or(Path::new(".")), flags, Mode::empty())?;
     let name = path.file_name().ok_or(Errno::ISDIR)?;
-    let short = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd())).join(name);
-    let address = SocketAddrUnix::new(&short)?;
+    let address = sys::socket::address_in(&opened, name)?;
     let flags = SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     rustix::net::connect(&socket, &address)?;

@@ -42,8 +42,8 @@ pub struct Ahead {
 pub(super) struct Orders {
     pub(super) plan: Plan,
     pub(super) ends: Ends,
-    /// The caller's own ends that it must not hold.
-    pub(super) not_its: Vec<RawFd>,
+    /// The caller's end of the report, which the process must not hold: it learns by it that nobody listens.
+    pub(super) not_its: RawFd,
 }
 
 /// Where caller, thread and process meet.
@@ -162,7 +162,7 @@ impl Berth {
         let Some(orders) = self.slot().take() else { return 1 };
         let Orders { plan, mut ends, not_its } = *orders;
         ends.has_loopback = has_loopback;
-        sys::process::close_copies(&not_its);
+        sys::process::close_copies(&[not_its]);
         self.stage.store(TAKEN, Ordering::Release);
         wake(&self.stage);
         init::become_program(held.insert(plan), ends, None)

@@ -286,7 +286,7 @@ fn begin(
     if let Some(ahead) = ahead {
         ends.makes_view = true;
         let dumpable = rustix::process::dumpable_behavior().map_err(Error::Pipe)?;
-        let not_its = vec![parent.report.as_raw_fd()];
+        let not_its = parent.report.as_raw_fd();
         match ahead.hand_over(Box::new(Orders { plan, ends, not_its })) {
             Ok(child) => return Ok(Begun::Parent { child, dumpable: Some(dumpable) }),
             Err(None) => return Err(Error::Pipe(Errno::SRCH)),

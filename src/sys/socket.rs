@@ -4,9 +4,20 @@
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
+use rustix::net::SocketAddrUnix;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags};
 
 use super::CallError;
+
+/// The address of a socket in a directory: that is named by its descriptor, as an address has room for 107 bytes
+/// (unix(7)).
+pub fn address_in(
+    directory: &impl AsRawFd,
+    name: impl AsRef<std::path::Path>,
+) -> Result<SocketAddrUnix, Errno> {
+    let directory = std::path::PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    SocketAddrUnix::new(directory.join(name))
+}
 
 /// A name for a thread that no other gets when it has ended (pidfd_open(2)).
 pub fn name_thread(thread: u32) -> Result<OwnedFd, Errno> {

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use super::home_with_busybox;
 use super::outside::{HOST_PROGRAMS, outside};
-use crate::requires;
+use crate::needs_outside;
 use crate::support::{Home, has, until};
 
 /// What programs do, in a container; and what a hostile one tries.
@@ -51,13 +51,7 @@ impl Yard {
 
 #[test]
 fn programs_connect_by_the_host_s_sockets_as_they_do_elsewhere() {
-    requires!(
-        UserNamespaces,
-        Image("busybox", "latest"),
-        Program("/dev/net/tun"),
-        Program("/usr/bin/python3"),
-        Outside
-    );
+    needs_outside!(Program("/usr/bin/python3"));
     let (four, six) = outside();
     let said = Yard::new()
         .run(&["--network", "fast"], &["/usr/bin/python3", "-c", SWITCHED, &four, &six, &hole()]);
@@ -81,13 +75,7 @@ fn programs_connect_by_the_host_s_sockets_as_they_do_elsewhere() {
 
 #[test]
 fn connections_are_switched_without_a_filter_of_the_container_s_too() {
-    requires!(
-        UserNamespaces,
-        Image("busybox", "latest"),
-        Program("/dev/net/tun"),
-        Program("/usr/bin/python3"),
-        Outside
-    );
+    needs_outside!(Program("/usr/bin/python3"));
     let (four, six) = outside();
     let said = Yard::new().run(
         &["--network", "fast", "--security-opt", "seccomp=unconfined", "--cap-add", "NET_ADMIN"],
@@ -98,13 +86,7 @@ fn connections_are_switched_without_a_filter_of_the_container_s_too() {
 
 #[test]
 fn the_hosts_loopback_is_out_of_reach_of_who_cheats() {
-    requires!(
-        UserNamespaces,
-        Image("busybox", "latest"),
-        Program("/dev/net/tun"),
-        Program("/usr/bin/python3"),
-        Outside
-    );
+    needs_outside!(Program("/usr/bin/python3"));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
@@ -121,14 +103,10 @@ fn the_hosts_loopback_is_out_of_reach_of_who_cheats() {
 
 #[test]
 fn all_that_private_has_is_there_beside_it() {
-    requires!(
-        UserNamespaces,
-        Image("busybox", "latest"),
-        Program("/dev/net/tun"),
+    needs_outside!(
         Program("/usr/bin/python3"),
         Program("/usr/bin/curl"),
-        Program("/usr/bin/iperf3"),
-        Outside
+        Program("/usr/bin/iperf3")
     );
     let (four, six) = outside();
     let yard = Yard::new();
@@ -163,7 +141,7 @@ fn all_that_private_has_is_there_beside_it() {
 
 #[test]
 fn without_its_supervisor_a_connection_is_an_error_and_no_hang() {
-    requires!(UserNamespaces, Image("busybox", "latest"), Program("/dev/net/tun"), Outside);
+    needs_outside!();
     let (four, _) = outside();
     let yard = Yard::new();
     // The first connection brings one up, which is a child of who watched for it.

@@ -5,8 +5,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
 use super::{home_with_busybox, pulled, run, run_image, sh};
-use crate::requires;
 use crate::support::{has, until};
+use crate::{needs_outside, requires};
 
 const CROWD: &str = include_str!("../support/crowd.py");
 const BURST: &str = include_str!("../support/burst.py");
@@ -23,7 +23,7 @@ pub fn outside() -> (String, String) {
 
 #[test]
 fn all_that_a_container_needs_of_the_world_is_there() {
-    requires!(UserNamespaces, Image("busybox", "latest"), Program("/dev/net/tun"), Outside);
+    needs_outside!();
     let (four, six) = outside();
     let (home, image) = home_with_busybox();
     home.coracle(["network", "create", "--ipv6", "web"]).ok();
@@ -57,15 +57,7 @@ fn all_that_a_container_needs_of_the_world_is_there() {
 
 #[test]
 fn usual_programs_do_what_they_do_elsewhere() {
-    requires!(
-        UserNamespaces,
-        Image("busybox", "latest"),
-        Program("/dev/net/tun"),
-        Program("/usr/bin/curl"),
-        Program("/usr/bin/dig"),
-        Program("/usr/bin/iperf3"),
-        Outside
-    );
+    needs_outside!(Program("/usr/bin/curl"), Program("/usr/bin/dig"), Program("/usr/bin/iperf3"));
     let (four, six) = outside();
     let script = format!(
         "set -e; curl -sS http://{four}:8080/ http://[{six}]:8080/; \
@@ -85,7 +77,7 @@ fn usual_programs_do_what_they_do_elsewhere() {
 
 #[test]
 fn echo_leads_outside_where_the_host_lets_users_send_it() {
-    requires!(UserNamespaces, Image("busybox", "latest"), Program("/dev/net/tun"), Outside);
+    needs_outside!();
     let (four, six) = outside();
     let script = format!("ping -c1 -W3 {four} | tail -2; ping -6 -c1 -W3 {six} | tail -2");
     let text = sh(&["--network", "private"], &script);
@@ -99,7 +91,7 @@ fn echo_leads_outside_where_the_host_lets_users_send_it() {
 
 #[test]
 fn a_stranger_outside_comes_in_by_a_published_port_under_its_own_address() {
-    requires!(UserNamespaces, Image("busybox", "latest"), Program("/dev/net/tun"), Outside);
+    needs_outside!();
     let (four, _) = outside();
     let (home, image) = home_with_busybox();
     let serve = ["nc", "-ll", "-p", "80", "-e", "sh", "-c", "netstat -tn | grep ESTABLISHED"];
@@ -127,13 +119,7 @@ fn sockets_of_the_host_s_without_a_name_on_disk_are_out_of_reach() {
 /// The goal is 5,000; `CORACLE_TEST_CONNECTIONS` says how many it is to be.
 #[test]
 fn many_connections_at_once_are_all_carried() {
-    requires!(
-        UserNamespaces,
-        Image("busybox", "latest"),
-        Program("/dev/net/tun"),
-        Program("/usr/bin/python3"),
-        Outside
-    );
+    needs_outside!(Program("/usr/bin/python3"));
     let asked = std::env::var("CORACLE_TEST_CONNECTIONS").ok().filter(|count| !count.is_empty());
     let count = asked.unwrap_or_else(|| "500".into());
     let flags = [&["--network", "private"], HOST_PROGRAMS].concat();
@@ -147,13 +133,7 @@ fn many_connections_at_once_are_all_carried() {
 
 #[test]
 fn bursts_of_datagrams_lose_none() {
-    requires!(
-        UserNamespaces,
-        Image("busybox", "latest"),
-        Program("/dev/net/tun"),
-        Program("/usr/bin/python3"),
-        Outside
-    );
+    needs_outside!(Program("/usr/bin/python3"));
     let flags = [&["--network", "private"], HOST_PROGRAMS].concat();
     let (four, six) = outside();
     for address in [four, six] {
@@ -165,13 +145,7 @@ fn bursts_of_datagrams_lose_none() {
 /// What a server has of its own while eight streams come in, and after.
 #[test]
 fn a_busy_server_s_memory_has_an_end_and_is_given_back() {
-    requires!(
-        UserNamespaces,
-        Image("busybox", "latest"),
-        Program("/dev/net/tun"),
-        Program("/usr/bin/curl"),
-        Outside
-    );
+    needs_outside!(Program("/usr/bin/curl"));
     let (four, _) = outside();
     let (home, image) = home_with_busybox();
     let run = ["run", "-d", "--name", "box", "--network", "private"];

@@ -101,6 +101,20 @@ macro_rules! requires {
     }};
 }
 
+/// What busybox needs that speaks with the world outside by a network of its own, and `more`.
+#[macro_export]
+macro_rules! needs_outside {
+    ($($more:expr),*) => {
+        $crate::requires!(
+            UserNamespaces,
+            Image("busybox", "latest"),
+            Program("/dev/net/tun"),
+            $($more,)*
+            Outside
+        );
+    };
+}
+
 /// Which of the two passes of `tests/run` this is; `own` for anyone's plain `cargo test`.
 pub fn pass() -> String {
     env::var("CORACLE_TEST_PASS").unwrap_or_else(|_| "own".into())

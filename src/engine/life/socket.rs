@@ -1,18 +1,15 @@
 //! The socket at which a monitor is found: `containers/ID/attach`.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::sys;
 
 const NAME: &str = "attach";
-
-/// An address has 108 bytes (unix(7)): the directory is named by its descriptor.
-fn address(directory: &OwnedFd) -> Result<SocketAddrUnix, Errno> {
-    SocketAddrUnix::new(format!("/proc/self/fd/{}/{NAME}", directory.as_raw_fd()))
-}
 
 fn open(directory: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -32,7 +29,7 @@ pub(super) fn listen(directory: &Path) -> Result<OwnedFd, Errno> {
         Err(errno) => return Err(errno),
     }
     let socket = socket()?;
-    rustix::net::bind(&socket, &address(&directory)?)?;
+    rustix::net::bind(&socket, &sys::socket::address_in(&directory, NAME)?)?;
     rustix::net::listen(&socket, 64)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     Ok(socket)
@@ -42,7 +39,7 @@ pub(super) fn listen(directory: &Path) -> Result<OwnedFd, Errno> {
 pub(super) fn connect(directory: &Path) -> Result<OwnedFd, Errno> {
     let directory = open(directory)?;
     let socket = socket()?;
-    rustix::net::connect(&socket, &address(&directory)?)?;
+    rustix::net::connect(&socket, &sys::socket::address_in(&directory, NAME)?)?;
     Ok(socket)
 }
 

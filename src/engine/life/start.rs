@@ -1,10 +1,11 @@
 //! `start`, `attach`, and what a container is started from again.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::monitor::{Charge, monitor_of};
 use super::{Tell, socket};
 use crate::container::{self, Creation, Directory, Record, Restart, State, Status};
+use crate::engine::containers::waiting_for_others;
 use crate::engine::events::Event;
 use crate::engine::mounts::Occasion;
 use crate::engine::pull::Policy;
@@ -183,30 +184,25 @@ impl Engine {
         &self,
         query: &str,
     ) -> Result<Option<(Record, Directory)>, Error> {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
+        waiting_for_others(|| {
             let record = self.container_named(query)?;
             if record.status().is_up() {
                 return Ok(None);
             }
-            if let Some(directory) = self.containers.take(&record)? {
-                // Whoever held it until now may have changed all that.
-                return match self.containers.reread(&record)? {
-                    Some(now) if now.remove && matches!(now.status(), Status::Stopped(_)) => {
-                        // What killed it could not remove it.
-                        drop(directory);
-                        self.sweep_containers();
-                        Err(container::Error::NoSuchContainer { query: query.to_owned() }.into())
-                    }
-                    Some(now) => Ok(Some((now, directory))),
-                    None => continue,
-                };
+            let busy = || container::Error::Busy { name: record.name.clone() };
+            let directory = self.containers.take(&record)?.ok_or_else(busy)?;
+            // Whoever held it until now may have changed all that.
+            match self.containers.reread(&record)? {
+                Some(now) if now.remove && matches!(now.status(), Status::Stopped(_)) => {
+                    // What killed it could not remove it.
+                    drop(directory);
+                    self.sweep_containers();
+                    Err(container::Error::NoSuchContainer { query: query.to_owned() }.into())
+                }
+                Some(now) => Ok(Some((now, directory))),
+                None => Err(busy().into()),
             }
-            if Instant::now() > deadline {
-                return Err(container::Error::Busy { name: record.name }.into());
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        })
     }
 
     /// An engine with the ids and the driver that a container was made with. What is written by

@@ -1,6 +1,6 @@
 //! `create`, `start`, `run`, `kill`, `delete`.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -323,13 +323,11 @@ pub(super) fn profile(choice: &SeccompChoice) -> Result<Option<Profile>, Error> 
     }
 }
 
-/// A socket's name has room for 107 bytes: it is reached through its directory's descriptor.
 fn address(path: &Path) -> Result<(std::fs::File, SocketAddrUnix), Error> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let opened = std::fs::File::open(directory).tried("open", directory)?;
     let name = path.file_name().unwrap_or_default();
-    let short = Path::new("/proc/self/fd").join(opened.as_raw_fd().to_string()).join(name);
-    let address = SocketAddrUnix::new(&short).tried("name", path)?;
+    let address = sys::socket::address_in(&opened, name).tried("name", path)?;
     Ok((opened, address))
 }
 
