@@ -44,6 +44,7 @@ mod messages;
 mod named;
 mod names;
 mod netlink;
+mod outbox;
 mod peers;
 mod plan;
 mod policy;
@@ -57,6 +58,7 @@ mod start;
 mod subnet;
 mod switch;
 mod tcp;
+mod unread;
 
 pub use abort::abort_connections;
 pub use addresses::{Addresses, Six};

@@ -26,6 +26,7 @@ use self::questions::{Answers, Questions};
 use super::datagram::{Datagrams, Echoes, family};
 use super::fragments::Fragments;
 use super::frame::{LONGEST, Unreachable};
+use super::outbox::Outbox;
 use super::publish::Opened;
 use super::ring::Budget;
 use super::tcp::{self, Connection, Fate, Turn};
@@ -134,6 +135,9 @@ pub(super) struct Server {
     fragments: Fragments,
     bundle: Bundle,
     budget: Budget,
+    outbox: Outbox,
+    /// Whose link those go to that wait there.
+    addressee: usize,
     room: Box<[u8]>,
     events: Vec<epoll::Event>,
     /// Whether ports take nobody until a flow ends.
@@ -176,6 +180,8 @@ impl Server {
             fragments: Fragments::default(),
             bundle: Bundle::default(),
             budget: Budget::default(),
+            outbox: Outbox::default(),
+            addressee: 0,
             room: vec![0; LONGEST].into_boxed_slice(),
             events: Vec::with_capacity(256),
             full: false,
@@ -206,6 +212,7 @@ impl Server {
             if patience > QUIET && self.events.is_empty() {
                 self.budget.rest();
                 self.bundle.rest();
+                self.outbox.rest();
                 return Ok(Pause::Idle(until));
             }
         }
@@ -265,8 +272,8 @@ impl Server {
                 self.advance(id);
             }
         }
-        self.acknowledge();
         self.ring();
+        self.acknowledge();
         Ok(goes_on)
     }
 
@@ -357,13 +364,19 @@ impl Server {
     }
 
     fn advance(&mut self, id: usize) {
+        self.address(self.slots[id].link);
         let slot = &mut self.slots[id];
         slot.is_ready = false;
         let Some((_, flow)) = &mut slot.flow else { return };
         let Some(Attached { link, .. }) = &self.links[slot.link] else { return };
         let received = match flow {
             Flow::Tcp(connection) => {
-                let mut turn = Turn { link, now: self.now, budget: &mut self.budget };
+                let mut turn = Turn {
+                    link,
+                    now: self.now,
+                    budget: &mut self.budget,
+                    outbox: &mut self.outbox,
+                };
                 let fate = connection.advance(&mut turn);
                 self.owe(id);
                 return self.settle(id, fate);
@@ -416,16 +429,44 @@ impl Server {
         }
     }
 
-    /// One acknowledgement for all that a turn has brought.
+    /// One acknowledgement for all that a turn has brought, to either side.
     fn acknowledge(&mut self) {
-        while let Some(id) = self.owing.pop() {
-            let slot = &mut self.slots[id];
+        let mut owing = std::mem::take(&mut self.owing);
+        for id in &owing {
+            self.address(self.slots[*id].link);
+            let slot = &mut self.slots[*id];
             slot.owes = false;
-            if let (Some((_, Flow::Tcp(connection))), Some(attached)) =
+            if let (Some((_, Flow::Tcp(connection))), Some(Attached { link, .. })) =
                 (&mut slot.flow, &self.links[slot.link])
             {
-                connection.acknowledge(&attached.link);
+                connection.acknowledge(&mut Turn {
+                    link,
+                    now: self.now,
+                    budget: &mut self.budget,
+                    outbox: &mut self.outbox,
+                });
             }
+        }
+        self.send_segments();
+        for id in owing.drain(..) {
+            if let Some((_, Flow::Tcp(connection))) = &mut self.slots[id].flow {
+                connection.drop_acknowledged(&mut self.outbox);
+            }
+        }
+        self.owing = owing;
+    }
+
+    /// What waits goes on before something for another link does.
+    fn address(&mut self, link: usize) {
+        if self.addressee != link {
+            self.send_segments();
+            self.addressee = link;
+        }
+    }
+
+    fn send_segments(&mut self) {
+        if let Some(Some(Attached { link, .. })) = self.links.get(self.addressee) {
+            self.outbox.flush(link);
         }
     }
 
@@ -467,11 +508,19 @@ impl Server {
                 continue;
             }
             slot.alarm = None;
+            self.address(self.slots[id].link);
+            let slot = &mut self.slots[id];
             match &mut slot.flow {
                 Some((_, Flow::Tcp(connection))) if connection.deadline <= self.now => {
                     let Some(Attached { link, .. }) = &self.links[slot.link] else { continue };
-                    let mut turn = Turn { link, now: self.now, budget: &mut self.budget };
+                    let mut turn = Turn {
+                        link,
+                        now: self.now,
+                        budget: &mut self.budget,
+                        outbox: &mut self.outbox,
+                    };
                     let fate = connection.wake(&mut turn);
+                    self.owe(id);
                     self.settle(id, fate);
                 }
                 Some((_, Flow::Datagrams(datagrams))) if datagrams.deadline() <= self.now => {
