@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use super::frame::{Head, LONGEST, Link};
 
-/// Bytes that may wait.
+/// Bytes that may wait, and those behind them that never hold any.
 const ROOM: usize = 8 * LONGEST.next_multiple_of(64);
+const SPARE: usize = 4 << 10;
 
 /// Segments, in order.
 #[derive(Debug, Default)]
@@ -14,26 +15,23 @@ pub(super) struct Outbox {
     room: Box<[u8]>,
     used: usize,
     frames: Vec<Range<usize>>,
-    /// For what is copied and not read.
-    aside: Vec<u8>,
 }
 
 impl Outbox {
-    /// Room for `count` bytes behind a head of `head` bytes, and for what nobody reads. What waits goes first
-    /// where there is none beside it.
-    pub(super) fn room(
-        &mut self,
-        head: usize,
-        count: usize,
-        link: &Link,
-    ) -> (&mut [u8], &mut Vec<u8>) {
-        if self.room.is_empty() {
-            self.room = vec![0; ROOM].into_boxed_slice();
-        }
-        if self.room.len() - self.used < head + count {
+    /// Room for `count` bytes behind a head of `head` bytes. What waits goes first where there is none beside
+    /// it.
+    pub(super) fn room(&mut self, head: usize, count: usize, link: &Link) -> &mut [u8] {
+        self.open();
+        if ROOM - self.used < head + count {
             self.flush(link);
         }
-        (&mut self.room[self.used + head..][..count], &mut self.aside)
+        &mut self.room[self.used + head..][..count]
+    }
+
+    fn open(&mut self) {
+        if self.room.is_empty() {
+            self.room = vec![0; ROOM + SPARE].into_boxed_slice();
+        }
     }
 
     /// Adds a segment: its head, and the `count` bytes that stand in the room behind it.
@@ -42,7 +40,7 @@ impl Outbox {
         self.room(bytes.len(), count, link);
         let frame = self.used..self.used + bytes.len() + count;
         self.room[self.used..][..bytes.len()].copy_from_slice(bytes);
-        self.used = frame.end.next_multiple_of(64).min(self.room.len());
+        self.used = frame.end.next_multiple_of(64);
         self.frames.push(frame);
     }
 
@@ -56,9 +54,7 @@ impl Outbox {
 
     /// Room that holds nothing.
     pub(super) fn scratch(&mut self) -> &mut [u8] {
-        if self.room.is_empty() {
-            self.room = vec![0; ROOM].into_boxed_slice();
-        }
+        self.open();
         &mut self.room[self.used..]
     }
 

@@ -58,6 +58,7 @@ const TELLER: u64 = DEVICE | 6 << 32;
 const EDGES: epoll::EventFlags = epoll::EventFlags::IN
     .union(epoll::EventFlags::OUT)
     .union(epoll::EventFlags::RDHUP)
+    .union(epoll::EventFlags::PRI)
     .union(epoll::EventFlags::ET);
 /// Generations stay below all those.
 const GENERATIONS: u32 = 0x7fff_ffff;
@@ -288,6 +289,9 @@ impl Server {
         if let Some((_, Flow::Tcp(connection))) = &mut slot.flow {
             let hung_up = flags.intersects(Is::RDHUP | Is::HUP | Is::ERR);
             connection.notice(flags.contains(Is::IN), flags.contains(Is::OUT), hung_up);
+            if flags.contains(Is::PRI) {
+                connection.notice_urgent();
+            }
         }
         self.make_ready(id);
     }
@@ -560,6 +564,8 @@ fn socket_for(target: SocketAddr) -> Result<OwnedFd, Errno> {
 fn prepare(socket: &OwnedFd) {
     let _ = sockopt::set_tcp_nodelay(socket, true);
     let _ = sockopt::set_socket_keepalive(socket, true);
+    // A hole in what is looked at and left there could not be counted (RFC 6093 wants none either).
+    let _ = sockopt::set_socket_oobinline(socket, true);
 }
 
 /// The host's own address towards others: what it would send from.

@@ -30,7 +30,7 @@ use super::unread::Unread;
 /// What the container may send before it hears of it again.
 const WINDOW: u32 = LARGE as u32;
 /// What may be under way to it, whatever it takes.
-const FLIGHT: u32 = 512 << 10;
+const FLIGHT: u32 = 1 << 20;
 /// Our window is told in units of 2^this.
 const SCALE: u8 = 8;
 /// The first time-out; the link answers within microseconds, a busy machine within milliseconds.
@@ -124,6 +124,8 @@ pub(super) struct Connection {
     readable: bool,
     writable: bool,
     hung_up: bool,
+    /// Whether something was urgent: looks end before it.
+    urgent: bool,
     owes: bool,
     duplicates: u8,
     tries: u32,
@@ -180,6 +182,7 @@ impl Connection {
         start: u32,
         now: Instant,
     ) -> Self {
+        let unread = Unread::new(&socket);
         Self {
             guest,
             remote,
@@ -198,13 +201,14 @@ impl Connection {
             window: 0,
             scale: 0,
             segment: 536,
-            unread: Unread::default(),
+            unread,
             host_ended: false,
             end: start,
             guest_told: false,
             readable: false,
             writable: false,
             hung_up: false,
+            urgent: false,
             owes: false,
             duplicates: 0,
             tries: 0,
@@ -275,6 +279,10 @@ impl Connection {
         self.readable |= readable || hung_up;
         self.writable |= writable;
         self.hung_up |= hung_up;
+    }
+
+    pub(super) fn notice_urgent(&mut self) {
+        self.urgent = true;
     }
 
     // ---- What the container says.
@@ -353,7 +361,7 @@ impl Connection {
                 count -= 1;
                 self.guest_told = true;
             }
-            self.unread.acknowledge(count);
+            self.unread.acknowledge(count, turn.budget);
             self.first = ack;
             if after(ack, self.next) {
                 self.next = ack;
@@ -572,26 +580,30 @@ impl Connection {
         if room == 0 || (flight > 0 && room < u32::from(self.segment).min(WINDOW / 4)) {
             return Ok(false);
         }
-        let most = self.longest().min(room as usize);
-        match self.carry(self.next, most, turn) {
-            Ok(0) => {
+        // What was sent before is there, and whether more is shows behind it.
+        let known = self.highest.wrapping_sub(self.next);
+        let most = if is_known { room.min(known) } else { room } as usize;
+        match self.carry(self.next, self.longest().min(most), turn) {
+            Ok((0, _)) => {
                 (self.host_ended, self.end) = (true, self.next);
                 self.tell_end(turn);
                 Ok(false)
             }
-            Ok(count) => {
+            Ok((count, is_all)) => {
                 self.next = self.next.wrapping_add(count as u32);
                 if after(self.next, self.highest) {
                     self.highest = self.next;
                 }
-                // A short one is the end of what was there; the next comes with an event, but for an end
-                // that was told already (epoll(7)).
-                if count < most && !self.hung_up {
+                // The next comes with an event, but for an end that was told already (epoll(7)) and what
+                // stands behind an urgent byte (tcp(7)).
+                if is_all && !is_known && !self.hung_up && !self.urgent {
                     self.readable = false;
                 }
                 Ok(true)
             }
             Err(Errno::INTR) => Ok(true),
+            // Until the container has taken some of it.
+            Err(Errno::NOBUFS) => Ok(false),
             Err(Errno::AGAIN) => {
                 self.readable = false;
                 Ok(false)
@@ -611,15 +623,21 @@ impl Connection {
         }
     }
 
-    /// Sends at most `most` bytes from `sequence` on; how many are there. None are the end.
-    fn carry(&mut self, sequence: u32, most: usize, turn: &mut Turn<'_>) -> Result<usize, Errno> {
+    /// Sends at most `most` bytes from `sequence` on; how many, and whether those are all that there are.
+    /// None are the end.
+    fn carry(
+        &mut self,
+        sequence: u32,
+        most: usize,
+        turn: &mut Turn<'_>,
+    ) -> Result<(usize, bool), Errno> {
         let offset = sequence.wrapping_sub(self.first) as usize;
-        let (room, aside) = turn.outbox.room(before_payload(self.guest.is_ipv6()), most, turn.link);
-        let count = self.unread.look(&self.socket, offset, room, aside, self.hung_up)?;
+        let room = turn.outbox.room(before_payload(self.guest.is_ipv6()), most, turn.link);
+        let (count, is_all) = self.unread.look(&self.socket, offset, room, turn.budget)?;
         if count > 0 {
             self.send(TcpControl::Psh, sequence, count, turn);
         }
-        Ok(count)
+        Ok((count, is_all))
     }
 
     /// The longest payload of one frame: as many whole segments as go in.
@@ -762,6 +780,7 @@ impl Connection {
     /// Gives its memory back.
     pub(super) fn close(&mut self, budget: &mut Budget) {
         self.pending.clear(budget);
+        self.unread.clear(budget);
     }
 }
 

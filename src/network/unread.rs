@@ -3,111 +3,88 @@
 //!
 //! ```text
 //! socket: │ acknowledged, to be dropped │ under way │ yet to be sent │
-//!         └──────────── done ───────────┘           ▲ where the next look begins
+//!         └──────────── done ───────────┘           ▲ the next look
 //! ```
 //!
-//! Where the kernel keeps the place of the next look (`SO_PEEK_OFF`, for TCP since Linux 6.9, over IPv6
-//! since 6.11), nothing is walked or copied twice. Elsewhere each look begins in front, and what is under
-//! way is copied once more, to a place that nobody reads.
+//! For that the kernel must keep the place of the next look (`SO_PEEK_OFF`, for TCP since Linux 6.9, over
+//! IPv6 since 6.11): without it each look copies all again that is under way. An older one's bytes are read
+//! once, into a ring.
 
-use std::io::IoSliceMut;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvFlags};
+use rustix::net::RecvFlags;
 
+use super::ring::{Budget, Ring};
 use crate::sys;
-
-/// Where the next look begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// In front, as nothing else was asked for yet.
-    Front,
-    /// This many bytes behind that; and each look moves it.
-    Kept(usize),
-    /// In front, as this kernel keeps none.
-    Never,
-}
 
 /// The bytes in front of a socket's queue.
 #[derive(Debug)]
-pub(super) struct Unread {
-    /// Those that were acknowledged.
-    done: usize,
-    place: Place,
-}
-
-impl Default for Unread {
-    fn default() -> Self {
-        Self { done: 0, place: Place::Front }
-    }
+pub(super) enum Unread {
+    /// They are there: as many were acknowledged, and the next look begins so many bytes behind the front.
+    There { done: usize, place: usize },
+    /// They were read.
+    Here(Ring),
 }
 
 impl Unread {
-    /// Copies what stands `offset` bytes behind what was acknowledged; how much that is. Nothing is the
-    /// end, which the other side has told where it `has_ended`. `aside` is room for what nobody reads.
+    pub(super) fn new(socket: &OwnedFd) -> Self {
+        match keep_place(socket, 0) {
+            Ok(()) => Self::There { done: 0, place: 0 },
+            Err(_) => Self::Here(Ring::default()),
+        }
+    }
+
+    /// Copies what stands `offset` bytes behind what was acknowledged, and at most as far behind it as
+    /// has been looked at; how much that is, and whether there is no more. Nothing is the end.
     pub(super) fn look(
         &mut self,
         socket: &OwnedFd,
         offset: usize,
         room: &mut [u8],
-        aside: &mut Vec<u8>,
-        has_ended: bool,
-    ) -> Result<usize, Errno> {
-        let start = self.done + offset;
-        self.go_to(socket, start);
-        if self.place != Place::Never || start == 0 {
-            let (_, count) = rustix::net::recv(socket, &mut *room, RecvFlags::PEEK)?;
-            if let Place::Kept(place) = &mut self.place {
+        budget: &mut Budget,
+    ) -> Result<(usize, bool), Errno> {
+        match self {
+            Self::There { done, place } => {
+                let start = *done + offset;
+                if *place != start {
+                    keep_place(socket, start)?;
+                    *place = start;
+                }
+                let (_, count) = rustix::net::recv(socket, &mut *room, RecvFlags::PEEK)?;
                 *place += count;
+                Ok((count, count < room.len()))
             }
-            return Ok(count);
+            Self::Here(ring) => {
+                let is_all = offset == ring.len() && read(socket, ring, room.len(), budget)?;
+                let mut count = 0;
+                for part in ring.slices(offset, room.len()) {
+                    room[count..][..part.len()].copy_from_slice(part);
+                    count += part.len();
+                }
+                Ok((count, is_all))
+            }
         }
-        if aside.len() < start {
-            aside.resize(start, 0);
-        }
-        let mut parts = [IoSliceMut::new(&mut aside[..start]), IoSliceMut::new(room)];
-        let mut control = RecvAncillaryBuffer::default();
-        let looked = rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::PEEK)?;
-        match looked.bytes.saturating_sub(start) {
-            // What is there is looked at before an end or an error is told.
-            0 if has_ended => rustix::net::sockopt::socket_error(socket)?.map(|()| 0),
-            0 => Err(Errno::AGAIN),
-            count => Ok(count),
-        }
-    }
-
-    /// Has the next look begin `start` bytes behind the front.
-    fn go_to(&mut self, socket: &OwnedFd, start: usize) {
-        match self.place {
-            Place::Front if start == 0 => return,
-            Place::Kept(place) if start == place => return,
-            Place::Never => return,
-            Place::Front | Place::Kept(_) => {}
-        }
-        let value = i32::try_from(start).unwrap_or(i32::MAX).to_ne_bytes();
-        let is_kept = keeps_places()
-            && sys::socket::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_PEEK_OFF, &value)
-                .is_ok();
-        self.place = if is_kept { Place::Kept(start) } else { Place::Never };
     }
 
     /// The next `count` bytes were acknowledged.
-    pub(super) fn acknowledge(&mut self, count: usize) {
-        self.done += count;
+    pub(super) fn acknowledge(&mut self, count: usize, budget: &mut Budget) {
+        match self {
+            Self::There { done, .. } => *done += count,
+            Self::Here(ring) => ring.consume(count.min(ring.len()), budget),
+        }
     }
 
     /// Takes from the socket what was acknowledged. `scratch` is room for bytes of a socket that does not
     /// drop them unseen (`MSG_TRUNC`, tcp(7)).
     pub(super) fn drop_acknowledged(&mut self, socket: &OwnedFd, scratch: &mut [u8]) {
-        while self.done > 0 {
-            let most = self.done.min(scratch.len());
+        let Self::There { done, place } = self else { return };
+        while *done > 0 {
+            let most = (*done).min(scratch.len());
             match rustix::net::recv(socket, &mut scratch[..most], RecvFlags::TRUNC) {
                 Ok((_, count)) if count > 0 => {
-                    self.done = self.done.saturating_sub(count);
-                    if let Place::Kept(place) = &mut self.place {
-                        *place = place.saturating_sub(count);
-                    }
+                    // The kernel moves its place by as much.
+                    (*done, *place) = (done.saturating_sub(count), place.saturating_sub(count));
                 }
                 Err(Errno::INTR) => {}
                 // A socket that has none of it any more says what became of it at the next look.
@@ -115,15 +92,42 @@ impl Unread {
             }
         }
     }
+
+    /// Gives its memory back.
+    pub(super) fn clear(&mut self, budget: &mut Budget) {
+        if let Self::Here(ring) = self {
+            ring.clear(budget);
+        }
+    }
 }
 
-#[cfg(not(test))]
-fn keeps_places() -> bool {
-    true
+/// Reads at most `most` bytes, as far as there is room (`ENOBUFS`). Whether that was all.
+fn read(
+    socket: &OwnedFd,
+    ring: &mut Ring,
+    most: usize,
+    budget: &mut Budget,
+) -> Result<bool, Errno> {
+    let mut parts = ring.room(most, budget);
+    let asked = parts[0].len() + parts[1].len();
+    if asked == 0 {
+        return Err(Errno::NOBUFS);
+    }
+    let read = rustix::io::readv(socket, &mut parts);
+    ring.filled(read.unwrap_or(0));
+    if ring.is_empty() {
+        ring.clear(budget); // room was made for nothing
+    }
+    read.map(|count| count < asked)
 }
 
-#[cfg(test)]
-use tests::keeps_places;
+/// Has the next look begin `start` bytes behind the front.
+fn keep_place(socket: &OwnedFd, start: usize) -> Result<(), Errno> {
+    #[cfg(test)]
+    tests::refuse_where_old()?;
+    let value = i32::try_from(start).unwrap_or(i32::MAX).to_ne_bytes();
+    sys::socket::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_PEEK_OFF, &value)
+}
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -139,8 +143,8 @@ pub(super) mod tests {
         static OLD: Cell<bool> = const { Cell::new(false) };
     }
 
-    pub(super) fn keeps_places() -> bool {
-        !OLD.get()
+    pub(super) fn refuse_where_old() -> Result<(), Errno> {
+        if OLD.get() { Err(Errno::OPNOTSUPP) } else { Ok(()) }
     }
 
     /// Does it on this kernel, and on one that keeps no places.
@@ -149,6 +153,12 @@ pub(super) mod tests {
             OLD.set(old);
             test();
         }
+    }
+
+    /// Whether this kernel keeps places for TCP.
+    pub(in crate::network) fn is_new() -> bool {
+        let (_, socket) = pair();
+        keep_place(&socket, 0).is_ok()
     }
 
     fn pair() -> (TcpStream, OwnedFd) {
@@ -160,12 +170,18 @@ pub(super) mod tests {
         (stream, other.into())
     }
 
-    /// Looks until there is something to see, or an error.
-    fn look(unread: &mut Unread, socket: &OwnedFd, offset: usize, most: usize) -> Vec<u8> {
+    /// Looks until there is something to see.
+    fn look(
+        unread: &mut Unread,
+        socket: &OwnedFd,
+        offset: usize,
+        most: usize,
+        budget: &mut Budget,
+    ) -> Vec<u8> {
         let mut room = vec![0; most];
         loop {
-            match unread.look(socket, offset, &mut room, &mut Vec::new(), false) {
-                Ok(count) => return room[..count].to_vec(),
+            match unread.look(socket, offset, &mut room, budget) {
+                Ok((count, _)) => return room[..count].to_vec(),
                 Err(Errno::AGAIN) => std::thread::sleep(std::time::Duration::from_millis(1)),
                 Err(errno) => panic!("{errno}"),
             }
@@ -185,29 +201,38 @@ pub(super) mod tests {
 
     fn check(mut stream: impl Write, socket: &OwnedFd) {
         let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
-        let mut unread = Unread::default();
-        let mut written = 0;
-        let mut first = 0;
+        let (mut unread, mut budget) = (Unread::new(socket), Budget::default());
+        // Ends of what was written, looked at, acknowledged.
+        let (mut written, mut seen, mut first) = (0, 0, 0);
         for step in 0..1000_usize {
             if written - first < 20_000 && written < bytes.len() {
                 stream.write_all(&bytes[written..written + 500]).expect("written");
                 written += 500;
             }
-            let offset = (step * 3571) % (written - first).max(1);
-            let most = 1 + (step * 911) % 3000;
-            if first + offset < written {
-                let seen = look(&mut unread, socket, offset, most);
-                assert!(!seen.is_empty());
-                assert_eq!(seen, bytes[first + offset..][..seen.len()], "{step}");
+            // From any place on that was looked at, the newest most of all.
+            let back = if step % 4 == 0 { (step * 3571) % (seen - first + 1) } else { 0 };
+            let start = seen - back;
+            if start < written {
+                let most = 1 + (step * 911) % 3000;
+                let found = look(&mut unread, socket, start - first, most, &mut budget);
+                assert!(!found.is_empty());
+                assert!(found == bytes[start..][..found.len()], "{step}");
+                seen = seen.max(start + found.len());
             }
-            let count = (step * 1237) % (written - first + 1);
-            unread.acknowledge(count);
+            let count = (step * 1237) % (seen - first + 1);
+            unread.acknowledge(count, &mut budget);
             first += count;
             if step % 3 == 0 {
                 unread.drop_acknowledged(socket, &mut [0; 700]);
-                assert_eq!(unread.done, 0);
             }
         }
+        assert!(first > 50_000, "{first}");
+        unread.acknowledge(seen - first, &mut budget);
+        unread.drop_acknowledged(socket, &mut [0; 700]);
+        let left = rustix::io::ioctl_fionread(socket).expect("told");
+        assert!(left <= (written - seen) as u64, "{left}");
+        unread.clear(&mut budget);
+        assert_eq!(budget.given(), 0);
     }
 
     #[test]
@@ -216,8 +241,8 @@ pub(super) mod tests {
             for reset in [false, true] {
                 let (mut stream, socket) = pair();
                 stream.write_all(b"last words").expect("written");
-                let mut unread = Unread::default();
-                assert_eq!(look(&mut unread, &socket, 0, 4), b"last");
+                let (mut unread, budget) = (Unread::new(&socket), &mut Budget::default());
+                assert_eq!(look(&mut unread, &socket, 0, 4, budget), b"last");
                 if reset {
                     rustix::net::sockopt::set_socket_linger(
                         &stream,
@@ -231,9 +256,9 @@ pub(super) mod tests {
                     rustix::event::PollFlags::RDHUP | rustix::event::PollFlags::HUP,
                 )];
                 rustix::event::poll(&mut poll, None).expect("polled");
-                assert_eq!(look(&mut unread, &socket, 4, 100), b" words");
-                unread.acknowledge(4);
-                let last = unread.look(&socket, 6, &mut [0; 9], &mut Vec::new(), true);
+                assert_eq!(look(&mut unread, &socket, 4, 100, budget), b" words");
+                unread.acknowledge(4, budget);
+                let last = unread.look(&socket, 6, &mut [0; 9], budget).map(|(count, _)| count);
                 assert_eq!(last, if reset { Err(Errno::CONNRESET) } else { Ok(0) });
             }
         });
