@@ -163,7 +163,7 @@ fn a_busy_server_s_memory_has_an_end_and_is_given_back() {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(|sign: char| !sign.is_ascii_digit()).map(str::parse);
     let version: [u32; 2] = std::array::from_fn(|_| numbers.next().unwrap().unwrap());
-    let most_kb = if version >= [6, 9] { 2 * 1024 } else { 8 * 512 + 3 * 1024 };
+    let most_kb = if version >= [6, 9] { 1536 } else { 8 * 512 + 3 * 1024 };
     let fetch = format!("http://{four}:8080/big");
     let urls = ["-o", "/dev/null", &fetch].repeat(8);
     let words = ["exec", "box", "/usr/bin/curl", "-sS", "--parallel"].into_iter().chain(urls);
