@@ -8,6 +8,7 @@ use super::environment::Environment;
 use super::out::Out;
 use super::report::Report;
 use crate::engine::registry::Registries;
+use crate::engine::runtime::Ahead;
 use crate::engine::snapshot::Driver;
 use crate::engine::store::full_name;
 use crate::engine::{self, Engine, Options, Warn, reference, userns};
@@ -36,6 +37,8 @@ pub struct Context {
     pub environment: Environment,
     /// The files.
     pub config: Config,
+    /// The first process of a `run`, which was begun while the arguments were parsed.
+    pub ahead: Option<Ahead>,
     globals: Globals,
 }
 
@@ -54,7 +57,7 @@ impl Context {
 
     fn with(environment: Environment, globals: Globals, config: Config) -> Self {
         let report = Report::new(&environment);
-        Self { out: Out::new(), report, environment, config, globals }
+        Self { out: Out::new(), report, environment, config, ahead: None, globals }
     }
 
     /// Where the store is: `--root`, `CORACLE_ROOT`, the configuration, `$XDG_DATA_HOME/coracle`.

@@ -26,6 +26,7 @@ pub mod table;
 
 mod cmd;
 mod flags;
+mod guess;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -38,6 +39,8 @@ use cmd::{Action, Entry};
 use context::Globals;
 use environment::Environment;
 use report::Report;
+
+use crate::engine::runtime::Ahead;
 
 /// Runs the command line; gives its exit code.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -110,10 +113,18 @@ fn dispatch(
         };
         (entry, rest) = (found, &rest[skipped..]);
     }
+    let ahead = match path.as_str() {
+        "coracle run" | "coracle container run" => guess::namespaces(rest),
+        _ => None,
+    };
+    let ahead = ahead.and_then(|namespaces| Ahead::begin(&namespaces));
     let mut parser = entry.build().bin_name(path).no_binary_name(true);
     parser.build();
     let rest = flags::normalize(&parser, rest);
-    let matches = match parser.try_get_matches_from(rest) {
+    let matches = parser.try_get_matches_from_mut(rest);
+    // Hundreds of small pieces, in a process that ends soon.
+    std::mem::forget(parser);
+    let matches = match matches {
         Ok(matches) => matches,
         Err(error) => {
             return match refused::reason(&error, command) {
@@ -128,6 +139,7 @@ fn dispatch(
         _ => Context::new(environment, globals),
     };
     let done = context.and_then(|mut cx| {
+        cx.ahead = ahead;
         let done = run(matches, &mut cx);
         // What was printed before a failure stays printed.
         cx.out.flush().and(done)

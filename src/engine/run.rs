@@ -254,11 +254,13 @@ impl Clock {
 pub type Fetch<'a> = &'a dyn Fn() -> Result<Digest, u8>;
 
 /// Has the first process of a run made, while all that it will be is looked for and decided. `None`
-/// where this process will not stay with it, or an image is fetched before.
-pub fn ahead(request: &RunRequest) -> Option<Ahead> {
+/// where this process will not stay with it, or an image is fetched before. One that was `begun` will do, if
+/// it is in the same namespaces.
+pub fn ahead(request: &RunRequest, begun: Option<Ahead>) -> Option<Ahead> {
     let here = !request.detach && request.restart == Restart::No && !request.container.init;
     let soon = !request.verify && matches!(request.policy, Policy::Missing | Policy::Never);
-    Ahead::begin(&new_namespaces(&request.container).filter(|_| here && soon)?)
+    let namespaces = new_namespaces(&request.container).filter(|_| here && soon)?;
+    begun.filter(|begun| begun.is_in(&namespaces)).or_else(|| Ahead::begin(&namespaces))
 }
 
 impl Engine {

@@ -122,7 +122,12 @@ impl Ahead {
     pub(super) fn fits(&self, plan: &Plan, ends: &Ends, launch: &Launch<'_>) -> bool {
         let straight = !plan.program.init && plan.hooks.is_empty() && ends.streams.gate.is_none();
         let has_ids = self.ids.as_ref().is_none_or(|ids| ids == launch.ids);
-        straight && has_ids && spawn::new_ahead(&launch.spec.namespaces) == Some(self.new)
+        straight && has_ids && self.is_in(&launch.spec.namespaces)
+    }
+
+    /// Whether the process is in these namespaces.
+    pub fn is_in(&self, namespaces: &Namespaces) -> bool {
+        spawn::new_ahead(namespaces) == Some(self.new)
     }
 
     /// Lets the process make what it is known to need, while all else is decided. Nothing is lost where

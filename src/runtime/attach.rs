@@ -82,8 +82,12 @@ pub fn attend(socket: &OwnedFd, signals: &Signals, attached: &Attached) -> Resul
     let interactive = attached.tty && attached.stdin;
     let _raw = if interactive { Raw::enter(stdin).map_err(Error::Terminal)? } else { None };
     let Attached { stdout, stderr, .. } = *attached;
-    // The first packets: there is room for them.
-    wire::send(socket, &Word::Hello { stdout, stderr }.pack()).map_err(Error::Pipe)?;
+    // The first packets: there is room for them. A program may have ended already, and whoever kept it:
+    // what they said is there to be read.
+    match wire::send(socket, &Word::Hello { stdout, stderr }.pack()) {
+        Err(Errno::PIPE) => {}
+        sent => sent.map_err(Error::Pipe)?,
+    }
     if attached.tty {
         send_size(socket);
     }
@@ -268,5 +272,29 @@ fn send_size(socket: &OwnedFd) {
     // A caller whose size is unknown leaves the container's as it is.
     if let Ok(size) = rustix::termios::tcgetwinsize(rustix::stdio::stdin()) {
         let _ = wire::send(socket, &Word::Size(size.ws_row, size.ws_col).pack());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::socket;
+
+    #[test]
+    fn a_program_that_ended_before_it_was_attended_to_has_its_code() {
+        let (ours, theirs) = socket::pair().expect("a pair");
+        Answer::Ended(7).send(&theirs).expect("sent");
+        drop(theirs);
+        let signals = Signals::hold().expect("signals");
+        let attached = Attached {
+            stdin: false,
+            stdout: true,
+            stderr: true,
+            tty: false,
+            sig_proxy: true,
+            detach_keys: DetachKeys::default(),
+        };
+        let left = attend(&ours, &signals, &attached).expect("attended");
+        assert!(matches!(left, Leaving::Ended(7)), "{left:?}");
     }
 }

@@ -124,7 +124,8 @@ pub fn receive(socket: impl AsFd, room: &mut [u8]) -> Result<usize, Errno> {
     loop {
         match rustix::net::recv(&socket, &mut *room, RecvFlags::DONTWAIT) {
             Err(Errno::INTR) => {}
-            Err(Errno::CONNRESET) => return Ok(0),
+            // The other side went without having read all; once that is told, what it said is there.
+            Err(Errno::CONNRESET) => {}
             other => return other.map(|(length, _)| length),
         }
     }
@@ -133,6 +134,19 @@ pub fn receive(socket: impl AsFd, room: &mut [u8]) -> Result<usize, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_words_are_heard_from_who_did_not_listen() {
+        let (ours, theirs) = super::super::socket::pair().expect("a pair");
+        send(&ours, &Word::EndOfInput.pack()).expect("sent");
+        Answer::Ended(7).send(&theirs).expect("sent");
+        drop(theirs);
+        let mut room = [0; 8];
+        let length = receive(&ours, &mut room).expect("received");
+        assert_eq!(Answer::read(&room[..length]), Some(Answer::Ended(7)));
+        assert_eq!(receive(&ours, &mut room), Ok(0));
+        assert_eq!(send(&ours, b"c"), Err(Errno::PIPE));
+    }
 
     #[test]
     fn what_is_packed_is_read() {

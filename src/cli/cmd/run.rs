@@ -25,7 +25,7 @@ use crate::engine::bundle::{
 use crate::engine::container::{LogConfig, Name, Restart, Rootfs};
 use crate::engine::pull::Policy;
 use crate::engine::reference::Reference;
-use crate::engine::runtime::DetachKeys;
+use crate::engine::runtime::{Ahead, DetachKeys};
 use crate::engine::snapshot::Driver;
 use crate::engine::store::full_name;
 use crate::engine::{
@@ -236,8 +236,9 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     request.detach_keys = args.detach_keys.clone().unwrap_or_default();
     request.attach = args.streams()?;
     request.preserved = args.preserved()?;
-    let starts = args.explain.is_none();
-    let (engine, found) = shape.find(cx, &request, starts)?;
+    let begun = cx.ahead.take();
+    let ahead = if args.explain.is_none() { engine::ahead(&request, begun) } else { None };
+    let (engine, found) = shape.find(cx, &request, ahead)?;
     if let Some(kind) = args.explain {
         let prepared = engine.plan(&request, found)?;
         let text = match kind {
@@ -361,14 +362,13 @@ impl Shape {
         Ok(request)
     }
 
-    /// An engine, and the image, fetched where that is due. With `starts` what is found is run at once.
+    /// An engine, and the image, fetched where that is due.
     pub(super) fn find(
         &self,
         cx: &Context,
         request: &RunRequest,
-        starts: bool,
+        ahead: Option<Ahead>,
     ) -> Result<(Engine, Found), Error> {
-        let ahead = starts.then(|| engine::ahead(request)).flatten();
         let engine = cx.engine(self.storage_driver, self.isolation.ids()?)?;
         let asks = request.verify || matches!(request.policy, Policy::Always | Policy::Newer);
         let image = match asks || self.rootfs {
