@@ -131,7 +131,7 @@ pub(super) fn engine_code(error: &engine::Error, command: &str) -> u8 {
             runtime::Error::CommandNotFound { .. } => NOT_FOUND,
             runtime::Error::CommandNotExecutable { .. } => NOT_EXECUTABLE,
             runtime::Error::WorkingDirectory { errno, .. } => match *errno {
-                Errno::NOENT | Errno::NOTDIR => NOT_FOUND,
+                Errno::NOENT | Errno::NOTDIR if command == "exec" => NOT_FOUND,
                 Errno::ACCESS => NOT_EXECUTABLE,
                 _ => TOOL,
             },

@@ -63,6 +63,17 @@ pub(super) fn tell_of_strangers(request: &Request, uid: u32, ids: &IdMaps, warn:
     }
 }
 
+/// Tells who wants processes hidden from each other that nothing will be, where all are one user's.
+pub(super) fn tell_of_open_proc(request: &Request, ids: &IdMaps, warn: &Warn) {
+    let hides = |option: &&String| option.starts_with("hidepid=");
+    if let (Some(option), true) = (request.security.proc_options.iter().find(hides), ids.emulated) {
+        warn.tell(&format!(
+            "proc-opts={option} hides nothing here: ids are emulated, and to the kernel all processes of the \
+             container are one user's"
+        ));
+    }
+}
+
 /// Whether something is mounted at `path`, in the namespace of this process.
 pub(super) fn is_mount_point(path: &Path) -> bool {
     let Ok(path) = path.canonicalize() else { return false };

@@ -179,7 +179,6 @@ fn tell_code(error: &Error) -> u8 {
         Error::Runtime(error) | Error::Foreign { error, .. } => match error {
             Launch::CommandNotFound { .. } => 127,
             Launch::CommandNotExecutable { .. } => 126,
-            Launch::WorkingDirectory { errno: Errno::NOENT | Errno::NOTDIR, .. } => 127,
             Launch::WorkingDirectory { errno: Errno::ACCESS, .. } => 126,
             _ => 125,
         },
