@@ -343,8 +343,9 @@ fn supervise(
     }
     let people = People::new(copy(own.as_ref())?);
     let mut links = Links::new(own);
-    known.iter().for_each(|text| links.load(text));
-    drop(known);
+    for text in known {
+        links.load(&text);
+    }
     let mut connections = None;
     if let (Some(switch), Some(routes)) = (&options.switch, routes) {
         let most = sys::process::raise_descriptors();
