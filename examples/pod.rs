@@ -65,7 +65,7 @@ fn start(spec: &ContainerSpec, ids: &IdMaps) -> Result<Running, runtime::Error> 
 }
 
 fn wait(running: Running, signals: &Signals) -> Result<Exit, runtime::Error> {
-    match runtime::supervise(running, signals, &Attendance::default(), None)? {
+    match runtime::supervise(running, signals, &Attendance::default(), None, &mut || ())? {
         Parting::Ended(exit) => Ok(exit),
         Parting::Detached(_) => Ok(Exit::Code(0)),
     }

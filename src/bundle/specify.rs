@@ -216,13 +216,18 @@ fn stop_signal(request: &Request, config: &ImageConfig, systemd: bool) -> Result
     }
 }
 
-/// Everything below the root: the defaults, then what the user asked for, parents first.
-fn mounts(request: &Request, cx: &Circumstances<'_>, systemd: bool) -> Result<Vec<Mount>, Error> {
+/// What every container has in /proc, /dev and /sys, before the user's own wishes.
+pub fn usual_mounts(request: &Request, namespaces: &Namespaces) -> Vec<Mount> {
     let shm_size = match (&request.ipc, request.shm_size) {
         (Sharing::None, _) => None,
         (_, size) => Some(size.unwrap_or(defaults::SHM_SIZE)),
     };
-    let mut mounts = defaults::mounts(&cx.namespaces, request.privileged, shm_size);
+    defaults::mounts(namespaces, request.privileged, shm_size)
+}
+
+/// Everything below the root: the defaults, then what the user asked for, parents first.
+fn mounts(request: &Request, cx: &Circumstances<'_>, systemd: bool) -> Result<Vec<Mount>, Error> {
+    let mut mounts = usual_mounts(request, &cx.namespaces);
     let options = &request.security.proc_options;
     if !options.is_empty() {
         if matches!(cx.namespaces[NsKind::Pid], Namespace::Host) {

@@ -13,13 +13,14 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, openat, statat, u
 use rustix::io::Errno;
 
 use super::directory::{is_at, lock};
+use super::wait::EXIT;
 use super::{Containers, is_id};
 
 /// So many are removed at one start: more than come to be.
 const AT_ONCE: usize = 2;
 
 /// Removes all but empty directories of a removed container. False, and nothing is removed, where there
-/// is more: something was written to its root.
+/// is more: something was written to its root, or somebody waits for it.
 ///
 /// The files of a container (its record, with variables, its /etc) are never left for later.
 pub fn hollow_out(path: &Path) -> bool {
@@ -29,6 +30,8 @@ pub fn hollow_out(path: &Path) -> bool {
     let is_hollow = |(name, kind): &(CString, FileType)| match (name.as_bytes(), kind) {
         (b"upper", FileType::Directory) => openat(&directory, name, flags, Mode::empty())
             .is_ok_and(|upper| self::entries(&upper).is_ok_and(|entries| entries.is_empty())),
+        // Somebody waits to be told.
+        (name, _) if name == EXIT.as_bytes() => false,
         // overlayfs's own, of which nothing is seen inside the container; and a file of ours.
         (b"work", FileType::Directory) | (_, FileType::RegularFile) => true,
         _ => false,

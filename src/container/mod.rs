@@ -53,7 +53,7 @@ pub use record::{
     boot,
 };
 pub use restart::{InvalidRestart, Restart};
-pub use wait::Waiter;
+pub use wait::{Waiter, tell_exit};
 
 /// The containers of one store.
 #[derive(Debug)]
@@ -396,6 +396,8 @@ fn fill_random(bytes: &mut [u8]) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn record(directory: &Directory, state: State) -> Record {
@@ -513,5 +515,31 @@ mod tests {
         let process = Instance { pid: i32::MAX, start_ticks: 1, boot: "x".into() };
         let state = State::Running { process, started: String::new() };
         assert_eq!(record(&directory, state).status(), Status::Stopped(137));
+    }
+
+    #[test]
+    fn who_waits_is_told_after_the_directory_went() {
+        let (_root, containers) = containers();
+        let make = || {
+            let directory = containers.create(None).expect("made");
+            let mut record = record(&directory, State::Created);
+            record.keeper = Instance::own().map(|process| Keeper { process, monitor: false });
+            directory.write(&record).expect("written");
+            (directory, record)
+        };
+        let (directory, record) = make();
+        let waiter = containers.waiter(&record).expect("a waiter");
+        let gone = containers.detach_own(&directory).expect("moved away");
+        assert!(!hollow_out(&gone), "somebody waits");
+        let soon = Instant::now() + Duration::from_millis(20);
+        assert_eq!(waiter.wait(Some(soon)).expect("patience"), None);
+        tell_exit(&gone, 7).expect("told");
+        assert_eq!(waiter.wait(None).expect("a code"), Some(7));
+        // One that is removed without a word.
+        let (directory, record) = make();
+        let waiter = containers.waiter(&record).expect("a waiter");
+        let gone = containers.detach_own(&directory).expect("moved away");
+        std::fs::remove_dir_all(gone).expect("removed");
+        assert!(matches!(waiter.wait(None), Err(Error::NoSuchContainer { .. })));
     }
 }

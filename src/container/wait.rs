@@ -5,7 +5,7 @@
 //! status there if the file is there. Nobody waits for who waits.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,8 @@ use super::directory::remove_file;
 use super::error::Tried;
 use super::{Config, Containers, Directory, Error, Record, State, Status};
 
-const EXIT: &str = "exit";
+/// Where who waits is told.
+pub(super) const EXIT: &str = "exit";
 /// The status of a container whose end nobody wrote down.
 const LOST: u8 = 128 + 9;
 
@@ -40,14 +41,19 @@ impl Directory {
 
     /// Tells all who wait how the container ended.
     pub fn tell_exit(&self, code: u8) -> Result<(), Error> {
-        let path = self.path.join(EXIT);
-        match OpenOptions::new().write(true).open(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(Error::Io { action: "open", path, source }),
-            Ok(file) => {
-                file.write_all_at(&[b'=', code], 0).tried("write", &path)?;
-                remove_file(&path)
-            }
+        tell_exit(&self.path, code)
+    }
+}
+
+/// Tells all who wait how the container ended whose directory this is, or was before it was moved away.
+pub fn tell_exit(directory: &Path, code: u8) -> Result<(), Error> {
+    let path = directory.join(EXIT);
+    match OpenOptions::new().write(true).open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(Error::Io { action: "open", path, source }),
+        Ok(file) => {
+            file.write_all_at(&[b'=', code], 0).tried("write", &path)?;
+            remove_file(&path)
         }
     }
 }
@@ -110,7 +116,18 @@ impl Waiter<'_> {
                 return Ok(Some(code));
             }
             let Some(record) = record else {
-                return Err(Error::NoSuchContainer { query: self.record.name.clone() });
+                // Moved away by who stays with it, and is about to tell: the file goes after that.
+                let is_there = self.file.metadata().is_ok_and(|file| file.nlink() > 0);
+                if is_there && self.record.is_kept() {
+                    if sleep(Duration::from_millis(1), deadline) {
+                        continue;
+                    }
+                    return Ok(None);
+                }
+                return match self.told()? {
+                    None => Err(Error::NoSuchContainer { query: self.record.name.clone() }),
+                    told => Ok(told),
+                };
             };
             match (record.status(), &record.state) {
                 (Status::Created | Status::Restarting(_), _) => return Ok(Some(record.code())),

@@ -138,7 +138,7 @@ impl Engine {
             detach_keys: request.detach_keys.clone(),
             deadline,
         };
-        Ok(match runtime::supervise(running, &signals, &attendance, None)? {
+        Ok(match runtime::supervise(running, &signals, &attendance, None, &mut || ())? {
             Parting::Ended(exit) => {
                 if let Some(told) = &told {
                     self.emit(&[told.died(exit.code())]);

@@ -29,6 +29,7 @@ mod error;
 mod exec;
 mod explain;
 mod flat;
+mod ground;
 mod history;
 mod host;
 mod host_mounts;
@@ -84,7 +85,7 @@ pub use limits::OutOfMemory;
 pub use load::{Import, Intake, Loaded};
 pub use mounted::Mounted;
 pub use prune::{Fits, Pruned};
-pub use run::{Fetch, Found, Outcome, Phase, Prepared, Preserved, RunRequest, Streams};
+pub use run::{Fetch, Found, Outcome, Phase, Prepared, Preserved, RunRequest, Streams, ahead};
 pub use usage::Usage;
 pub use volumes::VolumeRequest;
 
@@ -157,16 +158,19 @@ impl Engine {
         &self.options
     }
 
+    /// What the host says of ids.
+    fn facts(&self) -> userns::Facts {
+        userns::gather(std::path::Path::new("/"), &self.options.path)
+    }
+
     /// The ids of a container whose program runs as `user`, and why these.
     pub fn ids(&self, user: (u32, u32)) -> Result<IdMaps, Error> {
-        let facts = userns::gather(std::path::Path::new("/"), &self.options.path);
-        Ok(userns::choose(&self.options.userns, user, &facts)?)
+        Ok(userns::choose(&self.options.userns, user, &self.facts())?)
     }
 
     /// The ids that the store's layers are unpacked with, whatever a container has.
     pub fn store_ids(&self) -> Result<IdMaps, Error> {
-        let facts = userns::gather(std::path::Path::new("/"), &self.options.path);
-        Ok(userns::choose_for_store(&self.options.userns, &facts)?)
+        Ok(userns::choose_for_store(&self.options.userns, &self.facts())?)
     }
 
     /// How unpacked files carry their owners in this mode.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::events::Event;
-use super::flat::Lowers;
+use super::ground::{Base, Ground};
 use super::limits::{self, GroupName, Limited, OutOfMemory};
 use super::mounts::{Occasion, Setting, Settled};
 use super::of_host::{
@@ -27,7 +27,7 @@ use crate::container::{
 };
 use crate::mount::RootMount;
 use crate::network::{Expose, Options, PortRequest};
-use crate::oci::{Digest, Healthcheck, ImageConfig, Platform};
+use crate::oci::{Digest, Healthcheck, Platform};
 use crate::owners::Owners;
 use crate::runtime::seccomp::{Profile, Rules};
 use crate::runtime::{
@@ -143,18 +143,14 @@ pub struct Outcome {
 /// An image that is here, unpacked, and stays while this lives.
 #[derive(Debug)]
 pub struct Found {
-    /// The image.
-    pub image: Image,
-    hold: Lock,
-    clock: Clock,
+    base: Base,
     ahead: Option<Ahead>,
 }
 
 impl Found {
-    /// For a run whose first process is on its way.
-    #[must_use]
-    pub fn with(self, ahead: Option<Ahead>) -> Self {
-        Self { ahead, ..self }
+    /// The image.
+    pub fn image(&self) -> &Image {
+        &self.base.image
     }
 }
 
@@ -190,6 +186,10 @@ pub struct Prepared {
     /// Keeps them there until the record says that they are in use.
     hold: Lock,
     pub(super) clock: Clock,
+    /// Its first process, where that waits already.
+    pub(super) ahead: Option<Ahead>,
+    /// Whether the root's directories are made.
+    has_root: bool,
 }
 
 impl Prepared {
@@ -214,8 +214,6 @@ pub(super) struct Manner<'a> {
     pub(super) known: Option<&'a Record>,
     /// Whether this process is its monitor.
     pub(super) monitor: bool,
-    /// Its first process.
-    pub(super) ahead: Option<Ahead>,
 }
 
 /// A container that runs.
@@ -255,47 +253,55 @@ impl Clock {
 /// that clones. Reports its own errors; gives the image's ID, or its exit status.
 pub type Fetch<'a> = &'a dyn Fn() -> Result<Digest, u8>;
 
+/// Has the first process of a run made, while all that it will be is looked for and decided. `None`
+/// where this process will not stay with it, or an image is fetched before.
+pub fn ahead(request: &RunRequest) -> Option<Ahead> {
+    let here = !request.detach && request.restart == Restart::No && !request.container.init;
+    let soon = !request.verify && matches!(request.policy, Policy::Missing | Policy::Never);
+    Ahead::begin(&new_namespaces(&request.container).filter(|_| here && soon)?)
+}
+
 impl Engine {
-    /// Finds the image of a request, fetching it where that is due.
-    pub fn find(&self, request: &RunRequest, fetch: Fetch<'_>) -> Result<Found, Error> {
+    /// Finds the image of a request, fetching it where that is due. A first process that is on its way
+    /// waits no longer then: who fetches is forked, from a process that has one thread.
+    pub fn find(
+        &self,
+        request: &RunRequest,
+        mut ahead: Option<Ahead>,
+        fetch: Fetch<'_>,
+    ) -> Result<Found, Error> {
         if let Some(path) = request.cidfile.as_ref().filter(|path| path.exists()) {
             return Err(Error::CidFileExists { path: path.clone() });
         }
         let mut clock = Clock::start();
+        let facts = self.facts();
         let (image, hold) = match &request.rootfs {
             Some(rootfs) => (rootfs::look_at(rootfs, self.store.root())?, self.store.hold()?),
-            None => self.find_image(request, fetch)?,
+            None => self.find_image(request, &facts, &mut ahead, fetch)?,
         };
         clock.lap("image");
-        Ok(Found { image, hold, clock, ahead: None })
-    }
-
-    /// Has the first process of a run made, while all that it will be is looked for and decided. `None`
-    /// where this process will not stay with it, or an image is fetched before.
-    pub fn ahead(&self, request: &RunRequest) -> Option<Ahead> {
-        let here = !request.detach && request.restart == Restart::No && !request.container.init;
-        let soon = !request.verify && matches!(request.policy, Policy::Missing | Policy::Never);
-        Ahead::begin(&new_namespaces(&request.container).filter(|_| here && soon)?)
+        Ok(Found { base: Base { image, hold, facts, clock }, ahead })
     }
 
     /// Runs a container: to its end, or to its start where it is to run on by itself.
     pub fn run(
         &self,
         request: &RunRequest,
-        mut found: Found,
+        found: Found,
         tell: Tell<'_>,
     ) -> Result<Outcome, Error> {
-        let ahead = found.ahead.take();
         self.start_required(&request.requires, tell)?;
-        self.make(request, found, |prepared, directory| {
+        self.make(request, found, |mut prepared, directory| {
             let alone =
                 request.detach || request.restart != Restart::No || prepared.health.is_some();
             if alone && request.preserved != Preserved::default() {
                 return Err(Error::NothingPreserved);
             }
-            match alone {
-                true => self.run_alone(request, prepared, directory, tell),
-                false => self.run_here(request, prepared, directory, ahead),
+            if alone {
+                prepared.ahead = None; // its threads are not a monitor's
+                self.run_alone(request, prepared, directory, tell)
+            } else {
+                self.run_here(request, prepared, directory)
             }
         })
     }
@@ -311,20 +317,25 @@ impl Engine {
         for bind in &request.container.binds {
             check_source(bind)?;
         }
-        let Found { image, hold, mut clock, .. } = found;
+        let Found { mut base, mut ahead } = found;
         if let (true, Some(name)) = (request.replace, &request.name) {
             self.remove_container(name.as_str(), Removal { force: true, ..Removal::default() })?;
         }
         let directory = self.containers.create(request.name.as_ref())?;
-        clock.lap("record");
-        let made = self
-            .specify(request, image, hold, &directory.id, &directory.path, clock)
-            .and_then(|mut prepared| {
-                self.make_volumes(&mut prepared, &directory.id, Occasion::Making)?;
-                prepared.clock.lap("volumes");
-                work(prepared, &directory)
-            });
-        made.inspect_err(|_| self.discard(&directory)) // the first error is the one to tell
+        base.clock.lap("record");
+        let make = || {
+            let ground = self.ground(request, base, &directory.path)?;
+            let has_root = match &mut ahead {
+                Some(ahead) => Self::prepare_ahead(request, &ground, &directory.path, ahead)?,
+                None => false,
+            };
+            let prepared = self.specify(request, ground, &directory.id, &directory.path)?;
+            let mut prepared = Prepared { ahead, has_root, ..prepared };
+            self.make_volumes(&mut prepared, &directory.id, Occasion::Making)?;
+            prepared.clock.lap("volumes");
+            work(prepared, &directory)
+        };
+        make().inspect_err(|_| self.discard(&directory)) // the first error is the one to tell
     }
 
     /// Removes a container that did not come to be.
@@ -337,20 +348,22 @@ impl Engine {
 
     /// Decides everything that `run` would do, and does none of it.
     pub fn plan(&self, request: &RunRequest, found: Found) -> Result<Prepared, Error> {
-        let Found { image, hold, clock, .. } = found;
         let id = "0".repeat(64);
         let directory = self.store.root().join("containers").join(&id);
-        self.specify(request, image, hold, &id, &directory, clock)
+        let ground = self.ground(request, found.base, &directory)?;
+        self.specify(request, ground, &id, &directory)
     }
 
     /// The image, here and unpacked, and held in place.
     pub(super) fn find_image(
         &self,
         request: &RunRequest,
+        facts: &userns::Facts,
+        ahead: &mut Option<Ahead>,
         fetch: Fetch<'_>,
     ) -> Result<(Image, Lock), Error> {
         let hold = self.store.hold()?;
-        let owners = self.owners()?;
+        let owners = self.owners_of(&userns::choose_for_store(&self.options.userns, facts)?);
         let here = match self.store.resolve(&request.image) {
             Err(store::Error::NoSuchImage { .. }) => None,
             other => Some(other?),
@@ -360,9 +373,12 @@ impl Engine {
             wanted.is_none_or(|platform| platform.accepts(&image.platform))
         };
         let fits = |image: &Image| suits(image) && self.store.layers(image, owners).is_ok();
+        let is_there = matches!(&here, Some(image) if fits(image));
+        let stays = !request.verify && matches!(request.policy, Policy::Missing | Policy::Never);
+        ahead.take_if(|_| !(stays && is_there));
         let image = match (request.policy, here) {
             _ if request.verify => self.fetch(fetch)?,
-            (Policy::Missing | Policy::Never, Some(image)) if fits(&image) => image,
+            (Policy::Missing | Policy::Never, Some(image)) if is_there => image,
             (Policy::Missing | Policy::Never, Some(image))
                 if suits(&image) && self.unpack_again(&image, owners).is_ok() =>
             {
@@ -430,45 +446,16 @@ impl Engine {
         }
     }
 
+    /// Decides all else.
     pub(super) fn specify(
         &self,
         request: &RunRequest,
-        image: Image,
-        hold: Lock,
+        ground: Ground,
         id: &str,
         directory: &Path,
-        mut clock: Clock,
     ) -> Result<Prepared, Error> {
-        let facts = userns::gather(Path::new("/"), &self.options.path);
-        let shared = self.share(&request.container)?;
-        let asked = shared.ids.clone().unwrap_or_else(|| self.options.userns.clone());
-        let store_ids = userns::choose_for_store(&asked, &facts)?;
-        let ids = userns::choose(&asked, (0, 0), &facts)?;
-        clock.lap("ids");
-        let (layers, config) = match &request.rootfs {
-            None => {
-                (self.store.layers(&image, self.owners_of(&store_ids))?, self.store.config(&image)?)
-            }
-            Some(rootfs) => (vec![rootfs.path.clone()], ImageConfig::default()),
-        };
-        let driver = self.driver_for(request, &ids);
-        let upper = || (directory.join("upper"), directory.join("work"));
-        let root = match (driver, &request.rootfs) {
-            (_, Some(Rootfs { path, overlay: false })) => RootMount::Directory(path.clone()),
-            (Driver::Overlay, _) => {
-                let (upper, work) = upper();
-                let Lowers { lowers, data } = match request.rootfs {
-                    None => self.few_lowers(&image, &store_ids, &layers)?,
-                    Some(_) => Lowers { lowers: self.lowers(&layers)?, data: None },
-                };
-                RootMount::Overlay { lowers, data, upper, work }
-            }
-            (Driver::Fuse, _) => {
-                let (upper, work) = upper();
-                RootMount::Union { lowers: self.lowers(&layers)?, upper, work }
-            }
-            (Driver::Copy, _) => RootMount::Directory(directory.join("rootfs")),
-        };
+        let Ground { base, shared, asked, store_ids, ids, layers, config, driver, root } = ground;
+        let Base { image, hold, facts, mut clock } = base;
         let read = |path: &str| -> Result<Vec<u8>, Error> {
             let found = snapshot::read_file(&layers, Path::new(path), USERS_LIMIT)?;
             Ok(found.unwrap_or_default())
@@ -538,27 +525,9 @@ impl Engine {
             layers,
             hold,
             clock,
+            ahead: None,
+            has_root: false,
         })
-    }
-
-    /// What makes the root: files of an image that have other owners in this container are copied.
-    fn driver_for(&self, request: &RunRequest, ids: &IdMaps) -> Driver {
-        if !ids.is_shifted() || request.rootfs.is_some() {
-            return self.driver();
-        }
-        if let Some(asked) = self.options.driver.filter(|driver| *driver != Driver::Copy) {
-            self.options.warn.tell(&format!(
-                "--storage-driver {asked}: with these ids the image's files have other owners, so \
-                 they are copied"
-            ));
-        }
-        Driver::Copy
-    }
-
-    /// A union's lower directories, the topmost first.
-    pub(super) fn lowers(&self, layers: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
-        let skeleton = snapshot::skeleton(self.store.root())?;
-        Ok(snapshot::lowers(layers)?.into_iter().chain([skeleton]).collect())
     }
 
     /// Makes what the root of a container needs.
@@ -578,7 +547,7 @@ impl Engine {
         directory: &Directory,
         manner: Manner<'_>,
     ) -> Result<Launched, Error> {
-        if manner.known.is_none() {
+        if manner.known.is_none() && !prepared.has_root {
             Self::make_root(&prepared, directory)?;
         }
         let user = &prepared.spec.process.user;
@@ -588,7 +557,17 @@ impl Engine {
         let mut record =
             manner.known.cloned().unwrap_or_else(|| record(request, &prepared, directory));
         let Prepared {
-            image, ids, mut spec, limits, ports, hold, mut clock, mut etc, settled, ..
+            image,
+            ids,
+            mut spec,
+            limits,
+            ports,
+            hold,
+            mut clock,
+            mut etc,
+            settled,
+            ahead,
+            ..
         } = prepared;
         clock.lap("files");
         let profile = profile(&spec.seccomp)?;
@@ -622,7 +601,7 @@ impl Engine {
             state: &state,
         };
         // Made ahead, it was so on all processors.
-        let ahead = manner.ahead.filter(|_| limited.in_force().processors.is_none());
+        let ahead = ahead.filter(|_| limited.in_force().processors.is_none());
         let start = || match ahead {
             Some(ahead) => runtime::start_ahead(&launch, ahead),
             None => runtime::start(&launch),
@@ -673,7 +652,6 @@ impl Engine {
         request: &RunRequest,
         prepared: Prepared,
         directory: &Directory,
-        ahead: Option<Ahead>,
     ) -> Result<Outcome, Error> {
         // What is removed at the end needs no log, and cannot be started again.
         let mut tap = None;
@@ -695,7 +673,7 @@ impl Engine {
             kept_descriptors: request.preserved.numbers.clone(),
             ..Attachment::default()
         };
-        let manner = Manner { attachment, ahead, ..Manner::default() };
+        let manner = Manner { attachment, ..Manner::default() };
         let Launched { running, record, limited, mut clock } =
             self.launch(request, prepared, directory, manner)?;
         let attendance = Attendance {
@@ -704,7 +682,14 @@ impl Engine {
             deadline: request.timeout.map(|timeout| Instant::now() + timeout),
         };
         let tapped = tap.as_mut().map(|log| log as &mut dyn Tap);
-        let exit = match runtime::supervise(running, &signals, &attendance, tapped)? {
+        let mut away = None;
+        let mut take_away = || {
+            if request.remove && away.is_none() {
+                away = Some(self.take_away(&record, directory));
+            }
+        };
+        let parting = runtime::supervise(running, &signals, &attendance, tapped, &mut take_away)?;
+        let exit = match parting {
             Parting::Ended(exit) => exit,
             // No keys were given to leave by.
             Parting::Detached(unattended) => {
@@ -717,26 +702,56 @@ impl Engine {
         }
         clock.lap("program");
         let out_of_memory = limited.end();
-        let code = exit_code(directory, exit);
-        let told = self.ended(&record, code, out_of_memory.is_some(), request.remove);
-        if request.remove {
-            directory.tell_exit(code)?;
-            let path = self.containers.detach_own(directory)?;
+        take_away();
+        let oom = out_of_memory.is_some();
+        let code = if let Some(away) = away.transpose()? {
+            let code = exit_code(away.stop_signal, exit);
+            container::tell_exit(&away.path, code)?;
             let removed = self.remove_anonymous(&record);
-            if !container::hollow_out(&path) {
-                self.remove_tree(&path)?;
+            if !away.is_hollow && !container::hollow_out(&away.path) {
+                self.remove_tree(&away.path)?;
             }
             removed?;
+            self.emit(&self.told_of_end(&away.last, code, oom, true));
+            code
         } else {
-            directory.end(code, out_of_memory.is_some())?;
-        }
-        self.emit(&told);
+            let code = exit_code(directory.stop_signal(), exit);
+            let told = self.ended(&record, code, oom, false);
+            directory.end(code, oom)?;
+            self.emit(&told);
+            code
+        };
         if request.remove_image {
             self.remove_image_of(&record)?;
         }
         clock.lap("end");
         let (id, phases) = (directory.id.clone(), clock.phases);
         Ok(Outcome { id, code: Some(code), out_of_memory, phases })
+    }
+}
+
+/// A container's directory on its way out.
+#[derive(Debug)]
+struct Away {
+    /// Where it is now.
+    path: PathBuf,
+    /// The record as it was in the end.
+    last: Record,
+    stop_signal: Option<u8>,
+    /// Whether empty directories are all that is left.
+    is_hollow: bool,
+}
+
+impl Engine {
+    /// Moves a container's directory out of sight, of which no process runs any more. Who waits for the
+    /// container has yet to be told.
+    fn take_away(&self, record: &Record, directory: &Directory) -> Result<Away, Error> {
+        let last = self.containers.reread(record).ok().flatten();
+        let last = last.unwrap_or_else(|| record.clone());
+        let stop_signal = directory.stop_signal();
+        let path = self.containers.detach_own(directory)?;
+        let is_hollow = container::hollow_out(&path);
+        Ok(Away { path, last, stop_signal, is_hollow })
     }
 }
 
@@ -800,7 +815,11 @@ impl Engine {
     /// its name and networks. Nothing where there was no run.
     pub(super) fn ended(&self, record: &Record, code: u8, oom: bool, removed: bool) -> Vec<Event> {
         let now = self.containers.reread(record).ok().flatten();
-        let record = now.as_ref().unwrap_or(record);
+        self.told_of_end(now.as_ref().unwrap_or(record), code, oom, removed)
+    }
+
+    /// The same of the record as it was in the end.
+    fn told_of_end(&self, record: &Record, code: u8, oom: bool, removed: bool) -> Vec<Event> {
         let State::Running { started, .. } = &record.state else { return Vec::new() };
         let mut events = Vec::with_capacity(3);
         if oom {
@@ -822,10 +841,10 @@ impl Engine {
 
 /// The exit code of a run. A SIGKILL that a user's `stop` had to send in place of another signal
 /// counts as that one.
-pub(super) fn exit_code(directory: &Directory, exit: Exit) -> u8 {
+pub(super) fn exit_code(stop_signal: Option<u8>, exit: Exit) -> u8 {
     match exit {
         Exit::Signal(libc::SIGKILL) => {
-            directory.stop_signal().map_or(exit.code(), |signal| signal.saturating_add(128))
+            stop_signal.map_or(exit.code(), |signal| signal.saturating_add(128))
         }
         _ => exit.code(),
     }

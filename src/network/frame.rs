@@ -25,6 +25,11 @@ const ETHERNET: usize = 14;
 pub(super) const LONGEST: usize = VNET + ETHERNET + 40 + (64 << 10);
 /// The longest payload of one frame, for either family and with all that TCP puts before it.
 pub(super) const PAYLOAD: usize = 65_535 - 40 - 60;
+/// What stands before the payload of a segment that has no options.
+pub(super) const fn before_payload(six: bool) -> usize {
+    VNET + ETHERNET + if six { 40 } else { 20 } + 20
+}
+
 /// Room for all headers that are made here.
 const HEADERS: usize = VNET + ETHERNET + 40 + 60;
 
@@ -140,12 +145,17 @@ pub(super) struct Link {
 }
 
 /// Bytes of a header, as they are put together.
-struct Head {
+#[derive(Debug)]
+pub(super) struct Head {
     bytes: [u8; HEADERS],
     length: usize,
 }
 
 impl Head {
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
     fn room(&mut self, length: usize) -> &mut [u8] {
         let start = self.length;
         self.length += length;
@@ -175,13 +185,15 @@ impl Link {
         u16::try_from(self.mtu - headers).unwrap_or(u16::MAX)
     }
 
-    /// What a full queue or a device that goes down does to a frame is what a bad cable does.
+    /// Sends a whole frame. What a full queue or a device that goes down does to it is what a bad cable
+    /// does.
+    pub(super) fn write(&self, frame: &[u8]) {
+        let _ = rustix::io::write(&self.tap, frame);
+    }
+
     fn put(&self, head: &Head, payload: [&[u8]; 2]) {
-        let parts = [
-            IoSlice::new(&head.bytes[..head.length]),
-            IoSlice::new(payload[0]),
-            IoSlice::new(payload[1]),
-        ];
+        let parts =
+            [IoSlice::new(head.bytes()), IoSlice::new(payload[0]), IoSlice::new(payload[1])];
         let _ = rustix::io::writev(&self.tap, &parts);
     }
 
@@ -231,21 +243,25 @@ impl Link {
         })
     }
 
-    /// Sends a segment: `repr` without its payload, which is `payload`. The receiver takes it for as
-    /// many as `segment` bytes make.
-    pub(super) fn tcp(
+    /// Sends a segment without a payload.
+    pub(super) fn tcp(&self, source: SocketAddr, target: SocketAddr, repr: &TcpRepr<'_>) {
+        if let Some(head) = self.tcp_head(source, target, repr, 0, u16::MAX) {
+            self.write(head.bytes());
+        }
+    }
+
+    /// All that stands before the payload of a segment, `data` bytes. The receiver takes it for as many
+    /// as `segment` bytes make.
+    pub(super) fn tcp_head(
         &self,
         source: SocketAddr,
         target: SocketAddr,
         repr: &TcpRepr<'_>,
-        payload: [&[u8]; 2],
+        data: usize,
         segment: u16,
-    ) {
-        let (header, data) = (repr.header_len(), payload[0].len() + payload[1].len());
-        let Some(mut head) = self.ip_head(source.ip(), target.ip(), IpProtocol::Tcp, header + data)
-        else {
-            return;
-        };
+    ) -> Option<Head> {
+        let header = repr.header_len();
+        let mut head = self.ip_head(source.ip(), target.ip(), IpProtocol::Tcp, header + data)?;
         let start = head.length;
         let mut packet = TcpPacket::new_unchecked(head.room(header));
         // The addresses are for the checksum, which the kernel finishes where it is needed.
@@ -262,7 +278,7 @@ impl Link {
             (true, true) => GSO_TCP6,
         };
         vnet(&mut head, start, 16, gso, if gso == GSO_NONE { 0 } else { segment });
-        self.put(&head, payload);
+        Some(head)
     }
 
     /// Sends a datagram, in pieces where it is longer than a packet may be.

@@ -12,8 +12,9 @@
 //! - `device` is the container's end, `start` the server's process, `confine` what that may not do.
 //! - `serve` is the loop, with what comes from the container (`packets`), by published ports (`ports`) and to
 //!   links that come and go (`links`); `frame` the bytes of the link; `policy` says where a destination leads.
-//! - `tcp` ends the container's connections and carries their bytes, `ring` holds what is under way,
-//!   `datagram` does the same for UDP and echo.
+//! - `tcp` ends the container's connections and carries their bytes: what comes from it waits in a `ring`, what
+//!   goes to it is `unread` in the host's sockets, and leaves by an `outbox`; `datagram` does the same for
+//!   UDP and echo.
 //! - `publish` opens ports on the host, before anything else is done; `holder` says who has one.
 //! - `abort` ends what nothing carries any more, when a server was killed.
 //! - `switch` says which connections need none of this (`--network fast`).
@@ -44,6 +45,7 @@ mod messages;
 mod named;
 mod names;
 mod netlink;
+mod outbox;
 mod peers;
 mod plan;
 mod policy;
@@ -57,6 +59,7 @@ mod start;
 mod subnet;
 mod switch;
 mod tcp;
+mod unread;
 
 pub use abort::abort_connections;
 pub use addresses::{Addresses, Six};

@@ -119,6 +119,9 @@ impl Ring {
         // A second time where the first had but the rest of a small one.
         for _ in 0..2 {
             let rest = &bytes[copied..];
+            if rest.is_empty() {
+                break; // and takes no memory
+            }
             let mut now = 0;
             for part in &mut self.room(rest.len(), budget) {
                 let length = part.len();
@@ -185,6 +188,8 @@ mod tests {
             rings.iter_mut().map(|ring| ring.push(&much, &mut budget)).collect();
         assert_eq!(taken[MOST_LARGE - 1..], [LARGE, SMALL, SMALL]);
         rings[0].consume(LARGE, &mut budget);
+        assert_eq!(rings[0].push(&[], &mut budget), 0);
+        assert_eq!(budget.given(), MOST_LARGE - 1, "nothing takes nothing");
         assert_eq!(rings[MOST_LARGE].push(&[7; 10], &mut budget), 10, "what is let go of is given");
         assert_eq!(rings[MOST_LARGE].len(), SMALL + 10);
     }

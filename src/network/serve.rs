@@ -26,6 +26,7 @@ use self::questions::{Answers, Questions};
 use super::datagram::{Datagrams, Echoes, family};
 use super::fragments::Fragments;
 use super::frame::{LONGEST, Unreachable};
+use super::outbox::Outbox;
 use super::publish::Opened;
 use super::ring::Budget;
 use super::tcp::{self, Connection, Fate, Turn};
@@ -57,6 +58,7 @@ const TELLER: u64 = DEVICE | 6 << 32;
 const EDGES: epoll::EventFlags = epoll::EventFlags::IN
     .union(epoll::EventFlags::OUT)
     .union(epoll::EventFlags::RDHUP)
+    .union(epoll::EventFlags::PRI)
     .union(epoll::EventFlags::ET);
 /// Generations stay below all those.
 const GENERATIONS: u32 = 0x7fff_ffff;
@@ -134,6 +136,9 @@ pub(super) struct Server {
     fragments: Fragments,
     bundle: Bundle,
     budget: Budget,
+    outbox: Outbox,
+    /// Whose link those go to that wait there.
+    addressee: usize,
     room: Box<[u8]>,
     events: Vec<epoll::Event>,
     /// Whether ports take nobody until a flow ends.
@@ -176,6 +181,8 @@ impl Server {
             fragments: Fragments::default(),
             bundle: Bundle::default(),
             budget: Budget::default(),
+            outbox: Outbox::default(),
+            addressee: 0,
             room: vec![0; LONGEST].into_boxed_slice(),
             events: Vec::with_capacity(256),
             full: false,
@@ -206,6 +213,7 @@ impl Server {
             if patience > QUIET && self.events.is_empty() {
                 self.budget.rest();
                 self.bundle.rest();
+                self.outbox.rest();
                 return Ok(Pause::Idle(until));
             }
         }
@@ -265,8 +273,8 @@ impl Server {
                 self.advance(id);
             }
         }
-        self.acknowledge();
         self.ring();
+        self.acknowledge();
         Ok(goes_on)
     }
 
@@ -281,6 +289,9 @@ impl Server {
         if let Some((_, Flow::Tcp(connection))) = &mut slot.flow {
             let hung_up = flags.intersects(Is::RDHUP | Is::HUP | Is::ERR);
             connection.notice(flags.contains(Is::IN), flags.contains(Is::OUT), hung_up);
+            if flags.contains(Is::PRI) {
+                connection.notice_urgent();
+            }
         }
         self.make_ready(id);
     }
@@ -357,13 +368,19 @@ impl Server {
     }
 
     fn advance(&mut self, id: usize) {
+        self.address(self.slots[id].link);
         let slot = &mut self.slots[id];
         slot.is_ready = false;
         let Some((_, flow)) = &mut slot.flow else { return };
         let Some(Attached { link, .. }) = &self.links[slot.link] else { return };
         let received = match flow {
             Flow::Tcp(connection) => {
-                let mut turn = Turn { link, now: self.now, budget: &mut self.budget };
+                let mut turn = Turn {
+                    link,
+                    now: self.now,
+                    budget: &mut self.budget,
+                    outbox: &mut self.outbox,
+                };
                 let fate = connection.advance(&mut turn);
                 self.owe(id);
                 return self.settle(id, fate);
@@ -416,16 +433,44 @@ impl Server {
         }
     }
 
-    /// One acknowledgement for all that a turn has brought.
+    /// One acknowledgement for all that a turn has brought, to either side.
     fn acknowledge(&mut self) {
-        while let Some(id) = self.owing.pop() {
-            let slot = &mut self.slots[id];
+        let mut owing = std::mem::take(&mut self.owing);
+        for id in &owing {
+            self.address(self.slots[*id].link);
+            let slot = &mut self.slots[*id];
             slot.owes = false;
-            if let (Some((_, Flow::Tcp(connection))), Some(attached)) =
+            if let (Some((_, Flow::Tcp(connection))), Some(Attached { link, .. })) =
                 (&mut slot.flow, &self.links[slot.link])
             {
-                connection.acknowledge(&attached.link);
+                connection.acknowledge(&mut Turn {
+                    link,
+                    now: self.now,
+                    budget: &mut self.budget,
+                    outbox: &mut self.outbox,
+                });
             }
+        }
+        self.send_segments();
+        for id in owing.drain(..) {
+            if let Some((_, Flow::Tcp(connection))) = &mut self.slots[id].flow {
+                connection.drop_acknowledged(&mut self.outbox);
+            }
+        }
+        self.owing = owing;
+    }
+
+    /// What waits goes on before something for another link does.
+    fn address(&mut self, link: usize) {
+        if self.addressee != link {
+            self.send_segments();
+            self.addressee = link;
+        }
+    }
+
+    fn send_segments(&mut self) {
+        if let Some(Some(Attached { link, .. })) = self.links.get(self.addressee) {
+            self.outbox.flush(link);
         }
     }
 
@@ -467,11 +512,19 @@ impl Server {
                 continue;
             }
             slot.alarm = None;
+            self.address(self.slots[id].link);
+            let slot = &mut self.slots[id];
             match &mut slot.flow {
                 Some((_, Flow::Tcp(connection))) if connection.deadline <= self.now => {
                     let Some(Attached { link, .. }) = &self.links[slot.link] else { continue };
-                    let mut turn = Turn { link, now: self.now, budget: &mut self.budget };
+                    let mut turn = Turn {
+                        link,
+                        now: self.now,
+                        budget: &mut self.budget,
+                        outbox: &mut self.outbox,
+                    };
                     let fate = connection.wake(&mut turn);
+                    self.owe(id);
                     self.settle(id, fate);
                 }
                 Some((_, Flow::Datagrams(datagrams))) if datagrams.deadline() <= self.now => {
@@ -511,6 +564,8 @@ fn socket_for(target: SocketAddr) -> Result<OwnedFd, Errno> {
 fn prepare(socket: &OwnedFd) {
     let _ = sockopt::set_tcp_nodelay(socket, true);
     let _ = sockopt::set_socket_keepalive(socket, true);
+    // A hole in what is looked at and left there could not be counted (RFC 6093 wants none either).
+    let _ = sockopt::set_socket_oobinline(socket, true);
 }
 
 /// The host's own address towards others: what it would send from.

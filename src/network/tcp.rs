@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! container ──segments──► received ─ pending ──write──► socket
-//! container ◄──segments── unacknowledged  ◄──readv──── socket
+//! container ◄──segments── outbox  ◄──looked at──────── socket (unread)
 //! ```
 //!
 //! What the socket does not take at once waits in `pending`, and shrinks the window that the container
-//! sees; what the container has not acknowledged stays in `unacknowledged`, and no more is read than
-//! its window takes. So both sides' own flow control meets through this. A connection of the
+//! sees; what the container has not acknowledged stays in the socket, and shrinks the window that the
+//! other side sees. So both sides' own flow control meets through this. A connection of the
 //! container's is answered when the host's is there: a refusal is a refusal.
 //!
 //! The link loses nothing but what finds a full queue (RFC 9293 without reassembly, congestion control
@@ -22,11 +22,15 @@ use rustix::io::Errno;
 use rustix::net::Shutdown;
 use smoltcp::wire::{TcpControl, TcpRepr, TcpSeqNumber};
 
-use super::frame::{Link, PAYLOAD, Unreachable};
+use super::frame::{Link, PAYLOAD, Unreachable, before_payload};
+use super::outbox::Outbox;
 use super::ring::{Budget, LARGE, Ring};
+use super::unread::Unread;
 
 /// What the container may send before it hears of it again.
 const WINDOW: u32 = LARGE as u32;
+/// What may be under way to it, whatever it takes.
+const FLIGHT: u32 = 1 << 20;
 /// Our window is told in units of 2^this.
 const SCALE: u8 = 8;
 /// The first time-out; the link answers within microseconds, a busy machine within milliseconds.
@@ -43,8 +47,7 @@ const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 const HALF_CLOSED_IDLE: Duration = Duration::from_secs(120);
 /// Longer than the kernel tries to connect (`tcp_syn_retries`).
 const CONNECTING: Duration = Duration::from_secs(180);
-/// Frames that one connection may fill before it is another's turn: by one read, as each has the other side
-/// told of room, and woken.
+/// Frames that one connection may fill before it is another's turn.
 const TURN: usize = 4;
 
 /// What a step needs of its surroundings.
@@ -53,6 +56,7 @@ pub(super) struct Turn<'a> {
     pub(super) link: &'a Link,
     pub(super) now: Instant,
     pub(super) budget: &'a mut Budget,
+    pub(super) outbox: &'a mut Outbox,
 }
 
 /// What becomes of a connection after a step.
@@ -110,14 +114,18 @@ pub(super) struct Connection {
     window: u32,
     scale: u8,
     segment: u16,
-    unacknowledged: Ring,
+    unread: Unread,
     host_ended: bool,
+    /// Where it did.
+    end: u32,
     /// Whether the container knows.
     guest_told: bool,
 
     readable: bool,
     writable: bool,
     hung_up: bool,
+    /// Whether something was urgent: looks end before it.
+    urgent: bool,
     owes: bool,
     duplicates: u8,
     tries: u32,
@@ -162,7 +170,7 @@ pub(super) fn refuse(link: &Link, guest: SocketAddr, remote: SocketAddr, segment
         Some(ack) => reply.seq_number = ack,
         None => reply.ack_number = Some(segment.seq_number + segment.segment_len()),
     }
-    link.tcp(remote, guest, &reply, [&[], &[]], u16::MAX);
+    link.tcp(remote, guest, &reply);
 }
 
 impl Connection {
@@ -174,6 +182,7 @@ impl Connection {
         start: u32,
         now: Instant,
     ) -> Self {
+        let unread = Unread::new(&socket);
         Self {
             guest,
             remote,
@@ -192,12 +201,14 @@ impl Connection {
             window: 0,
             scale: 0,
             segment: 536,
-            unacknowledged: Ring::default(),
+            unread,
             host_ended: false,
+            end: start,
             guest_told: false,
             readable: false,
             writable: false,
             hung_up: false,
+            urgent: false,
             owes: false,
             duplicates: 0,
             tries: 0,
@@ -270,6 +281,10 @@ impl Connection {
         self.hung_up |= hung_up;
     }
 
+    pub(super) fn notice_urgent(&mut self) {
+        self.urgent = true;
+    }
+
     // ---- What the container says.
 
     pub(super) fn take(&mut self, segment: &TcpRepr<'_>, turn: &mut Turn<'_>) -> Fate {
@@ -314,9 +329,8 @@ impl Connection {
         if fate == Fate::Ended || self.is_over() {
             return Fate::Ended;
         }
-        let fate = self.go_on(turn);
-        self.rest(turn.now);
-        fate
+        // Once all are heard.
+        Fate::Continues
     }
 
     fn take_answer(&mut self, segment: &TcpRepr<'_>, turn: &mut Turn<'_>) -> Fate {
@@ -333,9 +347,7 @@ impl Connection {
                 self.owes = true;
                 self.tries = 0;
                 (self.readable, self.writable) = (true, true);
-                let fate = self.go_on(turn);
-                self.rest(turn.now);
-                fate
+                Fate::Continues
             }
             _ => Fate::Stays,
         }
@@ -345,16 +357,20 @@ impl Connection {
         let window = u32::from(segment.window_len) << self.scale;
         if after(ack, self.first) {
             let mut count = ack.wrapping_sub(self.first) as usize;
-            if count > self.unacknowledged.len() {
-                count = self.unacknowledged.len();
+            if self.host_ended && after(ack, self.end) {
+                count -= 1;
                 self.guest_told = true;
             }
-            self.unacknowledged.consume(count, turn.budget);
+            self.unread.acknowledge(count, turn.budget);
             self.first = ack;
             if after(ack, self.next) {
                 self.next = ack;
             }
             (self.duplicates, self.tries) = (0, 0);
+            if self.guest_told {
+                // What is left unread when a socket is closed resets its connection.
+                self.drop_acknowledged(turn.outbox);
+            }
         } else if ack == self.first {
             let is_duplicate = segment.payload.is_empty()
                 && segment.control != TcpControl::Fin
@@ -362,7 +378,7 @@ impl Connection {
                 && self.next != self.first;
             self.duplicates = if is_duplicate { self.duplicates.saturating_add(1) } else { 0 };
             if self.duplicates == 3 {
-                self.resend(turn.link);
+                self.resend(turn);
             }
             if self.window == 0 && window > 0 {
                 self.tries = 0;
@@ -487,21 +503,16 @@ impl Connection {
             (State::Connecting, Answer::Refused) => {
                 let mut reply = self.repr(TcpControl::Rst, 0);
                 reply.ack_number = Some(TcpSeqNumber(self.received.cast_signed()));
-                turn.link.tcp(self.remote, self.guest, &reply, [&[], &[]], u16::MAX);
+                turn.link.tcp(self.remote, self.guest, &reply);
             }
-            _ => self.send_reset(turn.link),
+            _ => self.send_reset(turn),
         }
         Fate::Ended
     }
 
-    fn send_reset(&self, link: &Link) {
-        link.tcp(
-            self.remote,
-            self.guest,
-            &self.repr(TcpControl::Rst, self.next),
-            [&[], &[]],
-            u16::MAX,
-        );
+    fn send_reset(&self, turn: &mut Turn<'_>) {
+        turn.outbox.flush(turn.link);
+        turn.link.tcp(self.remote, self.guest, &self.repr(TcpControl::Rst, self.next));
     }
 
     fn tell_unreachable(&self, why: Unreachable, link: &Link) {
@@ -546,62 +557,87 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what the container's window takes, and sends it. Whether there is more to do at once.
+    /// Sends what the container's window takes. Whether there is more to do at once.
     fn pump(&mut self, turn: &mut Turn<'_>) -> Result<bool, Errno> {
-        let mut carried = 0;
-        let longest = self.longest();
-        loop {
-            self.transmit(turn.link);
-            let flight = self.next.wrapping_sub(self.first);
-            let unsent = self.unacknowledged.len() != flight as usize;
-            if self.host_ended || !self.readable || unsent {
+        for _ in 0..TURN {
+            if !self.transmit(self.window.min(FLIGHT), turn)? {
                 return Ok(false);
             }
-            let room = self.window.saturating_sub(flight);
-            // Not in crumbs: an acknowledgement of what is under way opens more (RFC 1122, 4.2.3.4).
-            if room == 0 || (flight > 0 && room < u32::from(self.segment).min(WINDOW / 4)) {
-                return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Sends the next frame, where one may be sent and is there.
+    fn transmit(&mut self, window: u32, turn: &mut Turn<'_>) -> Result<bool, Errno> {
+        let flight = self.next.wrapping_sub(self.first);
+        let room = window.saturating_sub(flight);
+        let is_known = after(self.highest, self.next);
+        if (!self.readable && !is_known) || (self.host_ended && !after(self.end, self.next)) {
+            self.tell_end(turn);
+            return Ok(false);
+        }
+        // Not in crumbs: an acknowledgement of what is under way opens more (RFC 1122, 4.2.3.4).
+        if room == 0 || (flight > 0 && room < u32::from(self.segment).min(WINDOW / 4)) {
+            return Ok(false);
+        }
+        // What was sent before is there, and whether more is shows behind it.
+        let known = self.highest.wrapping_sub(self.next);
+        let most = if is_known { room.min(known) } else { room } as usize;
+        match self.carry(self.next, self.longest().min(most), turn) {
+            Ok((0, _)) => {
+                (self.host_ended, self.end) = (true, self.next);
+                self.tell_end(turn);
+                Ok(false)
             }
-            if carried >= TURN * longest {
-                return Ok(true);
-            }
-            // Whole frames, where there is room for one.
-            let most = match room as usize / longest {
-                0 => room as usize,
-                frames => frames.min(TURN) * longest,
-            };
-            let mut parts = self.unacknowledged.room(most, turn.budget);
-            let asked = parts[0].len() + parts[1].len();
-            if asked == 0 {
-                return Ok(false);
-            }
-            match rustix::io::readv(&self.socket, &mut parts) {
-                Ok(0) => {
-                    self.host_ended = true;
-                    self.empty_ring(turn.budget);
+            Ok((count, is_all)) => {
+                self.next = self.next.wrapping_add(count as u32);
+                if after(self.next, self.highest) {
+                    self.highest = self.next;
                 }
-                Ok(count) => {
-                    self.unacknowledged.filled(count);
-                    carried += count;
-                    // A short read is the end of what was there; the next comes with an event, but
-                    // for an end that was told already (epoll(7)).
-                    self.readable = count == asked || self.hung_up;
-                }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => {
+                // The next comes with an event, but for an end that was told already (epoll(7)) and what
+                // stands behind an urgent byte (tcp(7)).
+                if is_all && !is_known && !self.hung_up && !self.urgent {
                     self.readable = false;
-                    self.empty_ring(turn.budget);
                 }
-                Err(errno) => return Err(errno),
+                Ok(true)
+            }
+            Err(Errno::INTR) => Ok(true),
+            // Until the container has taken some of it.
+            Err(Errno::NOBUFS) => Ok(false),
+            Err(Errno::AGAIN) => {
+                self.readable = false;
+                Ok(false)
+            }
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Tells the container that nothing comes any more, once it was sent all.
+    fn tell_end(&mut self, turn: &mut Turn<'_>) {
+        if self.host_ended && !self.guest_told && self.next == self.end {
+            self.send(TcpControl::Fin, self.next, 0, turn);
+            self.next = self.next.wrapping_add(1);
+            if after(self.next, self.highest) {
+                self.highest = self.next;
             }
         }
     }
 
-    /// Memory that was made room in for nothing.
-    fn empty_ring(&mut self, budget: &mut Budget) {
-        if self.unacknowledged.is_empty() {
-            self.unacknowledged.clear(budget);
+    /// Sends at most `most` bytes from `sequence` on; how many, and whether those are all that there are.
+    /// None are the end.
+    fn carry(
+        &mut self,
+        sequence: u32,
+        most: usize,
+        turn: &mut Turn<'_>,
+    ) -> Result<(usize, bool), Errno> {
+        let offset = sequence.wrapping_sub(self.first) as usize;
+        let room = turn.outbox.room(before_payload(self.guest.is_ipv6()), most, turn.link);
+        let (count, is_all) = self.unread.look(&self.socket, offset, room, turn.budget)?;
+        if count > 0 {
+            self.send(TcpControl::Psh, sequence, count, turn);
         }
+        Ok((count, is_all))
     }
 
     /// The longest payload of one frame: as many whole segments as go in.
@@ -627,8 +663,8 @@ impl Connection {
         }
     }
 
-    /// Sends `count` bytes from `sequence` on, with all that the container is to know.
-    fn send(&mut self, control: TcpControl, sequence: u32, count: usize, link: &Link) {
+    /// Sends `count` bytes that stand ready, from `sequence` on, with all that the container is to know.
+    fn send(&mut self, control: TcpControl, sequence: u32, count: usize, turn: &mut Turn<'_>) {
         let mut repr = self.repr(control, sequence);
         repr.ack_number = Some(TcpSeqNumber(self.received.cast_signed()));
         // Down to the unit in which it is told, and never back.
@@ -644,50 +680,34 @@ impl Connection {
         repr.window_len = u16::try_from(window).unwrap_or(u16::MAX);
         self.owes = false;
         self.held = !self.pending.is_empty();
-        let offset = sequence.wrapping_sub(self.first) as usize;
-        let payload =
-            if count == 0 { [&[][..], &[][..]] } else { self.unacknowledged.slices(offset, count) };
-        link.tcp(self.remote, self.guest, &repr, payload, self.segment);
-    }
-
-    /// Sends what the window takes of what has not been sent.
-    fn transmit(&mut self, link: &Link) {
-        loop {
-            let flight = self.next.wrapping_sub(self.first) as usize;
-            let left = self.unacknowledged.len().saturating_sub(flight);
-            let room = (self.window as usize).saturating_sub(flight);
-            let count = left.min(room).min(self.longest());
-            if count == 0 {
-                break;
-            }
-            self.send(TcpControl::Psh, self.next, count, link);
-            self.next = self.next.wrapping_add(count as u32);
-        }
-        let end = self.first.wrapping_add(self.unacknowledged.len() as u32);
-        if self.host_ended && !self.guest_told && self.next == end {
-            self.send(TcpControl::Fin, self.next, 0, link);
-            self.next = self.next.wrapping_add(1);
-        }
-        if after(self.next, self.highest) {
-            self.highest = self.next;
+        let head = turn.link.tcp_head(self.remote, self.guest, &repr, count, self.segment);
+        if let Some(head) = head {
+            turn.outbox.push(&head, count, turn.link);
         }
     }
 
     /// Sends the first frame again that was not acknowledged.
-    fn resend(&mut self, link: &Link) {
-        let count = self.unacknowledged.len().min(self.longest());
-        if count > 0 {
-            self.send(TcpControl::Psh, self.first, count, link);
+    fn resend(&mut self, turn: &mut Turn<'_>) {
+        let last = if self.host_ended { self.end } else { self.highest };
+        if after(last, self.first) {
+            let most = self.longest().min(last.wrapping_sub(self.first) as usize);
+            // What went wrong shows again at the next look.
+            let _ = self.carry(self.first, most, turn);
         } else if self.host_ended && !self.guest_told {
-            self.send(TcpControl::Fin, self.first, 0, link);
+            self.send(TcpControl::Fin, self.first, 0, turn);
         }
     }
 
     /// Acknowledges what has come, if that is due.
-    pub(super) fn acknowledge(&mut self, link: &Link) {
+    pub(super) fn acknowledge(&mut self, turn: &mut Turn<'_>) {
         if self.owes && self.state == State::Open {
-            self.send(TcpControl::None, self.next, 0, link);
+            self.send(TcpControl::None, self.next, 0, turn);
         }
+    }
+
+    /// Lets the other side send more, for what the container has taken.
+    pub(super) fn drop_acknowledged(&mut self, outbox: &mut Outbox) {
+        self.unread.drop_acknowledged(&self.socket, outbox.scratch());
     }
 
     fn grant(&self, link: &Link) {
@@ -705,7 +725,7 @@ impl Connection {
         repr.window_scale = scaled.then_some(SCALE);
         // Not scaled yet.
         repr.window_len = u16::MAX;
-        link.tcp(self.remote, self.guest, &repr, [&[], &[]], u16::MAX);
+        link.tcp(self.remote, self.guest, &repr);
     }
 
     // ---- What time says.
@@ -713,7 +733,7 @@ impl Connection {
     fn rest(&mut self, now: Instant) {
         let patience = (PATIENCE * (1 << self.tries.min(10))).min(LONGEST_PATIENCE);
         let waits = self.next != self.first
-            || (self.window == 0 && (self.readable || !self.unacknowledged.is_empty()));
+            || (self.window == 0 && (self.readable || after(self.highest, self.next)));
         self.deadline = now
             + match self.state {
                 State::Connecting => CONNECTING,
@@ -735,7 +755,7 @@ impl Connection {
             State::Open => MOST_TRIES,
         };
         if self.unheard > most {
-            self.send_reset(turn.link);
+            self.send_reset(turn);
             return self.reset();
         }
         match self.state {
@@ -745,13 +765,13 @@ impl Connection {
                 // From the first lost one on, all again: what has arrived is skipped by its answer.
                 self.next = self.first;
                 self.duplicates = 0;
-                let window = self.window;
-                self.window = window.min(self.longest() as u32);
-                self.transmit(turn.link);
-                self.window = window;
+                let window = self.window.min(self.longest() as u32);
+                if let Err(errno) = self.transmit(window, turn) {
+                    return self.fail(errno, turn);
+                }
             }
             // The last byte that it knows: it answers with what it expects, and its window.
-            _ => self.send(TcpControl::None, self.first.wrapping_sub(1), 0, turn.link),
+            _ => self.send(TcpControl::None, self.first.wrapping_sub(1), 0, turn),
         }
         self.rest(turn.now);
         Fate::Stays
@@ -760,7 +780,7 @@ impl Connection {
     /// Gives its memory back.
     pub(super) fn close(&mut self, budget: &mut Budget) {
         self.pending.clear(budget);
-        self.unacknowledged.clear(budget);
+        self.unread.clear(budget);
     }
 }
 

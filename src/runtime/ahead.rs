@@ -4,30 +4,36 @@
 //! them made by a thread, while it plans itself what is to happen in them:
 //!
 //! ```text
-//! the caller    begin ──────── plans ──────── hand_over ─► pid ──────── finish
-//! a thread        └─ clone(NEW…, shared memory) ─ stands still until the exec, as vfork(2) has it ─ stays
-//! the process             └─ waits ────────── orders ─► steps ─ exec
+//! the caller    begin ── root ─ prepare ── plans ── hand_over ─► pid ──────── finish
+//! a thread        └─ clone(NEW…, shared memory) ─ stands still until the exec, as vfork(2) has it ─ ends
+//! the process             └─ waits ── mounts that lie nowhere yet ── orders ─► steps ─ exec
 //! ```
 //!
 //! The process shares the caller's memory until the exec, so that no page table is copied and no page
 //! either; its stack is its own, and the thread lends it what is thread-local. Descriptors are shared
-//! until the orders come, which is how it gets those that were opened meanwhile.
+//! until the orders come, which is how it gets those that were opened meanwhile; those of the mounts that
+//! it made before are closed by the caller then.
 
+use std::hint::spin_loop;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal};
 use rustix::thread::{UnshareFlags, futex};
 
 use super::init::{self, Ends};
+use super::launch::Launch;
 use super::plan::Plan;
-use super::spawn;
-use crate::bundle::{ContainerSpec, Namespaces};
+use super::ready::{Early, Ready};
+use super::{Error, spawn};
+use crate::bundle::Namespaces;
 use crate::sys;
 use crate::sys::fork::Child;
 use crate::sys::processor::Elsewhere;
+use crate::userns::{self, ChildMaps, IdMaps, Mode};
 
 /// A process in namespaces of its own that waits for its orders.
 #[derive(Debug)]
@@ -35,6 +41,8 @@ pub struct Ahead {
     new: UnshareFlags,
     berth: Arc<Berth>,
     thread: Option<JoinHandle<()>>,
+    /// Those that it has, where it has them already.
+    ids: Option<IdMaps>,
 }
 
 /// What the process is to do.
@@ -52,19 +60,30 @@ struct Berth {
     /// One of the numbers below, and a futex.
     stage: AtomicU32,
     pid: AtomicI32,
+    /// Filled by the caller before `PREPARING`, taken by the process after.
+    early: Mutex<Option<Box<(Early, ChildMaps)>>>,
+    /// Descriptors that the process opened while they were everybody's.
+    opened: Mutex<Vec<RawFd>>,
     /// Never locked by two: the caller fills it before `ORDERED`, the process empties it after.
     orders: Mutex<Option<Box<Orders>>>,
+    /// Whether there is a processor for the process besides its maker's.
+    has_processor: bool,
     /// Who must be alive.
     caller: OwnedFd,
 }
 
 const WAITING: u32 = 0;
-const ORDERED: u32 = 1;
+/// The process may make what it is known to need.
+const PREPARING: u32 = 1;
+const ORDERED: u32 = 2;
 /// The process has its orders, and descriptors of its own.
-const TAKEN: u32 = 2;
-const UNWANTED: u32 = 3;
+const TAKEN: u32 = 3;
+const UNWANTED: u32 = 4;
 /// There is no process any more that shares memory, or never was.
-const OVER: u32 = 4;
+const OVER: u32 = 5;
+
+/// How long the process looks for its next orders without sleeping.
+const PATIENCE: Duration = Duration::from_micros(300);
 
 impl Ahead {
     /// Has a process made in those of the namespaces that are new. `None` where that is not to be had:
@@ -73,10 +92,17 @@ impl Ahead {
         let new = spawn::new_ahead(namespaces)?;
         let own = rustix::process::getpid();
         let caller = rustix::process::pidfd_open(own, PidfdFlags::empty()).ok()?;
-        let (stage, pid) = (AtomicU32::new(WAITING), AtomicI32::new(0));
-        let berth = Arc::new(Berth { stage, pid, orders: Mutex::new(None), caller });
-        let theirs = Arc::clone(&berth);
         let elsewhere = Elsewhere::find();
+        let berth = Arc::new(Berth {
+            stage: AtomicU32::new(WAITING),
+            pid: AtomicI32::new(0),
+            early: Mutex::new(None),
+            opened: Mutex::new(Vec::new()),
+            orders: Mutex::new(None),
+            has_processor: elsewhere.is_some(),
+            caller,
+        });
+        let theirs = Arc::clone(&berth);
         let its = elsewhere.clone();
         let work = move || {
             its.as_ref().inspect(|its| its.settle());
@@ -88,28 +114,42 @@ impl Ahead {
         });
         let thread = thread.ok()?;
         elsewhere.inspect(|elsewhere| elsewhere.take(&thread));
-        Some(Self { new, berth, thread: Some(thread) })
+        Some(Self { new, berth, thread: Some(thread), ids: None })
     }
 
     /// Whether the process can be what a launch asks for: in these namespaces, and on its way to an
     /// exec, for which it neither waits nor starts others first.
-    pub(super) fn fits(&self, plan: &Plan, ends: &Ends, spec: &ContainerSpec) -> bool {
+    pub(super) fn fits(&self, plan: &Plan, ends: &Ends, launch: &Launch<'_>) -> bool {
         let straight = !plan.program.init && plan.hooks.is_empty() && ends.streams.gate.is_none();
-        straight && spawn::new_ahead(&spec.namespaces) == Some(self.new)
+        let has_ids = self.ids.as_ref().is_none_or(|ids| ids == launch.ids);
+        straight && has_ids && spawn::new_ahead(&launch.spec.namespaces) == Some(self.new)
+    }
+
+    /// Lets the process make what it is known to need, while all else is decided. Nothing is lost where
+    /// that fails, or turns out to be something else: it is made again then, the process too if need be.
+    /// The ids are such that it maps them itself (`Mode::Single`).
+    pub fn prepare(&mut self, early: Early) -> Result<(), Error> {
+        debug_assert_eq!(early.ids.mode, Mode::Single);
+        let (maps, _) = userns::prepare(&early.ids)?;
+        self.ids = Some(early.ids.clone());
+        *held(&self.berth.early) = Some(Box::new((early, maps)));
+        self.berth.change(WAITING, PREPARING);
+        Ok(())
     }
 
     /// Lets the process go on. Where there is none, the orders come back, unless it has taken them and
     /// no descriptor of it is to be had.
     pub(super) fn hand_over(mut self, orders: Box<Orders>) -> Result<Child, Option<Box<Orders>>> {
         let copies = orders.ends.descriptors();
-        *self.berth.slot() = Some(orders);
-        self.berth.change(WAITING, ORDERED);
-        self.berth.wait_while(ORDERED);
-        if let Some(orders) = self.berth.slot().take() {
+        *held(&self.berth.orders) = Some(orders);
+        self.berth.decide(ORDERED);
+        self.berth.wait_while(ORDERED, false);
+        if let Some(orders) = held(&self.berth.orders).take() {
             return Err(Some(orders));
         }
         self.thread = None; // it stays as long as the caller
         sys::process::close_copies(&copies);
+        self.berth.close_opened();
         self.berth.child().ok_or(None)
     }
 }
@@ -117,11 +157,12 @@ impl Ahead {
 impl Drop for Ahead {
     fn drop(&mut self) {
         let Some(thread) = self.thread.take() else { return };
-        self.berth.change(WAITING, UNWANTED);
+        self.berth.decide(UNWANTED);
         let _ = thread.join();
         if let Some(child) = self.berth.child() {
             let _ = child.wait();
         }
+        self.berth.close_opened();
     }
 }
 
@@ -144,7 +185,7 @@ impl Berth {
 
     /// The process: waits for its orders and does them. Its ends are its own, the plan is left to who
     /// goes on with this memory.
-    fn become_program(&self, new: UnshareFlags, held: &mut Option<Plan>) -> u8 {
+    fn become_program(&self, new: UnshareFlags, kept: &mut Option<Plan>) -> u8 {
         let dies = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
         // A caller who was killed before that will not take it along.
         if dies.is_err() || spawn::has_ended(&self.caller) {
@@ -153,23 +194,46 @@ impl Berth {
         // It has the time, and whoever does it later will say why it cannot be.
         let has_loopback =
             new.contains(UnshareFlags::NEWNET) && sys::network::loopback_up().is_ok();
-        if self.wait_while(WAITING) != ORDERED {
+        if self.has_processor {
+            sys::processor::stay();
+        }
+        let mut decision = self.wait_while(WAITING, self.has_processor);
+        let mut ready = Ready::default();
+        if decision == PREPARING {
+            if let Some(early) = held(&self.early).take() {
+                let (early, mut maps) = *early;
+                ready = Ready::make(early, &mut maps);
+                *held(&self.opened) = ready.descriptors();
+            }
+            decision = self.wait_while(PREPARING, self.has_processor);
+        }
+        if decision != ORDERED {
+            std::mem::forget(ready); // they are the caller's to close
             return 0;
         }
         if sys::process::own_descriptors().is_err() {
+            std::mem::forget(ready);
             return 1;
         }
-        let Some(orders) = self.slot().take() else { return 1 };
+        let Some(orders) = held(&self.orders).take() else { return 1 };
         let Orders { plan, mut ends, not_its } = *orders;
-        ends.has_loopback = has_loopback;
+        (ends.has_loopback, ends.ready, ends.stays) = (has_loopback, ready, self.has_processor);
         sys::process::close_copies(&[not_its]);
         self.stage.store(TAKEN, Ordering::Release);
         wake(&self.stage);
-        init::become_program(held.insert(plan), ends, None)
+        init::become_program(kept.insert(plan), ends, None)
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<Box<Orders>>> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Closes what the process opened before it had descriptors of its own: it has them in its table, or
+    /// is gone.
+    fn close_opened(&self) {
+        sys::process::close_copies(&std::mem::take(&mut *held(&self.opened)));
+    }
+
+    /// Tells a process that waits or prepares what becomes of it.
+    fn decide(&self, to: u32) {
+        self.change(WAITING, to);
+        self.change(PREPARING, to);
     }
 
     fn change(&self, from: u32, to: u32) {
@@ -177,10 +241,13 @@ impl Berth {
         wake(&self.stage);
     }
 
-    /// Waits until the stage is another one; gives that.
-    fn wait_while(&self, stage: u32) -> u32 {
+    /// Waits until the stage is another one; gives that. Who `spins` looks for a while before it sleeps:
+    /// on a processor that has nothing else to do it takes a tenth of a millisecond to wake up.
+    fn wait_while(&self, stage: u32, spins: bool) -> u32 {
+        let began = Instant::now();
         loop {
             match self.stage.load(Ordering::Acquire) {
+                same if same == stage && spins && began.elapsed() < PATIENCE => spin_loop(),
                 same if same == stage => {
                     let _ = futex::wait(&self.stage, futex::Flags::PRIVATE, stage, None);
                 }
@@ -195,6 +262,10 @@ impl Berth {
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
         Some(Child { pid, pidfd })
     }
+}
+
+fn held<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn wake(stage: &AtomicU32) {

@@ -88,17 +88,22 @@ impl Supervision {
         }
     }
 
-    /// Looks at a descriptor that is ready, by `events`.
-    pub(super) fn look(&mut self, events: PollFlags) -> Result<(), Errno> {
+    /// Looks at a descriptor that is ready, by `events`. Whether all processes have ended that were
+    /// watched.
+    pub(super) fn look(&mut self, events: PollFlags) -> Result<bool, Errno> {
+        let mut ended = false;
         *self = match std::mem::replace(self, Self::None) {
             Self::Watched(watch) => match watch.look(events.contains(PollFlags::IN))? {
                 Seen::Quiet(watch) => Self::Watched(Box::new(watch)),
                 Seen::Called(supervisor) => Self::Runs(supervisor),
-                Seen::Gone => Self::None,
+                seen @ (Seen::Nobody | Seen::Ended) => {
+                    ended = matches!(seen, Seen::Ended);
+                    Self::None
+                }
             },
             other => other,
         };
-        Ok(())
+        Ok(ended)
     }
 
     /// Looks until `other` is ready.

@@ -14,6 +14,7 @@ use super::hooks::{self, ToldStates};
 use super::launch::Errand;
 use super::plan::Plan;
 use super::program::{self, Identity, ProgramPlan, Streams};
+use super::ready::Ready;
 use super::stage::{At, Failure, Stage};
 use super::tuning::Tuned;
 use super::{rootfs, tuning};
@@ -38,6 +39,10 @@ pub(super) struct Ends {
     pub(super) makes_view: bool,
     /// Whether the loopback device of its network is up.
     pub(super) has_loopback: bool,
+    /// What it made before.
+    pub(super) ready: Ready,
+    /// Whether it keeps to one processor, while its maker works on another.
+    pub(super) stays: bool,
     /// The rest.
     pub(super) streams: Streams,
 }
@@ -45,8 +50,7 @@ pub(super) struct Ends {
 impl Ends {
     /// All descriptors among them.
     pub(super) fn descriptors(&self) -> Vec<RawFd> {
-        let Self { maps, group, meeting, union, network, makes_view: _, has_loopback: _, streams } =
-            self;
+        let Self { maps, group, meeting, union, network, streams, .. } = self;
         let Streams { report, stdio, terminal, gate, entrance, listener, .. } = streams;
         let own =
             stdio.iter().chain([meeting, terminal, gate, listener]).flatten().map(AsFd::as_fd);
@@ -112,7 +116,8 @@ fn join_steps(
 fn steps(plan: &Plan, ends: &mut Ends, errand: Option<Errand<'_>>) -> Result<Infallible, Failure> {
     sys::process::reset_signals();
     enter(&ends.group, plan.own_cgroups && ends.makes_view).at(Stage::Group)?; // first: all that follows is counted
-    if let Some(maps) = &mut ends.maps {
+    let is_begun = ends.ready.is_begun();
+    if let Some(maps) = ends.maps.as_mut().filter(|_| !is_begun) {
         maps.complete().at(Stage::IdMap)?; // until then every id is nobody's
     }
     if let Some(time) = &plan.time {
@@ -124,14 +129,17 @@ fn steps(plan: &Plan, ends: &mut Ends, errand: Option<Errand<'_>>) -> Result<Inf
     program::die_with_parent().at(Stage::IdMap)?;
     become_root(&plan.program.identity).at(Stage::IdMap)?;
     rustix::process::umask(Mode::from_raw_mode(0o022)); // what is made below is not the caller's
-    rootfs::make_slave().at(Stage::Propagation)?; // or unmounts reach the host
-    let root = build_root(plan, ends.union.take().as_ref())?;
+    if !is_begun {
+        rootfs::make_slave().at(Stage::Propagation)?; // or unmounts reach the host
+    }
+    let root = build_root(plan, ends.union.take().as_ref(), &mut ends.ready)?;
     let terminal = open_terminal(root.as_fd(), plan, ends)?;
     if let Some(mut network) = ends.network.take() {
         network.enter().at(Stage::Network)?; // by the host's /dev
     }
     write_sysctls(root.as_fd(), plan)?;
-    rootfs::mask(root.as_fd(), &plan.masked, &plan.null)?;
+    rootfs::mask(root.as_fd(), &plan.masked, &plan.null, &mut ends.ready)?;
+    ends.ready = Ready::default(); // what nobody asked for
     rootfs::make_read_only(root.as_fd(), &plan.read_only)?;
     rootfs::seal(root.as_fd(), &plan.sealed)?;
     rootfs::make_directory(root.as_fd(), &plan.program.cwd).at(Stage::WorkingDirectory)?;
@@ -153,6 +161,9 @@ fn steps(plan: &Plan, ends: &mut Ends, errand: Option<Errand<'_>>) -> Result<Inf
         false => rootfs::pivot(root.as_fd()).at(Stage::Pivot)?,
     }
     drop(root);
+    if ends.stays {
+        sys::processor::run_everywhere(); // its maker's work is done by now
+    }
     set_names(plan).at(Stage::Hostname)?;
     if plan.loopback && !ends.has_loopback {
         sys::network::loopback_up().at(Stage::Loopback)?;
@@ -190,13 +201,17 @@ fn become_root(identity: &Identity) -> Result<(), Errno> {
     Ok(())
 }
 
-fn build_root(plan: &Plan, union: Option<&union::Entrance>) -> Result<OwnedFd, Failure> {
-    let root = rootfs::mount_root(&plan.root, union)?;
+fn build_root(
+    plan: &Plan,
+    union: Option<&union::Entrance>,
+    ready: &mut Ready,
+) -> Result<OwnedFd, Failure> {
+    let root = rootfs::mount_root(&plan.root, union, ready)?;
     for (item, (target, text)) in plan.added.iter().enumerate() {
         rootfs::add_lines(root.as_fd(), target, text).at_item(Stage::Added, item)?;
     }
     for (item, step) in plan.mounts.iter().enumerate() {
-        rootfs::mount(root.as_fd(), step, item)?;
+        rootfs::mount(root.as_fd(), step, item, ready)?;
     }
     for (item, (target, points_at)) in plan.links.iter().enumerate() {
         rootfs::link(root.as_fd(), target, points_at).at_item(Stage::Link, item)?;

@@ -63,7 +63,7 @@ impl Kept {
         let mut polled = [PollFd::from_borrowed_fd(watched, PollFlags::IN)];
         rustix::event::poll(&mut polled, Some(&now))?;
         let [events] = polled.map(|polled| polled.revents());
-        if events.is_empty() { Ok(()) } else { self.supervision.look(events) }
+        if events.is_empty() { Ok(()) } else { self.supervision.look(events).map(drop) }
     }
 
     /// What becomes readable when the server of its network has ended: `mourn` then.

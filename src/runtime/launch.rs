@@ -17,6 +17,7 @@ use super::hooks::{self, HookState};
 use super::init::{self, Ends};
 use super::plan::Plan;
 use super::program::{ProgramPlan, Streams};
+use super::ready::Ready;
 use super::relay::{End, Flow, Source};
 use super::seccomp::Profile;
 use super::stage::Failure;
@@ -212,10 +213,12 @@ pub(super) fn start_with<'a>(
         network: devices,
         makes_view: false,
         has_loopback: false,
+        ready: Ready::default(),
+        stays: false,
         streams,
     };
     let others = (parent_maps, supervision, served, network);
-    let ahead = ahead.filter(|ahead| errand.is_none() && ahead.fits(&plan, &ends, spec));
+    let ahead = ahead.filter(|ahead| errand.is_none() && ahead.fits(&plan, &ends, launch));
     let (child, dumpable) = match begin(launch, ahead, plan, ends, &parent)? {
         Begun::Child(orders) => {
             drop((parent, others));

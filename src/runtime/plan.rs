@@ -53,7 +53,7 @@ pub(super) enum TimeStep {
 }
 
 /// The root file system.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct RootStep {
     pub(super) layers: Layers,
     /// A directory that the root is mounted over, in the container's namespace only.
@@ -61,7 +61,7 @@ pub(super) struct RootStep {
 }
 
 /// What the root is made of.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Layers {
     Overlay {
         lowers: Vec<CString>,
@@ -92,7 +92,7 @@ pub(super) struct MountStep {
 pub(super) type MountOption = (CString, Option<CString>);
 
 /// Where a mount comes from.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Bind {
         path: CString,
@@ -255,7 +255,7 @@ fn mount_steps(mounts: &[Mount], ids: &IdMaps) -> Result<(Vec<MountStep>, Vec<Ta
     Ok((steps, sealed))
 }
 
-fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {
+pub(super) fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {
     let source = match &mount.kind {
         Kind::Bind { source, recursive, propagation } => Source::Bind {
             path: c_path(source)?,

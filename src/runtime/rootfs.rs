@@ -15,6 +15,7 @@ use rustix::mount::{
 };
 
 use super::plan::{Layers, MountOption, MountStep, RootStep, Source};
+use super::ready::Ready;
 use super::stage::{At, Failure, Stage};
 use super::target::Target;
 use crate::mount::{AccessTime, Attributes, Propagation, RootMount};
@@ -32,7 +33,14 @@ pub(super) fn make_slave() -> Result<(), Errno> {
 }
 
 /// Mounts the root over the container's own directory, which only this namespace sees.
-pub(super) fn mount_root(step: &RootStep, entrance: Option<&Entrance>) -> Result<OwnedFd, Failure> {
+pub(super) fn mount_root(
+    step: &RootStep,
+    entrance: Option<&Entrance>,
+    ready: &mut Ready,
+) -> Result<OwnedFd, Failure> {
+    if let Some(mount) = ready.take_root(step) {
+        return attach(mount.as_fd(), CWD, &step.mount_point).at(Stage::Root).map(|()| mount);
+    }
     let mount = match &step.layers {
         Layers::Directory(path) => {
             rustix::mount::open_tree(CWD, path.as_c_str(), CLONE | OpenTreeFlags::AT_RECURSIVE)
@@ -74,7 +82,7 @@ pub(crate) fn mount_overlay(
         volatile: false,
     };
     let step = RootStep { layers, mount_point: name(point)? };
-    mount_root(&step, None).map(drop).map_err(|failure| failure.errno)
+    mount_root(&step, None, &mut Ready::default()).map(drop).map_err(|failure| failure.errno)
 }
 
 /// Mounts a root over `point`, in this process's own namespace.
@@ -82,8 +90,14 @@ pub(crate) fn mount_at(root: &RootMount, point: &Path, read_only: bool) -> Resul
     let mut step = super::plan::root_step(root, false).map_err(|_| Errno::INVAL)?;
     step.mount_point =
         CString::new(point.as_os_str().as_encoded_bytes()).map_err(|_| Errno::INVAL)?;
-    let mount = mount_root(&step, None).map_err(|failure| failure.errno)?;
+    let mount = mount_root(&step, None, &mut Ready::default()).map_err(|failure| failure.errno)?;
     if read_only { seal_root(mount.as_fd()) } else { Ok(()) }
+}
+
+/// An overlay that lies nowhere yet; `None` where the kernel has none, or not so.
+pub(super) fn overlay_of(layers: &Layers) -> Option<OwnedFd> {
+    let Layers::Overlay { lowers, data, upper, work, volatile } = layers else { return None };
+    overlay(lowers, data.as_ref(), upper, work, *volatile).ok()
 }
 
 fn overlay(
@@ -147,8 +161,14 @@ fn open_path(path: &CString) -> Result<OwnedFd, Errno> {
 }
 
 /// Performs one mount below `root`.
-pub(super) fn mount(root: BorrowedFd<'_>, step: &MountStep, item: usize) -> Result<(), Failure> {
-    let source = match source(step) {
+pub(super) fn mount(
+    root: BorrowedFd<'_>,
+    step: &MountStep,
+    item: usize,
+    ready: &mut Ready,
+) -> Result<(), Failure> {
+    let made = ready.take(&step.source, step.attributes).map(Ok);
+    let source = match made.unwrap_or_else(|| source(&step.source, step.attributes)) {
         // Where an outer container hides parts of /proc or /sys the kernel grants no new one
         // (mount_too_revealing), so that the caller's view is handed on.
         Err(Errno::PERM) => match &step.source {
@@ -240,8 +260,9 @@ fn remount(mount: BorrowedFd<'_>, attributes: Attributes) -> Result<(), Errno> {
     rustix::mount::mount_remount(name, flags | MountFlags::BIND, c"")
 }
 
-fn source(step: &MountStep) -> Result<OwnedFd, Errno> {
-    match &step.source {
+/// A mount that lies nowhere yet.
+pub(super) fn source(source: &Source, attributes: Attributes) -> Result<OwnedFd, Errno> {
+    match source {
         Source::Bind { path, recursive, device, .. } => {
             let depth =
                 if *recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
@@ -276,16 +297,16 @@ fn source(step: &MountStep) -> Result<OwnedFd, Errno> {
         }
         // The descriptor stays the parent's; a copy of the mount lies here.
         Source::Detached(tree) => rustix::io::fcntl_dupfd_cloexec(tree, 3),
-        Source::Tmpfs { options } => file_system(c"tmpfs", options, step.attributes),
-        Source::Proc => file_system(c"proc", &[], step.attributes),
-        Source::Sysfs => file_system(c"sysfs", &[], step.attributes),
-        Source::FileSystem { name, options, .. } => file_system(name, options, step.attributes),
-        Source::Devpts { options } => file_system(c"devpts", options, step.attributes),
-        Source::Mqueue => file_system(c"mqueue", &[], step.attributes),
+        Source::Tmpfs { options } => file_system(c"tmpfs", options, attributes),
+        Source::Proc => file_system(c"proc", &[], attributes),
+        Source::Sysfs => file_system(c"sysfs", &[], attributes),
+        Source::FileSystem { name, options, .. } => file_system(name, options, attributes),
+        Source::Devpts { options } => file_system(c"devpts", options, attributes),
+        Source::Mqueue => file_system(c"mqueue", &[], attributes),
         Source::Cgroup => match is_cgroup2() {
-            true => file_system(c"cgroup2", &[], step.attributes),
+            true => file_system(c"cgroup2", &[], attributes),
             // A version 1 tree would show the host's groups: an empty directory instead.
-            false => file_system(c"tmpfs", &[], step.attributes),
+            false => file_system(c"tmpfs", &[], attributes),
         },
     }
 }
@@ -520,19 +541,25 @@ pub(super) fn bind_console(root: BorrowedFd<'_>, terminal: &OwnedFd) -> Result<(
     attach(mount.as_fd(), console.as_fd(), c"")
 }
 
-/// Hides `paths`: a directory behind an empty one, a file behind the null device.
-pub(super) fn mask(
-    root: BorrowedFd<'_>,
-    paths: &[Target],
-    null: &MountStep,
-) -> Result<(), Failure> {
-    let read_only = Attributes {
+/// What a directory is hidden behind.
+pub(super) fn empty_directory() -> (Source, Attributes) {
+    let attributes = Attributes {
         read_only: true,
         no_suid: true,
         no_dev: true,
         no_exec: true,
         ..Attributes::default()
     };
+    (Source::Tmpfs { options: Vec::new() }, attributes)
+}
+
+/// Hides `paths`: a directory behind an empty one, a file behind the null device.
+pub(super) fn mask(
+    root: BorrowedFd<'_>,
+    paths: &[Target],
+    null: &MountStep,
+    ready: &mut Ready,
+) -> Result<(), Failure> {
     let mut empty: Option<OwnedFd> = None;
     for (item, path) in paths.iter().enumerate() {
         let target = match beneath(root, path.whole(), OFlags::NOFOLLOW) {
@@ -541,12 +568,14 @@ pub(super) fn mask(
             other => other.at_item(Stage::Mask, item)?,
         };
         let cover = if !is_directory(target.as_fd()).at_item(Stage::Mask, item)? {
-            source(null)
+            source(&null.source, null.attributes)
         } else if let Some(empty) = &empty {
             let flags = CLONE | OpenTreeFlags::AT_EMPTY_PATH;
             rustix::mount::open_tree(empty, c"", flags)
         } else {
-            file_system(c"tmpfs", &[], read_only)
+            let (kind, attributes) = empty_directory();
+            let made = ready.take(&kind, attributes).map(Ok);
+            made.unwrap_or_else(|| source(&kind, attributes))
         };
         let cover = cover.at_item(Stage::Mask, item)?;
         attach(cover.as_fd(), target.as_fd(), c"").at_item(Stage::Mask, item)?;

@@ -148,11 +148,15 @@ impl Unattended {
 
 /// Waits for the end of `running`, or until the caller leaves it. What it writes is shown to `tap`,
 /// if it passes here.
+///
+/// `ending` may be called before the end, once: its processes are ending, and the kernel takes half a
+/// millisecond for what they leave. That is known where their ids are emulated.
 pub fn supervise(
     running: Running,
     signals: &Signals,
     attendance: &Attendance,
     mut tap: Option<&mut dyn Tap>,
+    ending: &mut dyn FnMut(),
 ) -> Result<Parting, Error> {
     // The root's server is waited for when all else is let go of: a supervisor is in its mounts too.
     let Running { union, mut network, child, mut flows, terminal, mut supervision, .. } = running;
@@ -173,11 +177,14 @@ pub fn supervise(
             let _ = rustix::process::pidfd_send_signal(&child.pidfd, rustix::process::Signal::KILL);
         }
         let patience = patience.filter(|patience| !patience.is_zero());
-        let (ended, signalled) = {
+        let happened = {
             let tap = tap.as_deref_mut().map(|tap| tap as &mut dyn Tap);
             let network = network.as_mut();
             wait(&child, network, signals, &mut flows, &mut supervision, patience, tap)?
         };
+        if happened.ending {
+            ending();
+        }
         if flows.iter().any(Flow::is_detached) {
             return Ok(Parting::Detached(Unattended {
                 child,
@@ -187,7 +194,7 @@ pub fn supervise(
                 _union: union,
             }));
         }
-        if signalled {
+        if happened.signalled {
             while let Some(signal) = signals.next() {
                 match (&terminal, signal) {
                     (Some(master), libc::SIGWINCH) => copy_size(stdin, master),
@@ -198,7 +205,7 @@ pub fn supervise(
                 }
             }
         }
-        if ended {
+        if happened.ended {
             let exit = reap(child.pidfd.as_fd())?;
             // What the container wrote last is still in the pipes.
             for flow in flows {
@@ -212,6 +219,15 @@ pub fn supervise(
     }
 }
 
+/// What `wait` has seen.
+#[derive(Debug, Default)]
+struct Happened {
+    ended: bool,
+    /// Whether the processes are on their way to the end.
+    ending: bool,
+    signalled: bool,
+}
+
 /// Waits until something happens: the container's end, a signal, bytes (carried at once).
 fn wait(
     child: &sys::fork::Child,
@@ -221,7 +237,7 @@ fn wait(
     supervision: &mut Supervision,
     patience: Option<Duration>,
     mut tap: Option<&mut (dyn Tap + '_)>,
-) -> Result<(bool, bool), Error> {
+) -> Result<Happened, Error> {
     let mut polled = vec![
         PollFd::from_borrowed_fd(child.pidfd.as_fd(), PollFlags::IN),
         PollFd::from_borrowed_fd(signals.descriptor.as_fd(), PollFlags::IN),
@@ -235,7 +251,7 @@ fn wait(
     polled.extend(server.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
     let patience = patience.and_then(|patience| Timespec::try_from(patience).ok());
     match rustix::event::poll(&mut polled, patience.as_ref()) {
-        Err(Errno::INTR) => return Ok((false, false)),
+        Err(Errno::INTR) => return Ok(Happened::default()),
         other => other.map_err(Error::Signals)?,
     };
     let ready: Vec<bool> = polled.iter().map(|fd| !fd.revents().is_empty()).collect();
@@ -244,15 +260,16 @@ fn wait(
     if let (Some(true), Some(server)) = (ready.get(served), &mut network) {
         mourn(server, child);
     }
-    if let Some(events) = watched.filter(|events| !events.is_empty()) {
-        supervision.look(events).map_err(Error::Signals)?;
-    }
+    let ending = match watched.filter(|events| !events.is_empty()) {
+        Some(events) => supervision.look(events).map_err(Error::Signals)?,
+        None => false,
+    };
     for (place, flow) in waiting.into_iter().enumerate() {
         if ready[place + 2] {
             flows[flow].carry(tap.as_deref_mut().map(|tap| tap as &mut dyn Tap));
         }
     }
-    Ok((ready[0], ready[1]))
+    Ok(Happened { ended: ready[0], ending, signalled: ready[1] })
 }
 
 /// Notices the end of a network's server. It ends with its container; where the container runs on, it was

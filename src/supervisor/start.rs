@@ -159,8 +159,11 @@ pub enum Seen {
     Quiet(Watch),
     /// A call: the supervisor is there.
     Called(Supervisor),
-    /// There will be no calls: the first process has gone, or is without supervision.
-    Gone,
+    /// There will be no calls, as nobody is asked about: the first process has gone before it came so far,
+    /// or is without supervision.
+    Nobody,
+    /// All processes that were asked about have ended.
+    Ended,
 }
 
 impl Watch {
@@ -183,9 +186,10 @@ impl Watch {
         match awaited {
             Awaited::Arrival(socket) => Ok(match receive(&socket)? {
                 Some(arrival) => quiet(directory, arrival, patience),
-                None => Seen::Gone,
+                None => Seen::Nobody,
             }),
-            Awaited::Call(_) if !called => Ok(Seen::Gone),
+            // The filter's users are gone (poll(2) of a seccomp listener, Linux 5.10).
+            Awaited::Call(_) if !called => Ok(Seen::Ended),
             Awaited::Call(arrival) => match arrival.listener.receive() {
                 // Who called has died meanwhile.
                 Err(Errno::NOENT | Errno::INTR) => Ok(quiet(directory, arrival, patience)),

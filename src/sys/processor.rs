@@ -46,12 +46,24 @@ impl Elsewhere {
     /// not come later.
     pub fn settle(&self) {
         self.taken.wait();
-        let mut everywhere = CpuSet::new();
-        for number in 0..CpuSet::MAX_CPU {
-            everywhere.set(number);
-        }
-        let _ = sched_setaffinity(None, &everywhere);
+        run_everywhere();
     }
+}
+
+/// Keeps this process on the processor that it is on: whoever wakes it would move it to its own.
+pub fn stay() {
+    let mut here = CpuSet::new();
+    here.set(sched_getcpu());
+    let _ = sched_setaffinity(None, &here);
+}
+
+/// Lets this process run on all processors that its group may have.
+pub fn run_everywhere() {
+    let mut everywhere = CpuSet::new();
+    for number in 0..CpuSet::MAX_CPU {
+        everywhere.set(number);
+    }
+    let _ = sched_setaffinity(None, &everywhere);
 }
 
 /// How many processors a list like `0-3,5` names.
@@ -73,6 +85,21 @@ mod tests {
     fn lists_are_counted() {
         assert_eq!(["0\n", "0-3", "0-1,4,6-7\n"].map(count), [Some(1), Some(4), Some(5)]);
         assert_eq!(["", "3-1", "a"].map(count), [None; 3]);
+    }
+
+    #[test]
+    fn who_stays_may_run_everywhere_again() {
+        let Some(_) = Elsewhere::find() else { return };
+        let count = || sched_getaffinity(None).map(|set| set.count());
+        let thread = std::thread::spawn(move || {
+            let before = count();
+            stay();
+            let here = count();
+            run_everywhere();
+            (before, here, count())
+        });
+        let (before, here, after) = thread.join().expect("no panic");
+        assert_eq!((here, after), (Ok(1), before));
     }
 
     #[test]

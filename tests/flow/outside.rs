@@ -158,8 +158,12 @@ fn a_busy_server_s_memory_has_an_end_and_is_given_back() {
         let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     };
-    // Each of them half a megabyte under way, and what a server is.
-    let most_kb = 8 * 512 + 3 * 1024;
+    // What is under way stays in the host's sockets; with a kernel that keeps no place in them it is in the
+    // server, half a megabyte for each stream.
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(|sign: char| !sign.is_ascii_digit()).map(str::parse);
+    let version: [u32; 2] = std::array::from_fn(|_| numbers.next().unwrap().unwrap());
+    let most_kb = if version >= [6, 9] { 1536 } else { 8 * 512 + 3 * 1024 };
     let fetch = format!("http://{four}:8080/big");
     let urls = ["-o", "/dev/null", &fetch].repeat(8);
     let words = ["exec", "box", "/usr/bin/curl", "-sS", "--parallel"].into_iter().chain(urls);

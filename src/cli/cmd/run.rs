@@ -28,7 +28,9 @@ use crate::engine::reference::Reference;
 use crate::engine::runtime::DetachKeys;
 use crate::engine::snapshot::Driver;
 use crate::engine::store::full_name;
-use crate::engine::{Engine, Found, HealthRequest, Outcome, Phase, Preserved, RunRequest, Streams};
+use crate::engine::{
+    self, Engine, Found, HealthRequest, Outcome, Phase, Preserved, RunRequest, Streams,
+};
 use crate::oci::{Digest, Platform};
 
 /// Run a command in a new container
@@ -264,7 +266,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
 
 /// Says that an image is for another machine, unless that was asked for: docker's words.
 fn warn_of_foreign(request: &RunRequest, found: &Found) {
-    let (image, host) = (&found.image.platform, Platform::host());
+    let (image, host) = (&found.image().platform, Platform::host());
     if request.platform.is_none() && !host.accepts(image) {
         let image = image.to_string();
         let image = super::super::report::escape(&image);
@@ -366,17 +368,17 @@ impl Shape {
         request: &RunRequest,
         starts: bool,
     ) -> Result<(Engine, Found), Error> {
+        let ahead = starts.then(|| engine::ahead(request)).flatten();
         let engine = cx.engine(self.storage_driver, self.isolation.ids()?)?;
-        let ahead = starts.then(|| engine.ahead(request)).flatten();
         let asks = request.verify || matches!(request.policy, Policy::Always | Policy::Newer);
         let image = match asks || self.rootfs {
             true => cx.local_image(&engine, &request.image)?,
             false => cx.image_or_member(&engine, &request.image, request.platform.as_ref())?,
         };
         let request = &RunRequest { image, ..request.clone() };
-        let found = engine.find(request, &|| fetch(self, cx, &engine, request))?;
+        let found = engine.find(request, ahead, &|| fetch(self, cx, &engine, request))?;
         warn_of_foreign(request, &found);
-        Ok((engine, found.with(ahead)))
+        Ok((engine, found))
     }
 }
 

@@ -144,7 +144,7 @@ impl Engine {
         super::unit::write_pid(&directory.path, PID_FILE)?;
         let signals = Signals::hold()?;
         let attachment = Attachment { kept: true, ..Attachment::default() };
-        let manner = Manner { attachment, known, monitor: true, ahead: None };
+        let manner = Manner { attachment, known, monitor: true };
         let launched = self.launch(request, prepared, directory, manner)?;
         let Launched { running, record, limited, .. } = launched;
         let program = Program::new(running.keep(), request.timeout);
@@ -256,7 +256,7 @@ impl Monitor<'_> {
         };
         self.server.drain(program);
         checks.end();
-        Ok(exit_code(self.directory, exit))
+        Ok(exit_code(self.directory.stop_signal(), exit))
     }
 
     /// Does what was asked for with a container that is not well; whether it is being stopped.
@@ -370,7 +370,7 @@ impl Monitor<'_> {
     fn launch_again(&self) -> Result<Launched, Error> {
         let prepared = self.engine.prepare_again(self.request, &self.record, self.directory)?;
         let attachment = Attachment { kept: true, ..Attachment::default() };
-        let manner = Manner { attachment, known: Some(&self.record), monitor: true, ahead: None };
+        let manner = Manner { attachment, known: Some(&self.record), monitor: true };
         self.engine.launch(self.request, prepared, self.directory, manner)
     }
 }

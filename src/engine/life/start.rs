@@ -7,6 +7,7 @@ use super::{Tell, socket};
 use crate::container::{self, Creation, Directory, Record, Restart, State, Status};
 use crate::engine::containers::waiting_for_others;
 use crate::engine::events::Event;
+use crate::engine::ground::Base;
 use crate::engine::mounts::Occasion;
 use crate::engine::pull::Policy;
 use crate::engine::run::{Clock, Prepared, Preserved, RunRequest, Streams};
@@ -258,7 +259,9 @@ impl Engine {
             Some(_) => crate::engine::rootfs::no_image(),
         };
         let (id, path) = (&directory.id, &directory.path);
-        let mut prepared = self.specify(request, image, hold, id, path, Clock::start())?;
+        let base = Base { image, hold, facts: self.facts(), clock: Clock::start() };
+        let ground = self.ground(request, base, path)?;
+        let mut prepared = self.specify(request, ground, id, path)?;
         self.make_volumes(&mut prepared, id, Occasion::Starting)?;
         Ok(prepared)
     }

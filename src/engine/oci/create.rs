@@ -94,7 +94,7 @@ impl Runtime {
         }
         drop(entry);
         let attendance = Attendance { sig_proxy: true, ..Attendance::default() };
-        let exit = match runtime::supervise(running, &signals, &attendance, None)? {
+        let exit = match runtime::supervise(running, &signals, &attendance, None, &mut || ())? {
             Parting::Ended(exit) => exit,
             Parting::Detached(_) => Exit::Code(0),
         };

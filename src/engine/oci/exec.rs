@@ -92,7 +92,7 @@ impl Runtime {
             return Ok(None);
         }
         let attendance = Attendance { sig_proxy: true, ..Attendance::default() };
-        Ok(Some(match runtime::supervise(running, &signals, &attendance, None)? {
+        Ok(Some(match runtime::supervise(running, &signals, &attendance, None, &mut || ())? {
             Parting::Ended(exit) => exit,
             Parting::Detached(_) => Exit::Code(0),
         }))

@@ -88,6 +88,7 @@ impl Server {
 
     /// With its flows.
     pub(super) fn drop_link(&mut self, place: usize) {
+        self.send_segments();
         for id in 0..self.slots.len() {
             if self.slots[id].link == place {
                 self.remove(id);

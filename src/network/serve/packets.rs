@@ -109,10 +109,12 @@ impl Server {
             }
             return;
         };
+        self.address(self.slots[id].link);
         let slot = &mut self.slots[id];
         let Some((_, Flow::Tcp(connection))) = &mut slot.flow else { return };
         let Some(Attached { link, .. }) = &self.links[slot.link] else { return };
-        let mut turn = Turn { link, now: self.now, budget: &mut self.budget };
+        let mut turn =
+            Turn { link, now: self.now, budget: &mut self.budget, outbox: &mut self.outbox };
         let fate = connection.take(segment, &mut turn);
         self.owe(id);
         self.settle(id, fate);
@@ -140,7 +142,8 @@ impl Server {
             return tcp::refuse(link, guest, remote, request);
         };
         let connecting = rustix::net::connect(&socket, &target);
-        let mut turn = Turn { link, now: self.now, budget: &mut self.budget };
+        let mut turn =
+            Turn { link, now: self.now, budget: &mut self.budget, outbox: &mut self.outbox };
         let mut connection = Connection::wanted(guest, remote, socket, request, start, &turn);
         if let Err(errno) = connecting
             && errno != Errno::INPROGRESS
@@ -166,7 +169,8 @@ impl Server {
             self.make_place();
             let questions = Flow::Questions(Box::new(Questions::new(other, self.now)));
             let Some(Attached { link, .. }) = &self.links[place] else { return };
-            let turn = Turn { link, now: self.now, budget: &mut self.budget };
+            let turn =
+                Turn { link, now: self.now, budget: &mut self.budget, outbox: &mut self.outbox };
             let connection = Connection::wanted(guest, remote, socket, request, start, &turn);
             // Each end learns of the other's end by their sockets.
             if self.add(place, (QUESTIONS, guest, remote), questions).is_ok()

@@ -79,7 +79,7 @@ impl Server {
         let Some(key) = self.free_key(IpProtocol::Tcp, guest, face) else { return };
         let start = self.first_number();
         let Some(Attached { link, .. }) = &self.links[place] else { return };
-        let turn = Turn { link, now: self.now, budget: &mut self.budget };
+        let turn = Turn { link, now: self.now, budget: &mut self.budget, outbox: &mut self.outbox };
         let connection = Connection::offered(guest, key.2, socket, start, &turn);
         // One that cannot be watched is let go of, which resets it.
         let _ = self.add(place, key, Flow::Tcp(Box::new(connection)));

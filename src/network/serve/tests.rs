@@ -17,6 +17,7 @@ use crate::network::{Addresses, Mac, Settings, publish};
 
 mod day;
 mod hostile;
+mod inwards;
 
 const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 100);
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
