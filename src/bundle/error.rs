@@ -48,6 +48,15 @@ pub enum Error {
         /// The path in the container.
         path: PathBuf,
     },
+    /// The host's procfs is not the container's to change.
+    #[error(
+        "--security-opt proc-opts={options} is for a /proc of the container's own: with the host's pid \
+         namespace it sees the host's, as that is mounted"
+    )]
+    ProcOfHost {
+        /// The options.
+        options: String,
+    },
     /// An unknown capability.
     #[error("unknown capability {name:?}")]
     UnknownCapability {
@@ -146,6 +155,7 @@ impl Diagnose for Error {
             | Self::DuplicateMount { .. }
             | Self::MountOnRoot
             | Self::MountInProc { .. }
+            | Self::ProcOfHost { .. }
             | Self::UnknownCapability { nearest: None, .. }
             | Self::NoGateway { .. }
             | Self::FileLabel { .. }

@@ -463,6 +463,8 @@ pub struct SecurityOptions {
     pub unmask: Vec<PathBuf>,
     /// `unmask=ALL` or `systempaths=unconfined`
     pub unmask_all: bool,
+    /// `proc-opts=`: mount options of /proc.
+    pub proc_options: Vec<String>,
     /// `apparmor=`, `label=`
     pub labels: LabelRequest,
 }

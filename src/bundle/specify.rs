@@ -228,6 +228,21 @@ pub fn usual_mounts(request: &Request, namespaces: &Namespaces) -> Vec<Mount> {
 /// Everything below the root: the defaults, then what the user asked for, parents first.
 fn mounts(request: &Request, cx: &Circumstances<'_>, systemd: bool) -> Result<Vec<Mount>, Error> {
     let mut mounts = usual_mounts(request, &cx.namespaces);
+    let options = &request.security.proc_options;
+    if !options.is_empty() {
+        if matches!(cx.namespaces[NsKind::Pid], Namespace::Host) {
+            return Err(Error::ProcOfHost { options: options.join(",") });
+        }
+        let proc = mounts.iter_mut().filter(|mount| mount.kind == Kind::Proc);
+        proc.for_each(|mount| {
+            mount.kind = Kind::FileSystem {
+                name: "proc".to_owned(),
+                source: None,
+                options: options.clone(),
+                copy_up: false,
+            };
+        });
+    }
     if let Some(shm) = &cx.shm {
         let shared = mounts.iter_mut().filter(|mount| mount.target == Path::new("/dev/shm"));
         shared.for_each(|mount| mount.kind = Kind::Detached(shm.clone()));
@@ -400,12 +415,40 @@ pub fn hidden_paths(request: &Request) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let all_open = request.privileged || security.unmask_all;
     let keep = |paths: Vec<PathBuf>| -> Vec<PathBuf> {
         let nested = |path: &Path| security.labels.nested && path == Path::new("/sys/fs/selinux");
-        let open = |path: &PathBuf| all_open || security.unmask.contains(path) || nested(path);
+        let named = |path: &Path| security.unmask.iter().any(|pattern| is_meant(pattern, path));
+        let open = |path: &PathBuf| all_open || named(path) || nested(path);
         paths.into_iter().filter(|path| !open(path)).collect()
     };
     let mut masked = keep(defaults::masked_paths());
     masked.extend(security.mask.iter().cloned());
     (masked, keep(defaults::read_only_paths()))
+}
+
+/// Whether a path is one of `pattern`, in which `*` stands for anything within a name (`unmask=/proc/*`).
+fn is_meant(pattern: &Path, path: &Path) -> bool {
+    let (mut wanted, mut names) = (pattern.components(), path.components());
+    loop {
+        let fits = match (wanted.next(), names.next()) {
+            (None, None) => return true,
+            (Some(wanted), Some(name)) => {
+                fits(wanted.as_os_str().as_bytes(), name.as_os_str().as_bytes())
+            }
+            _ => false,
+        };
+        if !fits {
+            return false;
+        }
+    }
+}
+
+/// A name of our own is short, so that the ways to read a pattern are few.
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => (0..=name.len()).any(|skipped| fits(rest, &name[skipped..])),
+        (Some((wanted, pattern)), Some((byte, name))) => wanted == byte && fits(pattern, name),
+        _ => false,
+    }
 }
 
 /// `path` without `.`, `..` and doubled slashes; a relative one is refused.
@@ -458,6 +501,37 @@ mod tests {
             modules: &SecurityModules::default(),
         };
         specify(request, cx).map(|(spec, _)| spec)
+    }
+
+    #[test]
+    fn paths_are_opened_by_pattern() {
+        let mut request = Request::default();
+        let hidden = |patterns: &[&str], request: &mut Request| {
+            request.security.unmask = patterns.iter().map(PathBuf::from).collect();
+            let (masked, read_only) = hidden_paths(request);
+            let shown =
+                |path: &str| ![&masked, &read_only].iter().any(|it| it.contains(&path.into()));
+            (shown("/proc/kcore"), shown("/proc/sys"), shown("/sys/dev/block"))
+        };
+        for (patterns, shown) in [
+            (&["/proc/*"][..], (true, true, false)),
+            (&["/proc/k*e", "/sys/*/block"], (true, false, true)),
+            (&["/proc/sy", "/proc", "/sys/*", "*"], (false, false, false)),
+            (&["/proc/sys/"], (false, true, false)),
+        ] {
+            assert_eq!(hidden(patterns, &mut request), shown, "{patterns:?}");
+        }
+    }
+
+    #[test]
+    fn options_of_proc_are_for_its_own() {
+        let mut request = Request::default();
+        request.security.proc_options = vec!["hidepid=2".into(), "gid=5".into()];
+        let spec = spec(&request).expect("a specification");
+        let proc = spec.mounts.iter().find(|mount| mount.target == Path::new("/proc"));
+        let options = vec!["hidepid=2".to_owned(), "gid=5".to_owned()];
+        let kind = Kind::FileSystem { name: "proc".into(), source: None, options, copy_up: false };
+        assert_eq!(proc.map(|mount| &mount.kind), Some(&kind));
     }
 
     fn bind(target: &str) -> BindRequest {

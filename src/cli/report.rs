@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
+use rustix::io::Errno;
+
 use super::Error;
 use super::environment::Environment;
 use crate::diagnose::Diagnose;
-use crate::engine::{self, runtime};
+use crate::engine::{self, bundle, runtime};
 
 /// The tool itself failed, or was used wrongly.
 const TOOL: u8 = 125;
@@ -119,11 +121,20 @@ pub(super) fn engine_code(error: &engine::Error, command: &str) -> u8 {
     match error {
         engine::Error::PullReported { code } | engine::Error::Reported { code } => *code,
         engine::Error::UnmappedUser { .. } if usual(command) == TOOL => NOT_EXECUTABLE,
+        // docker's code for it is 126 here and 125 in run.
+        engine::Error::Bundle(
+            bundle::Error::UnknownUser { .. } | bundle::Error::UnknownGroup { .. },
+        ) if command == "exec" => NOT_EXECUTABLE,
         // podman's code for what it refuses to users.
         engine::Error::NotUnshared { .. } | engine::Error::NothingToUnshare => TOOL,
         engine::Error::Runtime(error) | engine::Error::Foreign { error, .. } => match error {
             runtime::Error::CommandNotFound { .. } => NOT_FOUND,
             runtime::Error::CommandNotExecutable { .. } => NOT_EXECUTABLE,
+            runtime::Error::WorkingDirectory { errno, .. } => match *errno {
+                Errno::NOENT | Errno::NOTDIR if command == "exec" => NOT_FOUND,
+                Errno::ACCESS => NOT_EXECUTABLE,
+                _ => TOOL,
+            },
             _ => TOOL,
         },
         _ => usual(command),

@@ -55,7 +55,7 @@ pub enum Execution {
     Ended(u8),
     /// It runs on: `--detach`.
     Started,
-    /// It runs on: the keys were typed. Somebody has to keep its terminal.
+    /// It runs on: the keys were typed, or it began so. Somebody has to keep its terminal.
     Left(Unattended),
 }
 
@@ -127,8 +127,10 @@ impl Engine {
         if let Some(told) = &told {
             self.emit(&[told.event("exec_create"), told.event("exec_start")]);
         }
-        if request.detach {
-            return Ok(Execution::Started);
+        match (request.detach, request.tty) {
+            (true, true) => return Ok(Execution::Left(Unattended::of(running))),
+            (true, false) => return Ok(Execution::Started),
+            (false, _) => {}
         }
         // Ctrl-C at a terminal reaches the program as a byte; without one it is to be passed on.
         let attendance = Attendance {
@@ -194,7 +196,7 @@ impl<'a> Told<'a> {
 fn process(request: &ExecRequest, held: &Held) -> Result<Process, Error> {
     let mut process = held.record.config.process.clone();
     process.args.clone_from(&request.command);
-    process.terminal = request.tty && !request.detach;
+    process.terminal = request.tty;
     process.interactive = request.interactive && !request.detach;
     let bounding = match request.privileged {
         true => CapabilitySet::ALL,

@@ -5,8 +5,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use super::{Error, Warn};
-use crate::bundle::BindRequest;
+use crate::bundle::{BindRequest, Request};
 use crate::mount::Propagation;
+use crate::userns::IdMaps;
 
 /// Refuses what the host's mounts do not pass on, as docker does (moby, `daemon/oci_linux.go`), and
 /// tells what no user namespace passes on.
@@ -35,6 +36,42 @@ pub(super) fn check_propagation(binds: &[BindRequest], warn: &Warn) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Tells who gave the program its own number (`-u $(id -u)`) that it is another's in the container, so
+/// that the program may not write to the caller's directories.
+pub(super) fn tell_of_strangers(request: &Request, uid: u32, ids: &IdMaps, warn: &Warn) {
+    use std::os::unix::fs::MetadataExt;
+    let caller = rustix::process::geteuid().as_raw();
+    let is_callers = ids.uids.iter().any(|extent| extent.outside_of(uid) == Some(caller));
+    if uid != caller || request.user.is_none() || is_callers || ids.emulated {
+        return;
+    }
+    let given = |bind: &&BindRequest| {
+        let files = std::fs::metadata(&bind.source);
+        !bind.read_only
+            && !bind.chown
+            && !bind.id_mapped
+            && files.is_ok_and(|it| it.is_dir() && it.uid() == caller && it.mode() & 0o002 == 0)
+    };
+    if let Some(bind) = request.binds.iter().find(given) {
+        warn.tell(&format!(
+            "{} is root's in the container, as your files are, and {uid} is somebody else there who may \
+             not write to it: with --userns host-id {uid} is you",
+            bind.target.display()
+        ));
+    }
+}
+
+/// Tells who wants processes hidden from each other that nothing will be, where all are one user's.
+pub(super) fn tell_of_open_proc(request: &Request, ids: &IdMaps, warn: &Warn) {
+    let hides = |option: &&String| option.starts_with("hidepid=");
+    if let (Some(option), true) = (request.security.proc_options.iter().find(hides), ids.emulated) {
+        warn.tell(&format!(
+            "proc-opts={option} hides nothing here: ids are emulated, and to the kernel all processes of the \
+             container are one user's"
+        ));
+    }
 }
 
 /// Whether something is mounted at `path`, in the namespace of this process.

@@ -204,13 +204,15 @@ impl Engine {
     }
 }
 
-/// Goes on with `work` in a child of its own session, which the caller does not wait for.
+/// Goes on with `work` in a child of its own session and without the caller's streams, which the caller does
+/// not wait for.
 pub fn in_background(work: impl FnOnce()) -> Result<(), Error> {
     // Until it has its own session the caller's terminal may hang up on it.
     let _held = runtime::Signals::hold()?;
     let child = crate::sys::fork::in_child(|| {
         // A leader of its own session gets no signal of the caller's terminal.
         let _ = rustix::process::setsid();
+        let _ = crate::sys::process::leave_streams();
         work();
         0
     });

@@ -377,6 +377,8 @@ impl Engine {
             })?;
         }
         let (uid, gid) = user;
+        host_mounts::tell_of_open_proc(&settled.request, ids, &self.options.warn);
+        host_mounts::tell_of_strangers(&settled.request, uid, ids, &self.options.warn);
         let theirs = match ids.is_shifted() {
             true => {
                 let store = self.store_ids()?;

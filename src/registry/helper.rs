@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Login};
+use crate::sys::process::WithoutSigpipe;
 
 /// `docker-credential-NAME`
 pub(super) struct Helper<'a> {
@@ -90,6 +91,7 @@ impl<'a> Helper<'a> {
             .map_err(|error| self.failed(&error.to_string()))?;
         if let Some(mut stdin) = child.stdin.take() {
             // A helper that reads nothing answers all the same.
+            let _errors = WithoutSigpipe::begin();
             let _ = stdin.write_all(input);
         }
         let output = child.wait_with_output().map_err(|error| self.failed(&error.to_string()))?;

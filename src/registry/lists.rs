@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::answer::without_controls;
 use super::pace::Pace;
+use super::remote::Runtime;
 use super::route::Endpoint;
 use super::transport::{Ask, Place, Purpose, STALL, Transport};
 use super::{Error, Login, Options, Way};
@@ -20,7 +21,7 @@ const MOST_NAMES: usize = 100_000;
 /// One registry, or one of its repositories, to look around in.
 pub struct Lists {
     transport: Transport,
-    runtime: tokio::runtime::Runtime,
+    runtime: Runtime,
 }
 
 /// What a search finds.

@@ -24,6 +24,8 @@ mod credentials;
 mod docker_archive;
 mod document;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guarded;
 mod helper;
 mod layout;

@@ -23,6 +23,7 @@ use super::transport::{Ask, Place, Purpose, STALL, Transport, accepting};
 use super::{Beside, BlobStream, Descriptor, Error, ImageSource, Login, Options, Resolved, Way};
 use crate::oci::{Digest, Platform, media_type};
 use crate::reference::Reference;
+use crate::sys::process::WithoutSigpipe;
 use crate::trust::Signature;
 
 /// Times that a document may break off and be asked for again.
@@ -37,7 +38,7 @@ pub struct Remote {
     doors: Vec<Door>,
     /// Which of them each blob came from last.
     served: Mutex<HashMap<Digest, usize>>,
-    runtime: OnceLock<tokio::runtime::Runtime>,
+    runtime: OnceLock<Runtime>,
 }
 
 /// A document as a registry has it, verified where there is a digest to hold it against.
@@ -90,12 +91,28 @@ pub(super) fn accepted() -> String {
     .join(", ")
 }
 
-/// Where requests run: one thread, which starts at the first of them.
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+/// Where requests run: one thread, which starts at the first of them. Who hangs up is an error and no
+/// SIGPIPE: several buffers at once are written by writev(2), which cannot say that it wants none.
+#[derive(Debug)]
+pub(super) struct Runtime(tokio::runtime::Runtime);
+
+impl Runtime {
+    /// Waits for an answer.
+    pub(super) fn block_on<F: Future>(&self, asked: F) -> F::Output {
+        let _errors = WithoutSigpipe::begin();
+        self.0.block_on(asked)
+    }
+}
+
+/// Makes one.
+pub(super) fn runtime() -> Result<Runtime, Error> {
+    // Its threads are like the one that makes them.
+    let _errors = WithoutSigpipe::begin();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
+        .map(Runtime)
         .map_err(|source| Error::Io { what: "the network".into(), source })
 }
 
@@ -118,7 +135,7 @@ impl Remote {
         Self { options, reference, doors, served: Mutex::default(), runtime: OnceLock::new() }
     }
 
-    pub(super) fn runtime(&self) -> Result<&tokio::runtime::Runtime, Error> {
+    pub(super) fn runtime(&self) -> Result<&Runtime, Error> {
         if let Some(runtime) = self.runtime.get() {
             return Ok(runtime);
         }
@@ -241,7 +258,7 @@ impl Remote {
         &self,
         door: &Door,
         blob: &Digest,
-        runtime: &tokio::runtime::Runtime,
+        runtime: &Runtime,
         response: Response,
         offset: u64,
     ) -> BlobStream {
@@ -250,7 +267,7 @@ impl Remote {
         served.extend(place.map(|place| (blob.clone(), place)));
         drop(served);
         let (sender, receiver) = mpsc::channel(WAITING);
-        runtime.spawn(stream(response, sender));
+        runtime.0.spawn(stream(response, sender));
         let broken = door.broken.clone();
         BlobStream::new(offset, Chunks { receiver, chunk: io::Cursor::default(), broken })
     }

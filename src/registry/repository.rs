@@ -23,7 +23,7 @@ use reqwest::{Body, Method, Response, Url};
 use tokio::sync::mpsc;
 
 use super::error::Cause;
-use super::remote::accepted;
+use super::remote::{Runtime, accepted};
 use super::transport::{Ask, Payload, Place, Purpose, Transport, accepting};
 use super::{Descriptor, Error, Options, Way};
 use crate::oci::Digest;
@@ -54,7 +54,7 @@ pub enum Placed {
 /// A repository to push to.
 pub struct Repository {
     transport: Transport,
-    runtime: tokio::runtime::Runtime,
+    runtime: Runtime,
     reference: Reference,
 }
 

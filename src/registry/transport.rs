@@ -291,7 +291,7 @@ impl Transport {
                         if response.status() == StatusCode::BAD_REQUEST
                             && self.cause(&error) != Cause::PlainHttp =>
                     {
-                        Err(self.unreachable(&error))
+                        Err(self.hung_up(&error))
                     }
                     Ok(response) => {
                         if let Ok(mut scheme) = self.scheme.lock() {

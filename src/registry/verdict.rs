@@ -80,6 +80,19 @@ impl Transport {
         }
     }
 
+    /// The same of one who speaks TLS, as its answer to plain words says, and hung up on it. That it misses a
+    /// certificate comes after this side's part of TLS 1.3, and mostly too late to be read.
+    pub(super) fn hung_up(&self, error: &reqwest::Error) -> Error {
+        match self.unreachable(error) {
+            Error::Unreachable { registry, cause: Cause::Other, .. } => Error::Unreachable {
+                registry,
+                why: "it hung up without an answer".to_owned(),
+                cause: Cause::OwnCertificate { directory: self.certificates.clone() },
+            },
+            other => other,
+        }
+    }
+
     pub(super) fn cause(&self, error: &reqwest::Error) -> Cause {
         let chain = chain(error).join("\n");
         let says = |words: &[&str]| words.iter().any(|word| chain.contains(word));

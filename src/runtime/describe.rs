@@ -17,6 +17,9 @@ pub(super) fn failure(failure: Failure, process: &Process, spec: Option<&Contain
     let item_number = usize::from(item);
     match (stage, spec) {
         (Stage::Exec, _) => return exec(ExecFailure::from_item(item), errno, process),
+        (Stage::ChangeDirectory, _) => {
+            return Error::WorkingDirectory { path: process.cwd.clone(), errno };
+        }
         (Stage::IdMap, _) => return Error::Namespaces(userns::explain_refusal(errno)),
         (Stage::CreateContainerHook, Some(spec)) => {
             return hook(&spec.hooks.create_container, item_number, errno);
@@ -48,9 +51,6 @@ fn of_program(stage: Stage, item: usize, process: &Process) -> Option<String> {
             "set the OOM score to {}",
             process.oom_score_adj.map_or_else(String::new, |score| score.to_string())
         ),
-        Stage::ChangeDirectory => {
-            format!("enter the working directory {}", process.cwd.display())
-        }
         Stage::Terminal => "open a terminal in the container".into(),
         Stage::Limit => process.limits.get(item).map_or_else(String::new, |limit| {
             let word = |value: u64| match value {

@@ -52,6 +52,14 @@ pub enum Error {
         /// Why.
         reason: ExecRefusal,
     },
+    /// The program cannot begin in its directory.
+    #[error("cannot enter the working directory {}: {errno}", path.display())]
+    WorkingDirectory {
+        /// The directory, in the container.
+        path: std::path::PathBuf,
+        /// Why not.
+        errno: Errno,
+    },
     /// A step of the launch failed.
     #[error("cannot {what}: {errno}")]
     Step {
@@ -150,6 +158,7 @@ impl Diagnose for Error {
                 "--userns nomap has one id and --userns range real ones, --network private no listener",
             )),
             Self::CommandNotFound { path: None, .. }
+            | Self::WorkingDirectory { .. }
             | Self::Agent { .. }
             | Self::Nul(_)
             | Self::Pipe(_)

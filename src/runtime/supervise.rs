@@ -126,6 +126,12 @@ pub struct Unattended {
 }
 
 impl Unattended {
+    /// A program at whose terminal nobody ever was.
+    pub fn of(running: Running) -> Self {
+        let Running { child, terminal, supervision, network, union, .. } = running;
+        Self { child, terminal, supervision, _network: network, _union: union }
+    }
+
     /// Keeps its terminal open, and swallows what it writes there, until it ends.
     pub fn keep(mut self) {
         let Some(terminal) = self.terminal else { return };

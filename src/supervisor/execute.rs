@@ -34,7 +34,7 @@ impl Server {
 
     /// The ids that a program's bits give, if anything may give ids here.
     fn ids_of_program(
-        &self,
+        &mut self,
         call: &Notification,
         follow: bool,
         mode: u32,

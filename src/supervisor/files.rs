@@ -16,7 +16,7 @@ const SET_BITS: u32 = libc::S_ISUID | libc::S_ISGID;
 
 impl Server {
     /// What is recorded of the file that `name` names.
-    pub(super) fn record(&self, follow: bool) -> Option<Record> {
+    pub(super) fn record(&mut self, follow: bool) -> Option<Record> {
         self.attribute(follow).or_else(|| self.links.get(self.name.path(), follow))
     }
 
@@ -118,9 +118,9 @@ impl Server {
     pub(super) fn chown(&mut self, call: &Notification, follow: bool, ids: usize) -> Done {
         let to = (given(word(call.arguments[ids])), given(word(call.arguments[ids + 1])));
         let Ok(caller) = self.caller(call) else { return CONTINUE };
+        let found = self.record(follow);
         let path = self.name.path();
         let Ok(mut stat) = Stat::of(path, follow) else { return CONTINUE };
-        let found = self.record(follow);
         if found.is_none() && stat.uid() != 0 {
             return CONTINUE; // another's on the host: the kernel refuses
         }

@@ -1,9 +1,8 @@
 //! Owners of what carries no attribute of a user's: links, pipes, sockets, terminals.
 //!
-//! Kept in memory by identity, and written to the container's `owners` by name, for whoever reads the
-//! container's files later. A link that is moved afterwards has lost its owner there.
+//! Kept by identity while the container runs (`table`), and written to the container's `owners` by name,
+//! for whoever reads the container's files later. A link that is moved afterwards has lost its owner there.
 
-use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::Write;
@@ -12,18 +11,17 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::table::Table;
 use crate::owners::{Kind, Line, Record};
 use crate::sys::notify::Statx;
 
-/// A container that makes up ever new pipes must not fill the memory of its supervisor.
-const MOST: usize = 1 << 20;
 /// `STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID`
 const WANTED: u32 = 0x0fff | 0x1000;
 
 /// The table and its file.
 #[derive(Debug)]
 pub(super) struct Links {
-    owners: HashMap<[u64; 4], Record>,
+    owners: Table,
     /// The container's directory on the host; `None` where nothing is kept.
     directory: Option<OwnedFd>,
     file: Option<File>,
@@ -39,7 +37,8 @@ fn look(path: &CStr, follow: bool) -> Result<Statx, Errno> {
 impl Links {
     pub(super) fn new(directory: Option<OwnedFd>) -> Self {
         let root = look(c"/", true).map_or(0, |statx| statx.mount_id());
-        Self { owners: HashMap::new(), directory, file: None, root }
+        let place = directory.as_ref().and_then(|directory| directory.try_clone().ok());
+        Self { owners: Table::new(place), directory, file: None, root }
     }
 
     /// Takes over what an image or an earlier run says, where the file is still what it was.
@@ -52,24 +51,21 @@ impl Links {
             if record.is_roots() {
                 self.owners.remove(&statx.identity());
             } else if Kind::of_mode(statx.mode()) == record.kind {
-                self.owners.insert(statx.identity(), record);
+                let _ = self.owners.insert(statx.identity(), record);
             }
         }
     }
 
-    pub(super) fn get(&self, path: &CStr, follow: bool) -> Option<Record> {
+    pub(super) fn get(&mut self, path: &CStr, follow: bool) -> Option<Record> {
         if self.owners.is_empty() {
             return None;
         }
-        look(path, follow).ok().and_then(|statx| self.owners.get(&statx.identity()).copied())
+        look(path, follow).ok().and_then(|statx| self.owners.get(&statx.identity()))
     }
 
     pub(super) fn set(&mut self, path: &CStr, follow: bool, record: Record) -> Result<(), Errno> {
         let statx = look(path, follow)?;
-        if self.owners.len() >= MOST {
-            return Err(Errno::NOSPC);
-        }
-        self.owners.insert(statx.identity(), record);
+        self.owners.insert(statx.identity(), record).map_err(|_| Errno::NOSPC)?;
         self.keep(path, follow, &statx, record);
         Ok(())
     }

@@ -56,6 +56,7 @@ mod serve;
 mod signalled;
 mod start;
 mod status;
+mod table;
 mod watch;
 
 pub use ids::{Credentials, Ids, Powers};

@@ -347,8 +347,8 @@ fn supervise(
     }
     let people = People::new(copy(own.as_ref())?);
     let mut links = Links::new(own);
-    for text in &known {
-        links.load(text);
+    for text in known {
+        links.load(&text);
     }
     let mut connections = None;
     if let (Some(switch), Some(routes)) = (&options.switch, routes) {

@@ -3,6 +3,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal as NixSignal};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
@@ -83,16 +84,22 @@ pub fn close_copies(numbers: &[std::os::fd::RawFd]) {
 /// Lets go of all that a launching coracle holds (locks, pipes, streams) but of `kept`: for a process
 /// that was forked to serve, as `close_all_but`.
 pub fn hold_only(kept: &[&OwnedFd]) -> Result<(), Errno> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    let null = rustix::fs::open(c"/dev/null", flags, Mode::empty())?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
+    let null = leave_streams()?;
     let mut kept: Vec<i32> = kept.iter().map(|kept| kept.as_raw_fd()).collect();
     kept.extend([0, 1, 2]);
     close_all_but(&mut kept)?;
     std::mem::forget(null); // closed just now
     Ok(())
+}
+
+/// Puts /dev/null in the place of stdin, stdout and stderr, so that who reads them sees their end.
+pub fn leave_streams() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let null = rustix::fs::open(c"/dev/null", flags, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    Ok(null)
 }
 
 fn close_range(first: u32, last: u32) -> Result<(), Errno> {
@@ -127,6 +134,43 @@ pub fn default_sigpipe() {
     unsafe {
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
+}
+
+/// While it lasts a pipe or socket that nobody reads is an error of a write to it by this thread (EPIPE), and
+/// does not end the process.
+#[derive(Debug)]
+pub struct WithoutSigpipe {
+    /// The signals that were blocked before.
+    before: SigSet,
+}
+
+impl WithoutSigpipe {
+    /// From now on. Threads that this one starts are like it, and stay so.
+    pub fn begin() -> Self {
+        let before = only_sigpipe().thread_swap_mask(SigmaskHow::SIG_BLOCK);
+        Self { before: before.unwrap_or_else(|_| SigSet::empty()) }
+    }
+}
+
+impl Drop for WithoutSigpipe {
+    fn drop(&mut self) {
+        if self.before.contains(NixSignal::SIGPIPE) {
+            return;
+        }
+        let no_time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // What a write has left behind would be delivered at once.
+        // SAFETY: the set and the time live until the call ends; nothing is asked of who sent it.
+        unsafe {
+            libc::sigtimedwait(only_sigpipe().as_ref(), std::ptr::null_mut(), &raw const no_time);
+        }
+        let _ = self.before.thread_set_mask();
+    }
+}
+
+fn only_sigpipe() -> SigSet {
+    let mut set = SigSet::empty();
+    set.add(NixSignal::SIGPIPE);
+    set
 }
 
 /// Joins a new, empty session keyring (keyctl(2)), so that the caller's keys stay outside.
@@ -249,4 +293,49 @@ pub fn wait_signal() -> i32 {
     }
     // SAFETY: the set was initialised just above; no details are asked for.
     unsafe { libc::sigwaitinfo(all.as_ptr(), std::ptr::null_mut()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sys::fork;
+
+    /// Writes to a pipe that nobody reads, in a process of its own; whether it lives on.
+    fn outlives(write: impl FnOnce(&OwnedFd) -> bool) -> bool {
+        let child = fork::in_child(|| {
+            default_sigpipe();
+            let Ok((reader, writer)) = rustix::pipe::pipe() else { return 2 };
+            drop(reader);
+            u8::from(!write(&writer))
+        });
+        let child = child.expect("a child");
+        let ended = rustix::process::waitid(
+            rustix::process::WaitId::PidFd(std::os::fd::AsFd::as_fd(&child.pidfd)),
+            rustix::process::WaitIdOptions::EXITED,
+        );
+        std::mem::forget(child);
+        ended.ok().flatten().and_then(|status| status.exit_status()) == Some(0)
+    }
+
+    #[test]
+    fn a_write_that_nobody_reads_is_an_error() {
+        let is_error = |writer: &OwnedFd| rustix::io::write(writer, b"x") == Err(Errno::PIPE);
+        assert!(!outlives(is_error));
+        assert!(outlives(|writer| {
+            let errors = WithoutSigpipe::begin();
+            let (first, second) = (is_error(writer), is_error(writer));
+            let elsewhere = std::thread::scope(|scope| {
+                scope.spawn(|| is_error(writer)).join().unwrap_or_default()
+            });
+            drop(errors);
+            std::thread::sleep(Duration::from_millis(1));
+            first && second && elsewhere
+        }));
+        assert!(!outlives(|writer| {
+            drop(WithoutSigpipe::begin());
+            is_error(writer)
+        }));
+    }
 }

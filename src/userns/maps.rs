@@ -22,7 +22,13 @@ pub struct Extent {
 
 impl Extent {
     fn contains(self, id: u32) -> bool {
-        id.checked_sub(self.inside).is_some_and(|offset| offset < self.count)
+        self.outside_of(id).is_some()
+    }
+
+    /// The id in the parent namespace of one in the namespace.
+    pub fn outside_of(self, id: u32) -> Option<u32> {
+        let offset = id.checked_sub(self.inside).filter(|offset| *offset < self.count)?;
+        self.outside.checked_add(offset)
     }
 }
 

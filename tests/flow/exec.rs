@@ -67,8 +67,10 @@ fn user_directory_and_variables_are_given() {
     let flags = ["-e", "A=b c", "-w", "/etc", "--env", "PATH=/bin:/usr/bin"];
     let script = "echo $A; pwd; echo $PATH";
     assert_eq!(container.exec(&flags, &["sh", "-c", script]).ok(), "b c\n/etc\n/bin:/usr/bin");
-    has(&container.exec(&["-u", "no-such-user"], &["true"]).fails(1), &["no-such-user"]);
-    has(&container.exec(&["-w", "/none"], &["true"]).fails(125), &["/none"]);
+    has(&container.exec(&["-u", "no-such-user"], &["true"]).fails(126), &["no-such-user"]);
+    has(&container.exec(&["-u", "0:no-such-group"], &["true"]).fails(126), &["no-such-group"]);
+    has(&container.exec(&["-w", "/none"], &["true"]).fails(127), &["/none"]);
+    has(&container.exec(&["-w", "/etc/passwd"], &["true"]).fails(127), &["/etc/passwd"]);
     // Emulated ids take a filter of their own, which refuses nothing.
     let filters = if pass() == "range" { "Seccomp_filters:\t0" } else { "Seccomp_filters:\t1" };
     let command = ["grep", "-E", "CapEff|Seccomp_filters", "/proc/self/status"];
@@ -110,6 +112,11 @@ fn detached_it_runs_on_and_ends_with_the_container() {
     let marked = "sleep 4242";
     assert_eq!(container.exec(&["-d"], &["sh", "-c", &format!("{marked}; true")]).ok(), "");
     until("the program", || container.exec(&[], &["ps"]).ok().contains(marked));
+    // With a terminal, at which nobody is: a shell waits there for ever.
+    assert_eq!(container.exec(&["-dt"], &["sh", "-c", "tty >/tty; read line"]).ok(), "");
+    let tty = || container.exec(&[], &["cat", "/tty"]).output().stdout;
+    until("the terminal", || tty().starts_with("/dev/pts/"));
+    has(&container.exec(&[], &["ps"]).ok(), &["read line"]);
     container.end();
     let left = |pid: &std::path::Path| {
         std::fs::read(pid.join("cmdline")).is_ok_and(|line| line.starts_with(b"sleep\x004242"))

@@ -53,6 +53,26 @@ for path in ["/none", "/d/f/x", "/d/sub/none/x"]:
     assert_eq!(python(&[], script), expected);
 }
 
+/// What was given an owner first is known though tens of thousands came after it, and most of them have
+/// been removed; with emulated ids that is more than is kept in memory.
+#[test]
+fn links_without_end_keep_their_owners() {
+    requires!(UserNamespaces, Image("python", "3"));
+    let script = r#"
+os.mkdir("/d")
+def make(name):
+    os.symlink("x", name); os.lchown(name, 5, 6); return name
+first = [make("/d/first%d" % n) for n in range(100)]
+for n in range(20_000): os.unlink(make("/d/l"))
+last = [make("/d/last%d" % n) for n in range(100)]
+os.lchown("/d/first0", 0, 0); os.lchown("/d/last0", 0, 0); os.rename("/d/first1", "/d/moved")
+first[1] = "/d/moved"
+print({(os.lstat(name).st_uid, os.lstat(name).st_gid) for name in first[1:] + last[1:]})
+print({os.lstat(name).st_uid for name in (first[0], last[0], make("/d/first1"))})
+"#;
+    assert_eq!(python(&[], script), "{(5, 6)}\n{0, 5}");
+}
+
 /// Who answers for a path looks for it by the host's /proc, and the host is above that.
 #[test]
 fn no_path_by_proc_leads_to_the_host() {

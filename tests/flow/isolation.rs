@@ -151,6 +151,29 @@ fn kernel_files_are_masked_and_read_only() {
     has(&sh(&[], "grep ' /sys ' /proc/mounts"), &["ro,"]);
 }
 
+/// podman's `--security-opt proc-opts=`
+#[test]
+fn proc_has_the_options_that_are_asked_for() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let with = |options| format!("proc-opts={options}");
+    let subset = sh(&["--security-opt", &with("subset=pid")], "ls /proc | grep -vc '^[0-9]'");
+    assert!(subset.parse::<u32>().unwrap() < 6, "{subset}"); // links to its own process
+    let hidden = with("hidepid=2");
+    let script = "echo nobody:x:5:5::/:/bin/sh >>/etc/passwd; test -d /proc/1 && echo seen; \
+        su -s /bin/sh -c 'test -d /proc/1 || echo hidden' nobody; true";
+    let output = run(&["--security-opt", &hidden], &["sh", "-c", script]).output();
+    // To the kernel all who have emulated ids are one.
+    let (shown, told) =
+        if pass() == "range" { ("seen\nhidden\n", false) } else { ("seen\n", true) };
+    assert_eq!(
+        (&*output.stdout, output.stderr.contains("hides nothing")),
+        (shown, told),
+        "{output}"
+    );
+    has(&run(&["--pid", "host", "--security-opt", &hidden], &["true"]).fails(125), &["own"]);
+    has(&run(&["--security-opt", &with("rw")], &["true"]).fails(125), &["hidepid"]);
+}
+
 #[test]
 fn privileged_says_what_it_is_not() {
     requires!(UserNamespaces, Image("busybox", "latest"));

@@ -276,6 +276,9 @@ fn limits_are_set() {
     requires!(UserNamespaces, Image("busybox", "latest"));
     assert_eq!(sh(&["--ulimit", "nofile=512:1024"], "ulimit -Sn; ulimit -Hn"), "512\n1024");
     assert_eq!(sh(&["--ulimit", "core=0"], "ulimit -c"), "0");
+    // podman's word for the caller's, which they are anyway.
+    let (mine, host) = (sh(&[], "ulimit -Sn; ulimit -Hn"), ["--ulimit", "host"]);
+    assert_eq!(sh(&host, "ulimit -Sn; ulimit -Hn"), mine);
     has(&run(&["--ulimit", "nonsense=1"], &["true"]).fails(125), &["nonsense"]);
 }
 

@@ -254,6 +254,13 @@ fn host_directories_in_every_manner() {
     assert_eq!(own, "1234:1234\n1234:1234\nok");
     p.sh(&["-v", &bind("U")], "rm /b/x"); // root's, which is the user's, again
     assert_eq!(fs::read_to_string(path.join("file")).unwrap(), "host\n");
+    // The caller's own number is another's in a range, who may not write there.
+    let uid = rustix::process::geteuid().to_string();
+    let flags = ["-u", &uid, "-v", &bind("rw")];
+    let told = p.run(&p.busybox, &flags, "touch /b/y || true").output().stderr;
+    assert_eq!(told.contains("--userns host-id"), pass() == "range", "{told}");
+    let told = p.run(&p.busybox, &["-u", &uid, "-v", &bind("ro")], "true").output().stderr;
+    assert_eq!(told, "");
     // Refused with the reason.
     if pass() != "own" {
         let refused = p.run(&p.busybox, &["-v", &bind("idmap")], "true").fails(125);

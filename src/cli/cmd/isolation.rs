@@ -57,8 +57,8 @@ pub(super) struct Isolation {
     /// Give the container all that the user may do, and no more
     #[arg(long)]
     privileged: bool,
-    /// Tighten or loosen: no-new-privileges, seccomp=FILE, mask=PATH, unmask=PATH, apparmor=PROFILE,
-    /// label=OPTION
+    /// Tighten or loosen: no-new-privileges, seccomp=FILE, mask=PATH, unmask=PATH,
+    /// proc-opts=OPTION, apparmor=PROFILE, label=OPTION
     #[arg(long, value_name = "OPTION", value_parser = parse::security_option)]
     security_opt: Vec<SecurityOption>,
     /// Show a device of the host in the container
@@ -72,8 +72,8 @@ pub(super) struct Isolation {
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse::sysctl)]
     sysctl: Vec<(String, String)>,
     /// Limit a resource: NAME=SOFT[:HARD]
-    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = parse::ulimit)]
-    ulimit: Vec<Ulimit>,
+    #[arg(long, value_name = "NAME=SOFT[:HARD]|host", value_parser = parse::ulimit)]
+    ulimit: Vec<Option<Ulimit>>,
     #[command(flatten)]
     pub(super) limits: LimitArgs,
     /// Let the OOM killer come to the container sooner, from -1000 to 1000
@@ -153,7 +153,7 @@ impl Isolation {
         }
         request.devices.clone_from(&self.device);
         request.sysctls = self.sysctl.iter().cloned().collect::<BTreeMap<_, _>>();
-        request.ulimits.clone_from(&self.ulimit);
+        request.ulimits = self.ulimit.iter().flatten().copied().collect();
         request.resources = self.limits.resources()?;
         request.cgroups = self.limits.mode();
         request.oom_score_adj = self.oom_score_adj;
@@ -206,6 +206,9 @@ fn security(options: &[SecurityOption]) -> Result<SecurityOptions, Error> {
             SecurityOption::Mask(paths) => security.mask.extend(paths.iter().cloned()),
             SecurityOption::Unmask(paths) => security.unmask.extend(paths.iter().cloned()),
             SecurityOption::UnmaskAll => security.unmask_all = true,
+            SecurityOption::ProcOptions(options) => {
+                security.proc_options.extend(options.iter().cloned());
+            }
             SecurityOption::AppArmor(profile) => security.labels.apparmor.clone_from(profile),
             SecurityOption::Label(one) => label(&mut security.labels, one),
         }

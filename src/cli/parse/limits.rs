@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use super::{Invalid, size};
 use crate::engine::bundle::{Resource, Ulimit};
 
-/// `NAME=SOFT[:HARD]`; -1 and `unlimited` are without limit.
-pub fn ulimit(text: &str) -> Result<Ulimit, Invalid> {
+/// `NAME=SOFT[:HARD]`; -1 and `unlimited` are without limit. `None` for podman's `host`: what is not set
+/// here is the caller's anyway.
+pub fn ulimit(text: &str) -> Result<Option<Ulimit>, Invalid> {
+    if text == "host" {
+        return Ok(None);
+    }
     let invalid =
         |why: &str| Invalid::new(format!("{why}: want NAME=SOFT[:HARD], such as nofile=1024:4096"));
     let (name, limits) = text.split_once('=').ok_or_else(|| invalid("no ="))?;
@@ -21,7 +25,7 @@ pub fn ulimit(text: &str) -> Result<Ulimit, Invalid> {
     if soft > hard {
         return Err(invalid("the soft limit is above the hard one"));
     }
-    Ok(Ulimit { resource, soft, hard })
+    Ok(Some(Ulimit { resource, soft, hard }))
 }
 
 /// A number of bytes, or -1 for no limit.
@@ -99,11 +103,13 @@ mod tests {
 
     #[test]
     fn one_number_is_both() {
-        let limit = ulimit("nofile=64").expect("valid");
+        let set = |text| ulimit(text).expect("valid").expect("a limit");
+        let limit = set("nofile=64");
         assert_eq!((limit.resource, limit.soft, limit.hard), (Resource::Nofile, 64, 64));
-        let limit = ulimit("core=0:-1").expect("valid");
+        let limit = set("core=0:-1");
         assert_eq!((limit.soft, limit.hard), (0, u64::MAX));
-        for text in ["nofile", "nofile=", "files=1", "nofile=2:1", "nofile=1:2:3"] {
+        assert_eq!(ulimit("host"), Ok(None));
+        for text in ["nofile", "host=1", "nofile=", "files=1", "nofile=2:1", "nofile=1:2:3"] {
             assert!(ulimit(text).is_err(), "{text}");
         }
     }

@@ -21,6 +21,8 @@ pub enum SecurityOption {
     Unmask(Vec<PathBuf>),
     /// `unmask=ALL`, `systempaths=unconfined`
     UnmaskAll,
+    /// `proc-opts=OPTION[,OPTION]`
+    ProcOptions(Vec<String>),
     /// `apparmor=PROFILE`; `None` for unconfined.
     AppArmor(Option<String>),
     /// `label=…`
@@ -69,10 +71,11 @@ pub fn security_option(text: &str) -> Result<SecurityOption, Invalid> {
         }
         ("mask", Some(list)) => paths(list).map(SecurityOption::Mask),
         ("unmask", Some(list)) => paths(list).map(SecurityOption::Unmask),
+        ("proc-opts", Some(list)) => proc_options(list).map(SecurityOption::ProcOptions),
         _ => Err(Invalid::new(format!(
             "invalid --security-opt {text:?}: want no-new-privileges, seccomp=FILE, unconfined or \
-             builtin, mask=PATH, unmask=PATH or ALL, systempaths=unconfined, apparmor=PROFILE or \
-             unconfined, label=disable or what else SELinux knows"
+             builtin, mask=PATH, unmask=PATH or ALL, systempaths=unconfined, proc-opts=OPTION, \
+             apparmor=PROFILE or unconfined, label=disable or what else SELinux knows"
         ))),
     }
 }
@@ -92,6 +95,26 @@ fn label(text: &str) -> Result<Label, Invalid> {
              filetype:TYPE or nested"
         ))),
     }
+}
+
+/// procfs's own options (proc(5), "Mount options").
+fn proc_options(list: &str) -> Result<Vec<String>, Invalid> {
+    const HIDEPID: [&str; 8] = ["0", "1", "2", "4", "off", "noaccess", "invisible", "ptraceable"];
+    let option = |text: &str| {
+        let is_known = match text.split_once('=') {
+            Some(("hidepid", value)) => HIDEPID.contains(&value),
+            Some(("gid", value)) => value.parse::<u32>().is_ok(),
+            Some(("subset", value)) => value == "pid",
+            _ => false,
+        };
+        is_known.then(|| text.to_owned()).ok_or_else(|| {
+            let all = HIDEPID.join("|");
+            Invalid::new(format!(
+                "{text:?} is no option of /proc: want hidepid={all}, gid=GROUP or subset=pid"
+            ))
+        })
+    };
+    list.split(',').map(option).collect()
 }
 
 fn paths(list: &str) -> Result<Vec<PathBuf>, Invalid> {
@@ -120,6 +143,11 @@ mod tests {
             ("mask=/a:/b", Opt::Mask(vec!["/a".into(), "/b".into()])),
             ("unmask=ALL", Opt::UnmaskAll),
             ("systempaths=unconfined", Opt::UnmaskAll),
+            (
+                "proc-opts=hidepid=2,gid=5",
+                Opt::ProcOptions(vec!["hidepid=2".into(), "gid=5".into()]),
+            ),
+            ("proc-opts=subset=pid", Opt::ProcOptions(vec!["subset=pid".into()])),
             ("apparmor=unconfined", Opt::AppArmor(None)),
             ("apparmor:containers-default", Opt::AppArmor(Some("containers-default".into()))),
             ("label=disable", Opt::Label(Label::Disable)),
@@ -138,6 +166,9 @@ mod tests {
             "label=type:",
             "label=x:y",
             "mask=a",
+            "proc-opts=",
+            "proc-opts=rw",
+            "proc-opts=hidepid=3",
             "x=y",
         ] {
             assert!(security_option(text).is_err(), "{text}");

@@ -178,7 +178,8 @@ fn tell_code(error: &Error) -> u8 {
     match error {
         Error::Runtime(error) | Error::Foreign { error, .. } => match error {
             Launch::CommandNotFound { .. } => 127,
-            Launch::CommandNotExecutable { .. } => 126,
+            Launch::CommandNotExecutable { .. }
+            | Launch::WorkingDirectory { errno: Errno::ACCESS, .. } => 126,
             _ => 125,
         },
         _ => 125,

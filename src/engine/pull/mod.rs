@@ -19,6 +19,8 @@ mod budget;
 mod contents;
 mod error;
 mod fetch;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gzip;
 mod inflate;
 mod kept;

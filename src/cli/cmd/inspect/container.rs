@@ -373,6 +373,9 @@ fn security_options(request: &Request) -> Vec<String> {
         SeccompChoice::Unconfined => options.push("seccomp=unconfined".to_owned()),
         SeccompChoice::Json(text) => options.push(format!("seccomp={text}")),
     }
+    if !security.proc_options.is_empty() {
+        options.push(format!("proc-opts={}", security.proc_options.join(",")));
+    }
     let labels = &security.labels;
     options.extend(labels.apparmor.iter().map(|profile| format!("apparmor={profile}")));
     for (name, value) in [

@@ -52,7 +52,7 @@ pub(super) struct RunArgs {
     keep: bool,
 }
 
-/// Let a container's program start, or tell of it
+// What it is for stands with each command that has it.
 #[derive(Debug, clap::Args)]
 pub(super) struct IdArgs {
     /// The container's ID

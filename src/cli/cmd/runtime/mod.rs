@@ -56,8 +56,10 @@ enum LogFormat {
 #[derive(Debug, Subcommand)]
 enum Command {
     Create(launch::CreateArgs),
+    /// Let a container's program start
     Start(launch::IdArgs),
     Run(launch::RunArgs),
+    /// Print what a container is, as JSON
     State(launch::IdArgs),
     Kill(launch::KillArgs),
     Delete(launch::DeleteArgs),
