@@ -123,9 +123,8 @@ pub fn send(socket: impl AsFd, packet: &[u8]) -> Result<(), Errno> {
 pub fn receive(socket: impl AsFd, room: &mut [u8]) -> Result<usize, Errno> {
     loop {
         match rustix::net::recv(&socket, &mut *room, RecvFlags::DONTWAIT) {
-            Err(Errno::INTR) => {}
-            // The other side went without having read all; once that is told, what it said is there.
-            Err(Errno::CONNRESET) => {}
+            // The latter: the other side went without having read all, and what it said is there still.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             other => return other.map(|(length, _)| length),
         }
     }
