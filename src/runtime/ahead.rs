@@ -16,6 +16,7 @@
 
 use std::hint::spin_loop;
 use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -30,6 +31,7 @@ use super::plan::Plan;
 use super::ready::{Early, Ready};
 use super::{Error, spawn};
 use crate::bundle::Namespaces;
+use crate::mount::RootMount;
 use crate::sys;
 use crate::sys::fork::Child;
 use crate::sys::processor::Elsewhere;
@@ -43,6 +45,8 @@ pub struct Ahead {
     thread: Option<JoinHandle<()>>,
     /// Those that it has, where it has them already.
     ids: Option<IdMaps>,
+    /// overlayfs's scratch directory, where the process may have made the root.
+    work: Option<PathBuf>,
 }
 
 /// What the process is to do.
@@ -60,8 +64,8 @@ struct Berth {
     /// One of the numbers below, and a futex.
     stage: AtomicU32,
     pid: AtomicI32,
-    /// Filled by the caller before `PREPARING`, taken by the process after.
-    early: Mutex<Option<Box<(Early, ChildMaps)>>>,
+    /// Filled by the caller before `PREPARING`, read by the process after.
+    early: Mutex<Option<(Early, ChildMaps)>>,
     /// Descriptors that the process opened while they were everybody's.
     opened: Mutex<Vec<RawFd>>,
     /// Never locked by two: the caller fills it before `ORDERED`, the process empties it after.
@@ -114,7 +118,7 @@ impl Ahead {
         });
         let thread = thread.ok()?;
         elsewhere.inspect(|elsewhere| elsewhere.take(&thread));
-        Some(Self { new, berth, thread: Some(thread), ids: None })
+        Some(Self { new, berth, thread: Some(thread), ids: None, work: None })
     }
 
     /// Whether the process can be what a launch asks for: in these namespaces, and on its way to an
@@ -137,7 +141,10 @@ impl Ahead {
         debug_assert_eq!(early.ids.mode, Mode::Single);
         let (maps, _) = userns::prepare(&early.ids)?;
         self.ids = Some(early.ids.clone());
-        *held(&self.berth.early) = Some(Box::new((early, maps)));
+        if let RootMount::Overlay { work, .. } = &early.root {
+            self.work = Some(work.clone());
+        }
+        *held(&self.berth.early) = Some((early, maps));
         self.berth.change(WAITING, PREPARING);
         Ok(())
     }
@@ -168,6 +175,11 @@ impl Drop for Ahead {
             let _ = child.wait();
         }
         self.berth.close_opened();
+        if let Some(work) = &self.work {
+            // A volatile overlay leaves a mark there, by which no other is mounted over it
+            // (Documentation/filesystems/overlayfs.rst, "Volatile mount").
+            let _ = sys::remove_tree(&work.join("work"));
+        }
     }
 }
 
@@ -205,9 +217,9 @@ impl Berth {
         let mut decision = self.wait_while(WAITING, self.has_processor);
         let mut ready = Ready::default();
         if decision == PREPARING {
-            if let Some(early) = held(&self.early).take() {
-                let (early, mut maps) = *early;
-                ready = Ready::make(early, &mut maps);
+            // It stays the caller's: who frees the caller's memory locks it for whom that forks meanwhile.
+            if let Some((early, maps)) = &mut *held(&self.early) {
+                ready = Ready::make(early, maps);
                 *held(&self.opened) = ready.descriptors();
             }
             decision = self.wait_while(PREPARING, self.has_processor);

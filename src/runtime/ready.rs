@@ -37,17 +37,17 @@ pub(super) struct Ready {
 
 impl Ready {
     /// Makes what can be made. Nothing is attached, and no failure told.
-    pub(super) fn make(early: Early, maps: &mut ChildMaps) -> Self {
+    pub(super) fn make(early: &Early, maps: &mut ChildMaps) -> Self {
         let Early { root, volatile, mounts, ids } = early;
         // A copy of a shared mount would be its peer.
         if rootfs::make_slave().is_err() || maps.complete().is_err() {
             return Self::default();
         }
-        let root = plan::root_step(&root, volatile).ok().and_then(|step| {
+        let root = plan::root_step(root, *volatile).ok().and_then(|step| {
             let mount = rootfs::overlay_of(&step.layers)?;
             Some((step, mount))
         });
-        let steps = mounts.iter().filter_map(|mount| plan::mount_step(mount, &ids).ok());
+        let steps = mounts.iter().filter_map(|mount| plan::mount_step(mount, ids).ok());
         // A view of control groups is that of the namespace which the process has yet to make.
         let steps = steps.filter(|step| step.source != Source::Cgroup);
         let wanted = steps.map(|MountStep { source, attributes, .. }| (source, attributes));

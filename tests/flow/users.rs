@@ -119,6 +119,25 @@ fn an_exec_sees_the_container_s_owners() {
     assert_eq!(sh(&["-u", "nonroot"], "id -u; touch /tmp/h; stat -c %u /tmp/h"), "1000\n1000");
 }
 
+/// Who is root by name has whatever number the image says: a container that was begun as if it were 0 is
+/// begun again.
+#[test]
+fn root_by_name_is_who_the_image_says() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let passwd = "printf 'root:x:5:6::/:/bin/sh\nzero:x:0:0::/:/bin/sh\n' >/etc/passwd";
+    home.coracle(["run", "--name", "odd", &image, "sh", "-c", passwd]).ok();
+    home.coracle(["commit", "-q", "odd", "odd"]).ok();
+    let ids = |user: &[&str]| {
+        let all = [&["run", "--rm", "--network", "none"], user, &["odd", "sh", "-c"]].concat();
+        let script = "echo $(id -u):$(id -g); touch /tmp/f && stat -c %u:%g /tmp/f";
+        home.coracle(all.into_iter().chain([script])).ok()
+    };
+    assert_eq!(ids(&["-u", "root"]), "5:6\n5:6");
+    assert_eq!(ids(&["-u", "zero"]), "0:0\n0:0");
+    assert_eq!(ids(&[]), "0:0\n0:0");
+}
+
 #[test]
 fn one_id_alone_is_the_kernel_s() {
     requires!(UserNamespaces, Image("busybox", "latest"));
