@@ -76,6 +76,7 @@ mod tests {
     use super::*;
     use crate::network::Mac;
     use crate::network::frame::before_payload;
+    use crate::network::tcp::empty;
 
     const PAYLOAD: usize = 60_000;
 
@@ -107,16 +108,10 @@ mod tests {
         let repr = TcpRepr {
             src_port: 80,
             dst_port: 4000,
-            control: TcpControl::Psh,
             seq_number: TcpSeqNumber(1),
             ack_number: Some(TcpSeqNumber(1)),
             window_len: 100,
-            window_scale: None,
-            max_seg_size: None,
-            sack_permitted: false,
-            sack_ranges: [None; 3],
-            timestamp: None,
-            payload: &[],
+            ..empty(TcpControl::Psh)
         };
         let mut outbox = Outbox::default();
         for number in 0..20 {

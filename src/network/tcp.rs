@@ -138,7 +138,7 @@ fn after(one: u32, other: u32) -> bool {
     one.wrapping_sub(other).cast_signed() > 0
 }
 
-fn empty(control: TcpControl) -> TcpRepr<'static> {
+pub(super) fn empty(control: TcpControl) -> TcpRepr<'static> {
     TcpRepr {
         src_port: 0,
         dst_port: 0,

@@ -86,6 +86,9 @@ const UNWANTED: u32 = 4;
 /// There is no process any more that shares memory, or never was.
 const OVER: u32 = 5;
 
+/// Whoever waits or prepares has yet to hear what becomes of it.
+const UNDECIDED: [u32; 2] = [WAITING, PREPARING];
+
 /// How long the process looks for its next orders without sleeping.
 const PATIENCE: Duration = Duration::from_micros(300);
 
@@ -145,7 +148,7 @@ impl Ahead {
             self.work = Some(work.clone());
         }
         *held(&self.berth.early) = Some((early, maps));
-        self.berth.change(WAITING, PREPARING);
+        self.berth.change(&[WAITING], PREPARING);
         Ok(())
     }
 
@@ -154,7 +157,7 @@ impl Ahead {
     pub(super) fn hand_over(mut self, orders: Box<Orders>) -> Result<Child, Option<Box<Orders>>> {
         let copies = orders.ends.descriptors();
         *held(&self.berth.orders) = Some(orders);
-        self.berth.decide(ORDERED);
+        self.berth.change(&UNDECIDED, ORDERED);
         self.berth.wait_while(ORDERED, false);
         if let Some(orders) = held(&self.berth.orders).take() {
             return Err(Some(orders));
@@ -169,7 +172,7 @@ impl Ahead {
 impl Drop for Ahead {
     fn drop(&mut self) {
         let Some(thread) = self.thread.take() else { return };
-        self.berth.decide(UNWANTED);
+        self.berth.change(&UNDECIDED, UNWANTED);
         let _ = thread.join();
         if let Some(child) = self.berth.child() {
             let _ = child.wait();
@@ -247,15 +250,12 @@ impl Berth {
         sys::process::close_copies(&std::mem::take(&mut *held(&self.opened)));
     }
 
-    /// Tells a process that waits or prepares what becomes of it.
-    fn decide(&self, to: u32) {
-        self.change(WAITING, to);
-        self.change(PREPARING, to);
-    }
-
-    fn change(&self, from: u32, to: u32) {
-        let _ = self.stage.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
-        wake(&self.stage);
+    /// Sets the stage, if it is one of `from`.
+    fn change(&self, from: &[u32], to: u32) {
+        let next = |stage| from.contains(&stage).then_some(to);
+        if self.stage.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).is_ok() {
+            wake(&self.stage);
+        }
     }
 
     /// Waits until the stage is another one; gives that. Who `spins` looks for a while before it sleeps:

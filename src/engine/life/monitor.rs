@@ -4,7 +4,6 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::health::Checks;
@@ -154,12 +153,7 @@ impl Engine {
 
 /// Lets go of all that belongs to the command: streams, directory, memory.
 fn settle(id: &str) -> Result<(), Errno> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    let null = rustix::fs::open(c"/dev/null", flags, Mode::empty())?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
-    drop(null);
+    drop(crate::sys::process::leave_streams()?);
     rustix::process::chdir(c"/")?;
     call_itself(&format!("coracle:{}", id.get(..7).unwrap_or(id)));
     Ok(())

@@ -140,16 +140,13 @@ impl Guest {
         let repr = TcpRepr {
             src_port: from,
             dst_port: to,
-            control,
             seq_number: TcpSeqNumber(sequence.cast_signed()),
             ack_number: ack.map(|ack| TcpSeqNumber(ack.cast_signed())),
             window_len: window,
             window_scale: syn.then_some(0),
             max_seg_size: syn.then_some(1000),
-            sack_permitted: false,
-            sack_ranges: [None; 3],
-            timestamp: None,
             payload,
+            ..crate::network::tcp::empty(control)
         };
         let mut bytes = Self::frame(IpProtocol::Tcp, repr.buffer_len());
         let packet = &mut TcpPacket::new_unchecked(&mut bytes[VNET + 34..]);
