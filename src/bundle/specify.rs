@@ -1,6 +1,6 @@
 //! Request and image to `ContainerSpec`: decided here, done elsewhere.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -48,6 +48,21 @@ pub struct Circumstances<'a> {
     pub modules: &'a SecurityModules,
 }
 
+/// What is below a container's root whatever image it has, as far as the request alone tells.
+#[derive(Clone, Debug)]
+pub struct Interior {
+    /// /proc, /dev and /sys, in order.
+    pub mounts: Vec<Mount>,
+    /// Symbolic links: path and target.
+    pub links: Vec<(PathBuf, PathBuf)>,
+    /// Kernel parameters of the container's namespaces.
+    pub sysctls: BTreeMap<String, String>,
+    /// Paths hidden from the container.
+    pub masked_paths: Vec<PathBuf>,
+    /// Paths the container may read only.
+    pub read_only_paths: Vec<PathBuf>,
+}
+
 /// Joins a request with its image: the specification, and the texts of the container's /etc files.
 pub fn specify(
     request: &Request,
@@ -67,9 +82,10 @@ pub fn specify(
         false => Vec::new(),
         true => cx.accounts.added(request, &process.user, (cx.passwd, cx.group))?,
     };
-    let mounts = mounts(request, &cx, systemd)?;
+    let Interior { mounts: usual, sysctls, masked_paths, read_only_paths, links } =
+        interior(request, &cx.namespaces);
+    let mounts = mounts(request, &cx, usual, systemd)?;
     let stop_signal = stop_signal(request, cx.config, systemd)?;
-    let (masked_paths, read_only_paths) = hidden_paths(request);
     check_sysctls(request, &cx.namespaces)?;
     if request.domainname.is_some() && cx.namespaces[NsKind::Uts] != Namespace::New {
         let with = match &request.uts {
@@ -80,22 +96,19 @@ pub fn specify(
     }
     let spec = ContainerSpec::builder(cx.root, process).with(|spec| {
         spec.mounts = mounts;
+        spec.links = links;
         spec.masked_paths = masked_paths;
         spec.read_only_paths = read_only_paths;
         spec.hostname = (cx.namespaces[NsKind::Uts] == Namespace::New).then_some(hostname);
         spec.namespaces = cx.namespaces;
         spec.root_read_only = request.read_only;
-        spec.sysctls.clone_from(&request.sysctls);
         if request.network == Some(Sharing::Private) {
             spec.network = Some(request.private.clone());
             spec.networks.clone_from(&request.networks);
-            // As docker has it: low ports of a network of its own are nobody else's.
-            let low = "net.ipv4.ip_unprivileged_port_start".to_owned();
-            spec.sysctls.entry(low).or_insert_with(|| "0".to_owned());
         }
-        // Root of a user namespace sets this one by its own call only (setdomainname(2)).
-        let domainname = spec.sysctls.remove("kernel.domainname");
+        let domainname = request.sysctls.get(DOMAIN_NAME).cloned();
         spec.domainname = request.domainname.clone().or(domainname);
+        spec.sysctls = sysctls;
         spec.seccomp = match &request.security.seccomp {
             SeccompChoice::Default if request.privileged => SeccompChoice::Unconfined,
             choice => choice.clone(),
@@ -216,18 +229,40 @@ fn stop_signal(request: &Request, config: &ImageConfig, systemd: bool) -> Result
     }
 }
 
-/// What every container has in /proc, /dev and /sys, before the user's own wishes.
-pub fn usual_mounts(request: &Request, namespaces: &Namespaces) -> Vec<Mount> {
+/// What a container of this request has in /proc, /dev and /sys, before the user's own mounts.
+pub fn interior(request: &Request, namespaces: &Namespaces) -> Interior {
     let shm_size = match (&request.ipc, request.shm_size) {
         (Sharing::None, _) => None,
         (_, size) => Some(size.unwrap_or(defaults::SHM_SIZE)),
     };
-    defaults::mounts(namespaces, request.privileged, shm_size)
+    let mut sysctls = request.sysctls.clone();
+    if request.network == Some(Sharing::Private) {
+        // As docker has it: low ports of a network of its own are nobody else's.
+        let low = "net.ipv4.ip_unprivileged_port_start".to_owned();
+        sysctls.entry(low).or_insert_with(|| "0".to_owned());
+    }
+    sysctls.remove(DOMAIN_NAME);
+    let (masked_paths, read_only_paths) = hidden_paths(request);
+    Interior {
+        mounts: defaults::mounts(namespaces, request.privileged, shm_size),
+        links: defaults::links(),
+        sysctls,
+        masked_paths,
+        read_only_paths,
+    }
 }
 
+/// Root of a user namespace sets this one by its own call only (setdomainname(2)).
+const DOMAIN_NAME: &str = "kernel.domainname";
+
 /// Everything below the root: the defaults, then what the user asked for, parents first.
-fn mounts(request: &Request, cx: &Circumstances<'_>, systemd: bool) -> Result<Vec<Mount>, Error> {
-    let mut mounts = usual_mounts(request, &cx.namespaces);
+fn mounts(
+    request: &Request,
+    cx: &Circumstances<'_>,
+    usual: Vec<Mount>,
+    systemd: bool,
+) -> Result<Vec<Mount>, Error> {
+    let mut mounts = usual;
     let options = &request.security.proc_options;
     if !options.is_empty() {
         if matches!(cx.namespaces[NsKind::Pid], Namespace::Host) {

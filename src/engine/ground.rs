@@ -1,29 +1,29 @@
 //! What a container stands on: its ids, its image's layers and configuration, its root.
 //!
 //! All else is decided on top of it, and takes as long again. So whoever waits for the container has its
-//! first process make the root and the usual mounts meanwhile.
+//! first process make the root meanwhile, and before that, what is below every root.
 
 use std::path::{Path, PathBuf};
 
 use super::flat::Lowers;
+use super::pull::Policy;
 use super::run::{Clock, RunRequest};
-use super::share::Shared;
+use super::share::{Shared, new_namespaces};
 use super::{Engine, Error};
 use crate::bundle;
-use crate::container::Rootfs;
+use crate::container::{Restart, Rootfs};
 use crate::mount::RootMount;
 use crate::oci::ImageConfig;
-use crate::runtime::{Ahead, Early};
+use crate::runtime::Ahead;
 use crate::snapshot::{self, Driver};
 use crate::store::{Image, Lock};
-use crate::userns::{self, Facts, IdMaps};
+use crate::userns::{self, IdMaps};
 
-/// An image that is held, and what is known of the host's ids.
+/// An image that is held.
 #[derive(Debug)]
 pub(super) struct Base {
     pub(super) image: Image,
     pub(super) hold: Lock,
-    pub(super) facts: Facts,
     pub(super) clock: Clock,
 }
 
@@ -55,8 +55,8 @@ impl Engine {
     ) -> Result<Ground, Error> {
         let shared = self.share(&request.container)?;
         let asked = shared.ids.clone().unwrap_or_else(|| self.options.userns.clone());
-        let store_ids = userns::choose_for_store(&asked, &base.facts)?;
-        let ids = userns::choose(&asked, (0, 0), &base.facts)?;
+        let store_ids = userns::choose_for_store(&asked, self.facts())?;
+        let ids = userns::choose(&asked, (0, 0), self.facts())?;
         base.clock.lap("ids");
         let image = &base.image;
         let (layers, config) = match &request.rootfs {
@@ -86,34 +86,45 @@ impl Engine {
         Ok(Ground { base, shared, asked, store_ids, ids, layers, config, driver, root })
     }
 
+    /// Has the first process of a run made, while all that it will be is looked for and decided, and what is
+    /// below its root. `None` where this process will not stay with it, or an image is fetched before. One
+    /// that was `begun` will do, if it is in the same namespaces.
+    ///
+    /// With emulated ids the process is at once who it will be: root. Else it has yet to become that, whom
+    /// a new file system belongs to.
+    pub fn ahead(
+        &self,
+        request: &RunRequest,
+        begun: Option<Ahead>,
+    ) -> Result<Option<Ahead>, Error> {
+        let here = !request.detach && request.restart == Restart::No && !request.container.init;
+        let soon = !request.verify && matches!(request.policy, Policy::Missing | Policy::Never);
+        let namespaces = new_namespaces(&request.container).filter(|_| here && soon);
+        let Some(namespaces) = namespaces else { return Ok(None) };
+        let begun = begun.filter(|begun| begun.is_in(&namespaces));
+        let Some(mut ahead) = begun.or_else(|| Ahead::begin(&namespaces)) else { return Ok(None) };
+        let ids = self.ids((0, 0))?;
+        if ids.emulated {
+            ahead.furnish(bundle::interior(&request.container, &namespaces), &ids)?;
+        }
+        Ok(Some(ahead))
+    }
+
     /// Has the first process make the root, where whatever is decided later leaves that as it is. Whether
     /// the root's directories are made.
-    ///
-    /// With one id, and root by name, the process is at once who it will be. Else it has yet to become root of
-    /// the container, whom a new file system belongs to.
-    pub(super) fn prepare_ahead(
+    pub(super) fn make_root_ahead(
         request: &RunRequest,
         ground: &Ground,
         directory: &Path,
         ahead: &mut Ahead,
     ) -> Result<bool, Error> {
-        let user = request.container.user.as_ref().unwrap_or(&ground.config.user);
-        let is_root = matches!(user.as_str(), "" | "0" | "root" | "0:0" | "root:root");
-        let is_early = request.rootfs.is_none()
-            && ground.driver == Driver::Overlay
-            && ground.ids.mode == userns::Mode::Single
-            && is_root;
-        if !is_early {
-            return Ok(false);
+        let is_early =
+            request.rootfs.is_none() && ground.driver == Driver::Overlay && ground.ids.emulated;
+        if is_early {
+            snapshot::prepare(ground.driver, &ground.layers, directory, false)?;
+            ahead.make_root(&ground.root, request.remove);
         }
-        snapshot::prepare(ground.driver, &ground.layers, directory, false)?;
-        ahead.prepare(Early {
-            root: ground.root.clone(),
-            volatile: request.remove,
-            mounts: bundle::usual_mounts(&request.container, &ground.shared.namespaces),
-            ids: ground.ids.clone(),
-        })?;
-        Ok(true)
+        Ok(is_early)
     }
 
     /// What makes the root: files of an image that have other owners in this container are copied.

@@ -55,6 +55,7 @@ mod volumes;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use crate::container::Containers;
 use crate::network::Networks;
@@ -85,7 +86,7 @@ pub use limits::OutOfMemory;
 pub use load::{Import, Intake, Loaded};
 pub use mounted::Mounted;
 pub use prune::{Fits, Pruned};
-pub use run::{Fetch, Found, Outcome, Phase, Prepared, Preserved, RunRequest, Streams, ahead};
+pub use run::{Fetch, Found, Outcome, Phase, Prepared, Preserved, RunRequest, Streams};
 pub use usage::Usage;
 pub use volumes::VolumeRequest;
 
@@ -136,6 +137,7 @@ pub struct Engine {
     containers: Containers,
     volumes: Volumes,
     networks: Networks,
+    facts: OnceLock<userns::Facts>,
 }
 
 impl Engine {
@@ -145,7 +147,8 @@ impl Engine {
         let containers = Containers::new(&options.root);
         let volumes = Volumes::new(&options.root);
         let networks = Networks::new(&options.root);
-        Ok(Self { options, store, containers, volumes, networks })
+        let facts = OnceLock::new();
+        Ok(Self { options, store, containers, volumes, networks, facts })
     }
 
     /// The store.
@@ -159,18 +162,19 @@ impl Engine {
     }
 
     /// What the host says of ids.
-    fn facts(&self) -> userns::Facts {
-        userns::gather(std::path::Path::new("/"), &self.options.path)
+    fn facts(&self) -> &userns::Facts {
+        let gather = || userns::gather(std::path::Path::new("/"), &self.options.path);
+        self.facts.get_or_init(gather)
     }
 
     /// The ids of a container whose program runs as `user`, and why these.
     pub fn ids(&self, user: (u32, u32)) -> Result<IdMaps, Error> {
-        Ok(userns::choose(&self.options.userns, user, &self.facts())?)
+        Ok(userns::choose(&self.options.userns, user, self.facts())?)
     }
 
     /// The ids that the store's layers are unpacked with, whatever a container has.
     pub fn store_ids(&self) -> Result<IdMaps, Error> {
-        Ok(userns::choose_for_store(&self.options.userns, &self.facts())?)
+        Ok(userns::choose_for_store(&self.options.userns, self.facts())?)
     }
 
     /// How unpacked files carry their owners in this mode.

@@ -14,7 +14,6 @@ use super::of_host::{
 };
 use super::pull::Policy;
 use super::record::record;
-use super::share::new_namespaces;
 use super::{Engine, Error, HealthRequest, Removal, Tell, ports, rootfs};
 use crate::bundle::{
     self, BindRequest, Circumstances, ContainerSpec, EtcFiles, HostFiles, SeccompChoice,
@@ -253,16 +252,6 @@ impl Clock {
 /// that clones. Reports its own errors; gives the image's ID, or its exit status.
 pub type Fetch<'a> = &'a dyn Fn() -> Result<Digest, u8>;
 
-/// Has the first process of a run made, while all that it will be is looked for and decided. `None`
-/// where this process will not stay with it, or an image is fetched before. One that was `begun` will do, if
-/// it is in the same namespaces.
-pub fn ahead(request: &RunRequest, begun: Option<Ahead>) -> Option<Ahead> {
-    let here = !request.detach && request.restart == Restart::No && !request.container.init;
-    let soon = !request.verify && matches!(request.policy, Policy::Missing | Policy::Never);
-    let namespaces = new_namespaces(&request.container).filter(|_| here && soon)?;
-    begun.filter(|begun| begun.is_in(&namespaces)).or_else(|| Ahead::begin(&namespaces))
-}
-
 impl Engine {
     /// Finds the image of a request, fetching it where that is due. A first process that is on its way
     /// waits no longer then: who fetches is forked, from a process that has one thread.
@@ -276,13 +265,12 @@ impl Engine {
             return Err(Error::CidFileExists { path: path.clone() });
         }
         let mut clock = Clock::start();
-        let facts = self.facts();
         let (image, hold) = match &request.rootfs {
             Some(rootfs) => (rootfs::look_at(rootfs, self.store.root())?, self.store.hold()?),
-            None => self.find_image(request, &facts, &mut ahead, fetch)?,
+            None => self.find_image(request, &mut ahead, fetch)?,
         };
         clock.lap("image");
-        Ok(Found { base: Base { image, hold, facts, clock }, ahead })
+        Ok(Found { base: Base { image, hold, clock }, ahead })
     }
 
     /// Runs a container: to its end, or to its start where it is to run on by itself.
@@ -328,7 +316,7 @@ impl Engine {
         let make = || {
             let ground = self.ground(request, base, &directory.path)?;
             let has_root = match &mut ahead {
-                Some(ahead) => Self::prepare_ahead(request, &ground, &directory.path, ahead)?,
+                Some(ahead) => Self::make_root_ahead(request, &ground, &directory.path, ahead)?,
                 None => false,
             };
             let prepared = self.specify(request, ground, &directory.id, &directory.path)?;
@@ -360,12 +348,11 @@ impl Engine {
     pub(super) fn find_image(
         &self,
         request: &RunRequest,
-        facts: &userns::Facts,
         ahead: &mut Option<Ahead>,
         fetch: Fetch<'_>,
     ) -> Result<(Image, Lock), Error> {
         let hold = self.store.hold()?;
-        let owners = self.owners_of(&userns::choose_for_store(&self.options.userns, facts)?);
+        let owners = self.owners()?;
         let here = match self.store.resolve(&request.image) {
             Err(store::Error::NoSuchImage { .. }) => None,
             other => Some(other?),
@@ -457,7 +444,8 @@ impl Engine {
         directory: &Path,
     ) -> Result<Prepared, Error> {
         let Ground { base, shared, asked, store_ids, ids, layers, config, driver, root } = ground;
-        let Base { image, hold, facts, mut clock } = base;
+        let Base { image, hold, mut clock } = base;
+        let facts = self.facts();
         let read = |path: &str| -> Result<Vec<u8>, Error> {
             let found = snapshot::read_file(&layers, Path::new(path), USERS_LIMIT)?;
             Ok(found.unwrap_or_default())
@@ -478,9 +466,9 @@ impl Engine {
         let mut accounts = host_accounts(&request.container)?;
         if let (userns::Request::HostId { .. }, None) = (&self.options.userns, &shared.ids) {
             // Who asks for the host's id wants to be it, unless told otherwise (podman's keep-id).
-            let own = ids.own(&facts);
+            let own = ids.own(facts);
             wanted.user.get_or_insert(format!("{}:{}", own.0, own.1));
-            accounts.host.extend(caller_account(own, &facts).filter(|_| !wanted.no_passwd));
+            accounts.host.extend(caller_account(own, facts).filter(|_| !wanted.no_passwd));
         }
         let cx = Circumstances {
             id,
@@ -502,7 +490,7 @@ impl Engine {
         self.name_networks(&mut spec.networks)?;
         // With one id only it is the program's own; with more nothing changes.
         let user = &spec.process.user;
-        let ids = userns::choose(&asked, (user.uid, user.gid), &facts)?;
+        let ids = userns::choose(&asked, (user.uid, user.gid), facts)?;
         check_user(user, &ids)?;
         clock.lap("specification");
         let limits = limits::plan(&spec, &ids, &GroupName::of(id))?;

@@ -4,9 +4,9 @@
 //! them made by a thread, while it plans itself what is to happen in them:
 //!
 //! ```text
-//! the caller    begin ── root ─ prepare ── plans ── hand_over ─► pid ──────── finish
+//! the caller    begin ── ids ─ furnish ── root ─ make_root ── plans ── hand_over ─► pid ────── finish
 //! a thread        └─ clone(NEW…, shared memory) ─ stands still until the exec, as vfork(2) has it ─ ends
-//! the process             └─ waits ── mounts that lie nowhere yet ── orders ─► steps ─ exec
+//! the process             └─ waits ── /proc, /dev, /sys ── overlay ── orders ─► steps ─ exec
 //! ```
 //!
 //! The process shares the caller's memory until the exec, so that no page table is copied and no page
@@ -18,7 +18,7 @@ use std::hint::spin_loop;
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -28,9 +28,9 @@ use rustix::thread::{UnshareFlags, futex};
 use super::init::{self, Ends};
 use super::launch::Launch;
 use super::plan::Plan;
-use super::ready::{Early, Ready};
+use super::ready::Ready;
 use super::{Error, spawn};
-use crate::bundle::Namespaces;
+use crate::bundle::{Interior, Namespaces};
 use crate::mount::RootMount;
 use crate::sys;
 use crate::sys::fork::Child;
@@ -64,8 +64,10 @@ struct Berth {
     /// One of the numbers below, and a futex.
     stage: AtomicU32,
     pid: AtomicI32,
-    /// Filled by the caller before `PREPARING`, read by the process after.
-    early: Mutex<Option<(Early, ChildMaps)>>,
+    /// Filled by the caller, each before a `PREPARING`, and read by the process after. They stay the
+    /// caller's: who frees the caller's memory locks it for whom that forks meanwhile.
+    interior: OnceLock<(Interior, IdMaps, Mutex<ChildMaps>)>,
+    root: OnceLock<(RootMount, bool)>,
     /// Descriptors that the process opened while they were everybody's.
     opened: Mutex<Vec<RawFd>>,
     /// Never locked by two: the caller fills it before `ORDERED`, the process empties it after.
@@ -77,7 +79,7 @@ struct Berth {
 }
 
 const WAITING: u32 = 0;
-/// The process may make what it is known to need.
+/// There is more that the process is known to need, and may make.
 const PREPARING: u32 = 1;
 const ORDERED: u32 = 2;
 /// The process has its orders, and descriptors of its own.
@@ -103,7 +105,8 @@ impl Ahead {
         let berth = Arc::new(Berth {
             stage: AtomicU32::new(WAITING),
             pid: AtomicI32::new(0),
-            early: Mutex::new(None),
+            interior: OnceLock::new(),
+            root: OnceLock::new(),
             opened: Mutex::new(Vec::new()),
             orders: Mutex::new(None),
             has_processor: elsewhere.is_some(),
@@ -137,19 +140,26 @@ impl Ahead {
         spawn::new_ahead(namespaces) == Some(self.new)
     }
 
-    /// Lets the process make what it is known to need, while all else is decided. Nothing is lost where
-    /// that fails, or turns out to be something else: it is made again then, the process too if need be.
-    /// The ids are such that it maps them itself (`Mode::Single`).
-    pub fn prepare(&mut self, early: Early) -> Result<(), Error> {
-        debug_assert_eq!(early.ids.mode, Mode::Single);
-        let (maps, _) = userns::prepare(&early.ids)?;
-        self.ids = Some(early.ids.clone());
-        if let RootMount::Overlay { work, .. } = &early.root {
-            self.work = Some(work.clone());
-        }
-        *held(&self.berth.early) = Some((early, maps));
+    /// Lets the process take on its ids and make what is below its root, while all else is decided. Nothing
+    /// is lost where that fails, or turns out to be something else: it is made again then, the process too
+    /// if need be. The ids are such that it maps them itself (`Mode::Single`).
+    pub fn furnish(&mut self, interior: Interior, ids: &IdMaps) -> Result<(), Error> {
+        debug_assert_eq!(ids.mode, Mode::Single);
+        let (maps, _) = userns::prepare(ids)?;
+        self.ids = Some(ids.clone());
+        let _ = self.berth.interior.set((interior, ids.clone(), Mutex::new(maps)));
         self.berth.change(&[WAITING], PREPARING);
         Ok(())
+    }
+
+    /// Lets the process make its root, if it has taken on its ids; whose directories are there. `volatile`:
+    /// the root's changes may be lost by a crash of the machine.
+    pub fn make_root(&mut self, root: &RootMount, volatile: bool) {
+        if let RootMount::Overlay { work, .. } = root {
+            self.work = Some(work.clone());
+        }
+        let _ = self.berth.root.set((root.clone(), volatile));
+        self.berth.change(&[WAITING], PREPARING);
     }
 
     /// Lets the process go on. Where there is none, the orders come back, unless it has taken them and
@@ -217,16 +227,19 @@ impl Berth {
         if self.has_processor {
             sys::processor::stay();
         }
-        let mut decision = self.wait_while(WAITING, self.has_processor);
         let mut ready = Ready::default();
-        if decision == PREPARING {
-            // It stays the caller's: who frees the caller's memory locks it for whom that forks meanwhile.
-            if let Some((early, maps)) = &mut *held(&self.early) {
-                ready = Ready::make(early, maps);
-                *held(&self.opened) = ready.descriptors();
+        let mut prepared = [false; 2];
+        let decision = loop {
+            let decision = self.wait_while(WAITING, self.has_processor);
+            // What is asked for from now on is another turn.
+            self.change(&[PREPARING], WAITING);
+            if decision != UNWANTED {
+                self.prepare(&mut ready, &mut prepared);
             }
-            decision = self.wait_while(PREPARING, self.has_processor);
-        }
+            if decision != PREPARING {
+                break decision;
+            }
+        };
         if decision != ORDERED {
             std::mem::forget(ready); // they are the caller's to close
             return 0;
@@ -242,6 +255,21 @@ impl Berth {
         self.stage.store(TAKEN, Ordering::Release);
         wake(&self.stage);
         init::become_program(kept.insert(plan), ends, None)
+    }
+
+    /// The process: makes what is asked for and not `prepared` yet.
+    fn prepare(&self, ready: &mut Ready, prepared: &mut [bool; 2]) {
+        let [is_furnished, has_root] = prepared;
+        if let (false, Some((interior, ids, maps))) = (*is_furnished, self.interior.get()) {
+            ready.begin(&mut held(maps));
+            ready.furnish(interior, ids);
+            *is_furnished = true;
+        }
+        if let (false, Some((root, volatile))) = (*has_root, self.root.get()) {
+            ready.make_root(root, *volatile);
+            *has_root = true;
+        }
+        *held(&self.opened) = ready.descriptors();
     }
 
     /// Closes what the process opened before it had descriptors of its own: it has them in its table, or

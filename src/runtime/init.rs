@@ -16,6 +16,7 @@ use super::plan::Plan;
 use super::program::{self, Identity, ProgramPlan, Streams};
 use super::ready::Ready;
 use super::stage::{At, Failure, Stage};
+use super::target::Target;
 use super::tuning::Tuned;
 use super::{rootfs, tuning};
 use crate::cgroup::Entrances;
@@ -132,16 +133,23 @@ fn steps(plan: &Plan, ends: &mut Ends, errand: Option<Errand<'_>>) -> Result<Inf
     if !is_begun {
         rootfs::make_slave().at(Stage::Propagation)?; // or unmounts reach the host
     }
+    let interior = &plan.interior;
+    ends.ready.settle(interior);
     let root = build_root(plan, ends.union.take().as_ref(), &mut ends.ready)?;
     let terminal = open_terminal(root.as_fd(), plan, ends)?;
     if let Some(mut network) = ends.network.take() {
         network.enter().at(Stage::Network)?; // by the host's /dev
     }
-    write_sysctls(root.as_fd(), plan)?;
-    rootfs::mask(root.as_fd(), &plan.masked, &plan.null, &mut ends.ready)?;
-    ends.ready = Ready::default(); // what nobody asked for
-    rootfs::make_read_only(root.as_fd(), &plan.read_only)?;
-    rootfs::seal(root.as_fd(), &plan.sealed)?;
+    let ready = std::mem::take(&mut ends.ready);
+    for (item, (target, value)) in missing(&interior.sysctls, &ready, |(target, _)| target) {
+        rootfs::write_sysctl(root.as_fd(), target, value).at_item(Stage::Sysctl, item)?;
+    }
+    let masked = missing(&interior.masked, &ready, |path| path);
+    rootfs::mask(root.as_fd(), masked, &interior.null)?;
+    let read_only = missing(&interior.read_only, &ready, |path| path);
+    rootfs::make_read_only(root.as_fd(), read_only)?;
+    drop(ready); // with what nobody asked for
+    rootfs::seal(root.as_fd(), &interior.sealed)?;
     rootfs::make_directory(root.as_fd(), &plan.program.cwd).at(Stage::WorkingDirectory)?;
     if plan.seal_root {
         rootfs::seal_root(root.as_fd()).at(Stage::ReadOnly)?;
@@ -210,10 +218,10 @@ fn build_root(
     for (item, (target, text)) in plan.added.iter().enumerate() {
         rootfs::add_lines(root.as_fd(), target, text).at_item(Stage::Added, item)?;
     }
-    for (item, step) in plan.mounts.iter().enumerate() {
+    for (item, step) in plan.interior.mounts.iter().enumerate() {
         rootfs::mount(root.as_fd(), step, item, ready)?;
     }
-    for (item, (target, points_at)) in plan.links.iter().enumerate() {
+    for (item, (target, points_at)) in missing(&plan.interior.links, ready, |(link, _)| link) {
         rootfs::link(root.as_fd(), target, points_at).at_item(Stage::Link, item)?;
     }
     Ok(root)
@@ -232,16 +240,13 @@ fn open_terminal(
     Ok(Some(slave))
 }
 
-/// Before /proc/sys becomes read-only; the namespaces that these belong to are the container's own.
-fn write_sysctls(root: BorrowedFd<'_>, plan: &Plan) -> Result<(), Failure> {
-    for (item, (target, value)) in plan.sysctls.iter().enumerate() {
-        let write = || -> Result<(), Errno> {
-            let file = rootfs::open_in_proc(root, target, OFlags::WRONLY)?;
-            rustix::io::write(&file, value).map(drop)
-        };
-        write().at_item(Stage::Sysctl, item)?;
-    }
-    Ok(())
+/// What has yet to be done of a list, each with its number.
+fn missing<'a, T>(
+    all: &'a [T],
+    ready: &'a Ready,
+    place: impl Fn(&T) -> &Target + 'a,
+) -> impl Iterator<Item = (usize, &'a T)> {
+    all.iter().enumerate().filter(move |(_, one)| !ready.holds(place(one)))
 }
 
 fn set_names(plan: &Plan) -> Result<(), Errno> {

@@ -57,7 +57,6 @@ pub use kept::Kept;
 pub use launch::{
     Attachment, Join, Launch, Running, Starting, join, namespace_of, open_gate, start, start_ahead,
 };
-pub use ready::Early;
 pub use relay::{Source, Tap};
 pub(crate) use rootfs::{mount_at, mount_overlay};
 pub use spawn::{borrow_mount, has_ended};

@@ -1,5 +1,6 @@
 //! The plan of a launch: everything the child needs, made before the fork.
 
+use std::collections::BTreeMap;
 use std::ffi::{CString, NulError};
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +11,7 @@ use super::hooks::ChildHooks;
 use super::program::ProgramPlan;
 use super::seccomp::Profile;
 use super::target::Target;
-use crate::bundle::{Clocks, ContainerSpec, Joined, Namespace, NsKind, Time};
+use crate::bundle::{self, Clocks, ContainerSpec, Joined, Namespace, NsKind, Time};
 use crate::mount::{Attributes, Detached, Kind, Mount, Propagation, RootMount};
 use crate::userns::IdMaps;
 
@@ -19,29 +20,35 @@ use crate::userns::IdMaps;
 #[allow(clippy::struct_excessive_bools)] // each a fact of its own
 pub(super) struct Plan {
     pub(super) root: RootStep,
-    pub(super) mounts: Vec<MountStep>,
     /// Files, and what is written to their end.
     pub(super) added: Vec<(Target, Vec<u8>)>,
-    pub(super) links: Vec<(Target, CString)>,
-    pub(super) masked: Vec<Target>,
-    pub(super) read_only: Vec<Target>,
-    /// Mounts that are read-only once those on them are made.
-    pub(super) sealed: Vec<Target>,
+    pub(super) interior: Interior,
     pub(super) seal_root: bool,
     pub(super) propagation: Option<Propagation>,
     pub(super) no_pivot: bool,
     /// Whether it sees its own control group as the root of all.
     pub(super) own_cgroups: bool,
-    /// How a masked file is covered.
-    pub(super) null: MountStep,
     pub(super) hostname: Option<Vec<u8>>,
     pub(super) domainname: Option<Vec<u8>>,
     pub(super) loopback: bool,
     pub(super) time: Option<TimeStep>,
-    /// Files below the root, and what is written there.
-    pub(super) sysctls: Vec<(Target, Vec<u8>)>,
     pub(super) hooks: ChildHooks,
     pub(super) program: ProgramPlan,
+}
+
+/// What is below the root, in the order in which it is made.
+#[derive(Debug)]
+pub(super) struct Interior {
+    pub(super) mounts: Vec<MountStep>,
+    pub(super) links: Vec<(Target, CString)>,
+    /// Files below the root, and what is written there.
+    pub(super) sysctls: Vec<(Target, Vec<u8>)>,
+    pub(super) masked: Vec<Target>,
+    /// How a masked file is covered.
+    pub(super) null: MountStep,
+    pub(super) read_only: Vec<Target>,
+    /// Mounts that are read-only once those on them are made.
+    pub(super) sealed: Vec<Target>,
 }
 
 /// The time namespace to go into.
@@ -76,7 +83,7 @@ pub(super) enum Layers {
 }
 
 /// One mount below the root.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct MountStep {
     pub(super) target: Target,
     pub(super) source: Source,
@@ -136,28 +143,18 @@ impl Plan {
         profile: Option<&Profile>,
         volatile: bool,
     ) -> Result<Self, Error> {
-        let (mounts, sealed) = mount_steps(&spec.mounts, ids)?;
         Ok(Self {
             root: root_step(&spec.root, volatile)?,
-            mounts,
-            sealed,
+            interior: Interior::new(&Wanted::from(spec), ids)?,
             added: spec
                 .added
                 .iter()
                 .map(|added| Ok((Target::new(&added.path)?, added.text.clone().into_bytes())))
                 .collect::<Result<_, NulError>>()?,
-            links: spec
-                .links
-                .iter()
-                .map(|(path, target)| Ok((Target::new(path)?, c_path(target)?)))
-                .collect::<Result<_, NulError>>()?,
-            masked: targets(&spec.masked_paths)?,
-            read_only: targets(&spec.read_only_paths)?,
             seal_root: spec.root_read_only,
             propagation: spec.root_propagation,
             no_pivot: false,
             own_cgroups: spec.namespaces[NsKind::Cgroup] == Namespace::New,
-            null: mount_step(&null_device(), ids)?,
             hostname: spec.hostname.clone().map(String::into_bytes),
             domainname: spec.domainname.clone().map(String::into_bytes),
             loopback: spec.namespaces[NsKind::Network] == Namespace::New,
@@ -165,9 +162,49 @@ impl Plan {
                 Time::New(ahead) => TimeStep::New(clocks(ahead)),
                 Time::Join(joined) => TimeStep::Join(joined.clone()),
             }),
-            sysctls: spec.sysctls.iter().map(sysctl).collect::<Result<_, _>>()?,
             hooks: ChildHooks::new(&spec.hooks)?,
             program: ProgramPlan::new(&spec.process, &spec.seccomp, spec.init, ids, profile)?,
+        })
+    }
+}
+
+/// What a specification, or a request alone, wants below the root.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    mounts: &'a [Mount],
+    links: &'a [(PathBuf, PathBuf)],
+    sysctls: &'a BTreeMap<String, String>,
+    masked_paths: &'a [PathBuf],
+    read_only_paths: &'a [PathBuf],
+}
+
+impl<'a> From<&'a ContainerSpec> for Wanted<'a> {
+    fn from(spec: &'a ContainerSpec) -> Self {
+        let ContainerSpec { mounts, links, sysctls, masked_paths, read_only_paths, .. } = spec;
+        Self { mounts, links, sysctls, masked_paths, read_only_paths }
+    }
+}
+
+impl<'a> From<&'a bundle::Interior> for Wanted<'a> {
+    fn from(interior: &'a bundle::Interior) -> Self {
+        let bundle::Interior { mounts, links, sysctls, masked_paths, read_only_paths } = interior;
+        Self { mounts, links, sysctls, masked_paths, read_only_paths }
+    }
+}
+
+impl Interior {
+    /// Translates what is wanted.
+    pub(super) fn new(wanted: &Wanted<'_>, ids: &IdMaps) -> Result<Self, NulError> {
+        let (mounts, sealed) = mount_steps(wanted.mounts, ids)?;
+        let link = |(path, target): &(PathBuf, PathBuf)| Ok((Target::new(path)?, c_path(target)?));
+        Ok(Self {
+            mounts,
+            sealed,
+            links: wanted.links.iter().map(link).collect::<Result<_, NulError>>()?,
+            sysctls: wanted.sysctls.iter().map(sysctl).collect::<Result<_, _>>()?,
+            masked: targets(wanted.masked_paths)?,
+            null: mount_step(&null_device(), ids)?,
+            read_only: targets(wanted.read_only_paths)?,
         })
     }
 }
@@ -255,7 +292,7 @@ fn mount_steps(mounts: &[Mount], ids: &IdMaps) -> Result<(Vec<MountStep>, Vec<Ta
     Ok((steps, sealed))
 }
 
-pub(super) fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {
+fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {
     let source = match &mount.kind {
         Kind::Bind { source, recursive, propagation } => Source::Bind {
             path: c_path(source)?,

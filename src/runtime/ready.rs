@@ -1,67 +1,122 @@
-//! Mounts that are made before it is known where they go.
+//! What is below a container's root, made before it is known what that is.
 //!
 //! A file system, a node of the host's or an overlay lies nowhere at first (fsmount(2), open_tree(2)), and
-//! what it is made of is known long before all else is. So a process that waits for its orders makes them
-//! meanwhile, once it is somebody in its user namespace: an overlay looks into directories that only their
-//! owner's root may. Its steps ask for the same again, by what it is made of, and find it here; what is
-//! missing, since it failed or is another one, they make themselves.
+//! most of it is known long before all else is: by the request alone. So a process that waits for its orders
+//! makes it meanwhile, once it is root of its user namespace; /proc, /dev and /sys with all that is mounted
+//! and hidden in them, where the kernel takes mounts on what lies nowhere itself (Linux 6.15). Its steps ask
+//! for the same again, by what it is made of, and find it here; what is missing, since it failed, they make
+//! themselves, and all of it where it turned out to be another.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use super::plan::{self, MountStep, RootStep, Source};
+use rustix::fs::Mode;
+
+use super::plan::{self, Interior, MountStep, RootStep, Source, Wanted};
 use super::rootfs;
-use crate::mount::{Attributes, Mount, RootMount};
+use super::stage::{At, Failure, Stage};
+use super::target::Target;
+use crate::bundle;
+use crate::mount::RootMount;
 use crate::userns::{ChildMaps, IdMaps};
-
-/// What a container will need, by all that is known so far.
-#[derive(Debug)]
-pub struct Early {
-    /// Its root, whose directories are there.
-    pub root: RootMount,
-    /// Whether the root's changes may be lost by a crash of the machine.
-    pub volatile: bool,
-    /// What will be mounted on it.
-    pub mounts: Vec<Mount>,
-    /// Its ids, which the process can map itself. If they turn out to be others, it is not used.
-    pub ids: IdMaps,
-}
 
 /// What there is of it.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
-    root: Option<(RootStep, OwnedFd)>,
-    mounts: Vec<(Source, Attributes, OwnedFd)>,
     /// Whether its ids are mapped, and mount events cut off.
     is_begun: bool,
+    root: Option<(RootStep, OwnedFd)>,
+    mounts: Vec<(MountStep, Option<Made>)>,
+    /// What is done below those besides; none where not all of that is.
+    hidden: Option<Interior>,
+}
+
+/// A mount that there is.
+#[derive(Debug)]
+pub(super) enum Made {
+    /// It lies nowhere yet.
+    Loose(OwnedFd),
+    /// It lies where it is to, in another one.
+    InPlace,
 }
 
 impl Ready {
-    /// Makes what can be made. Nothing is attached, and no failure told.
-    pub(super) fn make(early: &Early, maps: &mut ChildMaps) -> Self {
-        let Early { root, volatile, mounts, ids } = early;
+    /// Becomes root of its user namespace. No failure is told, here or below: whoever does it later will say
+    /// why it cannot be.
+    pub(super) fn begin(&mut self, maps: &mut ChildMaps) {
         // A copy of a shared mount would be its peer.
-        if rootfs::make_slave().is_err() || maps.complete().is_err() {
-            return Self::default();
-        }
-        let root = plan::root_step(root, *volatile).ok().and_then(|step| {
-            let mount = rootfs::overlay_of(&step.layers)?;
-            Some((step, mount))
-        });
-        let steps = mounts.iter().filter_map(|mount| plan::mount_step(mount, ids).ok());
-        // A view of control groups is that of the namespace which the process has yet to make.
-        let steps = steps.filter(|step| step.source != Source::Cgroup);
-        let wanted = steps.map(|MountStep { source, attributes, .. }| (source, attributes));
-        let made = wanted.chain([rootfs::empty_directory()]).filter_map(|(source, attributes)| {
-            let mount = rootfs::source(&source, attributes).ok()?;
-            Some((source, attributes, mount))
-        });
-        Self { root, mounts: made.collect(), is_begun: true }
+        self.is_begun = rootfs::make_slave().is_ok() && maps.complete().is_ok();
     }
 
-    /// All descriptors among them.
+    /// Makes what is below the root.
+    pub(super) fn furnish(&mut self, wanted: &bundle::Interior, ids: &IdMaps) {
+        let Ok(mut interior) = Interior::new(&Wanted::from(wanted), ids) else { return };
+        if !self.is_begun {
+            return;
+        }
+        rustix::process::umask(Mode::from_raw_mode(0o022)); // what is made is not the caller's
+        let mut nests = true;
+        for step in std::mem::take(&mut interior.mounts) {
+            // A view of control groups is that of the namespace which the process has yet to make.
+            let made = match step.source {
+                Source::Cgroup => None,
+                _ => self.make(&step, &mut nests),
+            };
+            self.mounts.push((step, made));
+        }
+        self.hidden = Some(interior).filter(|interior| nests && self.hide(interior).is_ok());
+    }
+
+    /// Makes a mount, in another one if it belongs there and the kernel has that (`nests`).
+    fn make(&self, step: &MountStep, nests: &mut bool) -> Option<Made> {
+        if let (true, Some((tree, target))) = (*nests, self.tree_of(&step.target)) {
+            match rootfs::nest(tree, &target, step) {
+                Ok(()) => return Some(Made::InPlace),
+                Err(_) => *nests = false,
+            }
+        }
+        rootfs::made(step).ok().map(Made::Loose)
+    }
+
+    /// Makes links, sets parameters and hides what is to be hidden, below what is made.
+    fn hide(&self, interior: &Interior) -> Result<(), Failure> {
+        let Interior { links, sysctls, masked, null, read_only, .. } = interior;
+        for (target, points_at) in links {
+            if let Some((tree, target)) = self.tree_of(target) {
+                rootfs::link(tree, &target, points_at).at(Stage::Link)?;
+            }
+        }
+        for (target, value) in sysctls {
+            if let Some((tree, target)) = self.tree_of(target) {
+                rootfs::write_sysctl(tree, &target, value).at(Stage::Sysctl)?;
+            }
+        }
+        for (step, made) in &self.mounts {
+            let Some(Made::Loose(tree)) = made else { continue };
+            let inner = |paths: &[Target]| -> Vec<Target> {
+                paths.iter().filter_map(|path| path.below(&step.target)).collect()
+            };
+            rootfs::mask(tree.as_fd(), inner(masked).iter().enumerate(), null)?;
+            rootfs::make_read_only(tree.as_fd(), inner(read_only).iter().enumerate())?;
+        }
+        Ok(())
+    }
+
+    /// Makes the root, if that is an overlay.
+    pub(super) fn make_root(&mut self, root: &RootMount, volatile: bool) {
+        let Ok(step) = plan::root_step(root, volatile) else { return };
+        if self.is_begun {
+            self.root = rootfs::overlay_of(&step.layers).map(|mount| (step, mount));
+        }
+    }
+
+    /// All descriptors among it.
     pub(super) fn descriptors(&self) -> Vec<RawFd> {
-        let root = self.root.iter().map(|(_, mount)| mount);
-        root.chain(self.mounts.iter().map(|(_, _, mount)| mount)).map(AsRawFd::as_raw_fd).collect()
+        let root = self.root.iter().map(|(_, mount)| mount.as_raw_fd());
+        let mounts = self.mounts.iter().filter_map(|(_, made)| match made {
+            Some(Made::Loose(mount)) => Some(mount.as_raw_fd()),
+            Some(Made::InPlace) | None => None,
+        });
+        root.chain(mounts).collect()
     }
 
     /// Whether its ids are mapped, and mount events cut off.
@@ -74,12 +129,48 @@ impl Ready {
         self.root.take().filter(|(made, _)| made == step).map(|(_, mount)| mount)
     }
 
-    /// A mount of this source with these attributes.
-    pub(super) fn take(&mut self, source: &Source, attributes: Attributes) -> Option<OwnedFd> {
-        let wanted =
-            |(made, its, _): &(Source, Attributes, _)| *its == attributes && made == source;
-        let place = self.mounts.iter().position(wanted)?;
-        Some(self.mounts.swap_remove(place).2)
+    /// Keeps what is below the root if the plan asks for it: all or nothing, as one thing lies in another.
+    pub(super) fn settle(&mut self, plan: &Interior) {
+        let is_made = |step: &MountStep| self.mounts.iter().any(|(made, _)| made == step);
+        let asked = self.mounts.iter().all(|(made, _)| plan.mounts.contains(made));
+        let same = self.hidden.as_ref().is_none_or(|made| {
+            // What is to lie where something is hidden comes before that.
+            let hidden = || made.masked.iter().chain(&made.read_only);
+            let is_late =
+                |target: &Target| hidden().any(|path| target == path || target.is_below(path));
+            let late = plan.mounts.iter().any(|step| !is_made(step) && is_late(&step.target));
+            made.links == plan.links
+                && made.sysctls == plan.sysctls
+                && made.masked == plan.masked
+                && made.read_only == plan.read_only
+                && !late
+        });
+        if !(asked && same) {
+            self.hidden = None;
+            self.mounts.clear();
+        }
+    }
+
+    /// A mount that a step asks for.
+    pub(super) fn take(&mut self, step: &MountStep) -> Option<Made> {
+        let (_, made) = self.mounts.iter_mut().find(|(made, _)| made == step)?;
+        made.as_mut().map(|made| std::mem::replace(made, Made::InPlace))
+    }
+
+    /// Whether a link, a parameter or something hidden is there already.
+    pub(super) fn holds(&self, target: &Target) -> bool {
+        let is_in = |(step, made): &(MountStep, Option<Made>)| {
+            made.is_some() && target.is_below(&step.target)
+        };
+        self.hidden.is_some() && self.mounts.iter().any(is_in)
+    }
+
+    /// The loose mount that a place lies in, and the place as seen from there.
+    fn tree_of(&self, target: &Target) -> Option<(BorrowedFd<'_>, Target)> {
+        self.mounts.iter().find_map(|(step, made)| match made {
+            Some(Made::Loose(tree)) => Some((tree.as_fd(), target.below(&step.target)?)),
+            Some(Made::InPlace) | None => None,
+        })
     }
 }
 
@@ -87,31 +178,116 @@ impl Ready {
 mod tests {
     use std::ffi::CString;
     use std::fs::File;
+    use std::path::{Path, PathBuf};
 
     use super::*;
+    use crate::bundle::{Namespaces, Request};
     use crate::runtime::plan::Layers;
+    use crate::userns;
 
-    fn root(path: &str) -> RootStep {
-        let path = CString::new(path).expect("a path");
-        RootStep { layers: Layers::Directory(path.clone()), mount_point: path }
+    fn target(path: &str) -> Target {
+        Target::new(Path::new(path)).expect("a path")
+    }
+
+    fn wanted(change: impl FnOnce(&mut bundle::Interior)) -> Interior {
+        let mut interior = bundle::interior(&Request::default(), &Namespaces::default());
+        change(&mut interior);
+        let facts = userns::gather(Path::new("/"), std::ffi::OsStr::new(""));
+        let ids = userns::choose(&userns::Request::Single, (0, 0), &facts).expect("one id");
+        Interior::new(&Wanted::from(&interior), &ids).expect("paths")
+    }
+
+    /// As if all of it had been made, with nothing behind it.
+    fn ready() -> Ready {
+        let mut interior = wanted(|_| {});
+        let mounts = std::mem::take(&mut interior.mounts).into_iter().map(|step| {
+            let loose = || Made::Loose(File::open("/").expect("the root").into());
+            let made = match step.source {
+                Source::Cgroup => None,
+                _ => Some(if step.target.depth() == 1 { loose() } else { Made::InPlace }),
+            };
+            (step, made)
+        });
+        Ready { is_begun: true, root: None, mounts: mounts.collect(), hidden: Some(interior) }
     }
 
     #[test]
-    fn only_what_is_asked_for_is_found_and_once() {
-        let file = || OwnedFd::from(File::open("/").expect("the root"));
-        let strict = Attributes { no_exec: true, ..Attributes::default() };
-        let mut ready = Ready {
-            root: Some((root("/a"), file())),
-            mounts: vec![(Source::Proc, strict, file()), (Source::Mqueue, strict, file())],
-            is_begun: true,
-        };
+    fn what_is_made_is_found_once_and_nothing_else_is() {
+        let mut ready = ready();
+        let plan = wanted(|_| {});
         assert_eq!(ready.descriptors().len(), 3);
-        assert!(ready.take(&Source::Proc, Attributes::default()).is_none());
-        assert!(ready.take(&Source::Sysfs, strict).is_none());
-        assert!(ready.take(&Source::Proc, strict).is_some());
-        assert!(ready.take(&Source::Proc, strict).is_none());
-        assert!(ready.take_root(&root("/b")).is_none());
-        assert!(ready.take_root(&root("/a")).is_none(), "nothing holds the other one");
-        assert_eq!(ready.descriptors().len(), 1);
+        ready.settle(&plan);
+        for step in &plan.mounts {
+            let found = ready.take(step);
+            match (&step.source, step.target.depth()) {
+                (Source::Cgroup, _) => assert!(found.is_none()),
+                (_, 1) => assert!(matches!(found, Some(Made::Loose(_)))),
+                _ => assert!(matches!(found, Some(Made::InPlace))),
+            }
+            assert!(!matches!(ready.take(step), Some(Made::Loose(_))));
+        }
+        for (path, is_there) in [
+            ("/proc/kcore", true),
+            ("/sys/firmware", true),
+            ("/dev/fd", true),
+            ("/sys/fs/cgroup/x", true),
+            ("/etc/shadow", false),
+            ("/proc", false),
+        ] {
+            assert_eq!(ready.holds(&target(path)), is_there, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_has_turned_out_to_be_another_is_made_anew() {
+        let another: [fn(&mut bundle::Interior); 5] = [
+            |it| it.masked_paths.push(PathBuf::from("/srv")),
+            |it| it.read_only_paths.clear(),
+            |it| drop(it.sysctls.insert("net.ipv4.ip_forward".into(), "1".into())),
+            |it| it.mounts.retain(|mount| mount.target != Path::new("/dev/shm")),
+            |it| {
+                let mut late = it.mounts[1].clone();
+                late.target = PathBuf::from("/sys/firmware/efi");
+                it.mounts.push(late);
+            },
+        ];
+        for change in another {
+            let mut ready = ready();
+            let plan = wanted(change);
+            ready.settle(&plan);
+            assert!(plan.mounts.iter().all(|step| ready.take(step).is_none()));
+            assert!(!ready.holds(&target("/proc/kcore")));
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_made_hides_nothing() {
+        let mut ready = ready();
+        for (step, made) in &mut ready.mounts {
+            if step.source == Source::Proc {
+                *made = None;
+            }
+        }
+        let plan = wanted(|_| {});
+        ready.settle(&plan);
+        assert!(
+            plan.mounts
+                .iter()
+                .filter(|it| it.source == Source::Proc)
+                .all(|it| ready.take(it).is_none())
+        );
+        assert!(!ready.holds(&target("/proc/kcore")) && ready.holds(&target("/sys/firmware")));
+    }
+
+    #[test]
+    fn another_root_is_not_taken() {
+        let step = |path: &str| {
+            let path = CString::new(path).expect("a path");
+            RootStep { layers: Layers::Directory(path.clone()), mount_point: path }
+        };
+        let mut ready = ready();
+        ready.root = Some((step("/a"), File::open("/").expect("the root").into()));
+        assert!(ready.take_root(&step("/b")).is_none());
+        assert!(ready.take_root(&step("/a")).is_none(), "nothing holds the other one");
     }
 }

@@ -15,7 +15,7 @@ use rustix::mount::{
 };
 
 use super::plan::{Layers, MountOption, MountStep, RootStep, Source};
-use super::ready::Ready;
+use super::ready::{Made, Ready};
 use super::stage::{At, Failure, Stage};
 use super::target::Target;
 use crate::mount::{AccessTime, Attributes, Propagation, RootMount};
@@ -167,8 +167,29 @@ pub(super) fn mount(
     item: usize,
     ready: &mut Ready,
 ) -> Result<(), Failure> {
-    let made = ready.take(&step.source, step.attributes).map(Ok);
-    let source = match made.unwrap_or_else(|| source(&step.source, step.attributes)) {
+    match ready.take(step) {
+        Some(Made::InPlace) => Ok(()),
+        Some(Made::Loose(mount)) => place(root, &step.target, step, item, Ok((mount, false))),
+        None => place(root, &step.target, step, item, make(step)),
+    }
+}
+
+/// Performs one mount in another one, which may lie nowhere yet.
+pub(super) fn nest(tree: BorrowedFd<'_>, target: &Target, step: &MountStep) -> Result<(), Failure> {
+    place(tree, target, step, 0, make(step))
+}
+
+/// A step's mount, with its attributes, which lies nowhere yet.
+pub(super) fn made(step: &MountStep) -> Result<OwnedFd, Errno> {
+    match make(step)? {
+        (mount, false) => Ok(mount),
+        (_, true) => Err(Errno::NOSYS),
+    }
+}
+
+/// The same; `true` where it has yet to be given its attributes, once it lies somewhere (Linux before 5.12).
+fn make(step: &MountStep) -> Result<(OwnedFd, bool), Errno> {
+    let source = match source(&step.source, step.attributes) {
         // Where an outer container hides parts of /proc or /sys the kernel grants no new one
         // (mount_too_revealing), so that the caller's view is handed on.
         Err(Errno::PERM) => match &step.source {
@@ -176,21 +197,13 @@ pub(super) fn mount(
             Source::Sysfs => tree_of_host(c"/sys"),
             _ => Err(Errno::PERM),
         },
-        // A kernel without this file system, a host that does not have it mounted.
-        Err(Errno::NODEV | Errno::NOENT) if step.optional => return Ok(()),
         other => other,
-    };
-    let source = source.at_item(Stage::Mount, item)?;
-    let is_directory = is_directory(source.as_fd()).at_item(Stage::Mount, item)?;
-    let target = match open_target(root, &step.target, is_directory, step.create) {
-        Err(Errno::NOENT) if step.optional => return Ok(()),
-        other => other.at_item(Stage::MountTarget, item)?,
-    };
+    }?;
     let late = match &step.source {
         Source::Bind { propagation, recursive, .. } if step.attributes.here_only => {
             let (nothing, own) = (Attributes::default(), step.attributes);
-            set_attributes(source.as_fd(), nothing, Some(*propagation), *recursive)
-                .and_then(|_| set_attributes(source.as_fd(), own, None, false))
+            set_attributes(source.as_fd(), nothing, Some(*propagation), *recursive)?;
+            set_attributes(source.as_fd(), own, None, false)
         }
         Source::Bind { propagation, recursive, .. } => {
             set_attributes(source.as_fd(), step.attributes, Some(*propagation), *recursive)
@@ -208,12 +221,31 @@ pub(super) fn mount(
             set_attributes(source.as_fd(), step.attributes, None, false)
         }
         _ => Ok(false),
-    };
-    let late = late.at_item(Stage::Mount, item)?;
+    }?;
     if let Some(attributes) = step.recursive_attributes {
-        sys::mount::set_attributes(source.as_fd(), attributes, None, true)
-            .at_item(Stage::Mount, item)?;
+        sys::mount::set_attributes(source.as_fd(), attributes, None, true)?;
     }
+    Ok((source, late))
+}
+
+/// Lays a step's mount where it is to be, `target` below `root`.
+fn place(
+    root: BorrowedFd<'_>,
+    target: &Target,
+    step: &MountStep,
+    item: usize,
+    made: Result<(OwnedFd, bool), Errno>,
+) -> Result<(), Failure> {
+    let (source, late) = match made {
+        // A kernel without this file system, a host that does not have it mounted.
+        Err(Errno::NODEV | Errno::NOENT) if step.optional => return Ok(()),
+        other => other.at_item(Stage::Mount, item)?,
+    };
+    let is_directory = is_directory(source.as_fd()).at_item(Stage::Mount, item)?;
+    let target = match open_target(root, target, is_directory, step.create) {
+        Err(Errno::NOENT) if step.optional => return Ok(()),
+        other => other.at_item(Stage::MountTarget, item)?,
+    };
     if let Source::FileSystem { copy_up: true, options, .. } = &step.source {
         let given = options.iter().any(|(key, _)| {
             [&b"mode"[..], b"uid", b"gid"].contains(&key.as_bytes()) // as in runc, it goes over the image's
@@ -261,7 +293,7 @@ fn remount(mount: BorrowedFd<'_>, attributes: Attributes) -> Result<(), Errno> {
 }
 
 /// A mount that lies nowhere yet.
-pub(super) fn source(source: &Source, attributes: Attributes) -> Result<OwnedFd, Errno> {
+fn source(source: &Source, attributes: Attributes) -> Result<OwnedFd, Errno> {
     match source {
         Source::Bind { path, recursive, device, .. } => {
             let depth =
@@ -388,14 +420,12 @@ fn open_target(
     }
     make_parents(root, target)?;
     let (parent, name) = target.parent_and_name();
-    let parent = match parent {
-        Some(parent) => beneath(root, parent, OFlags::DIRECTORY)?,
-        None => rustix::io::fcntl_dupfd_cloexec(root, 0)?,
-    };
+    let above = parent.map(|parent| beneath(root, parent, OFlags::DIRECTORY)).transpose()?;
+    let parent = above.as_ref().map_or(root, AsFd::as_fd);
     if is_directory {
-        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
+        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
     } else {
-        make_file(parent.as_fd(), name)?;
+        make_file(parent, name)?;
     }
     beneath(root, whole, OFlags::empty())
 }
@@ -450,16 +480,22 @@ fn beneath(root: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlags) -> Result
 
 /// Opens a file of the container's procfs and makes sure that it is one: an image could have put a
 /// link or a directory of its own there (CVE-2019-16884).
-pub(super) fn open_in_proc(
-    root: BorrowedFd<'_>,
-    target: &Target,
-    flags: OFlags,
-) -> Result<OwnedFd, Errno> {
+fn open_in_proc(root: BorrowedFd<'_>, target: &Target, flags: OFlags) -> Result<OwnedFd, Errno> {
     const PROC_SUPER_MAGIC: i64 = 0x9fa0;
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::openat2(root, target.whole(), flags, Mode::empty(), BENEATH)?;
     let is_proc = rustix::fs::fstatfs(&file)?.f_type == PROC_SUPER_MAGIC;
     if is_proc { Ok(file) } else { Err(Errno::NODEV) }
+}
+
+/// Sets a kernel parameter of the container's namespaces: before /proc/sys becomes read-only.
+pub(super) fn write_sysctl(
+    root: BorrowedFd<'_>,
+    target: &Target,
+    value: &[u8],
+) -> Result<(), Errno> {
+    let file = open_in_proc(root, target, OFlags::WRONLY)?;
+    rustix::io::write(&file, value).map(drop)
 }
 
 /// Makes a directory below the root, with its parents.
@@ -542,7 +578,7 @@ pub(super) fn bind_console(root: BorrowedFd<'_>, terminal: &OwnedFd) -> Result<(
 }
 
 /// What a directory is hidden behind.
-pub(super) fn empty_directory() -> (Source, Attributes) {
+fn empty_directory() -> Result<OwnedFd, Errno> {
     let attributes = Attributes {
         read_only: true,
         no_suid: true,
@@ -550,18 +586,17 @@ pub(super) fn empty_directory() -> (Source, Attributes) {
         no_exec: true,
         ..Attributes::default()
     };
-    (Source::Tmpfs { options: Vec::new() }, attributes)
+    file_system(c"tmpfs", &[], attributes)
 }
 
-/// Hides `paths`: a directory behind an empty one, a file behind the null device.
-pub(super) fn mask(
+/// Hides `paths`, each with its number: a directory behind an empty one, a file behind the null device.
+pub(super) fn mask<'a>(
     root: BorrowedFd<'_>,
-    paths: &[Target],
+    paths: impl IntoIterator<Item = (usize, &'a Target)>,
     null: &MountStep,
-    ready: &mut Ready,
 ) -> Result<(), Failure> {
     let mut empty: Option<OwnedFd> = None;
-    for (item, path) in paths.iter().enumerate() {
+    for (item, path) in paths {
         let target = match beneath(root, path.whole(), OFlags::NOFOLLOW) {
             // What is not there, or the image made unreachable, cannot be read either.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => continue,
@@ -573,9 +608,7 @@ pub(super) fn mask(
             let flags = CLONE | OpenTreeFlags::AT_EMPTY_PATH;
             rustix::mount::open_tree(empty, c"", flags)
         } else {
-            let (kind, attributes) = empty_directory();
-            let made = ready.take(&kind, attributes).map(Ok);
-            made.unwrap_or_else(|| source(&kind, attributes))
+            empty_directory()
         };
         let cover = cover.at_item(Stage::Mask, item)?;
         attach(cover.as_fd(), target.as_fd(), c"").at_item(Stage::Mask, item)?;
@@ -587,10 +620,13 @@ pub(super) fn mask(
     Ok(())
 }
 
-/// Makes `paths` read-only, each bound over itself.
-pub(super) fn make_read_only(root: BorrowedFd<'_>, paths: &[Target]) -> Result<(), Failure> {
+/// Makes `paths`, each with its number, read-only: bound over itself.
+pub(super) fn make_read_only<'a>(
+    root: BorrowedFd<'_>,
+    paths: impl IntoIterator<Item = (usize, &'a Target)>,
+) -> Result<(), Failure> {
     let read_only = Attributes { read_only: true, ..Attributes::default() };
-    for (item, path) in paths.iter().enumerate() {
+    for (item, path) in paths {
         let target = match beneath(root, path.whole(), OFlags::NOFOLLOW) {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => continue,
             other => other.at_item(Stage::ReadOnly, item)?,

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 /// A path relative to the container's root, with each of its prefixes.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
     /// `a`, `a/b`, `a/b/c`
     prefixes: Vec<CString>,
@@ -19,21 +19,33 @@ pub(super) struct Target {
 impl Target {
     /// Cuts up an absolute, clean path; the root itself has depth 0.
     pub(super) fn new(path: &Path) -> Result<Self, NulError> {
-        let (mut prefixes, mut names) = (Vec::new(), Vec::new());
-        let mut prefix = Vec::new();
-        for component in path.components() {
-            if let Component::Normal(name) = component {
-                if !prefix.is_empty() {
-                    prefix.push(b'/');
-                }
-                prefix.extend_from_slice(name.as_bytes());
-                prefixes.push(CString::new(prefix.clone())?);
-                names.push(CString::new(name.as_bytes())?);
-            }
-        }
+        let names = path.components().filter_map(|component| match component {
+            Component::Normal(name) => Some(CString::new(name.as_bytes())),
+            _ => None,
+        });
+        let names = names.collect::<Result<Vec<_>, _>>()?;
         let top = names.first().map(CString::as_bytes);
         let ours = matches!(top, Some(b"proc" | b"sys" | b"dev"));
+        Self::of_names(names, ours)
+    }
+
+    fn of_names(names: Vec<CString>, ours: bool) -> Result<Self, NulError> {
+        let ends = 1..=names.len();
+        let prefix =
+            |end| names[..end].iter().map(CString::as_bytes).collect::<Vec<_>>().join(&b'/');
+        let prefixes = ends.map(|end| CString::new(prefix(end))).collect::<Result<_, _>>()?;
         Ok(Self { prefixes, names, ours })
+    }
+
+    /// Whether it lies below `above`, and not there.
+    pub(super) fn is_below(&self, above: &Self) -> bool {
+        self.depth() > above.depth() && self.names.starts_with(&above.names)
+    }
+
+    /// The same place as seen from `above`, where it lies below that.
+    pub(super) fn below(&self, above: &Self) -> Option<Self> {
+        let names = || self.names[above.depth()..].to_vec();
+        self.is_below(above).then(|| Self::of_names(names(), self.ours))?.ok()
     }
 
     /// The whole path, `.` for the root.
@@ -78,6 +90,16 @@ mod tests {
         assert_eq!(target.parent_and_name(), (Some(c"a/b"), c"c"));
         let root = Target::new(Path::new("/")).expect("a target");
         assert_eq!((root.depth(), root.whole()), (0, c"."));
+    }
+
+    #[test]
+    fn what_lies_below_is_seen_from_there() {
+        let target = |path: &str| Target::new(Path::new(path)).expect("a target");
+        let inner = target("/dev/pts/ptmx").below(&target("/dev")).expect("below");
+        assert_eq!((inner.whole(), inner.prefix(1), inner.ours), (c"pts/ptmx", c"pts", true));
+        for (path, above) in [("/dev", "/dev"), ("/dev", "/dev/pts"), ("/device/x", "/dev")] {
+            assert_eq!(target(path).below(&target(above)), None, "{path} {above}");
+        }
     }
 
     #[test]

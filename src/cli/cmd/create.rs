@@ -27,7 +27,8 @@ pub(crate) struct Args {
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let mut request = args.shape.request(cx)?;
     request.attach = run::streams(&args.attach);
-    let (engine, found) = args.shape.find(cx, &request, None)?;
+    let engine = args.shape.engine(cx)?;
+    let found = args.shape.find(cx, &engine, &request, None)?;
     let id = engine.create(&request, found)?;
     cx.out.line(id).map(|()| ExitCode::SUCCESS)
 }

@@ -28,9 +28,7 @@ use crate::engine::reference::Reference;
 use crate::engine::runtime::{Ahead, DetachKeys};
 use crate::engine::snapshot::Driver;
 use crate::engine::store::full_name;
-use crate::engine::{
-    self, Engine, Found, HealthRequest, Outcome, Phase, Preserved, RunRequest, Streams,
-};
+use crate::engine::{Engine, Found, HealthRequest, Outcome, Phase, Preserved, RunRequest, Streams};
 use crate::oci::{Digest, Platform};
 
 /// Run a command in a new container
@@ -237,8 +235,12 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     request.attach = args.streams()?;
     request.preserved = args.preserved()?;
     let begun = cx.ahead.take();
-    let ahead = if args.explain.is_none() { engine::ahead(&request, begun) } else { None };
-    let (engine, found) = shape.find(cx, &request, ahead)?;
+    let engine = shape.engine(cx)?;
+    let ahead = match args.explain {
+        None => engine.ahead(&request, begun)?,
+        Some(_) => None,
+    };
+    let found = shape.find(cx, &engine, &request, ahead)?;
     if let Some(kind) = args.explain {
         let prepared = engine.plan(&request, found)?;
         let text = match kind {
@@ -362,23 +364,28 @@ impl Shape {
         Ok(request)
     }
 
-    /// An engine, and the image, fetched where that is due.
+    /// An engine.
+    pub(super) fn engine(&self, cx: &Context) -> Result<Engine, Error> {
+        cx.engine(self.storage_driver, self.isolation.ids()?)
+    }
+
+    /// The image, fetched where that is due.
     pub(super) fn find(
         &self,
         cx: &Context,
+        engine: &Engine,
         request: &RunRequest,
         ahead: Option<Ahead>,
-    ) -> Result<(Engine, Found), Error> {
-        let engine = cx.engine(self.storage_driver, self.isolation.ids()?)?;
+    ) -> Result<Found, Error> {
         let asks = request.verify || matches!(request.policy, Policy::Always | Policy::Newer);
         let image = match asks || self.rootfs {
-            true => cx.local_image(&engine, &request.image)?,
-            false => cx.image_or_member(&engine, &request.image, request.platform.as_ref())?,
+            true => cx.local_image(engine, &request.image)?,
+            false => cx.image_or_member(engine, &request.image, request.platform.as_ref())?,
         };
         let request = &RunRequest { image, ..request.clone() };
-        let found = engine.find(request, ahead, &|| fetch(self, cx, &engine, request))?;
+        let found = engine.find(request, ahead, &|| fetch(self, cx, engine, request))?;
         warn_of_foreign(request, &found);
-        Ok((engine, found))
+        Ok(found)
     }
 }
 

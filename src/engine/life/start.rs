@@ -14,7 +14,6 @@ use crate::engine::run::{Clock, Prepared, Preserved, RunRequest, Streams};
 use crate::engine::{Engine, Error, HealthRequest, Options};
 use crate::runtime::{self, Attached, DetachKeys, Leaving, Signals};
 use crate::snapshot::Driver;
-use crate::store::Store;
 
 /// How someone is attached to a container.
 #[derive(Clone, Debug)]
@@ -219,7 +218,7 @@ impl Engine {
             (asked, made) => made.or(asked),
         };
         let userns = creation.userns.parse().unwrap_or_else(|_| self.options.userns.clone());
-        Self::with(Options { driver, userns, ..self.options.clone() })
+        Self::open(Options { driver, userns, ..self.options.clone() })
     }
 
     /// The same for a container that keeps nothing to be started from again: while it runs, its ids
@@ -234,15 +233,7 @@ impl Engine {
             }
             _ => self.options.userns.clone(),
         };
-        Self::with(Options { userns, ..self.options.clone() })
-    }
-
-    fn with(options: Options) -> Result<Self, Error> {
-        let store = Store::open(&options.root)?;
-        let containers = container::Containers::new(&options.root);
-        let volumes = crate::volume::Volumes::new(&options.root);
-        let networks = crate::network::Networks::new(&options.root);
-        Ok(Self { options, store, containers, volumes, networks })
+        Self::open(Options { userns, ..self.options.clone() })
     }
 
     /// Decides anew what a container is to be, from the image that it was made from.
@@ -259,7 +250,7 @@ impl Engine {
             Some(_) => crate::engine::rootfs::no_image(),
         };
         let (id, path) = (&directory.id, &directory.path);
-        let base = Base { image, hold, facts: self.facts(), clock: Clock::start() };
+        let base = Base { image, hold, clock: Clock::start() };
         let ground = self.ground(request, base, path)?;
         let mut prepared = self.specify(request, ground, id, path)?;
         self.make_volumes(&mut prepared, id, Occasion::Starting)?;
