@@ -68,5 +68,6 @@ fn wait(running: Running, signals: &Signals) -> Result<Exit, runtime::Error> {
     match runtime::supervise(running, signals, &Attendance::default(), None, &mut || ())? {
         Parting::Ended(exit) => Ok(exit),
         Parting::Detached(_) => Ok(Exit::Code(0)),
+        Parting::Left(signal) => Ok(Exit::Signal(signal)),
     }
 }

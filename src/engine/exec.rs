@@ -16,7 +16,7 @@ use crate::mount::RootMount;
 use crate::network::Switch;
 use crate::owners::Owners;
 use crate::runtime::{
-    self, Attachment, Attendance, DetachKeys, HookState, Join, Parting, Signals, Unattended,
+    self, Attachment, Attendance, DetachKeys, Exit, HookState, Join, Parting, Signals, Unattended,
 };
 use crate::userns;
 
@@ -133,11 +133,8 @@ impl Engine {
             (false, _) => {}
         }
         // Ctrl-C at a terminal reaches the program as a byte; without one it is to be passed on.
-        let attendance = Attendance {
-            sig_proxy: !request.tty,
-            detach_keys: request.detach_keys.clone(),
-            deadline,
-        };
+        let attendance =
+            Attendance { leaves: request.tty, detach_keys: request.detach_keys.clone(), deadline };
         Ok(match runtime::supervise(running, &signals, &attendance, None, &mut || ())? {
             Parting::Ended(exit) => {
                 if let Some(told) = &told {
@@ -146,6 +143,7 @@ impl Engine {
                 Execution::Ended(exit.code())
             }
             Parting::Detached(unattended) => Execution::Left(unattended),
+            Parting::Left(signal) => Execution::Ended(Exit::Signal(signal).code()),
         })
     }
 }

@@ -11,7 +11,7 @@ use super::run::{Clock, RunRequest};
 use super::share::{Shared, new_namespaces};
 use super::{Engine, Error};
 use crate::bundle;
-use crate::container::{Restart, Rootfs};
+use crate::container::Rootfs;
 use crate::mount::RootMount;
 use crate::oci::ImageConfig;
 use crate::runtime::Ahead;
@@ -97,7 +97,7 @@ impl Engine {
         request: &RunRequest,
         begun: Option<Ahead>,
     ) -> Result<Option<Ahead>, Error> {
-        let here = !request.detach && request.restart == Restart::No && !request.container.init;
+        let here = !request.lives_on() && !request.container.init;
         let soon = !request.verify && matches!(request.policy, Policy::Missing | Policy::Never);
         let namespaces = new_namespaces(&request.container).filter(|_| here && soon);
         let Some(namespaces) = namespaces else { return Ok(None) };

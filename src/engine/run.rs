@@ -282,8 +282,7 @@ impl Engine {
     ) -> Result<Outcome, Error> {
         self.start_required(&request.requires, tell)?;
         self.make(request, found, |mut prepared, directory| {
-            let alone =
-                request.detach || request.restart != Restart::No || prepared.health.is_some();
+            let alone = request.lives_on() || prepared.health.is_some();
             if alone && request.preserved != Preserved::default() {
                 return Err(Error::NothingPreserved);
             }
@@ -667,7 +666,7 @@ impl Engine {
         let Launched { running, record, limited, mut clock } =
             self.launch(request, prepared, directory, manner)?;
         let attendance = Attendance {
-            sig_proxy: request.sig_proxy,
+            leaves: false,                      // it would not live on without this process
             detach_keys: DetachKeys::default(), // without a monitor it does not live on
             deadline: request.timeout.map(|timeout| Instant::now() + timeout),
         };
@@ -681,6 +680,7 @@ impl Engine {
         let parting = runtime::supervise(running, &signals, &attendance, tapped, &mut take_away)?;
         let exit = match parting {
             Parting::Ended(exit) => exit,
+            Parting::Left(signal) => Exit::Signal(signal),
             // No keys were given to leave by.
             Parting::Detached(unattended) => {
                 unattended.keep();
@@ -756,6 +756,12 @@ impl Tap for Log {
 }
 
 impl RunRequest {
+    /// Whether the container lives on without whom it is started by: others stay with it then.
+    pub(super) fn lives_on(&self) -> bool {
+        // Whose signals are not for the container may end by them.
+        self.detach || self.restart != Restart::No || !self.sig_proxy
+    }
+
     /// Whether the container's input ends with that of whom it is started for.
     pub(super) fn stdin_once(&self) -> bool {
         self.container.interactive && self.attach.stdin && !self.detach

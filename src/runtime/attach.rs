@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::Error;
 use super::detach::DetachKeys;
-use super::supervise::Signals;
+use super::supervise::{Signals, is_ending};
 use super::terminal::Raw;
 use super::wire::{self, Answer, CHUNK, Word};
 
@@ -24,7 +24,7 @@ pub struct Attached {
     pub stderr: bool,
     /// Whether it has a terminal.
     pub tty: bool,
-    /// Whether the caller's signals go to it.
+    /// Whether the caller's signals go to it; those that would end the caller end its attendance otherwise.
     pub sig_proxy: bool,
     /// The keys that leave it.
     pub detach_keys: DetachKeys,
@@ -37,6 +37,8 @@ pub enum Leaving {
     Ended(u8),
     /// The keys were typed: it runs on.
     Detached,
+    /// The caller was to end by this signal: it runs on.
+    Signalled(i32),
     /// The monitor went without a word.
     Lost,
 }
@@ -126,8 +128,8 @@ impl Client<'_> {
                 return Ok(ending);
             }
             let ready = self.poll(ending.is_some())?;
-            if ready.signal {
-                self.take_signals();
+            if let (true, Some(signal)) = (ready.signal, self.take_signals()) {
+                return Ok(Leaving::Signalled(signal));
             }
             if ready.stdout {
                 self.out.write(rustix::stdio::stdout());
@@ -219,15 +221,21 @@ impl Client<'_> {
         false
     }
 
-    fn take_signals(&mut self) {
+    /// Passes signals on; the one that is to end the caller.
+    fn take_signals(&mut self) -> Option<i32> {
         while let Some(signal) = self.signals.next() {
-            if signal == libc::SIGWINCH && self.attached.tty {
-                send_size(self.socket);
-            } else if self.attached.sig_proxy && signal != libc::SIGWINCH {
+            if signal == libc::SIGWINCH {
+                if self.attached.tty {
+                    send_size(self.socket);
+                }
+            } else if self.attached.sig_proxy {
                 // A monitor whose socket is full is about to go.
                 let _ = wire::send(self.socket, &Word::Signal(signal).pack());
+            } else if is_ending(signal) {
+                return Some(signal);
             }
         }
+        None
     }
 
     fn send(&mut self, packet: Vec<u8>) {

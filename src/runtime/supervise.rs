@@ -97,8 +97,9 @@ impl Drop for Signals {
 /// How the caller attends a program.
 #[derive(Clone, Debug, Default)]
 pub struct Attendance {
-    /// Whether the caller's signals go to it.
-    pub sig_proxy: bool,
+    /// Whether signals that would end the caller end its attendance, and nothing else; they go to the program
+    /// otherwise.
+    pub leaves: bool,
     /// The keys that leave its terminal.
     pub detach_keys: DetachKeys,
     /// When it is killed.
@@ -112,6 +113,8 @@ pub enum Parting {
     Ended(Exit),
     /// The keys were typed: it runs on, without anybody at its terminal.
     Detached(Unattended),
+    /// The caller was to end by this signal. Its terminal is hung up.
+    Left(i32),
 }
 
 /// A program that nobody attends.
@@ -198,9 +201,8 @@ pub fn supervise(
             while let Some(signal) = signals.next() {
                 match (&terminal, signal) {
                     (Some(master), libc::SIGWINCH) => copy_size(stdin, master),
-                    _ if attendance.sig_proxy || signal == libc::SIGTERM => {
-                        taken = forward(&child, signal).or(taken);
-                    }
+                    _ if !attendance.leaves => taken = forward(&child, signal).or(taken),
+                    _ if is_ending(signal) => return Ok(Parting::Left(signal)),
                     _ => {}
                 }
             }
@@ -283,12 +285,8 @@ pub(super) fn mourn(server: &mut network::Server, child: &sys::fork::Child) {
     }
 }
 
-/// Sends a signal on.
-///
-/// The kernel drops a signal to pid 1 that pid 1 does not catch (pid_namespaces(7)): a program that
-/// never asked to survive Ctrl-C would. Its default action is carried out instead, and the signal
-/// that it stands for is returned.
-pub(super) fn forward(child: &sys::fork::Child, signal: i32) -> Option<i32> {
+/// Whether a signal ends who does not ask for it (signal(7)).
+pub(super) fn is_ending(signal: i32) -> bool {
     const ENDING: [i32; 8] = [
         libc::SIGHUP,
         libc::SIGINT,
@@ -299,7 +297,16 @@ pub(super) fn forward(child: &sys::fork::Child, signal: i32) -> Option<i32> {
         libc::SIGALRM,
         libc::SIGVTALRM,
     ];
-    if ENDING.contains(&signal) && is_default(child.pid, signal) {
+    ENDING.contains(&signal)
+}
+
+/// Sends a signal on.
+///
+/// The kernel drops a signal to pid 1 that pid 1 does not catch (pid_namespaces(7)): a program that
+/// never asked to survive Ctrl-C would. Its default action is carried out instead, and the signal
+/// that it stands for is returned.
+pub(super) fn forward(child: &sys::fork::Child, signal: i32) -> Option<i32> {
+    if is_ending(signal) && is_default(child.pid, signal) {
         let kill = rustix::process::Signal::KILL;
         return rustix::process::pidfd_send_signal(&child.pidfd, kill).ok().map(|()| signal);
     }

@@ -7,7 +7,7 @@ use crate::engine::events::Event;
 use crate::engine::record::record;
 use crate::engine::run::{Found, Outcome, Prepared, RunRequest, Streams};
 use crate::engine::{Engine, Error};
-use crate::runtime::{self, Attached, Leaving, Signals};
+use crate::runtime::{self, Attached, Exit, Leaving, Signals};
 
 impl Engine {
     /// Makes a container and does not start it; gives its ID.
@@ -48,13 +48,15 @@ impl Engine {
             stdout,
             stderr,
             tty: request.container.tty,
-            sig_proxy: request.sig_proxy,
+            // Who types has the terminal for that, as docker sees it.
+            sig_proxy: request.sig_proxy && !request.container.tty,
             detach_keys: request.detach_keys.clone(),
         };
         self.entrust(Charge { first: Some((theirs, (stdout, stderr))), ..charge }, tell)?;
         match runtime::attend(&ours, &signals, &attached)? {
             Leaving::Ended(code) => Ok(done(Some(code))),
             Leaving::Detached => Ok(done(Some(0))),
+            Leaving::Signalled(signal) => Ok(done(Some(Exit::Signal(signal).code()))),
             Leaving::Lost => Ok(done(Some(128 + 9))),
         }
     }

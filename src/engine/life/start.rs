@@ -12,7 +12,7 @@ use crate::engine::mounts::Occasion;
 use crate::engine::pull::Policy;
 use crate::engine::run::{Clock, Prepared, Preserved, RunRequest, Streams};
 use crate::engine::{Engine, Error, HealthRequest, Options};
-use crate::runtime::{self, Attached, DetachKeys, Leaving, Signals};
+use crate::runtime::{self, Attached, DetachKeys, Exit, Leaving, Signals};
 use crate::snapshot::Driver;
 
 /// How someone is attached to a container.
@@ -161,7 +161,7 @@ impl Engine {
     ) -> Result<Leaving, Error> {
         self.emit(&[Event::of_container("attach", record)]);
         let ending = attend()?;
-        if matches!(ending, Leaving::Detached) {
+        if matches!(ending, Leaving::Detached | Leaving::Signalled(_)) {
             self.emit(&[Event::of_container("detach", record)]);
         }
         Ok(ending)
@@ -171,6 +171,7 @@ impl Engine {
         match ending {
             Leaving::Ended(code) => code,
             Leaving::Detached => 0,
+            Leaving::Signalled(signal) => Exit::Signal(signal).code(),
             // What is known of it now that its monitor is gone.
             Leaving::Lost => match self.container_named(query) {
                 Ok(record) => record.code(),
@@ -295,7 +296,7 @@ fn attended(request: &RunRequest, attend: &Attend) -> Attached {
         stdout: true,
         stderr: true,
         tty: request.container.tty,
-        sig_proxy: attend.sig_proxy,
+        sig_proxy: attend.sig_proxy && !request.container.tty,
         detach_keys: attend.detach_keys.clone(),
     }
 }

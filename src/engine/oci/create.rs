@@ -93,10 +93,11 @@ impl Runtime {
             return told.map(|()| None).map_err(Error::from);
         }
         drop(entry);
-        let attendance = Attendance { sig_proxy: true, ..Attendance::default() };
+        let attendance = Attendance::default();
         let exit = match runtime::supervise(running, &signals, &attendance, None, &mut || ())? {
             Parting::Ended(exit) => exit,
             Parting::Detached(_) => Exit::Code(0),
+            Parting::Left(signal) => Exit::Signal(signal),
         };
         if !keep {
             self.delete(&create.id, true)?;

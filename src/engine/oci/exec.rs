@@ -91,10 +91,11 @@ impl Runtime {
         if exec.detach {
             return Ok(None);
         }
-        let attendance = Attendance { sig_proxy: true, ..Attendance::default() };
+        let attendance = Attendance::default();
         Ok(Some(match runtime::supervise(running, &signals, &attendance, None, &mut || ())? {
             Parting::Ended(exit) => exit,
             Parting::Detached(_) => Exit::Code(0),
+            Parting::Left(signal) => Exit::Signal(signal),
         }))
     }
 }

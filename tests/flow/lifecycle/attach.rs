@@ -109,3 +109,51 @@ fn a_slow_reader_gets_it_all() {
     assert_eq!((output.code(), output.stdout.lines().count()), (3, 100_000));
     assert!(output.stdout.ends_with("\n100000\n"));
 }
+
+/// Signals that are not for the container end who is there, as if nobody held them back.
+#[test]
+fn who_passes_no_signals_on_leaves_by_them() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let script = "trap 'exit 4' INT; while :; do echo out; echo err >&2; sleep 0.02; done";
+    b.run_d(&["--name", "web"], &["sh", "-c", script]);
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
+        let attached = b.coracle(&["attach", "--sig-proxy=false", "web"]).spawn();
+        attached.until_heard();
+        attached.signal(signal);
+        assert_eq!(attached.wait().code(), code);
+        assert_eq!(b.status("web"), "running");
+    }
+    let flags = ["run", "--network", "none", "--sig-proxy=false", "--name", "own", &b.image];
+    let run = b.coracle(&[&flags[..], &["sh", "-c", script]].concat()).spawn();
+    run.until_heard();
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.wait().code(), 130);
+    assert_eq!(b.status("own"), "running");
+}
+
+/// Who types says what is to happen; a terminal's end is nothing to the container.
+#[test]
+fn a_container_with_a_terminal_outlives_those_of_who_comes() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Program("/usr/bin/setsid"));
+    let b = Box::new();
+    b.run_d(&["-it", "--name", "shell"], &["sh"]);
+    let mut terminal = Terminal::coracle(&b.home, &["attach", "shell"]);
+    terminal.send("echo at-$((1+1))\n");
+    terminal.expect("at-2");
+    terminal.signal(Signal::SIGHUP);
+    assert_eq!(terminal.wait().code(), Some(129), "{}", terminal.text());
+    assert_eq!(b.status("shell"), "running");
+    // A program that was brought along ends with it.
+    let mut terminal = Terminal::coracle(
+        &b.home,
+        &["exec", "-it", "shell", "sh", "-c", "echo in; exec sleep 987"],
+    );
+    terminal.expect("in");
+    let sleeps = || b.ok(&["exec", "shell", "ps"]).contains("sleep 987");
+    until("the program", sleeps);
+    terminal.signal(Signal::SIGHUP);
+    assert_eq!(terminal.wait().code(), Some(129), "{}", terminal.text());
+    until("its end", || !sleeps());
+    assert_eq!(b.status("shell"), "running");
+}
