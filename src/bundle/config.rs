@@ -3,6 +3,7 @@
 //! Every field is honoured or refused by name; what the specification does not know is ignored, as it
 //! asks for.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use oci_spec::runtime as oci;
 
 use super::capabilities::{Capabilities, CapabilitySet};
 use super::mount_options::{self, Parsed};
+use super::specify::{DOMAIN_NAME, check_sysctls};
 use super::tuning::{self, IO_CLASSES, POLICIES, SCHEDULER_FLAGS};
 use super::{
     Clocks, ContainerSpec, Error, Hook, Hooks, Joined, Labels, Namespace, Namespaces, NsKind,
@@ -140,6 +142,9 @@ pub fn read_config(
             return Err(invalid(field, "it takes a new uts namespace"));
         }
     }
+    let mut sysctls: BTreeMap<String, String> =
+        linux.sysctl().clone().unwrap_or_default().into_iter().collect();
+    check_sysctls(sysctls.keys(), &namespaces)?;
     let spec = ContainerSpec::builder(RootMount::Directory(path), read_process(process)?)
         .with(|spec| {
             spec.links = links(&mounts);
@@ -149,8 +154,10 @@ pub fn read_config(
             spec.masked_paths = text(linux.masked_paths());
             spec.read_only_paths = text(linux.readonly_paths());
             spec.hostname = config.hostname().clone().filter(|name| !name.is_empty());
-            spec.domainname = config.domainname().clone().filter(|name| !name.is_empty());
-            spec.sysctls = linux.sysctl().clone().unwrap_or_default().into_iter().collect();
+            let domainname = sysctls.remove(DOMAIN_NAME);
+            spec.domainname =
+                config.domainname().clone().filter(|name| !name.is_empty()).or(domainname);
+            spec.sysctls = sysctls;
             spec.annotations =
                 config.annotations().clone().unwrap_or_default().into_iter().collect();
         })

@@ -86,7 +86,7 @@ pub fn specify(
         interior(request, &cx.namespaces);
     let mounts = mounts(request, &cx, usual, systemd)?;
     let stop_signal = stop_signal(request, cx.config, systemd)?;
-    check_sysctls(request, &cx.namespaces)?;
+    check_sysctls(request.sysctls.keys(), &cx.namespaces)?;
     if request.domainname.is_some() && cx.namespaces[NsKind::Uts] != Namespace::New {
         let with = match &request.uts {
             Sharing::Container(name) => name.clone(),
@@ -174,10 +174,13 @@ fn hostname(request: &Request, cx: &Circumstances<'_>) -> Result<String, Error> 
 }
 
 /// Kernel parameters go by namespace: one of the host's would be refused by the kernel, or worse.
-fn check_sysctls(request: &Request, namespaces: &Namespaces) -> Result<(), Error> {
+pub(super) fn check_sysctls<'a>(
+    names: impl Iterator<Item = &'a String>,
+    namespaces: &Namespaces,
+) -> Result<(), Error> {
     const OF_IPC: [&str; 8] =
         ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
-    for name in request.sysctls.keys() {
+    for name in names {
         let foreign = |why| Err(Error::ForeignSysctl { name: name.clone(), why });
         let kernel = name.strip_prefix("kernel.");
         let (kind, why) = if name.starts_with("net.") {
@@ -236,7 +239,8 @@ pub fn interior(request: &Request, namespaces: &Namespaces) -> Interior {
         (_, size) => Some(size.unwrap_or(defaults::SHM_SIZE)),
     };
     let mut sysctls = request.sysctls.clone();
-    if request.network == Some(Sharing::Private) {
+    let has_sysctls = !request.security.proc_options.iter().any(|option| option == "subset=pid");
+    if request.network == Some(Sharing::Private) && has_sysctls {
         // As docker has it: low ports of a network of its own are nobody else's.
         let low = "net.ipv4.ip_unprivileged_port_start".to_owned();
         sysctls.entry(low).or_insert_with(|| "0".to_owned());
@@ -253,7 +257,7 @@ pub fn interior(request: &Request, namespaces: &Namespaces) -> Interior {
 }
 
 /// Root of a user namespace sets this one by its own call only (setdomainname(2)).
-const DOMAIN_NAME: &str = "kernel.domainname";
+pub(super) const DOMAIN_NAME: &str = "kernel.domainname";
 
 /// Everything below the root: the defaults, then what the user asked for, parents first.
 fn mounts(

@@ -141,6 +141,12 @@ pub fn run_all(hooks: &[Hook], state: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Runs all of them, whatever becomes of each; gives the failures.
+pub fn run_each(hooks: &[Hook], state: &[u8]) -> Vec<Error> {
+    let one = |hook| run_all(std::slice::from_ref(hook), state).err();
+    hooks.iter().filter_map(one).collect()
+}
+
 /// How a hook's failure is told; `run` maps what is no errno onto two that cannot come of a fork.
 pub(super) fn reason(errno: Errno) -> String {
     match errno {

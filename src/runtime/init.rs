@@ -154,9 +154,6 @@ fn steps(plan: &Plan, ends: &mut Ends, errand: Option<Errand<'_>>) -> Result<Inf
     if plan.seal_root {
         rootfs::seal_root(root.as_fd()).at(Stage::ReadOnly)?;
     }
-    if let Some(propagation) = plan.propagation {
-        rootfs::propagate(root.as_fd(), propagation).at(Stage::Propagation)?;
-    }
     let mut states = ToldStates::default();
     if let Some(meeting) = ends.meeting.take() {
         hooks::meet(&meeting, &mut states).at(Stage::Meeting)?;
@@ -167,6 +164,10 @@ fn steps(plan: &Plan, ends: &mut Ends, errand: Option<Errand<'_>>) -> Result<Inf
     match plan.no_pivot {
         true => rootfs::move_over(root.as_fd()).at(Stage::Pivot)?,
         false => rootfs::pivot(root.as_fd()).at(Stage::Pivot)?,
+    }
+    if let Some(propagation) = plan.propagation {
+        // A shared root cannot be pivoted to (pivot_root(2), EINVAL).
+        rootfs::propagate(root.as_fd(), propagation).at(Stage::Propagation)?;
     }
     drop(root);
     if ends.stays {

@@ -52,7 +52,7 @@ pub use detach::{DetachKeys, InvalidDetachKeys};
 pub use device::make_device;
 pub use errand::{errand_before, errand_in};
 pub use error::{Error, ExecRefusal};
-pub use hooks::{HookState, run_all as run_hooks};
+pub use hooks::{HookState, run_all as run_hooks, run_each as run_each_hook};
 pub use kept::Kept;
 pub use launch::{
     Attachment, Join, Launch, Running, Starting, join, namespace_of, open_gate, start, start_ahead,

@@ -367,6 +367,11 @@ fn file_system(
     attributes: Attributes,
 ) -> Result<OwnedFd, Errno> {
     use rustix::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
+    let is_long =
+        |value: &CString| value.count_bytes() >= LONGEST_OPTION || value.as_bytes().contains(&b',');
+    if options.iter().filter_map(|(_, value)| value.as_ref()).any(is_long) {
+        return file_system_by_text(name, options, attributes);
+    }
     let context = fsopen(name, FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in options {
         match value {
@@ -387,6 +392,37 @@ fn file_system(
             AccessTime::Always => MountAttrFlags::MOUNT_ATTR_STRICTATIME,
         };
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
+}
+
+/// What fsconfig(2) takes as a value, in bytes (`FSCONFIG_SET_STRING`).
+const LONGEST_OPTION: usize = 256;
+
+/// The same by mount(2), which takes a page of options, several in one text too: made over /proc, which only
+/// this namespace sees, and taken away from there.
+fn file_system_by_text(
+    name: &std::ffi::CStr,
+    options: &[MountOption],
+    attributes: Attributes,
+) -> Result<OwnedFd, Errno> {
+    let option = |(key, value): &MountOption| match value {
+        Some(value) => [key.as_bytes(), b"=", value.as_bytes()].concat(),
+        None => key.as_bytes().to_vec(),
+    };
+    let is_source = |(key, _): &&MountOption| key.as_bytes() == b"source";
+    let source = options.iter().find(is_source).and_then(|(_, value)| value.as_deref());
+    let others = options.iter().filter(|option| !is_source(option));
+    let text = others.map(option).collect::<Vec<_>>().join(&b',');
+    let text = CString::new(text).map_err(|_| Errno::INVAL)?;
+    let place = c"/proc";
+    let source = source.unwrap_or(name);
+    rustix::mount::mount(source, place, name, MountFlags::empty(), Some(&*text))?;
+    let mount = rustix::mount::open_tree(CWD, place, CLONE);
+    rustix::mount::unmount(place, UnmountFlags::DETACH)?;
+    let mount = mount?;
+    match set_attributes(mount.as_fd(), attributes, None, false)? {
+        true => Err(Errno::NOSYS),
+        false => Ok(mount),
+    }
 }
 
 fn attach(mount: BorrowedFd<'_>, directory: impl AsFd, path: &std::ffi::CStr) -> Result<(), Errno> {

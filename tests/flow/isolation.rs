@@ -154,10 +154,13 @@ fn kernel_files_are_masked_and_read_only() {
 /// podman's `--security-opt proc-opts=`
 #[test]
 fn proc_has_the_options_that_are_asked_for() {
-    requires!(UserNamespaces, Image("busybox", "latest"));
+    requires!(UserNamespaces, Image("busybox", "latest"), Program("/dev/net/tun"));
     let with = |options| format!("proc-opts={options}");
     let subset = sh(&["--security-opt", &with("subset=pid")], "ls /proc | grep -vc '^[0-9]'");
     assert!(subset.parse::<u32>().unwrap() < 6, "{subset}"); // links to its own process
+    // There is no place then for what a private network sets.
+    let private = ["--network", "private", "--security-opt", &with("subset=pid")];
+    run(&private, &["true"]).ok();
     let hidden = with("hidepid=2");
     let script = "echo nobody:x:5:5::/:/bin/sh >>/etc/passwd; test -d /proc/1 && echo seen; \
         su -s /bin/sh -c 'test -d /proc/1 || echo hidden' nobody; true";

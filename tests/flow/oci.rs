@@ -212,6 +212,70 @@ fn hooks_run_at_their_points() {
     assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
 }
 
+/// One that fails behind the program ends nothing; one that fails beside it ends the container.
+#[test]
+fn failing_hooks_end_what_they_are_to() {
+    requires!(UserNamespaces, Image("busybox", "latest"), Program("/bin/sh"));
+    let (home, image) = home_with_busybox();
+    let told = home.path().join("told");
+    let hooks = |name: &str| {
+        let line = |end: &str| format!("echo {name} >>{}; {end}", told.display());
+        let hook = |end| json!({"path": "/bin/sh", "args": ["sh", "-c", line(end)]});
+        json!([hook("exit 1"), hook("exit 0")])
+    };
+    let bundle = |kind: &str| {
+        bundle(&home, &image, |config| {
+            script(config, "sleep 0.3; exit 5");
+            config["hooks"] = json!({ kind: hooks(kind) });
+        })
+    };
+    let said = || std::fs::read_to_string(&told).unwrap_or_default();
+    let stops = bundle("poststop");
+    let run = runtime(&home, &["run", "--bundle", stops.to_str().unwrap(), "one"]);
+    has(&run.fails(5), &["/bin/sh", "status 0"]);
+    assert_eq!(said(), "poststop\npoststop\n");
+    let starts = bundle("poststart");
+    let starts = starts.to_str().unwrap();
+    has(&runtime(&home, &["run", "--bundle", starts, "one"]).fails(1), &["/bin/sh"]);
+    create(&home, &["--bundle", starts, "two"]).ok();
+    has(&runtime(&home, &["start", "two"]).fails(1), &["/bin/sh"]);
+    let state: Value = serde_json::from_str(&runtime(&home, &["state", "two"]).ok()).unwrap();
+    assert_eq!(state["status"], "stopped");
+    runtime(&home, &["delete", "two"]).ok();
+    assert_eq!(said(), "poststop\npoststop\npoststart\npoststart\n");
+    assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
+}
+
+/// podman gives the first where a volume is shared, and the second for images as mounts.
+#[test]
+fn a_root_may_be_shared_and_options_long() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let long = "long-".repeat(30);
+    let layers = ["one", "two"].map(|name| home.path().join(&long).join(name));
+    for layer in &layers {
+        std::fs::create_dir_all(layer).unwrap();
+        std::fs::write(layer.join(layer.file_name().unwrap()), "x").unwrap();
+    }
+    let bundle = bundle(&home, &image, |config| {
+        script(
+            config,
+            "grep -c ' / rw[^ ]* shared:' /proc/self/mountinfo; ls /both; stat -c %a /two",
+        );
+        config["linux"]["rootfsPropagation"] = json!("rshared");
+        config["root"]["readonly"] = json!(false);
+        let lowers = format!("lowerdir={}:{}", layers[0].display(), layers[1].display());
+        assert!(lowers.len() > 300);
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({"destination": "/both", "type": "overlay", "source": "overlay",
+            "options": [lowers, "userxattr", "ro"]}));
+        mounts.push(json!({"destination": "/two", "type": "tmpfs", "source": "tmpfs",
+            "options": ["mode=711,size=64k"]}));
+    });
+    let said = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "one"]).ok();
+    assert_eq!(said, "1\none\ntwo\n711");
+}
+
 #[test]
 fn fields_that_cannot_be_honoured_are_named() {
     requires!(UserNamespaces, Image("busybox", "latest"));
@@ -228,6 +292,17 @@ fn fields_that_cannot_be_honoured_are_named() {
     });
     let run = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]);
     has(&run.fails(1), &["mounts (/m): an idmapped", "user namespace", "EPERM"]);
+    for (name, why) in
+        [("vm.swappiness", "the whole machine's"), ("net.ipv4.ip_forward", "a network that is not")]
+    {
+        self::bundle(&home, &image, |config| {
+            config["linux"]["sysctl"] = json!({ name: "1" });
+            let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|namespace| namespace["type"] != "network");
+        });
+        let run = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]);
+        has(&run.fails(1), &["sysctl", name, why]);
+    }
     let features: Value = serde_json::from_str(&runtime(&home, &["features"]).ok()).unwrap();
     assert_eq!(features["ociVersionMax"], "1.2.0");
 }

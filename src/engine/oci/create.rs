@@ -86,13 +86,16 @@ impl Runtime {
             };
         let state = hook_state(&config, create);
         let pid = running.pid().as_raw_nonzero().get();
-        // Behind the start a hook's failure is told and changes nothing (runtime.md, "Lifecycle").
         let told =
             runtime::run_hooks(&config.spec.hooks.poststart, &state.json("running", Some(pid)));
-        if create.detach {
-            return told.map(|()| None).map_err(Error::from);
-        }
         drop(entry);
+        if let Err(error) = told {
+            self.delete(&create.id, true, tell)?;
+            return Err(error.into());
+        }
+        if create.detach {
+            return Ok(None);
+        }
         let attendance = Attendance::default();
         let exit = match runtime::supervise(running, &signals, &attendance, None, &mut || ())? {
             Parting::Ended(exit) => exit,
@@ -100,7 +103,7 @@ impl Runtime {
             Parting::Left(signal) => Exit::Signal(signal),
         };
         if !keep {
-            self.delete(&create.id, true)?;
+            self.delete(&create.id, true, tell)?;
         }
         Ok(Some(exit))
     }
@@ -201,7 +204,12 @@ impl Runtime {
         };
         let pid = state.process.as_ref().map(|process| process.pid);
         let hooks = &config.spec.hooks.poststart;
-        Ok(runtime::run_hooks(hooks, &told.json("running", pid))?)
+        // As runc has it: a container whose hook fails does not go on.
+        if let Err(error) = runtime::run_hooks(hooks, &told.json("running", pid)) {
+            end(&state)?;
+            return Err(error.into());
+        }
+        Ok(())
     }
 
     /// Sends a signal to the container's first process, or to all of its processes.
@@ -227,8 +235,8 @@ impl Runtime {
     }
 
     /// Deletes a container that has stopped; with `force` also one that has not, or that is not
-    /// there.
-    pub fn delete(&self, id: &str, force: bool) -> Result<(), Error> {
+    /// there. A hook that fails behind it is told of, and changes nothing (runtime.md, "Lifecycle").
+    pub fn delete(&self, id: &str, force: bool, tell: Remark<'_>) -> Result<(), Error> {
         let entry = match self.lock(id) {
             Err(Error::Missing(_)) if force => return Ok(()),
             other => other?,
@@ -256,7 +264,10 @@ impl Runtime {
                 bundle: state.bundle.clone(),
                 annotations: state.annotations.clone(),
             };
-            runtime::run_hooks(&config.spec.hooks.poststop, &told.json("stopped", None))?;
+            let hooks = &config.spec.hooks.poststop;
+            for error in runtime::run_each_hook(hooks, &told.json("stopped", None)) {
+                tell(&error.to_string());
+            }
         }
         Ok(())
     }

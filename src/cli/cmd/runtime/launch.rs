@@ -137,8 +137,12 @@ pub(super) fn kill(args: &KillArgs, runtime: &Runtime) -> Result<ExitCode, Error
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn delete(args: &DeleteArgs, runtime: &Runtime) -> Result<ExitCode, Error> {
-    runtime.delete(&args.id, args.force)?;
+pub(super) fn delete(
+    args: &DeleteArgs,
+    runtime: &Runtime,
+    cx: &Context,
+) -> Result<ExitCode, Error> {
+    runtime.delete(&args.id, args.force, &|warning| cx.report.note(warning))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -103,7 +103,7 @@ fn dispatch(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         Command::Run(args) => launch::run(args, &runtime, cx),
         Command::State(args) => launch::state(args, &runtime, cx),
         Command::Kill(args) => launch::kill(args, &runtime),
-        Command::Delete(args) => launch::delete(args, &runtime),
+        Command::Delete(args) => launch::delete(args, &runtime, cx),
         Command::Exec(args) => program::exec(args, &runtime),
         Command::Pause(args) => group::pause(args, &runtime),
         Command::Resume(args) => group::resume(args, &runtime),
