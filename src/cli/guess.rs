@@ -6,10 +6,25 @@
 
 use std::ffi::OsString;
 
-use crate::engine::bundle::{Namespace, Namespaces, NsKind};
+use super::split;
+use crate::engine::bundle::{Namespace, Namespaces, NsKind, Request, interior};
+use crate::engine::runtime::Ahead;
+
+/// Begins the container of a `run`.
+pub(super) fn ahead(arguments: &[OsString]) -> Option<Ahead> {
+    let Ok((_, entry, rest)) = split(arguments) else { return None };
+    let rest = match (entry.name, rest.split_first()) {
+        ("run", _) => rest,
+        ("container", Some((word, rest))) if word == "run" => rest,
+        _ => return None,
+    };
+    let namespaces = namespaces(rest)?;
+    let request = Request::default();
+    Ahead::begin(&namespaces, interior(&request, &namespaces).mounts)
+}
 
 /// The namespaces of a container that `run` begins at once; `None` where that is not clear.
-pub(super) fn namespaces(arguments: &[OsString]) -> Option<Namespaces> {
+fn namespaces(arguments: &[OsString]) -> Option<Namespaces> {
     let mut namespaces = Namespaces::default();
     let mut words = arguments.iter();
     while let Some(word) = words.next() {

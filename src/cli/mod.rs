@@ -44,8 +44,15 @@ use crate::engine::runtime::Ahead;
 
 /// Runs the command line; gives its exit code.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut arguments: Vec<OsString> = arguments.collect();
+    // The name under which it serves as an OCI runtime, without a word before the command.
+    let called = arguments.first().and_then(|name| std::path::Path::new(name).file_name());
+    let is_runtime = called.is_some_and(|name| name == "coracle-runtime");
+    let ahead = match is_runtime {
+        true => None,
+        false => guess::ahead(arguments.get(1..).unwrap_or_default()),
+    };
     crate::sys::memory::populate();
-    let arguments: Vec<OsString> = arguments.collect();
     let environment = Environment::of_process();
     if environment.get(complete::VARIABLE).is_some() {
         return complete::answer(arguments);
@@ -53,10 +60,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     // Output into a closed pipe ends the command quietly, as it does for any other program.
     crate::sys::process::default_sigpipe();
     let report = Report::new(&environment);
-    let mut arguments = arguments;
-    // The name under which it serves as an OCI runtime, without a word before the command.
-    let called = arguments.first().and_then(|name| std::path::Path::new(name).file_name());
-    if called.is_some_and(|name| name == "coracle-runtime") {
+    if is_runtime {
         arguments.insert(1, "runtime".into());
     }
     // The version, as docker and podman have it too.
@@ -64,7 +68,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         arguments[1] = "--version".into();
     }
     match split(arguments.get(1..).unwrap_or_default()) {
-        Ok((globals, entry, rest)) => dispatch(environment, globals, entry, rest, report),
+        Ok((globals, entry, rest)) => dispatch(environment, globals, entry, rest, report, ahead),
         Err(Unclear::Usage(error)) => report.error(&error, ""),
         // Help, the version, or a mistake: clap has the words.
         Err(Unclear::Tree) => match cmd::tree().try_get_matches_from(&arguments) {
@@ -86,6 +90,7 @@ fn dispatch(
     entry: &'static Entry,
     rest: &[OsString],
     report: Report,
+    ahead: Option<Ahead>,
 ) -> ExitCode {
     let mut path = format!("coracle {}", entry.name);
     let mut entry = entry;
@@ -113,11 +118,6 @@ fn dispatch(
         };
         (entry, rest) = (found, &rest[skipped..]);
     }
-    let ahead = match path.as_str() {
-        "coracle run" | "coracle container run" => guess::namespaces(rest),
-        _ => None,
-    };
-    let ahead = ahead.and_then(|namespaces| Ahead::begin(&namespaces));
     let mut parser = entry.build().bin_name(path).no_binary_name(true);
     parser.build();
     let rest = flags::normalize(&parser, rest);

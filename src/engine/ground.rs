@@ -101,11 +101,13 @@ impl Engine {
         let soon = !request.verify && matches!(request.policy, Policy::Missing | Policy::Never);
         let namespaces = new_namespaces(&request.container).filter(|_| here && soon);
         let Some(namespaces) = namespaces else { return Ok(None) };
+        let interior = bundle::interior(&request.container, &namespaces);
         let begun = begun.filter(|begun| begun.is_in(&namespaces));
-        let Some(mut ahead) = begun.or_else(|| Ahead::begin(&namespaces)) else { return Ok(None) };
+        let begun = begun.or_else(|| Ahead::begin(&namespaces, interior.mounts.clone()));
+        let Some(mut ahead) = begun else { return Ok(None) };
         let ids = self.ids((0, 0))?;
         if ids.emulated {
-            ahead.furnish(bundle::interior(&request.container, &namespaces), &ids)?;
+            ahead.furnish(interior, &ids)?;
         }
         Ok(Some(ahead))
     }

@@ -6,7 +6,7 @@
 //! ```text
 //! the caller    begin ── ids ─ furnish ── root ─ make_root ── plans ── hand_over ─► pid ────── finish
 //! a thread        └─ clone(NEW…, shared memory) ─ stands still until the exec, as vfork(2) has it ─ ends
-//! the process             └─ waits ── /proc, /dev, /sys ── overlay ── orders ─► steps ─ exec
+//! the process             └─ mounts ── ids, /proc, /dev, /sys of them ── overlay ── orders ─► steps ─ exec
 //! ```
 //!
 //! The process shares the caller's memory until the exec, so that no page table is copied and no page
@@ -19,7 +19,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -31,7 +31,8 @@ use super::plan::Plan;
 use super::ready::Ready;
 use super::{Error, spawn};
 use crate::bundle::{Interior, Namespaces};
-use crate::mount::RootMount;
+use crate::mount::{Mount, RootMount};
+use crate::supervisor::Left;
 use crate::sys;
 use crate::sys::fork::Child;
 use crate::sys::processor::Elsewhere;
@@ -64,6 +65,7 @@ struct Berth {
     /// One of the numbers below, and a futex.
     stage: AtomicU32,
     pid: AtomicI32,
+    likely: Vec<Mount>,
     /// Filled by the caller, each before a `PREPARING`, and read by the process after. They stay the
     /// caller's: who frees the caller's memory locks it for whom that forks meanwhile.
     interior: OnceLock<(Interior, IdMaps, Mutex<ChildMaps>)>,
@@ -72,6 +74,8 @@ struct Berth {
     opened: Mutex<Vec<RawFd>>,
     /// Never locked by two: the caller fills it before `ORDERED`, the process empties it after.
     orders: Mutex<Option<Box<Orders>>>,
+    /// What the thread is to let go of in the end.
+    left: Mutex<Option<Left>>,
     /// Whether there is a processor for the process besides its maker's.
     has_processor: bool,
     /// Who must be alive.
@@ -95,9 +99,9 @@ const UNDECIDED: [u32; 2] = [WAITING, PREPARING];
 const PATIENCE: Duration = Duration::from_micros(300);
 
 impl Ahead {
-    /// Has a process made in those of the namespaces that are new. `None` where that is not to be had:
-    /// then it is made the common way, which says why.
-    pub fn begin(namespaces: &Namespaces) -> Option<Self> {
+    /// Has a process made in those of the namespaces that are new, which makes the mounts that are likely
+    /// while it waits. `None` where that is not to be had: then it is made the common way, which says why.
+    pub fn begin(namespaces: &Namespaces, likely: Vec<Mount>) -> Option<Self> {
         let new = spawn::new_ahead(namespaces)?;
         let own = rustix::process::getpid();
         let caller = rustix::process::pidfd_open(own, PidfdFlags::empty()).ok()?;
@@ -105,10 +109,12 @@ impl Ahead {
         let berth = Arc::new(Berth {
             stage: AtomicU32::new(WAITING),
             pid: AtomicI32::new(0),
+            likely,
             interior: OnceLock::new(),
             root: OnceLock::new(),
             opened: Mutex::new(Vec::new()),
             orders: Mutex::new(None),
+            left: Mutex::new(None),
             has_processor: elsewhere.is_some(),
             caller,
         });
@@ -162,9 +168,12 @@ impl Ahead {
         self.berth.change(&[WAITING], PREPARING);
     }
 
-    /// Lets the process go on. Where there is none, the orders come back, unless it has taken them and
-    /// no descriptor of it is to be had.
-    pub(super) fn hand_over(mut self, orders: Box<Orders>) -> Result<Child, Option<Box<Orders>>> {
+    /// Lets the process go on; the thread has nothing to do then. Where there is no process, the orders come
+    /// back, unless it has taken them and no descriptor of it is to be had.
+    pub(super) fn hand_over(
+        mut self,
+        orders: Box<Orders>,
+    ) -> Result<(Child, Aside), Option<Box<Orders>>> {
         let copies = orders.ends.descriptors();
         *held(&self.berth.orders) = Some(orders);
         self.berth.change(&UNDECIDED, ORDERED);
@@ -172,10 +181,27 @@ impl Ahead {
         if let Some(orders) = held(&self.berth.orders).take() {
             return Err(Some(orders));
         }
-        self.thread = None; // it stays as long as the caller
         sys::process::close_copies(&copies);
         self.berth.close_opened();
-        self.berth.child().ok_or(None)
+        // It stays as long as the caller.
+        let thread = self.thread.take().map(|thread| thread.thread().clone());
+        let aside = thread.map(|thread| Aside { berth: Arc::clone(&self.berth), thread });
+        self.berth.child().zip(aside).ok_or(None)
+    }
+}
+
+/// The thread of a process that was made ahead and has memory of its own by now.
+#[derive(Debug)]
+pub(super) struct Aside {
+    berth: Arc<Berth>,
+    thread: Thread,
+}
+
+impl Aside {
+    /// Has the thread let go of what the kernel takes a while for.
+    pub(super) fn let_go(&self, left: Left) {
+        *held(&self.berth.left) = Some(left);
+        self.thread.unpark();
     }
 }
 
@@ -208,6 +234,8 @@ impl Berth {
             // The process asked to die with its parent, which to the kernel is the thread.
             loop {
                 thread::park();
+                let left = held(&self.left).take();
+                drop(left);
             }
         }
         wake(&self.stage);
@@ -228,6 +256,8 @@ impl Berth {
             sys::processor::stay();
         }
         let mut ready = Ready::default();
+        ready.collect(&self.likely);
+        *held(&self.opened) = ready.descriptors();
         let mut prepared = [false; 2];
         let decision = loop {
             let decision = self.wait_while(WAITING, self.has_processor);
@@ -327,7 +357,7 @@ mod tests {
     #[test]
     fn nothing_stays_of_one_that_nobody_wants() {
         // A host may forbid user namespaces: then there is no process, and nothing stays either.
-        let Some(ahead) = Ahead::begin(&Namespaces::default()) else { return };
+        let Some(ahead) = Ahead::begin(&Namespaces::default(), Vec::new()) else { return };
         let berth = Arc::clone(&ahead.berth);
         drop(ahead);
         assert_eq!(berth.stage.load(Ordering::Acquire), OVER);

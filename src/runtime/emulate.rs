@@ -16,7 +16,7 @@ use crate::bundle::capabilities::CapabilitySet;
 use crate::mount::RootMount;
 use crate::network::Switch;
 use crate::supervisor::{
-    Credentials, Emulation, Entrance, Meeting, Options, Powers, Seen, Supervisor, Watch,
+    Credentials, Emulation, Entrance, Left, Meeting, Options, Powers, Seen, Supervisor, Watch,
 };
 use crate::userns::IdMaps;
 
@@ -88,22 +88,23 @@ impl Supervision {
         }
     }
 
-    /// Looks at a descriptor that is ready, by `events`. Whether all processes have ended that were
-    /// watched.
-    pub(super) fn look(&mut self, events: PollFlags) -> Result<bool, Errno> {
-        let mut ended = false;
+    /// Looks at a descriptor that is ready, by `events`. Where all processes have ended that were watched,
+    /// what is left of them.
+    pub(super) fn look(&mut self, events: PollFlags) -> Result<Option<Left>, Errno> {
+        let mut left = None;
         *self = match std::mem::replace(self, Self::None) {
             Self::Watched(watch) => match watch.look(events.contains(PollFlags::IN))? {
                 Seen::Quiet(watch) => Self::Watched(Box::new(watch)),
                 Seen::Called(supervisor) => Self::Runs(supervisor),
-                seen @ (Seen::Nobody | Seen::Ended) => {
-                    ended = matches!(seen, Seen::Ended);
+                Seen::Nobody => Self::None,
+                Seen::Ended(ended) => {
+                    left = Some(ended);
                     Self::None
                 }
             },
             other => other,
         };
-        Ok(ended)
+        Ok(left)
     }
 
     /// Looks until `other` is ready.

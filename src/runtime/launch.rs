@@ -11,7 +11,7 @@ use rustix::termios::Winsize;
 use rustix::thread::UnshareFlags;
 
 use super::agent::Agent;
-use super::ahead::{Ahead, Orders};
+use super::ahead::{Ahead, Aside, Orders};
 use super::emulate::Supervision;
 use super::hooks::{self, HookState};
 use super::init::{self, Ends};
@@ -101,6 +101,8 @@ pub struct Running {
     /// Serves the container's root, where the kernel's overlayfs does not. Let go of last: it ends
     /// with the mount, which a supervisor is in too.
     pub(super) union: Option<union::Server>,
+    /// Who has nothing to do, where somebody has.
+    pub(super) aside: Option<Aside>,
 }
 
 impl Running {
@@ -141,8 +143,8 @@ pub struct Starting<'a> {
     supervision: Supervision,
     network: Option<network::Server>,
     union: Option<union::Server>,
-    /// Where the child shares this process's memory until the exec: what it changes there.
-    dumpable: Option<DumpableBehavior>,
+    /// Where the child shares this process's memory until the exec: what it changes there, and whose it was.
+    shared: Option<(DumpableBehavior, Aside)>,
 }
 
 /// What the parent holds of its child.
@@ -219,12 +221,12 @@ pub(super) fn start_with<'a>(
     };
     let others = (parent_maps, supervision, served, network);
     let ahead = ahead.filter(|ahead| errand.is_none() && ahead.fits(&plan, &ends, launch));
-    let (child, dumpable) = match begin(launch, ahead, plan, ends, &parent)? {
+    let (child, shared) = match begin(launch, ahead, plan, ends, &parent)? {
         Begun::Child(orders) => {
             drop((parent, others));
             init::become_program(&orders.0, orders.1, errand)
         }
-        Begun::Parent { child, dumpable } => (child, dumpable),
+        Begun::Parent { child, shared } => (child, shared),
     };
     drop(errand);
     let (parent_maps, supervision, served, network) = others;
@@ -238,7 +240,7 @@ pub(super) fn start_with<'a>(
         supervision: Supervision::None,
         network: None,
         union: None,
-        dumpable,
+        shared,
     };
     let outlives = launch.attachment.detached;
     let go = |starting: &mut Starting<'a>| -> Result<(), Error> {
@@ -273,8 +275,8 @@ enum Begun {
     Child(Box<(Plan, Ends)>),
     Parent {
         child: Child,
-        /// What is to be set again once the child has memory of its own.
-        dumpable: Option<DumpableBehavior>,
+        /// What is to be set again once the child has memory of its own, and whose it was.
+        shared: Option<(DumpableBehavior, Aside)>,
     },
 }
 
@@ -291,7 +293,9 @@ fn begin(
         let dumpable = rustix::process::dumpable_behavior().map_err(Error::Pipe)?;
         let not_its = parent.report.as_raw_fd();
         match ahead.hand_over(Box::new(Orders { plan, ends, not_its })) {
-            Ok(child) => return Ok(Begun::Parent { child, dumpable: Some(dumpable) }),
+            Ok((child, aside)) => {
+                return Ok(Begun::Parent { child, shared: Some((dumpable, aside)) });
+            }
             Err(None) => return Err(Error::Pipe(Errno::SRCH)),
             Err(Some(orders)) => Orders { plan, ends, .. } = *orders,
         }
@@ -299,7 +303,7 @@ fn begin(
     ends.makes_view = launch.group.is_some();
     match spawn::in_namespaces(&launch.spec.namespaces, launch.group.is_none())? {
         Side::Child => Ok(Begun::Child(Box::new((plan, ends)))),
-        Side::Parent(child) => Ok(Begun::Parent { child, dumpable: None }),
+        Side::Parent(child) => Ok(Begun::Parent { child, shared: None }),
     }
 }
 
@@ -357,7 +361,7 @@ pub fn join<'a>(join: &Join<'a>) -> Result<Starting<'a>, Error> {
                 supervision: Supervision::None,
                 network: None,
                 union: None,
-                dumpable: None,
+                shared: None,
             };
             if let Some(meeting) = supervision {
                 let (switch, outlives) = (join.switch.cloned(), join.attachment.detached);
@@ -468,7 +472,7 @@ impl Starting<'_> {
     /// was not.
     pub fn finish(mut self) -> Result<Running, Error> {
         let attended = self.attend();
-        if let Some(dumpable) = self.dumpable {
+        if let Some((dumpable, _)) = self.shared {
             rustix::process::set_dumpable_behavior(dumpable).map_err(Error::Pipe)?;
         }
         match attended {
@@ -479,7 +483,8 @@ impl Starting<'_> {
                 }
                 let (child, pipes) = (self.child, self.parent.pipes);
                 let (supervision, network, union) = (self.supervision, self.network, self.union);
-                Ok(Running { child, flows, terminal, pipes, supervision, network, union })
+                let aside = self.shared.map(|(_, aside)| aside);
+                Ok(Running { child, flows, terminal, pipes, supervision, network, union, aside })
             }
             Err(error) => {
                 self.abandon();

@@ -195,7 +195,8 @@ impl<'a> From<&'a bundle::Interior> for Wanted<'a> {
 impl Interior {
     /// Translates what is wanted.
     pub(super) fn new(wanted: &Wanted<'_>, ids: &IdMaps) -> Result<Self, NulError> {
-        let (mounts, sealed) = mount_steps(wanted.mounts, ids)?;
+        let has_tty = ids.maps_gid(TTY);
+        let (mounts, sealed) = mount_steps(wanted.mounts, has_tty)?;
         let link = |(path, target): &(PathBuf, PathBuf)| Ok((Target::new(path)?, c_path(target)?));
         Ok(Self {
             mounts,
@@ -203,7 +204,7 @@ impl Interior {
             links: wanted.links.iter().map(link).collect::<Result<_, NulError>>()?,
             sysctls: wanted.sysctls.iter().map(sysctl).collect::<Result<_, _>>()?,
             masked: targets(wanted.masked_paths)?,
-            null: mount_step(&null_device(), ids)?,
+            null: mount_step(&null_device(), has_tty)?,
             read_only: targets(wanted.read_only_paths)?,
         })
     }
@@ -273,10 +274,10 @@ fn null_device() -> Mount {
 
 /// The mounts in their order, and those of them that are made read-only in the end: file systems of the
 /// container's own, in which the places for later mounts have yet to be made.
-fn mount_steps(mounts: &[Mount], ids: &IdMaps) -> Result<(Vec<MountStep>, Vec<Target>), NulError> {
+fn mount_steps(mounts: &[Mount], has_tty: bool) -> Result<(Vec<MountStep>, Vec<Target>), NulError> {
     let (mut steps, mut sealed) = (Vec::with_capacity(mounts.len()), Vec::new());
     for (place, mount) in mounts.iter().enumerate() {
-        let mut step = mount_step(mount, ids)?;
+        let mut step = mount_step(mount, has_tty)?;
         let is_empty = matches!(
             step.source,
             Source::Tmpfs { .. } | Source::Cgroup | Source::FileSystem { .. }
@@ -292,7 +293,8 @@ fn mount_steps(mounts: &[Mount], ids: &IdMaps) -> Result<(Vec<MountStep>, Vec<Ta
     Ok((steps, sealed))
 }
 
-fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {
+/// One of them; `has_tty` says whether group tty is there.
+pub(super) fn mount_step(mount: &Mount, has_tty: bool) -> Result<MountStep, NulError> {
     let source = match &mount.kind {
         Kind::Bind { source, recursive, propagation } => Source::Bind {
             path: c_path(source)?,
@@ -320,7 +322,7 @@ fn mount_step(mount: &Mount, ids: &IdMaps) -> Result<MountStep, NulError> {
         Kind::Devpts => {
             let mut options = vec![option("ptmxmode", "0666")?, option("mode", "0620")?];
             // Terminals belong to group tty, which is 5 everywhere, where that group exists.
-            if ids.maps_gid(TTY) {
+            if has_tty {
                 options.push(option("gid", &TTY.to_string())?);
             }
             Source::Devpts { options }

@@ -16,14 +16,18 @@ use super::rootfs;
 use super::stage::{At, Failure, Stage};
 use super::target::Target;
 use crate::bundle;
-use crate::mount::RootMount;
+use crate::mount::{Mount, RootMount};
 use crate::userns::{ChildMaps, IdMaps};
 
 /// What there is of it.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
-    /// Whether its ids are mapped, and mount events cut off.
+    /// Whether mount events are cut off.
+    is_slave: bool,
+    /// Whether its ids are mapped too.
     is_begun: bool,
+    /// Mounts that will be asked for most likely. Whose they are is told by the ids.
+    likely: Vec<(MountStep, OwnedFd)>,
     root: Option<(RootStep, OwnedFd)>,
     mounts: Vec<(MountStep, Option<Made>)>,
     /// What is done below those besides; none where not all of that is.
@@ -40,11 +44,20 @@ pub(super) enum Made {
 }
 
 impl Ready {
-    /// Becomes root of its user namespace. No failure is told, here or below: whoever does it later will say
-    /// why it cannot be.
-    pub(super) fn begin(&mut self, maps: &mut ChildMaps) {
+    /// Makes mounts before anything else is known. No failure is told, here or below: whoever does it later
+    /// will say why it cannot be.
+    pub(super) fn collect(&mut self, likely: &[Mount]) {
         // A copy of a shared mount would be its peer.
-        self.is_begun = rootfs::make_slave().is_ok() && maps.complete().is_ok();
+        self.is_slave = rootfs::make_slave().is_ok();
+        let steps = likely.iter().filter_map(|mount| plan::mount_step(mount, false).ok());
+        let steps = steps.filter(|step| self.is_slave && !is_view(step));
+        self.likely =
+            steps.filter_map(|step| rootfs::made(&step).ok().map(|made| (step, made))).collect();
+    }
+
+    /// Becomes root of its user namespace.
+    pub(super) fn begin(&mut self, maps: &mut ChildMaps) {
+        self.is_begun = self.is_slave && maps.complete().is_ok();
     }
 
     /// Makes what is below the root.
@@ -56,25 +69,25 @@ impl Ready {
         rustix::process::umask(Mode::from_raw_mode(0o022)); // what is made is not the caller's
         let mut nests = true;
         for step in std::mem::take(&mut interior.mounts) {
-            // A view of control groups is that of the namespace which the process has yet to make.
-            let made = match step.source {
-                Source::Cgroup => None,
-                _ => self.make(&step, &mut nests),
-            };
+            let made = if is_view(&step) { None } else { self.make(&step, &mut nests) };
             self.mounts.push((step, made));
         }
+        self.likely.clear();
         self.hidden = Some(interior).filter(|interior| nests && self.hide(interior).is_ok());
     }
 
     /// Makes a mount, in another one if it belongs there and the kernel has that (`nests`).
-    fn make(&self, step: &MountStep, nests: &mut bool) -> Option<Made> {
+    fn make(&mut self, step: &MountStep, nests: &mut bool) -> Option<Made> {
+        let likely = self.likely.iter().position(|(made, _)| made == step);
+        let likely = likely.map(|place| self.likely.swap_remove(place).1);
+        let mount = likely.map_or_else(|| rootfs::made(step), Ok).ok()?;
         if let (true, Some((tree, target))) = (*nests, self.tree_of(&step.target)) {
-            match rootfs::nest(tree, &target, step) {
+            match rootfs::nest(tree, &target, mount.as_fd(), step.create) {
                 Ok(()) => return Some(Made::InPlace),
                 Err(_) => *nests = false,
             }
         }
-        rootfs::made(step).ok().map(Made::Loose)
+        Some(Made::Loose(mount))
     }
 
     /// Makes links, sets parameters and hides what is to be hidden, below what is made.
@@ -116,7 +129,8 @@ impl Ready {
             Some(Made::Loose(mount)) => Some(mount.as_raw_fd()),
             Some(Made::InPlace) | None => None,
         });
-        root.chain(mounts).collect()
+        let likely = self.likely.iter().map(|(_, mount)| mount.as_raw_fd());
+        root.chain(mounts).chain(likely).collect()
     }
 
     /// Whether its ids are mapped, and mount events cut off.
@@ -131,6 +145,7 @@ impl Ready {
 
     /// Keeps what is below the root if the plan asks for it: all or nothing, as one thing lies in another.
     pub(super) fn settle(&mut self, plan: &Interior) {
+        self.likely.clear();
         let is_made = |step: &MountStep| self.mounts.iter().any(|(made, _)| made == step);
         let asked = self.mounts.iter().all(|(made, _)| plan.mounts.contains(made));
         let same = self.hidden.as_ref().is_none_or(|made| {
@@ -174,6 +189,11 @@ impl Ready {
     }
 }
 
+/// Whether it shows control groups: as the namespace does which the process has yet to make.
+fn is_view(step: &MountStep) -> bool {
+    step.source == Source::Cgroup
+}
+
 #[cfg(test)]
 mod tests {
     use std::ffi::CString;
@@ -208,7 +228,7 @@ mod tests {
             };
             (step, made)
         });
-        Ready { is_begun: true, root: None, mounts: mounts.collect(), hidden: Some(interior) }
+        Ready { mounts: mounts.collect(), hidden: Some(interior), ..Ready::default() }
     }
 
     #[test]

@@ -174,9 +174,15 @@ pub(super) fn mount(
     }
 }
 
-/// Performs one mount in another one, which may lie nowhere yet.
-pub(super) fn nest(tree: BorrowedFd<'_>, target: &Target, step: &MountStep) -> Result<(), Failure> {
-    place(tree, target, step, 0, make(step))
+/// Lays a mount in another one, which may lie nowhere yet itself.
+pub(super) fn nest(
+    tree: BorrowedFd<'_>,
+    target: &Target,
+    mount: BorrowedFd<'_>,
+    create: bool,
+) -> Result<(), Errno> {
+    let target = open_target(tree, target, is_directory(mount)?, create)?;
+    attach(mount, target, c"")
 }
 
 /// A step's mount, with its attributes, which lies nowhere yet.

@@ -14,6 +14,7 @@ use super::emulate::Supervision;
 use super::relay::{Flow, Tap};
 use super::terminal::{Raw, copy_size};
 use super::{Error, Running, device};
+use crate::supervisor::Left;
 use crate::sys;
 use crate::{network, union};
 
@@ -162,7 +163,8 @@ pub fn supervise(
     ending: &mut dyn FnMut(),
 ) -> Result<Parting, Error> {
     // The root's server is waited for when all else is let go of: a supervisor is in its mounts too.
-    let Running { union, mut network, child, mut flows, terminal, mut supervision, .. } = running;
+    let Running { union, mut network, child, mut flows, terminal, mut supervision, aside, .. } =
+        running;
     let stdin = rustix::stdio::stdin();
     let interactive = terminal.is_some() && flows.len() > 1;
     let _raw = if interactive { Raw::enter(stdin).map_err(Error::Terminal)? } else { None };
@@ -185,7 +187,10 @@ pub fn supervise(
             let network = network.as_mut();
             wait(&child, network, signals, &mut flows, &mut supervision, patience, tap)?
         };
-        if happened.ending {
+        if let Some(left) = happened.left {
+            if let Some(aside) = &aside {
+                aside.let_go(left);
+            }
             ending();
         }
         if flows.iter().any(Flow::is_detached) {
@@ -225,8 +230,8 @@ pub fn supervise(
 #[derive(Debug, Default)]
 struct Happened {
     ended: bool,
-    /// Whether the processes are on their way to the end.
-    ending: bool,
+    /// What is left of the processes, where they are on their way to the end.
+    left: Option<Left>,
     signalled: bool,
 }
 
@@ -262,16 +267,16 @@ fn wait(
     if let (Some(true), Some(server)) = (ready.get(served), &mut network) {
         mourn(server, child);
     }
-    let ending = match watched.filter(|events| !events.is_empty()) {
+    let left = match watched.filter(|events| !events.is_empty()) {
         Some(events) => supervision.look(events).map_err(Error::Signals)?,
-        None => false,
+        None => None,
     };
     for (place, flow) in waiting.into_iter().enumerate() {
         if ready[place + 2] {
             flows[flow].carry(tap.as_deref_mut().map(|tap| tap as &mut dyn Tap));
         }
     }
-    Ok(Happened { ended: ready[0], ending, signalled: ready[1] })
+    Ok(Happened { ended: ready[0], left, signalled: ready[1] })
 }
 
 /// Notices the end of a network's server. It ends with its container; where the container runs on, it was

@@ -60,7 +60,7 @@ mod table;
 mod watch;
 
 pub use ids::{Credentials, Ids, Powers};
-pub use start::{Emulation, Entrance, Meeting, Options, Seen, Supervisor, Watch};
+pub use start::{Emulation, Entrance, Left, Meeting, Options, Seen, Supervisor, Watch};
 
 /// Whether this kernel lets a process answer another's calls.
 pub fn is_available() -> bool {

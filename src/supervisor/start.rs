@@ -163,8 +163,13 @@ pub enum Seen {
     /// or is without supervision.
     Nobody,
     /// All processes that were asked about have ended.
-    Ended,
+    Ended(Left),
 }
+
+/// A container's namespaces, which are still held though nobody is in them: they end when it is dropped, and
+/// the mounts with them, which takes the kernel a while.
+#[derive(Debug)]
+pub struct Left(#[allow(dead_code)] [OwnedFd; 2]);
 
 impl Watch {
     /// What becomes readable when there is something to see.
@@ -189,7 +194,9 @@ impl Watch {
                 None => Seen::Nobody,
             }),
             // The filter's users are gone (poll(2) of a seccomp listener, Linux 5.10).
-            Awaited::Call(_) if !called => Ok(Seen::Ended),
+            Awaited::Call(Arrival { user, mounts, .. }) if !called => {
+                Ok(Seen::Ended(Left([user, mounts])))
+            }
             Awaited::Call(arrival) => match arrival.listener.receive() {
                 // Who called has died meanwhile.
                 Err(Errno::NOENT | Errno::INTR) => Ok(quiet(directory, arrival, patience)),
