@@ -12,7 +12,8 @@ pub(crate) struct Args {
     /// Pass nothing on
     #[arg(long)]
     no_stdin: bool,
-    /// Forward signals to the container's process [default: true]
+    /// Forward signals to the container's process, unless it has a terminal that was attached to; false: they end
+    /// this command, and the container runs on [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_parser = super::boolean)]
     sig_proxy: Option<bool>,

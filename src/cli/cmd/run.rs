@@ -47,7 +47,8 @@ pub(crate) struct Args {
     /// Leave the container running, and print its ID
     #[arg(short, long)]
     detach: bool,
-    /// Forward signals to the container's process [default: true]
+    /// Forward signals to the container's process; false: they end this command, and the container runs on
+    /// [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_parser = super::boolean)]
     sig_proxy: Option<bool>,

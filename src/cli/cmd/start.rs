@@ -23,7 +23,8 @@ pub(crate) struct Args {
     /// Leave the container running when these keys are typed, such as ctrl-p,ctrl-q
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<DetachKeys>,
-    /// Forward signals to the container's process [default: true]
+    /// Forward signals to the container's process, unless it has a terminal that was attached to; false: they end
+    /// this command, and the container runs on [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
         default_missing_value = "true", value_parser = super::boolean)]
     sig_proxy: Option<bool>,
