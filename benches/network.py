@@ -26,9 +26,10 @@ def iperf(target, port, *flags):
     for _ in range(100):
         said = subprocess.run(command, env={"PATH": PATH}, stdout=subprocess.PIPE, text=True)
         answer = json.loads(said.stdout)
-        if "busy" not in answer.get("error", ""):
+        error = answer.get("error", "")
+        if "busy" not in error and "refused" not in error:
             break
-        time.sleep(0.1)  # the last test's connections have yet to end
+        time.sleep(0.1)  # the last test's connections have yet to end, or it has yet to listen again
     if "error" in answer:
         raise SystemExit(f"{' '.join(command)}: {answer['error']}")
     return answer["end"]

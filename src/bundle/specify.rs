@@ -163,12 +163,17 @@ fn hostname(request: &Request, cx: &Circumstances<'_>) -> Result<String, Error> 
             Err(Error::SharedHostname { with: "the host (--uts host)".to_owned() })
         }
         (Some(_), Some(Sharing::Container(name))) => {
-            Err(Error::SharedHostname { with: name.clone() })
+            Err(Error::SharedHostname { with: format!("{name} (--network container:{name})") })
+        }
+        (Some(_), _) if cx.namespaces[NsKind::Uts] != Namespace::New => {
+            Err(Error::SharedHostname { with: "another container (--uts)".to_owned() })
         }
         (Some(name), _) => Ok(name.clone()),
         (None, _) if cx.namespaces[NsKind::Uts] == Namespace::Host => Ok(host.clone()),
-        // As docker does it: who shares the host's network shares its name.
-        (None, None | Some(Sharing::Host)) if !host.is_empty() => Ok(host.clone()),
+        // As docker does it: who shares the host's network, or another's, shares its name.
+        (None, None | Some(Sharing::Host | Sharing::Container(_))) if !host.is_empty() => {
+            Ok(host.clone())
+        }
         (None, _) => Ok(cx.id.chars().take(12).collect()),
     }
 }

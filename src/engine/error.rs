@@ -319,6 +319,15 @@ pub enum Error {
         /// Why no more.
         reason: String,
     },
+    /// Groups that the kernel lets nobody have.
+    #[error(
+        "--group-add {}: where one id is mapped and no other is emulated nobody has more groups (setgroups(2))",
+        groups.join(",")
+    )]
+    NoGroups {
+        /// As typed.
+        groups: Vec<String>,
+    },
     /// What a copy was refused for, on either side: docker's words.
     #[error("{why}")]
     InContainer {
@@ -410,7 +419,7 @@ impl Diagnose for Error {
             Self::NoTimeZone { .. } => Some(Hint::new(
                 "a program whose image has the time zones reads the variable: -e TZ=Europe/Vienna",
             )),
-            Self::UnmappedUser { .. } => {
+            Self::UnmappedUser { .. } | Self::NoGroups { .. } => {
                 Some(Hint::new("--userns auto has every id: those of a range, or emulated ones"))
             }
             Self::NoHostUser { .. }

@@ -16,8 +16,8 @@ use super::pull::Policy;
 use super::record::record;
 use super::{Engine, Error, HealthRequest, Removal, Tell, ports, rootfs};
 use crate::bundle::{
-    self, BindRequest, Circumstances, ContainerSpec, EtcFiles, HostFiles, SeccompChoice,
-    SecurityModules, User,
+    self, BindRequest, Circumstances, ContainerSpec, EtcFiles, HostFiles, Namespace, NsKind,
+    SeccompChoice, SecurityModules, User,
 };
 use crate::cgroup;
 use crate::container::{
@@ -449,11 +449,17 @@ impl Engine {
             let found = snapshot::read_file(&layers, Path::new(path), USERS_LIMIT)?;
             Ok(found.unwrap_or_default())
         };
-        let host = HostFiles {
+        let mut host = HostFiles {
             first_hosts: first_hosts(&request.container, &read)?,
             localtime: time_zone(&request.container)?,
             ..host_files()
         };
+        // Who shares another's network has its name too, which is in their /etc/hosts.
+        let is_new = shared.namespaces[NsKind::Uts] == Namespace::New;
+        if let Some(files) = shared.files.as_ref().filter(|_| is_new) {
+            let name = std::fs::read_to_string(files.join("hostname")).unwrap_or_default();
+            name.trim().clone_into(&mut host.hostname);
+        }
         let devices = if request.container.privileged { host_devices() } else { Vec::new() };
         let labels = &request.container.security.labels;
         let modules =
@@ -491,6 +497,9 @@ impl Engine {
         let user = &spec.process.user;
         let ids = userns::choose(&asked, (user.uid, user.gid), facts)?;
         check_user(user, &ids)?;
+        if !(wanted.group_add.is_empty() || ids.emulated || ids.may_set_groups()) {
+            return Err(Error::NoGroups { groups: wanted.group_add });
+        }
         clock.lap("specification");
         let limits = limits::plan(&spec, &ids, &GroupName::of(id))?;
         clock.lap("limits");

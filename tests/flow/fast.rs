@@ -122,7 +122,7 @@ fn all_that_private_has_is_there_beside_it() {
     let script = format!(
         "curl -sS http://{four}:8080/ http://[{six}]:8080/; nslookup host.outside.test {four}; \
          for try in 1 2 3 4 5 6 7 8 9; do iperf3 -c {four} -n 8M -P 8 >/tmp/out 2>&1 && break; \
-         grep -q busy /tmp/out && sleep 1 || {{ cat /tmp/out; exit 1; }}; done; tail -n 1 /tmp/out"
+         grep -qE 'busy|refused' /tmp/out && sleep 1 || {{ cat /tmp/out; exit 1; }}; done; tail -n 1 /tmp/out"
     );
     has(
         &yard.exec(&["sh", "-c", &script]),

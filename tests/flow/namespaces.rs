@@ -57,6 +57,33 @@ fn what_a_container_shares_with_the_host_is_shared_on() {
     drop(first);
 }
 
+/// What belongs to a shared namespace is its owner's to say, and is refused rather than lost.
+#[test]
+fn nothing_is_said_of_what_is_another_s() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let first = Background::start(&home, "first", &["--hostname", "named"], &["sleep", "600"]);
+    let run = |flags: &str| {
+        let flags: Vec<&str> = flags.split(' ').collect();
+        home.coracle([&["run", "--rm"], &flags[..], &[&image, "hostname"]].concat())
+    };
+    for (flags, why) in [
+        ("--network container:first --dns 192.0.2.1", "dns and the network mode"),
+        ("--network container:first --add-host a:192.0.2.1", "host-to-IP mapping"),
+        ("--network container:first --hostname x", "shares its host name with first"),
+        ("--uts container:first --network none --hostname x", "shares its host name"),
+        ("--ipc container:first --network none --shm-size 1m", "--shm-size and the IPC mode"),
+        ("--pid container:first --network none --userns host-id", "ids of its own"),
+        ("--userns nomap --network none --group-add 5", "nobody has more groups"),
+    ] {
+        has(&run(flags).fails(125), &[why]);
+    }
+    // Its /etc/hosts knows it by this name.
+    assert_eq!(run("--network container:first").ok(), "named");
+    assert_eq!(run("--network container:first --hostname=").output().code(), 125);
+    drop(first);
+}
+
 /// Three containers that see each other's network, memory and processes: a pod.
 #[test]
 fn containers_share_with_each_other() {

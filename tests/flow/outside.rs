@@ -65,7 +65,7 @@ fn usual_programs_do_what_they_do_elsewhere() {
          for way in '' -R '-P 8' '-u -b 50M -l 1400'; do \
              for try in 1 2 3 4 5 6 7 8 9; do \
                  if iperf3 -c {four} -n 8M $way >/tmp/out 2>&1; then echo well; break; fi; \
-                 grep -q busy /tmp/out && sleep 1 || {{ cat /tmp/out; exit 1; }}; \
+                 grep -qE 'busy|refused' /tmp/out && sleep 1 || {{ cat /tmp/out; exit 1; }}; \
              done; \
          done"
     );

@@ -4,7 +4,7 @@
   7     echo, by connections and by datagrams
   8     echo for thousands of connections at once
   6     calls back the port that it is told, at who told it, and passes on what is said there
-  5201  iperf3
+  5201  iperf3, which serves one at a time, and between two of them does not listen
   53    names, by connections too: *.outside.test, but for none.outside.test
 
 Usage: outside.py ADDRESS ADDRESS6 DEBS: where to listen, and a directory of packages. Ends when its input

@@ -49,7 +49,9 @@ def rewriting():
 
     while_it_lasts(rewrite)
     outside = 0
-    for turn in range(ROUNDS):
+    for turn in range(ROUNDS * 30):
+        if outside and turn >= ROUNDS:
+            break
         with socket.socket() as connection:
             connection.setblocking(turn % 2 == 0)
             libc.connect(connection.fileno(), room, 16)

@@ -20,7 +20,7 @@ use super::networking::Networking;
 use super::registry::{self, RegistryArgs};
 use super::variables::Variables;
 use crate::engine::bundle::{
-    self, HostAddress, ImageVolumes, Systemd, TmpfsRequest, VolumesFrom, signal,
+    self, HostAddress, ImageVolumes, Sharing, Systemd, TmpfsRequest, VolumesFrom, signal,
 };
 use crate::engine::container::{LogConfig, Name, Restart, Rootfs};
 use crate::engine::pull::Policy;
@@ -28,7 +28,9 @@ use crate::engine::reference::Reference;
 use crate::engine::runtime::{Ahead, DetachKeys};
 use crate::engine::snapshot::Driver;
 use crate::engine::store::full_name;
-use crate::engine::{Engine, Found, HealthRequest, Outcome, Phase, Preserved, RunRequest, Streams};
+use crate::engine::{
+    Engine, Found, HealthRequest, Outcome, Phase, Preserved, RunRequest, Streams, userns,
+};
 use crate::oci::{Digest, Platform};
 
 /// Run a command in a new container
@@ -430,10 +432,34 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
     args.networking.apply(&mut request, cx)?;
     args.variables.apply(&mut request, cx)?;
     args.identity.apply(&mut request)?;
+    check_shared(args, &request)?;
     if let Some(path) = &args.init_path {
         cx.report.note(&format!("--init-path {}: coracle is the init itself", path.display()));
     }
     Ok(request)
+}
+
+/// What belongs to a namespace is its owner's to say: docker's words.
+fn check_shared(args: &Shape, request: &bundle::Request) -> Result<(), Error> {
+    let is_of = |sharing: &Sharing| matches!(sharing, Sharing::Container(_));
+    let network = request.network.as_ref().is_some_and(is_of);
+    let resolves =
+        request.dns.is_empty() && request.dns_search.is_empty() && request.dns_options.is_empty();
+    let is_own = |ids: &userns::Request| *ids != userns::Request::Auto;
+    let others = [&request.pid, &request.ipc, &request.uts, &request.cgroup];
+    let joins = network || others.into_iter().any(is_of);
+    let conflict = if network && !resolves {
+        "dns and the network mode"
+    } else if network && !request.add_hosts.is_empty() {
+        "custom host-to-IP mapping and the network mode"
+    } else if request.shm_size.is_some() && request.ipc != Sharing::Private {
+        "--shm-size and the IPC mode"
+    } else if joins && args.isolation.ids()?.as_ref().is_some_and(is_own) {
+        "ids of its own and namespaces of another container, which has its ids"
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage(format!("conflicting options: {conflict}")))
 }
 
 /// Nothing, one program, or podman's JSON array.

@@ -11,7 +11,7 @@ use super::super::processes::processes_of;
 use super::error::Tried;
 use super::state::Entry;
 use super::{Error, Runtime, State, Status};
-use crate::bundle::{Config, Joined, SeccompChoice, read_config};
+use crate::bundle::{Config, Joined, Process, SeccompChoice, read_config};
 use crate::cgroup::InForce;
 use crate::container::Instance;
 use crate::runtime::seccomp::{Profile, Rules};
@@ -19,6 +19,7 @@ use crate::runtime::{
     self, Attachment, Attendance, Exit, HookState, Launch, Parting, Running, Signals,
 };
 use crate::sys;
+use crate::userns::IdMaps;
 
 /// Where a container's terminal goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,6 +118,7 @@ impl Runtime {
     ) -> Result<Running, Error> {
         let ids = self.ids(config)?;
         self.map_ids(config, &ids)?;
+        check_groups(&config.spec.process, &ids)?;
         let path = config.spec.cgroups_path.as_deref();
         let name = GroupName::of_bundle(&self.group_id(&create.id), path, self.systemd)
             .ok_or_else(|| {
@@ -309,6 +311,14 @@ fn remove_group(state: &State) -> Result<(), Error> {
     };
     group.kill()?;
     Ok(group.remove()?)
+}
+
+/// Groups are given, or refused.
+pub(super) fn check_groups(process: &Process, ids: &IdMaps) -> Result<(), Error> {
+    match process.user.groups.is_empty() || ids.emulated || ids.may_set_groups() {
+        true => Ok(()),
+        false => Err(Error::NoGroups),
+    }
 }
 
 /// Reads the configuration of the bundle in a directory.

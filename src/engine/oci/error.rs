@@ -30,6 +30,12 @@ pub enum Error {
         .0.display()
     )]
     CgroupsPath(PathBuf),
+    /// Groups that the kernel lets nobody have.
+    #[error(
+        "process.user.additionalGids cannot be honoured: with one id that is mapped nobody has more groups \
+         (setgroups(2))"
+    )]
+    NoGroups,
     /// There is no control group to do it with.
     #[error("cannot {action} {id}: it has no control group")]
     NoGroup {
@@ -98,6 +104,7 @@ impl Diagnose for Error {
             }
             Self::Exists(id) => Some(Hint::new(format!("coracle runtime delete {id}"))),
             Self::InvalidId(_)
+            | Self::NoGroups
             | Self::CgroupsPath(_)
             | Self::Missing(_)
             | Self::Status { .. }

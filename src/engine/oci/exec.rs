@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::super::limits;
-use super::create::{connect, profile, read_bundle, write_pid};
+use super::create::{check_groups, connect, profile, read_bundle, write_pid};
 use super::{Error, Runtime, Status, Terminal};
 use crate::bundle::Process;
 use crate::runtime::{self, Attachment, Attendance, Exit, HookState, Join, Parting, Signals};
@@ -59,6 +59,7 @@ impl Runtime {
             annotations: state.annotations.clone(),
         };
         let mut process = exec.process.clone();
+        check_groups(&process, &ids)?;
         limits::limit(&mut process, &state.in_force);
         let join = Join {
             target: held.pid,
