@@ -34,6 +34,8 @@ pub struct Config {
     pub gids: Vec<(u32, u32, u32)>,
     /// The binds whose files have other ids in the container.
     pub id_mapped: Vec<IdMapped>,
+    /// Capabilities that no kernel known here has: they are left out, and told of (config.md, "Linux Process").
+    pub unknown: Vec<String>,
 }
 
 /// A bind mount with ids of its own (runtime-spec, config.md, "Mounts": `uidMappings`, `gidMappings`).
@@ -114,7 +116,9 @@ pub fn read_config(
     bundle: &Path,
     open: &dyn Fn(&Path) -> io::Result<Joined>,
 ) -> Result<Config, ConfigError> {
-    let config: oci::Spec = serde_json::from_slice(bytes)?;
+    let mut config: serde_json::Value = serde_json::from_slice(bytes)?;
+    let unknown = config.get_mut("process").map(take_unknown).unwrap_or_default();
+    let config: oci::Spec = serde_json::from_value(config)?;
     check_version(config.version())?;
     for (field, there) in [
         ("solaris", config.solaris().is_some()),
@@ -183,6 +187,7 @@ pub fn read_config(
         uids: extents(linux.uid_mappings().as_deref()),
         gids: extents(linux.gid_mappings().as_deref()),
         id_mapped: id_mapped(config.mounts().as_deref().unwrap_or_default())?,
+        unknown,
     })
 }
 
@@ -225,9 +230,11 @@ fn check_version(version: &str) -> Result<(), ConfigError> {
     }
 }
 
-/// Reads a `process` object: the container's, or that of an exec.
-pub fn read_process_json(bytes: &[u8]) -> Result<Process, ConfigError> {
-    read_process(&serde_json::from_slice(bytes)?)
+/// Reads a `process` object, an exec's, and which capabilities in it are unknown.
+pub fn read_process_json(bytes: &[u8]) -> Result<(Process, Vec<String>), ConfigError> {
+    let mut process: serde_json::Value = serde_json::from_slice(bytes)?;
+    let unknown = take_unknown(&mut process);
+    Ok((read_process(&serde_json::from_value(process)?)?, unknown))
 }
 
 fn read_process(process: &oci::Process) -> Result<Process, ConfigError> {
@@ -401,14 +408,36 @@ fn limit(limit: &oci::PosixRlimit) -> Result<Ulimit, ConfigError> {
     Ok(Ulimit { resource, soft: limit.soft(), hard: limit.hard() })
 }
 
+fn named_capability(name: &str) -> Option<CapabilitySet> {
+    match name.starts_with("CAP_") {
+        true => CapabilitySet::named(name),
+        false => CapabilitySet::named(&format!("CAP_{name}")),
+    }
+}
+
+/// Takes capabilities that nobody has heard of from a process's sets.
+fn take_unknown(process: &mut serde_json::Value) -> Vec<String> {
+    let mut unknown = Vec::new();
+    let sets = process.get_mut("capabilities").and_then(serde_json::Value::as_object_mut);
+    for set in sets.into_iter().flat_map(serde_json::Map::values_mut) {
+        let Some(names) = set.as_array_mut() else { continue };
+        names.retain(|name| {
+            let name = name.as_str().unwrap_or_default();
+            let known = name.is_empty() || named_capability(name).is_some();
+            if !known && !unknown.iter().any(|other| other == name) {
+                unknown.push(name.to_owned());
+            }
+            known
+        });
+    }
+    unknown
+}
+
 fn capabilities(sets: &oci::LinuxCapabilities) -> Capabilities {
-    // A capability that this kernel or this binary does not know cannot be had: as runc has it, it
-    // is left out.
+    // One that this kernel does not know cannot be had: as runc has it, it is left out.
     let set = |names: &Option<oci::Capabilities>| {
         names.iter().flatten().fold(CapabilitySet::EMPTY, |set, one| {
-            let name = one.to_string();
-            let name = if name.starts_with("CAP_") { name } else { format!("CAP_{name}") };
-            set.with(CapabilitySet::named(&name).unwrap_or_default())
+            set.with(named_capability(&one.to_string()).unwrap_or_default())
         })
     };
     Capabilities {

@@ -85,6 +85,7 @@ pub use life::{
 pub use limits::OutOfMemory;
 pub use load::{Import, Intake, Loaded};
 pub use mounted::Mounted;
+pub use of_host::devices_below;
 pub use prune::{Fits, Pruned};
 pub use run::{Fetch, Found, Outcome, Phase, Prepared, Preserved, RunRequest, Streams};
 pub use usage::Usage;

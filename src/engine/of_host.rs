@@ -117,11 +117,11 @@ fn setting(text: &str, name: &str) -> Option<String> {
     found.next().map(|(_, value)| value.trim().trim_matches('"').to_owned())
 }
 
-/// The device nodes that the caller may open for reading and writing.
-pub(super) fn host_devices() -> Vec<PathBuf> {
+/// The device nodes below a directory of /dev that the caller may open for reading and writing.
+pub fn devices_below(directory: &Path) -> Vec<PathBuf> {
     use std::os::unix::fs::FileTypeExt;
     let mut found = Vec::new();
-    let mut waiting = vec![PathBuf::from("/dev")];
+    let mut waiting = vec![directory.to_owned()];
     while let Some(directory) = waiting.pop() {
         for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
             let (path, Ok(kind)) = (entry.path(), entry.file_type()) else { continue };

@@ -9,7 +9,7 @@ use super::ground::{Base, Ground};
 use super::limits::{self, GroupName, Limited, OutOfMemory};
 use super::mounts::{Occasion, Setting, Settled};
 use super::of_host::{
-    caller_account, first_hosts, host_accounts, host_devices, host_files, security_modules,
+    caller_account, devices_below, first_hosts, host_accounts, host_files, security_modules,
     time_zone,
 };
 use super::pull::Policy;
@@ -460,7 +460,10 @@ impl Engine {
             let name = std::fs::read_to_string(files.join("hostname")).unwrap_or_default();
             name.trim().clone_into(&mut host.hostname);
         }
-        let devices = if request.container.privileged { host_devices() } else { Vec::new() };
+        let devices = match request.container.privileged {
+            true => devices_below(Path::new("/dev")),
+            false => Vec::new(),
+        };
         let labels = &request.container.security.labels;
         let modules =
             if labels.is_empty() { SecurityModules::default() } else { security_modules() };

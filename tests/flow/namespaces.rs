@@ -200,6 +200,9 @@ fn devices_are_shown_and_checked() {
     let readable = "test -c /dev/fuse && echo there";
     assert_eq!(sh(&["--device", "/dev/fuse"], readable), "there");
     has(&run(&["--device", "/etc/passwd"], &["true"]).fails(125), &["not a device node"]);
+    // A directory stands for the nodes below it, and for nothing else in there.
+    assert_eq!(sh(&["--device", "/dev/net:/dev/n"], "ls /dev/n"), "tun");
+    has(&run(&["--device", "/etc"], &["true"]).fails(125), &["no device node below"]);
     has(
         &run(&["--device", "/dev/zero:r"], &["true"]).fails(125),
         &["may write to it", "leave :r out"],

@@ -246,6 +246,26 @@ fn failing_hooks_end_what_they_are_to() {
     assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
 }
 
+/// What no kernel has cannot be given; the rest is (config.md, "Linux Process").
+#[test]
+fn unknown_capabilities_are_left_out_and_told_of() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let bundle = bundle(&home, &image, |config| {
+        script(config, "grep CapBnd /proc/self/status");
+        config["process"]["capabilities"] =
+            json!({"bounding": ["CAP_CHOWN", "CAP_FLY"], "permitted": ["CAP_CHOWN"]});
+    });
+    let log = home.path().join("log");
+    let run = ["run", "--bundle", bundle.to_str().unwrap(), "one"];
+    let words = [&["--log", log.to_str().unwrap()], &run[..]].concat();
+    let run = runtime(&home, &words).output();
+    assert_eq!(run.stdout, "CapBnd:\t0000000000000001\n", "{run}");
+    has(&run.stderr, &["unknown capabilities: CAP_FLY"]);
+    assert!(log.exists());
+    has(&runtime(&home, &["--log", "/nosuch/log", "list"]).fails(1), &["open the log", "/nosuch"]);
+}
+
 /// podman gives the first where a volume is shared, and the second for images as mounts.
 #[test]
 fn a_root_may_be_shared_and_options_long() {

@@ -11,6 +11,7 @@ use super::run::read;
 use crate::engine::bundle::{
     self, DeviceRequest, LabelRequest, SeccompChoice, SecurityOptions, Sharing, Ulimit,
 };
+use crate::engine::devices_below;
 use crate::engine::userns::{self, Line};
 
 /// Namespaces, ids, capabilities, filters, devices.
@@ -149,9 +150,8 @@ impl Isolation {
         request.privileged = self.privileged;
         request.security = security(&self.security_opt)?;
         for device in &self.device {
-            check_device(device)?;
+            request.devices.extend(devices(device)?);
         }
-        request.devices.clone_from(&self.device);
         request.sysctls = self.sysctl.iter().cloned().collect::<BTreeMap<_, _>>();
         request.ulimits = self.ulimit.iter().flatten().copied().collect();
         request.resources = self.limits.resources()?;
@@ -160,6 +160,26 @@ impl Isolation {
         request.umask = self.umask;
         Ok(())
     }
+}
+
+/// The nodes that are meant: with a directory those below it, as docker has it.
+fn devices(device: &DeviceRequest) -> Result<Vec<DeviceRequest>, Error> {
+    if !device.source.is_dir() {
+        return check_device(device).map(|()| vec![device.clone()]);
+    }
+    let below = devices_below(&device.source).into_iter().filter_map(|source| {
+        let target = device.target.join(source.strip_prefix(&device.source).ok()?);
+        Some(DeviceRequest { source, target, write: device.write })
+    });
+    let below: Vec<_> = below.collect();
+    if below.is_empty() {
+        let name = device.source.display();
+        return Err(Error::usage(format!(
+            "--device {name}: no device node below it may be opened"
+        )));
+    }
+    below.iter().try_for_each(check_device)?;
+    Ok(below)
 }
 
 /// A node that the user may not open would be there and no good.
@@ -171,7 +191,6 @@ fn check_device(device: &DeviceRequest) -> Result<(), Error> {
         |why: String| Err(Error::usage(format!("--device {}: {why}", device.source.display())));
     match std::fs::metadata(&device.source) {
         Err(error) => return refuse(error.to_string()),
-        Ok(node) if node.is_dir() => return Ok(()),
         Ok(node) if !node.file_type().is_char_device() && !node.file_type().is_block_device() => {
             return refuse("it is not a device node".to_owned());
         }

@@ -116,6 +116,9 @@ impl Runtime {
         entry: &Entry,
         Launching { waits, tell }: Launching<'_>,
     ) -> Result<Running, Error> {
+        if !config.unknown.is_empty() {
+            tell(&unknown_capabilities(&config.unknown));
+        }
         let ids = self.ids(config)?;
         self.map_ids(config, &ids)?;
         check_groups(&config.spec.process, &ids)?;
@@ -311,6 +314,11 @@ fn remove_group(state: &State) -> Result<(), Error> {
     };
     group.kill()?;
     Ok(group.remove()?)
+}
+
+/// How it is told of capabilities that nobody has heard of.
+pub fn unknown_capabilities(names: &[String]) -> String {
+    format!("ignoring unknown capabilities: {}", names.join(", "))
 }
 
 /// Groups are given, or refused.

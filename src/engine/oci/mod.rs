@@ -22,7 +22,7 @@ mod state;
 
 use std::path::PathBuf;
 
-pub use create::{Create, Terminal};
+pub use create::{Create, Terminal, unknown_capabilities};
 pub use error::Error;
 pub use exec::Exec;
 pub use state::{State, Status};

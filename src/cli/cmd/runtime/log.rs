@@ -1,10 +1,18 @@
 //! The log of errors, in runc's two forms: podman and containerd read it.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
 use super::super::super::Error;
 use super::LogFormat;
+
+/// Opens the log, making it where there is none.
+pub(super) fn open(path: &Path) -> Result<File, Error> {
+    let mut options = std::fs::OpenOptions::new();
+    let opened = options.append(true).create(true).open(path);
+    opened.map_err(|source| Error::File { action: "open the log", path: path.to_owned(), source })
+}
 
 /// Appends an error to the log.
 pub(super) fn append(path: &Path, format: LogFormat, message: &str) -> Result<(), Error> {
@@ -16,7 +24,5 @@ pub(super) fn append(path: &Path, format: LogFormat, message: &str) -> Result<()
         }
         LogFormat::Text => format!("time={time:?} level=error msg={message:?}"),
     };
-    let mut options = std::fs::OpenOptions::new();
-    let mut file = options.append(true).create(true).open(path).map_err(failed)?;
-    writeln!(file, "{line}").map_err(failed)
+    writeln!(open(path)?, "{line}").map_err(failed)
 }

@@ -88,6 +88,9 @@ struct NoCheckpoint {
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
+    if let Some(path) = &args.log {
+        log::open(path)?; // who reads it is to find it, and one that cannot be is told of at once
+    }
     let done = dispatch(args, cx);
     if let (Err(error), Some(path)) = (&done, &args.log) {
         log::append(path, args.log_format, &error.to_string())?;
@@ -104,7 +107,7 @@ fn dispatch(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
         Command::State(args) => launch::state(args, &runtime, cx),
         Command::Kill(args) => launch::kill(args, &runtime),
         Command::Delete(args) => launch::delete(args, &runtime, cx),
-        Command::Exec(args) => program::exec(args, &runtime),
+        Command::Exec(args) => program::exec(args, &runtime, cx),
         Command::Pause(args) => group::pause(args, &runtime),
         Command::Resume(args) => group::resume(args, &runtime),
         Command::Update(args) => group::update(args, &runtime),

@@ -4,13 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::super::super::Error;
+use super::super::super::{Context, Error};
 use super::super::run::read;
 use super::absolute;
 use super::launch::terminal;
 use crate::engine::bundle::capabilities::CapabilitySet;
 use crate::engine::bundle::{self, Process};
-use crate::engine::oci::{Exec, Runtime};
+use crate::engine::oci::{Exec, Runtime, unknown_capabilities};
 
 /// Run another program in a container
 #[derive(Debug, clap::Args)]
@@ -74,7 +74,7 @@ pub(super) struct ExecArgs {
     command: Vec<OsString>,
 }
 
-pub(super) fn exec(args: &ExecArgs, runtime: &Runtime) -> Result<ExitCode, Error> {
+pub(super) fn exec(args: &ExecArgs, runtime: &Runtime, cx: &Context) -> Result<ExitCode, Error> {
     if let Some(path) = args.cgroup.iter().find(|path| !matches!(path.as_str(), "" | "/" | ".")) {
         return Err(Error::usage(format!(
             "--cgroup {path}: a program goes into the container's own group, not one below it"
@@ -82,7 +82,12 @@ pub(super) fn exec(args: &ExecArgs, runtime: &Runtime) -> Result<ExitCode, Error
     }
     let process = match &args.process {
         Some(path) => {
-            bundle::read_process_json(&read(path)?).map_err(crate::engine::oci::Error::from)?
+            let read = bundle::read_process_json(&read(path)?);
+            let (process, unknown) = read.map_err(crate::engine::oci::Error::from)?;
+            if !unknown.is_empty() {
+                cx.report.note(&unknown_capabilities(&unknown));
+            }
+            process
         }
         None if args.command.is_empty() => return Err(Error::usage("no program to execute")),
         None => changed(args, runtime.process(&args.id)?)?,
