@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use super::Error;
 use super::config::Config;
 use super::environment::Environment;
+use super::guess::Begun;
 use super::out::Out;
 use super::report::Report;
 use crate::engine::registry::Registries;
-use crate::engine::runtime::Ahead;
 use crate::engine::snapshot::Driver;
 use crate::engine::store::full_name;
 use crate::engine::{self, Engine, Options, Warn, reference, userns};
@@ -37,8 +37,8 @@ pub struct Context {
     pub environment: Environment,
     /// The files.
     pub config: Config,
-    /// The first process of a `run`, which was begun while the arguments were parsed.
-    pub ahead: Option<Ahead>,
+    /// The container of a `run`, which was begun before the arguments were parsed.
+    pub begun: Option<Begun>,
     globals: Globals,
 }
 
@@ -57,7 +57,7 @@ impl Context {
 
     fn with(environment: Environment, globals: Globals, config: Config) -> Self {
         let report = Report::new(&environment);
-        Self { out: Out::new(), report, environment, config, ahead: None, globals }
+        Self { out: Out::new(), report, environment, config, begun: None, globals }
     }
 
     /// Where the store is: `--root`, `CORACLE_ROOT`, the configuration, `$XDG_DATA_HOME/coracle`.
@@ -102,7 +102,9 @@ impl Context {
         let report = self.report;
         let warn = Warn::new(move |text| report.note(text));
         let unshared = self.environment.text(UNSHARED).and_then(|text| text.parse().ok());
-        Ok(Engine::open(Options { root: self.root()?, driver, userns, path, unshared, warn })?)
+        let facts = self.begun.as_ref().map(|begun| begun.facts.clone());
+        let root = self.root()?;
+        Ok(Engine::open(Options { root, driver, userns, path, facts, unshared, warn })?)
     }
 
     /// What is configured about registries.

@@ -27,6 +27,7 @@ pub mod table;
 mod cmd;
 mod flags;
 mod guess;
+mod seldom;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -38,9 +39,8 @@ pub use error::Error;
 use cmd::{Action, Entry};
 use context::Globals;
 use environment::Environment;
+use guess::{Begun, Guess};
 use report::Report;
-
-use crate::engine::runtime::Ahead;
 
 /// Runs the command line; gives its exit code.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -48,12 +48,13 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     // The name under which it serves as an OCI runtime, without a word before the command.
     let called = arguments.first().and_then(|name| std::path::Path::new(name).file_name());
     let is_runtime = called.is_some_and(|name| name == "coracle-runtime");
-    let ahead = match is_runtime {
+    let guess = match is_runtime {
         true => None,
-        false => guess::ahead(arguments.get(1..).unwrap_or_default()),
+        false => Guess::of(arguments.get(1..).unwrap_or_default()),
     };
     crate::sys::memory::populate();
     let environment = Environment::of_process();
+    let begun = guess.map(|guess| guess.furnish(&environment));
     if environment.get(complete::VARIABLE).is_some() {
         return complete::answer(arguments);
     }
@@ -68,7 +69,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         arguments[1] = "--version".into();
     }
     match split(arguments.get(1..).unwrap_or_default()) {
-        Ok((globals, entry, rest)) => dispatch(environment, globals, entry, rest, report, ahead),
+        Ok((globals, entry, rest)) => dispatch(environment, globals, entry, rest, report, begun),
         Err(Unclear::Usage(error)) => report.error(&error, ""),
         // Help, the version, or a mistake: clap has the words.
         Err(Unclear::Tree) => match cmd::tree().try_get_matches_from(&arguments) {
@@ -90,7 +91,7 @@ fn dispatch(
     entry: &'static Entry,
     rest: &[OsString],
     report: Report,
-    ahead: Option<Ahead>,
+    begun: Option<Begun>,
 ) -> ExitCode {
     let mut path = format!("coracle {}", entry.name);
     let mut entry = entry;
@@ -118,13 +119,15 @@ fn dispatch(
         };
         (entry, rest) = (found, &rest[skipped..]);
     }
-    let mut parser = entry.build().bin_name(path).no_binary_name(true);
-    parser.build();
-    let rest = flags::normalize(&parser, rest);
-    let matches = parser.try_get_matches_from_mut(rest);
-    // Hundreds of small pieces, in a process that ends soon.
-    std::mem::forget(parser);
-    let matches = match matches {
+    let parse = |parser: clap::Command| {
+        let mut parser = parser.bin_name(&path).no_binary_name(true);
+        parser.build();
+        let matches = parser.try_get_matches_from_mut(flags::normalize(&parser, rest));
+        // Hundreds of small pieces, in a process that ends soon.
+        std::mem::forget(parser);
+        matches
+    };
+    let matches = match parse(entry.brief()).or_else(|_| parse(entry.build())) {
         Ok(matches) => matches,
         Err(error) => {
             return match refused::reason(&error, command) {
@@ -139,7 +142,7 @@ fn dispatch(
         _ => Context::new(environment, globals),
     };
     let done = context.and_then(|mut cx| {
-        cx.ahead = ahead;
+        cx.begun = begun;
         let done = run(matches, &mut cx);
         // What was printed before a failure stays printed.
         cx.out.flush().and(done)

@@ -102,11 +102,12 @@ impl Engine {
         let namespaces = new_namespaces(&request.container).filter(|_| here && soon);
         let Some(namespaces) = namespaces else { return Ok(None) };
         let interior = bundle::interior(&request.container, &namespaces);
-        let begun = begun.filter(|begun| begun.is_in(&namespaces));
+        let ids = self.ids((0, 0))?;
+        let fits = |begun: &Ahead| begun.is_in(&namespaces) && begun.may_have(&ids);
+        let begun = begun.filter(fits);
         let begun = begun.or_else(|| Ahead::begin(&namespaces, interior.mounts.clone()));
         let Some(mut ahead) = begun else { return Ok(None) };
-        let ids = self.ids((0, 0))?;
-        if ids.emulated {
+        if ids.emulated && !ahead.is_furnished() {
             ahead.furnish(interior, &ids)?;
         }
         Ok(Some(ahead))

@@ -102,6 +102,8 @@ pub struct Options {
     pub userns: userns::Request,
     /// Where newuidmap is looked for: the PATH variable.
     pub path: OsString,
+    /// What the host says of ids, where it has been asked already.
+    pub facts: Option<userns::Facts>,
     /// Whose the store's files are, as `unshare` has told the processes in it.
     pub unshared: Option<Owners>,
     /// Takes what the user should know and is no failure.
@@ -148,7 +150,7 @@ impl Engine {
         let containers = Containers::new(&options.root);
         let volumes = Volumes::new(&options.root);
         let networks = Networks::new(&options.root);
-        let facts = OnceLock::new();
+        let facts = options.facts.clone().map_or_else(OnceLock::new, OnceLock::from);
         Ok(Self { options, store, containers, volumes, networks, facts })
     }
 

@@ -137,13 +137,22 @@ impl Ahead {
     /// exec, for which it neither waits nor starts others first.
     pub(super) fn fits(&self, plan: &Plan, ends: &Ends, launch: &Launch<'_>) -> bool {
         let straight = !plan.program.init && plan.hooks.is_empty() && ends.streams.gate.is_none();
-        let has_ids = self.ids.as_ref().is_none_or(|ids| ids == launch.ids);
-        straight && has_ids && self.is_in(&launch.spec.namespaces)
+        straight && self.may_have(launch.ids) && self.is_in(&launch.spec.namespaces)
+    }
+
+    /// Whether the process has these ids, or none yet.
+    pub fn may_have(&self, ids: &IdMaps) -> bool {
+        self.ids.as_ref().is_none_or(|its| its == ids)
     }
 
     /// Whether the process is in these namespaces.
     pub fn is_in(&self, namespaces: &Namespaces) -> bool {
         spawn::new_ahead(namespaces) == Some(self.new)
+    }
+
+    /// Whether the process has its ids, and what is below its root.
+    pub fn is_furnished(&self) -> bool {
+        self.ids.is_some()
     }
 
     /// Lets the process take on its ids and make what is below its root, while all else is decided. Nothing

@@ -6,7 +6,7 @@ use super::super::Error;
 use crate::engine::bundle;
 
 /// Names, users, hosts, the time zone.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Identity {
     /// Name the host in the container
     #[arg(short = 'h', long, value_name = "NAME")]

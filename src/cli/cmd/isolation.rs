@@ -6,7 +6,6 @@ use std::path::Path;
 
 use super::super::Error;
 use super::super::parse::{self, Label, SecurityOption, UserNamespace};
-use super::limits::LimitArgs;
 use super::run::read;
 use crate::engine::bundle::{
     self, DeviceRequest, LabelRequest, SeccompChoice, SecurityOptions, Sharing, Ulimit,
@@ -15,7 +14,7 @@ use crate::engine::devices_below;
 use crate::engine::userns::{self, Line};
 
 /// Namespaces, ids, capabilities, filters, devices.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Isolation {
     /// See the host's processes, or a container's
     #[arg(long, value_name = "private|host|container:NAME", value_parser = parse::namespace)]
@@ -75,8 +74,6 @@ pub(super) struct Isolation {
     /// Limit a resource: NAME=SOFT[:HARD]
     #[arg(long, value_name = "NAME=SOFT[:HARD]|host", value_parser = parse::ulimit)]
     ulimit: Vec<Option<Ulimit>>,
-    #[command(flatten)]
-    pub(super) limits: LimitArgs,
     /// Let the OOM killer come to the container sooner, from -1000 to 1000
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true,
         value_parser = clap::value_parser!(i32).range(-1000..=1000))]
@@ -154,8 +151,6 @@ impl Isolation {
         }
         request.sysctls = self.sysctl.iter().cloned().collect::<BTreeMap<_, _>>();
         request.ulimits = self.ulimit.iter().flatten().copied().collect();
-        request.resources = self.limits.resources()?;
-        request.cgroups = self.limits.mode();
         request.oom_score_adj = self.oom_score_adj;
         request.umask = self.umask;
         Ok(())

@@ -8,7 +8,7 @@ use crate::engine::container::{LogConfig, LogDriver, OnUnhealthy, Restart};
 use crate::engine::{HealthRequest, RunRequest};
 
 /// Restarts, health checks, logs.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Lifecycle {
     /// Start the container again when it ends: no, on-failure[:N], always, unless-stopped
     #[arg(long, value_name = "POLICY")]

@@ -11,7 +11,7 @@ use crate::engine::OutOfMemory;
 use crate::engine::cgroup::{Flags, Machine, Mode, Resources, ThrottleKind};
 
 /// What a container may use, all its processes together.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct LimitArgs {
     /// Limit memory: BYTES with k, m or g
     #[arg(short, long, value_name = "BYTES", value_parser = parse::size)]

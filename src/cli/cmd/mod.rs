@@ -78,6 +78,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Args as _, Command, FromArgMatches as _};
 
+use super::seldom::Brief;
 use super::{Context, Error};
 use artifact::{
     add as artifact_add, extract as artifact_extract, inspect as artifact_inspect,
@@ -352,7 +353,16 @@ pub(super) fn find(entries: &'static [Entry], word: &str) -> Option<&'static Ent
 impl Entry {
     /// The command for clap.
     pub(super) fn build(&self) -> Command {
-        let command = Command::new(self.name)
+        self.build_from(Command::new(self.name))
+    }
+
+    /// The same without flags that are seldom.
+    pub(super) fn brief(&self) -> Command {
+        self.build_from(Command::new(self.name).add(Brief))
+    }
+
+    fn build_from(&self, command: Command) -> Command {
+        let command = command
             .visible_aliases(self.aliases.iter().copied())
             .hide(self.hidden)
             .args_override_self(true);
@@ -410,6 +420,9 @@ mod tests {
     #[test]
     fn the_tree_is_sound() {
         tree().debug_assert();
+        for entry in ENTRIES {
+            entry.brief().debug_assert();
+        }
     }
 
     /// The words of a line as a shell has them, without what follows a `#`; `|` and `&&` stand alone.

@@ -11,11 +11,12 @@ use clap::{ArgAction, ValueEnum};
 
 use super::super::context::driver_named;
 use super::super::parse::{self, Invalid, MountRequest, Stream};
+use super::super::seldom::Seldom;
 use super::super::{Context, Error, complete};
 use super::identity::Identity;
 use super::isolation::Isolation;
 use super::lifecycle::Lifecycle;
-use super::limits;
+use super::limits::{self, LimitArgs};
 use super::networking::Networking;
 use super::registry::{self, RegistryArgs};
 use super::variables::Variables;
@@ -122,7 +123,7 @@ pub(super) struct Shape {
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<OsString>,
     #[command(flatten)]
-    identity: Identity,
+    identity: Seldom<Identity>,
     /// Make the root file system read-only; volumes and temporary ones are not
     #[arg(long)]
     read_only: bool,
@@ -187,7 +188,9 @@ pub(super) struct Shape {
     #[command(flatten)]
     networking: Networking,
     #[command(flatten)]
-    isolation: Isolation,
+    isolation: Seldom<Isolation>,
+    #[command(flatten)]
+    limits: Seldom<LimitArgs>,
     /// Add a host to /etc/hosts: HOST:ADDRESS, or HOST:host-gateway
     #[arg(long, value_name = "HOST:ADDRESS", value_parser = add_host)]
     add_host: Vec<AddedHosts>,
@@ -204,7 +207,7 @@ pub(super) struct Shape {
     #[arg(long, value_name = "DRIVER", value_parser = driver_named)]
     storage_driver: Option<Driver>,
     #[command(flatten)]
-    lifecycle: Lifecycle,
+    lifecycle: Seldom<Lifecycle>,
     /// Print help
     #[arg(long, action = ArgAction::Help)]
     help: Option<bool>,
@@ -237,8 +240,8 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     request.detach_keys = args.detach_keys.clone().unwrap_or_default();
     request.attach = args.streams()?;
     request.preserved = args.preserved()?;
-    let begun = cx.ahead.take();
     let engine = shape.engine(cx)?;
+    let begun = cx.begun.take().map(|begun| begun.ahead);
     let ahead = match args.explain {
         None => engine.ahead(&request, begun)?,
         Some(_) => None,
@@ -429,6 +432,8 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
         }
     }
     args.isolation.apply(&mut request)?;
+    request.resources = args.limits.resources()?;
+    request.cgroups = args.limits.mode();
     args.networking.apply(&mut request, cx)?;
     args.variables.apply(&mut request, cx)?;
     args.identity.apply(&mut request)?;
@@ -587,12 +592,17 @@ mod tests {
     use clap::{Command, FromArgMatches as _};
 
     use super::super::super::flags;
+    use super::super::super::seldom::Brief;
     use super::*;
 
     fn parse(line: &[&str]) -> Result<Args, clap::Error> {
+        parse_with(Command::new("run"), line)
+    }
+
+    fn parse_with(command: Command, line: &[&str]) -> Result<Args, clap::Error> {
         use clap::Args as _;
-        let mut command =
-            Args::augment_args(Command::new("run").args_override_self(true)).no_binary_name(true);
+        let command = command.args_override_self(true).no_binary_name(true);
+        let mut command = Args::augment_args(command);
         command.build();
         let words: Vec<OsString> = line.iter().map(OsString::from).collect();
         let words = flags::normalize(&command, &words);
@@ -608,6 +618,22 @@ mod tests {
         assert_eq!(args.shape.image, ["debian", "sh", "-c", "x", "--rm=false", "--"]);
         let args = parse(&["debian", "-e", "x"]).expect("valid");
         assert_eq!((args.shape.image.len(), args.shape.variables.env.len()), (3, 0));
+    }
+
+    #[test]
+    fn a_line_without_seldom_flags_means_the_same_without_them() {
+        let brief = |line: &[&str]| parse_with(Command::new("run").add(Brief), line);
+        for line in [
+            &["debian"][..],
+            &["--rm", "-it", "--name=web", "-v", "/a:/b", "debian", "sh", "-c", "x", "--memory=1g"],
+            &["--network", "none", "-p", "80:80", "-e", "A=b", "-w/x", "--", "debian", "-m"],
+        ] {
+            let both = [parse(line), brief(line)].map(|args| format!("{:?}", args.expect("valid")));
+            assert_eq!(both[0], both[1]);
+        }
+        for line in [&["-m", "1g", "debian"][..], &["--init", "-h", "box", "debian"], &["--help"]] {
+            assert!(brief(line).is_err(), "{line:?}");
+        }
     }
 
     #[test]
