@@ -90,6 +90,11 @@ pub struct Node {
 pub fn is_worth_a_look(root: &Path) -> bool {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let mounted = root.join("sys/fs/cgroup");
+    // Where all of them are the machine's own roots, as often in version 1, they are those of its root user.
+    let is_root = |line: &str| line.splitn(3, ':').nth(2) == Some("/");
+    if groups.lines().all(is_root) && sees_the_machine(root) {
+        return rustix::process::geteuid().is_root();
+    }
     groups.lines().any(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let (Some(names), Some(group)) = (parts.next(), parts.next()) else { return false };
@@ -229,6 +234,13 @@ impl Node {
     pub(super) fn may_enable(&self) -> bool {
         self.root || self.others == 0
     }
+}
+
+/// Whether this process's view of the groups begins at their real roots (cgroup_namespaces(7)).
+fn sees_the_machine(root: &Path) -> bool {
+    /// `PROC_CGROUP_INIT_INO` (include/linux/proc_ns.h).
+    const FIRST: &str = "cgroup:[4026531835]";
+    fs::read_link(root.join("proc/self/ns/cgroup")).is_ok_and(|view| view == Path::new(FIRST))
 }
 
 fn writable(path: &Path) -> bool {
@@ -446,6 +458,19 @@ pub(super) mod tests {
         assert!(is_worth_a_look(root.path()), "above its own group");
         let (root, _) = tree(&[("proc/self/cgroup", "0::/own\n"), ("sys/fs/cgroup/own/x", "")]);
         assert!(is_worth_a_look(root.path()));
+    }
+
+    #[test]
+    fn the_roots_of_the_machine_are_its_root_s() {
+        let groups = ("proc/self/cgroup", "4:memory:/\n0::/\n");
+        let (root, _) = tree(&[groups, ("sys/fs/cgroup/memory/tasks", "")]);
+        let view = root.path().join("proc/self/ns");
+        fs::create_dir_all(&view).expect("a directory");
+        std::os::unix::fs::symlink("cgroup:[4026531835]", view.join("cgroup")).expect("a link");
+        assert_eq!(is_worth_a_look(root.path()), rustix::process::geteuid().is_root());
+        fs::remove_file(view.join("cgroup")).expect("removed");
+        std::os::unix::fs::symlink("cgroup:[4026532001]", view.join("cgroup")).expect("a link");
+        assert!(is_worth_a_look(root.path()), "a namespace's root may be anybody's");
     }
 
     #[test]

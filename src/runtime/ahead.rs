@@ -23,7 +23,7 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal};
-use rustix::thread::{UnshareFlags, futex};
+use rustix::thread::{UnshareFlags, futex, gettid};
 
 use super::init::{self, Ends};
 use super::launch::Launch;
@@ -65,6 +65,8 @@ struct Berth {
     /// One of the numbers below, and a futex.
     stage: AtomicU32,
     pid: AtomicI32,
+    /// The thread.
+    carrier: AtomicI32,
     likely: Vec<Mount>,
     /// Filled by the caller, each before a `PREPARING`, and read by the process after. They stay the
     /// caller's: who frees the caller's memory locks it for whom that forks meanwhile.
@@ -109,6 +111,7 @@ impl Ahead {
         let berth = Arc::new(Berth {
             stage: AtomicU32::new(WAITING),
             pid: AtomicI32::new(0),
+            carrier: AtomicI32::new(0),
             likely,
             interior: OnceLock::new(),
             root: OnceLock::new(),
@@ -210,6 +213,10 @@ impl Aside {
     /// Has the thread let go of what the kernel takes a while for.
     pub(super) fn let_go(&self, left: Left) {
         *held(&self.berth.left) = Some(left);
+        if let Some(thread) = Pid::from_raw(self.berth.carrier.load(Ordering::Acquire)) {
+            // The processor of the program that has just ended will be free, and seems not to be yet.
+            sys::processor::send_away(thread);
+        }
         self.thread.unpark();
     }
 }
@@ -234,6 +241,7 @@ impl Drop for Ahead {
 impl Berth {
     /// The thread: has the process made, and stands still until that has memory of its own.
     fn carry(&self, new: UnshareFlags) {
+        self.carrier.store(gettid().as_raw_nonzero().get(), Ordering::Release);
         let mut plan = None;
         // Nothing to tell of a failure: who finds no process makes one.
         let mut work = || self.become_program(new, &mut plan);

@@ -128,6 +128,19 @@ pub fn reset_signals() {
     }
 }
 
+/// Puts /dev/null in the place of those of stdin, stdout and stderr that are closed: what is opened next
+/// would be written to by whoever prints.
+pub fn open_streams() -> Result<(), Errno> {
+    while let Some(number) = (0..=2).find(|number| !is_open(*number)) {
+        let null = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty())?;
+        if null.as_raw_fd().cast_unsigned() != number {
+            return Err(Errno::BADF); // the lowest number that is free comes first (open(2))
+        }
+        std::mem::forget(null);
+    }
+    Ok(())
+}
+
 /// Restores SIGPIPE's default action, so that output into a closed pipe ends a command quietly.
 pub fn default_sigpipe() {
     // SAFETY: SIG_DFL installs no code of ours.

@@ -9,6 +9,7 @@ use std::os::unix::thread::JoinHandleExt;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
+use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 /// A place for a new thread: any processor but its maker's.
@@ -47,6 +48,15 @@ impl Elsewhere {
     pub fn settle(&self) {
         self.taken.wait();
         run_everywhere();
+    }
+}
+
+/// Has a thread of this process that is about to wake up run on any processor but this one, if there is
+/// another.
+pub fn send_away(thread: Pid) {
+    if let Ok(mut others) = sched_getaffinity(None) {
+        others.unset(sched_getcpu());
+        let _ = sched_setaffinity(Some(thread), &others); // EINVAL for none
     }
 }
 
