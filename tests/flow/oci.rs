@@ -140,6 +140,31 @@ fn created_started_seen_and_deleted() {
     runtime(&home, &["delete", "--force", "two"]).ok();
 }
 
+/// Nobody would hold the one, nothing be sent to the other. As runc has it.
+#[test]
+fn terminals_and_sockets_for_them_go_together() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let with = |terminal: bool| {
+        let bundle = bundle(&home, &image, |config| {
+            script(config, "true");
+            config["process"]["terminal"] = json!(terminal);
+        });
+        bundle.to_str().unwrap().to_owned()
+    };
+    let bundle = with(true);
+    for first in [&["create"][..], &["run", "--detach"]] {
+        let run = runtime(&home, &[first, &["--bundle", &bundle, "x"]].concat());
+        has(&run.fails(1), &["process.terminal takes --console-socket", "\"terminal\": false"]);
+    }
+    let run = ["run", "--console-socket", "/nosuch", "--bundle", &bundle, "x"];
+    has(&runtime(&home, &run).fails(1), &["--console-socket /nosuch", "no --detach"]);
+    with(false);
+    let made = ["create", "--console-socket", "/nosuch", "--bundle", &bundle, "x"];
+    has(&runtime(&home, &made).fails(1), &["--console-socket /nosuch", "process.terminal is not"]);
+    assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
+}
+
 #[test]
 fn what_cannot_start_leaves_nothing() {
     requires!(UserNamespaces, Image("busybox", "latest"));

@@ -65,6 +65,7 @@ impl Runtime {
     /// Makes a container, up to its program, which waits for `start`.
     pub fn create(&self, create: &Create, tell: Remark<'_>) -> Result<(), Error> {
         let mut config = read_bundle(&create.bundle)?;
+        check_terminal(&config.spec.process, &create.terminal, create.detach)?;
         let entry = self.make(&create.id)?;
         let made = self.launch(create, &mut config, &entry, Launching { waits: true, tell });
         finish(entry, made.map(drop))
@@ -78,6 +79,7 @@ impl Runtime {
         tell: Remark<'_>,
     ) -> Result<Option<Exit>, Error> {
         let mut config = read_bundle(&create.bundle)?;
+        check_terminal(&config.spec.process, &create.terminal, create.detach)?;
         let entry = self.make(&create.id)?;
         let signals = Signals::hold()?;
         let running =
@@ -327,6 +329,23 @@ pub(super) fn check_groups(process: &Process, ids: &IdMaps) -> Result<(), Error>
         true => Ok(()),
         false => Err(Error::NoGroups),
     }
+}
+
+/// A terminal goes to who stays: to the caller, or behind a socket where the caller does not.
+pub(super) fn check_terminal(
+    process: &Process,
+    terminal: &Terminal,
+    detach: bool,
+) -> Result<(), Error> {
+    let Terminal::Socket(path) = terminal else {
+        return if process.terminal && detach { Err(Error::NoConsole) } else { Ok(()) };
+    };
+    let why = match (process.terminal, detach) {
+        (true, true) => return Ok(()),
+        (false, _) => "there is no terminal to send: process.terminal is not set",
+        (true, false) => "the terminal is this command's, which stays (no --detach)",
+    };
+    Err(Error::IdleConsole { path: path.clone(), why })
 }
 
 /// Reads the configuration of the bundle in a directory.

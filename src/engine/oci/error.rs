@@ -36,6 +36,20 @@ pub enum Error {
          (setgroups(2))"
     )]
     NoGroups,
+    /// A terminal that nobody would hold. runc's rule.
+    #[error(
+        "process.terminal takes --console-socket here: the container outlives this command, and somebody has to \
+         hold its terminal"
+    )]
+    NoConsole,
+    /// A socket that nothing would be sent to. runc's rule.
+    #[error("--console-socket {}: {why}", path.display())]
+    IdleConsole {
+        /// The socket.
+        path: PathBuf,
+        /// Why nothing would be sent.
+        why: &'static str,
+    },
     /// There is no control group to do it with.
     #[error("cannot {action} {id}: it has no control group")]
     NoGroup {
@@ -102,10 +116,12 @@ impl Diagnose for Error {
             Self::NoGroup { .. } => {
                 Some(Hint::new("coracle doctor tells what a control group takes on this host"))
             }
+            Self::NoConsole => Some(Hint::new("or \"terminal\": false in the process")),
             Self::Exists(id) => Some(Hint::new(format!("coracle runtime delete {id}"))),
             Self::InvalidId(_)
             | Self::NoGroups
             | Self::CgroupsPath(_)
+            | Self::IdleConsole { .. }
             | Self::Missing(_)
             | Self::Status { .. }
             | Self::Refused { .. }
