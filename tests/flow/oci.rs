@@ -165,6 +165,28 @@ fn terminals_and_sockets_for_them_go_together() {
     assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
 }
 
+/// What is promised to the program is there, and no other descriptor in its place.
+#[test]
+fn descriptors_that_are_passed_on_are_open() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let bundle = bundle(&home, &image, |config| script(config, "echo word >&4; sleep 60"));
+    let passed = |flags: &str| {
+        let mut command = Command::new("/bin/sh");
+        let line = format!("exec \"$@\" 4>{} {flags}", home.path().join("word").display());
+        command.args(["-c", &line, "sh"]).arg(crate::support::binary()).arg("runtime");
+        command.args(["run", "--detach", "--preserve-fds", "2", "--bundle"]).arg(&bundle).arg("x");
+        home.run(command)
+    };
+    has(&passed("3>&-").fails(125), &["no descriptor 3 to pass on"]);
+    passed("3</dev/null >/dev/null 2>&1").ok();
+    let word = || std::fs::read_to_string(home.path().join("word")).unwrap();
+    until("the word", || word() == "word\n");
+    let exec = ["exec", "--preserve-fds", "1", "x", "true"];
+    has(&runtime(&home, &exec).fails(125), &["no descriptor 3 to pass on"]);
+    runtime(&home, &["delete", "--force", "x"]).ok();
+}
+
 #[test]
 fn what_cannot_start_leaves_nothing() {
     requires!(UserNamespaces, Image("busybox", "latest"));

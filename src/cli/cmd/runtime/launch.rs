@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::super::super::{Context, Error};
+use super::super::run::row_of_descriptors;
 use super::absolute;
 use crate::engine::bundle::signal;
 use crate::engine::oci::{Create, Runtime, Terminal};
@@ -90,7 +91,7 @@ impl CreateArgs {
             terminal: terminal(self.console_socket.as_ref())?,
             pidfd_socket: self.pidfd_socket.as_deref().map(absolute).transpose()?,
             pid_file: self.pid_file.as_deref().map(absolute).transpose()?,
-            preserve_fds: self.preserve_fds,
+            preserve_fds: row_of_descriptors(self.preserve_fds)?,
             no_pivot: self.no_pivot,
             detach: true,
         })

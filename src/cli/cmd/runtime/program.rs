@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::super::super::{Context, Error};
-use super::super::run::read;
+use super::super::run::{read, row_of_descriptors};
 use super::absolute;
 use super::launch::terminal;
 use crate::engine::bundle::capabilities::CapabilitySet;
@@ -100,7 +100,7 @@ pub(super) fn exec(args: &ExecArgs, runtime: &Runtime, cx: &Context) -> Result<E
         ignore_paused: args.ignore_paused,
         pid_file: args.pid_file.as_deref().map(absolute).transpose()?,
         detach: args.detach,
-        preserve_fds: args.preserve_fds,
+        preserve_fds: row_of_descriptors(args.preserve_fds)?,
     };
     let exit = runtime.exec(&exec)?;
     Ok(exit.map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit.code())))
