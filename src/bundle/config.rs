@@ -255,11 +255,13 @@ fn read_process(process: &oci::Process) -> Result<Process, ConfigError> {
     if !process.cwd().is_absolute() {
         return Err(invalid("process.cwd", "it is not an absolute path"));
     }
+    let env = os(process.env());
+    check_variables(&env)?;
     let user = process.user();
     let limits = process.rlimits().iter().flatten().map(limit).collect::<Result<_, _>>()?;
     Ok(Process {
         args,
-        env: os(process.env()),
+        env,
         cwd: process.cwd().clone(),
         user: User {
             uid: user.uid(),
@@ -283,6 +285,17 @@ fn read_process(process: &oci::Process) -> Result<Process, ConfigError> {
         tuning: read_tuning(process)?,
         own_sockets: false,
     })
+}
+
+/// Each is NAME=VALUE, as runc has it: of one without a name a program knows nothing, and shells go on without it.
+pub fn check_variables(env: &[OsString]) -> Result<(), ConfigError> {
+    for variable in env {
+        let is_named = variable.as_encoded_bytes().iter().position(|byte| *byte == b'=');
+        if is_named.is_none_or(|length| length == 0) {
+            return Err(invalid("process.env", format!("{variable:?} is not NAME=VALUE")));
+        }
+    }
+    Ok(())
 }
 
 /// `process.consoleSize`; with a size of 0, which engines write where nobody said one, none.
@@ -722,6 +735,8 @@ mod tests {
             ("/linux/namespaces/1/path", json!("/proc/1/ns/pid"), "/proc/1/ns/pid"),
             ("/process/args", json!([]), "process.args"),
             ("/process/cwd", json!("relative"), "process.cwd"),
+            ("/process/env", json!(["A=b", "B"]), "process.env: \"B\" is not NAME=VALUE"),
+            ("/process/env", json!(["=1"]), "process.env: \"=1\" is not"),
             ("/hostname", json!("box"), "hostname"),
             ("/ociVersion", json!("2.0.0"), "ociVersion"),
             ("/windows", json!({"layerFolders": []}), "windows"),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::super::limits;
 use super::create::{check_groups, check_terminal, connect, profile, read_bundle, write_pid};
 use super::{Error, Runtime, Status, Terminal};
-use crate::bundle::Process;
+use crate::bundle::{Process, check_variables};
 use crate::runtime::{self, Attachment, Attendance, Exit, HookState, Join, Parting, Signals};
 use crate::userns;
 
@@ -40,6 +40,7 @@ impl Runtime {
     /// Runs another program in a running container; its end, unless detached.
     pub fn exec(&self, exec: &Exec) -> Result<Option<Exit>, Error> {
         check_terminal(&exec.process, &exec.terminal, exec.detach)?;
+        check_variables(&exec.process.env)?;
         let (state, status) = self.state(&exec.id)?;
         let paused = status == Status::Paused && exec.ignore_paused;
         let runs = matches!(status, Status::Created | Status::Running) || paused;
