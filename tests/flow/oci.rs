@@ -131,10 +131,19 @@ fn created_started_seen_and_deleted() {
     let exec = exec.output();
     assert_eq!((exec.code(), exec.stdout.as_str()), (9, "b\n/etc\n"), "{exec}");
     has(&runtime(&home, &["ps", "two"]).ok(), &["sleep 0.05"]);
-    has(&runtime(&home, &["list"]).ok(), &["two", "running", bundle]);
+    let listed = runtime(&home, &["list"]).ok();
+    let lines: Vec<Vec<&str>> =
+        listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+    let (pid, created) = (state()["pid"].to_string(), state()["created"].clone());
+    assert_eq!(lines[1][..5], ["two", &pid, "running", bundle, created.as_str().unwrap()]);
+    runtime(&home, &["kill", "two", "0"]).ok(); // it lives
+    let nope = runtime(&home, &["exec", "two", "nosuch"]);
+    has(&nope.fails(255), &["nosuch", "not found in $PATH"]);
     runtime(&home, &["kill", "two", "TERM"]).ok();
     until("the end", || state()["status"] == "stopped");
-    has(&runtime(&home, &["kill", "two"]).fails(1), &["it is stopped"]);
+    has(&runtime(&home, &["kill", "two", "0"]).fails(1), &["it is stopped"]);
+    has(&runtime(&home, &["exec", "two", "true"]).fails(255), &["it is stopped"]);
     runtime(&home, &["delete", "two"]).ok();
     has(&runtime(&home, &["state", "two"]).fails(1), &["container does not exist"]);
     runtime(&home, &["delete", "--force", "two"]).ok();
@@ -587,6 +596,23 @@ fn the_calls_of_go_runc_are_understood() {
     has(&home.coracle(["runtime", "--version"]).ok(), &["coracle"]);
 }
 
+/// Also the flags that mean nothing here, and nothing is written that means nothing.
+#[test]
+fn what_runc_takes_is_taken() {
+    let home = Home::new();
+    for flags in [&["--rootless", "auto"][..], &["--rootless=true"], &["--criu", "/x", "--debug"]] {
+        assert_eq!(runtime(&home, &[flags, &["list", "-q"]].concat()).ok(), "");
+    }
+    has(&runtime(&home, &["--rootless", "perhaps", "list"]).fails(125), &["perhaps"]);
+    let bundle = home.path().to_str().unwrap();
+    for rootless in [&["--rootless"][..], &[]] {
+        runtime(&home, &[&["spec", "--bundle", bundle], rootless].concat()).ok();
+        let text = std::fs::read_to_string(home.path().join("config.json")).unwrap();
+        assert!(!text.contains("null"), "{text}");
+        std::fs::remove_file(home.path().join("config.json")).unwrap();
+    }
+}
+
 /// Options may stand behind what they belong to.
 #[test]
 fn options_stand_anywhere() {
@@ -657,7 +683,7 @@ fn a_container_pauses_and_goes_on() {
     let state =
         || -> Value { serde_json::from_str(&runtime(&home, &["state", "lim"]).ok()).unwrap() };
     assert_eq!(state()["status"], "paused");
-    has(&runtime(&home, &["exec", "lim", "true"]).fails(1), &["it is paused"]);
+    has(&runtime(&home, &["exec", "lim", "true"]).fails(255), &["it is paused"]);
     has(&runtime(&home, &["pause", "lim"]).fails(1), &["it is paused"]);
     let stopped = length();
     std::thread::sleep(std::time::Duration::from_millis(100));

@@ -27,8 +27,8 @@ pub(super) struct CreateArgs {
     /// Move the root over / instead of pivot_root, where / is an initramfs
     #[arg(long)]
     no_pivot: bool,
-    /// Accepted: a container never gets the caller's keys
-    #[arg(long, hide = true)]
+    /// No effect: a container never gets the caller's keys
+    #[arg(long)]
     no_new_keyring: bool,
     /// Pass on so many descriptors from 3 up
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -45,8 +45,8 @@ pub(super) struct RunArgs {
     /// Do not wait for the end
     #[arg(short, long)]
     detach: bool,
-    /// Accepted: what a container leaves behind ends with it
-    #[arg(long, hide = true)]
+    /// No effect: what a container leaves behind ends with it
+    #[arg(long)]
     no_subreaper: bool,
     /// Do not delete the container when it ends
     #[arg(long)]
@@ -68,7 +68,7 @@ pub(super) struct KillArgs {
     all: bool,
     /// The container's ID
     id: String,
-    /// The signal, by name or number
+    /// The signal, by name or number; 0 sends none and tells whether it lives
     #[arg(default_value = "SIGTERM", value_parser = signal_named)]
     signal: i32,
 }
@@ -148,5 +148,6 @@ pub(super) fn delete(
 }
 
 fn signal_named(text: &str) -> Result<i32, String> {
-    signal::parse(text).ok_or_else(|| format!("invalid signal: {text}"))
+    let number = if text == "0" { Some(0) } else { signal::parse(text) };
+    number.ok_or_else(|| format!("invalid signal: {text}"))
 }

@@ -34,12 +34,15 @@ pub(crate) struct Args {
     /// The form of the log
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
-    /// Log more; accepted for those who pass it
-    #[arg(long, hide = true)]
+    /// No effect: there is no more to log
+    #[arg(long)]
     debug: bool,
-    /// Accepted: whether there is root is found out
-    #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    rootless: Option<String>,
+    /// No effect: whether there is root is found out
+    #[arg(long, value_name = "true|false|auto")]
+    rootless: Option<Rootless>,
+    /// No effect: checkpoints are refused
+    #[arg(long, value_name = "PROGRAM")]
+    criu: Option<PathBuf>,
     /// Read cgroupsPath as SLICE:PREFIX:NAME, which the user's systemd makes where it must
     #[arg(long)]
     systemd_cgroup: bool,
@@ -51,6 +54,14 @@ pub(crate) struct Args {
 enum LogFormat {
     Text,
     Json,
+}
+
+/// runc's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Rootless {
+    True,
+    False,
+    Auto,
 }
 
 #[derive(Debug, Subcommand)]
@@ -95,8 +106,17 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     if let (Err(error), Some(path)) = (&done, &args.log) {
         log::append(path, args.log_format, &error.to_string())?;
     }
-    done
+    match (&args.command, done) {
+        (Command::Exec(_), Err(error)) if !matches!(error, Error::Usage { .. }) => {
+            cx.report.tell(&error);
+            Ok(ExitCode::from(NOT_EXECUTED))
+        }
+        (_, done) => done,
+    }
 }
+
+/// runc's code for it, which few programs end with themselves.
+const NOT_EXECUTED: u8 = 255;
 
 fn dispatch(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let runtime = runtime(args, cx)?;
