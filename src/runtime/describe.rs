@@ -30,6 +30,11 @@ pub(super) fn failure(failure: Failure, process: &Process, spec: Option<&Contain
         _ => {}
     }
     let of_program = of_program(stage, item_number, process);
+    if let (Stage::MountKind, Some(mount)) = (stage, spec.and_then(|it| it.mounts.get(item_number)))
+    {
+        let (what, is_directory) = (self::mount(mount), errno == Errno::NOTDIR);
+        return Error::MountKind { what, target: mount.target.clone(), is_directory };
+    }
     let what = match (of_program, spec) {
         (Some(what), _) => what,
         (None, Some(spec)) => of_container(stage, item_number, spec),
@@ -210,6 +215,7 @@ fn hint(
         (Stage::Label, Errno::NOENT) if process.labels.apparmor.is_some() => {
             Some("no such profile is loaded; aa-status lists those that are".into())
         }
+        (Stage::MountTarget, Errno::NOTDIR) => Some("a part of that path is a file there".into()),
         (Stage::MountTarget, Errno::ROFS) => {
             Some("the mount above it is read-only: make the mount point there first".into())
         }

@@ -149,6 +149,26 @@ fn created_started_seen_and_deleted() {
     runtime(&home, &["delete", "--force", "two"]).ok();
 }
 
+#[test]
+fn a_directory_on_a_file_is_told_of() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let file = home.write("file", "text");
+    for (source, target, words) in [
+        (home.path(), "/bin/busybox", ["it is a directory", "/bin/busybox is a file"]),
+        (&file, "/bin", ["it is a file", "/bin is a directory"]),
+        (&file, "/bin/busybox/x", ["mount point /bin/busybox/x", "a part of that path is a file"]),
+    ] {
+        let bundle = bundle(&home, &image, |config| {
+            let mount = json!({"destination": target, "source": source, "options": ["bind"]});
+            config["mounts"].as_array_mut().unwrap().push(mount);
+        });
+        let run = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]).fails(1);
+        has(&run, &words);
+        has(&run, &[source.to_str().unwrap()][..usize::from(target != "/bin/busybox/x")]);
+    }
+}
+
 /// Nobody would hold the one, nothing be sent to the other. As runc has it.
 #[test]
 fn terminals_and_sockets_for_them_go_together() {
