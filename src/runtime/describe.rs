@@ -20,6 +20,9 @@ pub(super) fn failure(failure: Failure, process: &Process, spec: Option<&Contain
         (Stage::ChangeDirectory, _) => {
             return Error::WorkingDirectory { path: process.cwd.clone(), errno };
         }
+        (Stage::Identity, _) if errno == Errno::INVAL => {
+            return Error::ForeignId { user: process.user.uid, group: process.user.gid };
+        }
         (Stage::IdMap, _) => return Error::Namespaces(userns::explain_refusal(errno)),
         (Stage::CreateContainerHook, Some(spec)) => {
             return hook(&spec.hooks.create_container, item_number, errno);
@@ -178,10 +181,6 @@ fn hint(
             "a limit cannot be raised above the caller's own hard limit (ulimit -H, {})",
             limit()?.resource.spec_name()
         )),
-        (Stage::Identity, Errno::INVAL) => Some(
-            "the user or group is outside the ids of this container; see --userns and coracle info"
-                .into(),
-        ),
         (Stage::Root, Errno::INVAL | Errno::NODEV | Errno::PERM) => {
             matches!(spec?.root, RootMount::Overlay { .. }).then(|| {
                 "try --storage-driver fuse or copy; coracle doctor says why overlay is refused"

@@ -70,6 +70,14 @@ pub enum Error {
         /// What to do, where the cause is known.
         hint: Option<String>,
     },
+    /// An id that the container has not.
+    #[error("cannot become user {user}:{group}: {}", Errno::INVAL)]
+    ForeignId {
+        /// The user.
+        user: u32,
+        /// Its group.
+        group: u32,
+    },
     /// A directory and a file, one on the other.
     #[error(
         "cannot {what}: {}",
@@ -170,6 +178,9 @@ impl Diagnose for Error {
                 ExecRefusal::Directory | ExecRefusal::Other(_) => None,
             },
             Self::Step { hint, .. } => hint.clone().map(Hint::new),
+            Self::ForeignId { .. } => Some(Hint::new(
+                "the user or group is outside the ids of this container; see --userns and coracle info",
+            )),
             Self::MountKind { is_directory, .. } => Some(Hint::new(match is_directory {
                 true => "mount it at a path that is a directory or not there, or mount a file",
                 false => "name the file in it that is meant, or mount a directory",

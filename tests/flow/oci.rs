@@ -149,6 +149,79 @@ fn created_started_seen_and_deleted() {
     runtime(&home, &["delete", "--force", "two"]).ok();
 }
 
+/// A group that is asked for by its path is made, or nothing is.
+#[test]
+fn a_cgroups_path_is_honoured_or_refused() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let path = format!("/coracle-path-{}", std::process::id());
+    let bundle = bundle(&home, &image, |config| {
+        script(config, "true");
+        config["linux"]["cgroupsPath"] = json!(path);
+    });
+    let run = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]).output();
+    if run.code() != 0 {
+        assert_eq!(run.code(), 1, "{run}");
+        has(&run.stderr, &["the control group", "linux.cgroupsPath"]);
+        assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
+    }
+    assert!(pass() == "root" || run.code() == 1, "{run}");
+}
+
+/// What is wrong with a bundle is told in its own words, and none of `coracle run`'s flags with it.
+#[test]
+fn what_a_bundle_lacks_is_told_in_its_words() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let refused = |change: &dyn Fn(&mut Value)| {
+        let bundle = bundle(&home, &image, |config| {
+            script(config, "true");
+            change(config);
+        });
+        let said = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]).fails(1);
+        for flag in ["--userns", "--uidmap", "--cgroups", "--network", "--hostname", "--uts"] {
+            assert!(!said.contains(flag), "{said}");
+        }
+        said
+    };
+    let said = refused(&|config| config["root"]["path"] = json!("config.json"));
+    has(&said, &["root.path", "bundle/config.json is no directory"]);
+    has(&refused(&|config| config["root"]["path"] = json!("nosuch")), &["nosuch is not there"]);
+    let said = refused(&|config| config["process"]["user"] = json!({"uid": 4321, "gid": 0}));
+    has(&said, &["4321", "linux.uidMappings", "process.user"]);
+    if pass() != "root" {
+        let said = refused(&|config| {
+            let linux = config["linux"].as_object_mut().unwrap();
+            linux.remove("uidMappings");
+            linux.remove("gidMappings");
+            let namespaces = linux["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|namespace| namespace["type"] != "user");
+        });
+        has(&said, &["takes a user namespace", "linux.namespaces", "spec --rootless"]);
+    }
+    let said = refused(&|config| {
+        config["linux"]["resources"] = json!({"rdma": {"mlx5_1": {"hcaHandles": 3}}});
+    });
+    has(&said, &["cannot limit rdma", "linux.resources"]);
+}
+
+/// Root looks into a container that waits for its start; others are told what to do first.
+#[test]
+fn exec_in_what_is_created_works_or_says_how() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let bundle = bundle(&home, &image, |config| script(config, "sleep 60"));
+    create(&home, &["--bundle", bundle.to_str().unwrap(), "x"]).ok();
+    let exec = runtime(&home, &["exec", "x", "echo", "said"]).output();
+    match exec.code() {
+        0 => assert_eq!(exec.stdout, "said\n"),
+        _ => has(&exec.fails(255), &["it is created", "hint: coracle runtime start x"]),
+    }
+    runtime(&home, &["start", "x"]).ok();
+    assert_eq!(runtime(&home, &["exec", "x", "echo", "said"]).ok(), "said");
+    runtime(&home, &["delete", "--force", "x"]).ok();
+}
+
 #[test]
 fn a_directory_on_a_file_is_told_of() {
     requires!(UserNamespaces, Image("busybox", "latest"));

@@ -14,6 +14,7 @@ use super::{Error, Runtime, State, Status};
 use crate::bundle::{Config, Joined, Process, SeccompChoice, read_config};
 use crate::cgroup::InForce;
 use crate::container::Instance;
+use crate::mount::RootMount;
 use crate::runtime::seccomp::{Profile, Rules};
 use crate::runtime::{
     self, Attachment, Attendance, Exit, HookState, Launch, Parting, Running, Signals,
@@ -66,6 +67,7 @@ impl Runtime {
     pub fn create(&self, create: &Create, tell: Remark<'_>) -> Result<(), Error> {
         let mut config = read_bundle(&create.bundle)?;
         check_terminal(&config.spec.process, &create.terminal, create.detach)?;
+        check_root(&config.spec.root)?;
         let entry = self.make(&create.id)?;
         let made = self.launch(create, &mut config, &entry, Launching { waits: true, tell });
         finish(entry, made.map(drop))
@@ -80,6 +82,7 @@ impl Runtime {
     ) -> Result<Option<Exit>, Error> {
         let mut config = read_bundle(&create.bundle)?;
         check_terminal(&config.spec.process, &create.terminal, create.detach)?;
+        check_root(&config.spec.root)?;
         let entry = self.make(&create.id)?;
         let signals = Signals::hold()?;
         let running =
@@ -135,9 +138,8 @@ impl Runtime {
             id: create.id.clone(),
             bundle: create.bundle.clone(),
             rootfs: match &config.spec.root {
-                crate::mount::RootMount::Directory(path) => path.clone(),
-                crate::mount::RootMount::Overlay { upper, .. }
-                | crate::mount::RootMount::Union { upper, .. } => upper.clone(),
+                RootMount::Directory(path) => path.clone(),
+                RootMount::Overlay { upper, .. } | RootMount::Union { upper, .. } => upper.clone(),
             },
             process: None,
             created: super::super::run::now(),
@@ -346,6 +348,18 @@ pub(super) fn check_terminal(
         (true, false) => "the terminal is this command's, which stays (no --detach)",
     };
     Err(Error::IdleConsole { path: path.clone(), why })
+}
+
+/// The root is a directory; one that the caller cannot look at is the container's to find.
+fn check_root(root: &RootMount) -> Result<(), Error> {
+    let RootMount::Directory(path) = root else { return Ok(()) };
+    let why = match std::fs::metadata(path) {
+        Ok(metadata) if !metadata.is_dir() => "is no directory",
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "is not there",
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => "is not there",
+        _ => return Ok(()),
+    };
+    Err(Error::Root { path: path.clone(), why })
 }
 
 /// Reads the configuration of the bundle in a directory.

@@ -36,6 +36,14 @@ pub enum Error {
          (setgroups(2))"
     )]
     NoGroups,
+    /// A root that is no directory.
+    #[error("config.json: root.path: {} {why}", path.display())]
+    Root {
+        /// The path, absolute.
+        path: PathBuf,
+        /// What it is instead.
+        why: &'static str,
+    },
     /// A terminal that nobody would hold. runc's rule.
     #[error(
         "process.terminal takes --console-socket here: the container outlives this command, and somebody has to \
@@ -77,6 +85,11 @@ pub enum Error {
         /// What it is.
         status: super::Status,
     },
+    /// A container whose namespaces are not for its user to join yet.
+    #[error(
+        "cannot exec in {0}: it is created, and without root nobody can look into it before it is started"
+    )]
+    NotStarted(String),
     /// A field that cannot be honoured on this host.
     #[error("config.json: {field} cannot be honoured: {why}")]
     Refused {
@@ -109,10 +122,11 @@ impl Diagnose for Error {
     fn hint(&self) -> Option<Hint> {
         match self {
             Self::Config(error) => error.hint(),
-            Self::Runtime(error) => error.hint(),
-            Self::Ids(error) => error.hint(),
+            Self::Runtime(runtime::Error::Ids(error)) | Self::Ids(error) => of_ids(error),
+            Self::Runtime(runtime::Error::Group(error)) | Self::Group(error) => of_group(error),
+            Self::Runtime(error) => of_launch(error),
             Self::Seccomp(error) => error.hint(),
-            Self::Group(error) => error.hint(),
+            Self::NotStarted(id) => Some(Hint::new(format!("coracle runtime start {id}"))),
             Self::NoGroup { .. } => {
                 Some(Hint::new("coracle doctor tells what a control group takes on this host"))
             }
@@ -121,6 +135,7 @@ impl Diagnose for Error {
             Self::InvalidId(_)
             | Self::NoGroups
             | Self::CgroupsPath(_)
+            | Self::Root { .. }
             | Self::IdleConsole { .. }
             | Self::Missing(_)
             | Self::Status { .. }
@@ -128,6 +143,47 @@ impl Diagnose for Error {
             | Self::Io { .. }
             | Self::Damaged { .. } => None,
         }
+    }
+}
+
+// What a part says is for who has the flags of `run`; a bundle has its config.json.
+
+fn of_launch(error: &runtime::Error) -> Option<Hint> {
+    match error {
+        runtime::Error::ForeignId { .. } => Some(Hint::new(
+            "map the id in linux.uidMappings and linux.gidMappings of config.json, or have another process.user",
+        )),
+        runtime::Error::NoPower(_) => Some(Hint::new(
+            "without root a container takes a user namespace: {\"type\": \"user\"} in linux.namespaces, and mappings; \
+             coracle runtime spec --rootless writes such a config.json",
+        )),
+        error => error.hint(),
+    }
+}
+
+fn of_ids(error: &userns::Error) -> Option<Hint> {
+    match error {
+        userns::Error::OneIdOnly { .. } | userns::Error::WithoutOwn => Some(Hint::new(
+            "linux.uidMappings and linux.gidMappings with one id, the caller's: coracle runtime spec --rootless \
+             writes them",
+        )),
+        userns::Error::Helper { .. } => {
+            Some(Hint::new("a map of one id, the caller's, needs no helper"))
+        }
+        error => error.hint(),
+    }
+}
+
+fn of_group(error: &cgroup::Error) -> Option<Hint> {
+    match error {
+        cgroup::Error::NoPlace { .. } => {
+            Some(Hint::new("without linux.cgroupsPath in config.json it goes on without a group"))
+        }
+        cgroup::Error::Refused { .. } => Some(Hint::new(
+            "take them out of linux.resources in config.json; coracle doctor tells what a control group takes \
+             on this host",
+        )),
+        error => error.hint(),
     }
 }
 

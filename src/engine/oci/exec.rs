@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 use super::super::limits;
 use super::create::{check_groups, check_terminal, connect, profile, read_bundle, write_pid};
 use super::{Error, Runtime, Status, Terminal};
@@ -82,7 +84,13 @@ impl Runtime {
             group: state.in_force.group.as_ref(),
             state: &told,
         };
-        let starting = state.in_force.on_its_processors(|| runtime::join(&join))??;
+        let starting = match state.in_force.on_its_processors(|| runtime::join(&join))? {
+            // What waits for its start lets nobody look into it (CVE-2016-9962).
+            Err(runtime::Error::Join(Errno::ACCESS)) if status == Status::Created => {
+                return Err(Error::NotStarted(exec.id.clone()));
+            }
+            other => other?,
+        };
         let pid = starting.pid();
         let running = starting.finish()?;
         if let Some(path) = &exec.pidfd_socket {
