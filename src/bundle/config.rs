@@ -90,6 +90,13 @@ pub enum ConfigError {
 impl Diagnose for ConfigError {
     fn hint(&self) -> Option<Hint> {
         match self {
+            Self::Spec(Error::ForeignSysctl { kind, .. }) => Some(Hint::new(match kind {
+                Some(kind) => format!(
+                    "a new one: {{\"type\": \"{}\"}}, without a path, in linux.namespaces of config.json",
+                    kind.spec_name()
+                ),
+                None => "take it out of linux.sysctl in config.json".to_owned(),
+            })),
             Self::Spec(error) => error.hint(),
             Self::Json(_)
             | Self::Invalid { .. }
@@ -107,15 +114,11 @@ fn refused(field: impl Into<String>, why: impl Into<String>) -> ConfigError {
     ConfigError::Refused { field: field.into(), why: why.into() }
 }
 
-/// Opens a namespace's file.
-type Open<'a> = &'a dyn Fn(&Path) -> io::Result<Joined>;
+/// Opens a namespace's file; `None` where it is the caller's own, which is as good as not listed.
+type Open<'a> = &'a dyn Fn(&Path) -> io::Result<Option<Joined>>;
 
 /// Reads the `config.json` of the bundle in the directory `bundle`.
-pub fn read_config(
-    bytes: &[u8],
-    bundle: &Path,
-    open: &dyn Fn(&Path) -> io::Result<Joined>,
-) -> Result<Config, ConfigError> {
+pub fn read_config(bytes: &[u8], bundle: &Path, open: Open<'_>) -> Result<Config, ConfigError> {
     let mut config: serde_json::Value = serde_json::from_slice(bytes)?;
     let unknown = config.get_mut("process").map(take_unknown).unwrap_or_default();
     let config: oci::Spec = serde_json::from_value(config)?;
@@ -394,7 +397,7 @@ fn read_time(linux: &oci::Linux, open: Open<'_>) -> Result<Option<Time>, ConfigE
         }
         let opened = open(path);
         let source = |source| ConfigError::Namespace { path: path.clone(), source };
-        return opened.map_err(source).map(|joined| Some(Time::Join(joined)));
+        return opened.map_err(source).map(|joined| joined.map(Time::Join));
     }
     let mut clocks = Clocks::default();
     for (name, offset) in given.into_iter().flatten() {
@@ -496,7 +499,7 @@ fn namespaces(linux: &oci::Linux, open: Open<'_>) -> Result<Namespaces, ConfigEr
             Some(path) => {
                 let opened = open(path);
                 let source = |source| ConfigError::Namespace { path: path.clone(), source };
-                Namespace::Join(opened.map_err(source)?)
+                opened.map_err(source)?.map_or(Namespace::Host, Namespace::Join)
             }
         };
     }

@@ -472,6 +472,22 @@ fn fields_that_cannot_be_honoured_are_named() {
         let run = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]);
         has(&run.fails(1), &["sysctl", name, why]);
     }
+    // By its path the caller's own network is the host's all the same.
+    for (kind, name) in
+        [("network", "net.ipv4.ip_forward"), ("ipc", "kernel.shmmax"), ("uts", "kernel.domainname")]
+    {
+        self::bundle(&home, &image, |config| {
+            config["linux"]["sysctl"] = json!({ name: "1" });
+            config.as_object_mut().unwrap().remove("hostname");
+            let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|namespace| namespace["type"] != kind);
+            let file = if kind == "network" { "net" } else { kind };
+            namespaces.push(json!({"type": kind, "path": format!("/proc/self/ns/{file}")}));
+        });
+        let run = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]).fails(1);
+        has(&run, &["sysctl", name, "not the host's", &format!("\"type\": \"{kind}\"")]);
+        assert!(!run.contains("--"), "{run}");
+    }
     let features: Value = serde_json::from_str(&runtime(&home, &["features"]).ok()).unwrap();
     assert_eq!(features["ociVersionMax"], "1.2.0");
 }

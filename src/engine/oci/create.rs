@@ -1,6 +1,7 @@
 //! `create`, `start`, `run`, `kill`, `delete`.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -366,8 +367,18 @@ fn check_root(root: &RootMount) -> Result<(), Error> {
 pub(super) fn read_bundle(bundle: &Path) -> Result<Config, Error> {
     let path = bundle.join("config.json");
     let bytes = std::fs::read(&path).tried("read", path)?;
-    let open = |path: &Path| std::fs::File::open(path).map(|file| Joined::new(file.into()));
-    Ok(read_config(&bytes, bundle, &open)?)
+    Ok(read_config(&bytes, bundle, &open_namespace)?)
+}
+
+/// Opens a namespace, unless it is this process's own: what is asked of that would be the host's.
+fn open_namespace(path: &Path) -> std::io::Result<Option<Joined>> {
+    let file = std::fs::File::open(path)?;
+    let which = |metadata: &std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let wanted = which(&file.metadata()?);
+    let own = std::fs::read_dir("/proc/self/ns")?.flatten();
+    let is_own = own.filter_map(|own| std::fs::metadata(own.path()).ok());
+    let is_own = is_own.map(|metadata| which(&metadata)).any(|own| own == wanted);
+    Ok((!is_own).then(|| Joined::new(file.into())))
 }
 
 fn hook_state(config: &Config, create: &Create) -> HookState {
