@@ -617,7 +617,8 @@ fn read_mount(mount: &oci::Mount, bundle: &Path) -> Result<Mount, ConfigError> {
             "proc" if own.is_empty() => Kind::Proc,
             "sysfs" => Kind::Sysfs,
             "mqueue" => Kind::Mqueue,
-            "cgroup" | "cgroup2" => Kind::Cgroup,
+            // What that is there is found out later; the other is version 2 on any host.
+            "cgroup" => Kind::Cgroup,
             "" => return Err(invalid(field(), "it has no type")),
             _ => Kind::FileSystem {
                 name: name.to_owned(),

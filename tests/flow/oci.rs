@@ -222,6 +222,31 @@ fn exec_in_what_is_created_works_or_says_how() {
     runtime(&home, &["delete", "--force", "x"]).ok();
 }
 
+/// Version 1 as a directory of hierarchies, version 2 as it is; and podman's and docker's options with it.
+#[test]
+fn control_groups_are_shown() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let is_v2 = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    for (kind, own) in [("cgroup", true), ("cgroup", false), ("cgroup2", true)] {
+        if is_v2 && !own {
+            continue; // the kernel shows a namespace its own groups alone
+        }
+        let bundle = bundle(&home, &image, |config| {
+            script(config, "cd /sys/fs/cgroup; ls . *; mkdir x 2>&1; grep cgroup /proc/mounts");
+            let options = ["nosuid", "noexec", "nodev", "relatime", "ro"];
+            let mount = json!({"destination": "/sys/fs/cgroup", "type": kind, "source": "cgroup",
+                "options": options});
+            config["mounts"].as_array_mut().unwrap().push(mount);
+            let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|namespace| own || namespace["type"] != "cgroup");
+        });
+        let said = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]).output();
+        let file = if is_v2 || kind == "cgroup2" { "cgroup.controllers" } else { "pids:\n" };
+        has(&said.stdout, &["cgroup.procs", file, "Read-only file system"]);
+    }
+}
+
 #[test]
 fn a_directory_on_a_file_is_told_of() {
     requires!(UserNamespaces, Image("busybox", "latest"));

@@ -11,7 +11,7 @@ use super::super::limits::{self, GroupName, Limited, Remark};
 use super::super::processes::processes_of;
 use super::error::Tried;
 use super::state::Entry;
-use super::{Error, Runtime, State, Status};
+use super::{Error, Runtime, State, Status, groups};
 use crate::bundle::{Config, Joined, Process, SeccompChoice, read_config};
 use crate::cgroup::InForce;
 use crate::container::Instance;
@@ -152,6 +152,7 @@ impl Runtime {
         let planned = limits::plan(&config.spec, &ids, &name)?;
         let limited = Limited::prepare(planned, &mut config.spec, &ids, &name, tell)?;
         written.in_force = limited.in_force().clone();
+        groups::show(config, written.in_force.group.as_ref(), tell);
         entry.write(&written)?;
         let gate = if waits { Some(listen(&entry.gate())?) } else { None };
         let console = match &create.terminal {
