@@ -380,6 +380,13 @@ fn hooks_run_at_their_points() {
 
     let path = bundle.join("config.json");
     let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for kind in ["createContainer", "startContainer"] {
+        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "echo why >&2; exit 9"]}]);
+        config["hooks"] = json!({ kind: hook });
+        std::fs::write(&path, config.to_string()).unwrap();
+        let run = runtime(&home, &["run", "--bundle", name, "hooked"]).fails(1);
+        has(&run, &["why", "the hook /bin/sh failed: it ended with status 9"]);
+    }
     config["hooks"] = json!({"createRuntime": [{"path": "/bin/false"}]});
     std::fs::write(&path, config.to_string()).unwrap();
     has(&runtime(&home, &["run", "--bundle", name, "hooked"]).fails(1), &["/bin/false", "hook"]);
@@ -406,7 +413,7 @@ fn failing_hooks_end_what_they_are_to() {
     let said = || std::fs::read_to_string(&told).unwrap_or_default();
     let stops = bundle("poststop");
     let run = runtime(&home, &["run", "--bundle", stops.to_str().unwrap(), "one"]);
-    has(&run.fails(5), &["/bin/sh", "status 0"]);
+    has(&run.fails(5), &["/bin/sh", "it ended with status 1"]);
     assert_eq!(said(), "poststop\npoststop\n");
     let starts = bundle("poststart");
     let starts = starts.to_str().unwrap();
