@@ -295,6 +295,7 @@ pub fn check_variables(env: &[OsString]) -> Result<(), ConfigError> {
     for variable in env {
         let is_named = variable.as_encoded_bytes().iter().position(|byte| *byte == b'=');
         if is_named.is_none_or(|length| length == 0) {
+            let variable = variable.to_string_lossy();
             return Err(invalid("process.env", format!("{variable:?} is not NAME=VALUE")));
         }
     }
