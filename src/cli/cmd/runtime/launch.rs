@@ -109,10 +109,10 @@ pub(super) fn terminal(socket: Option<&PathBuf>) -> Result<Terminal, Error> {
 pub(super) fn create(
     args: &CreateArgs,
     runtime: &Runtime,
-    cx: &Context,
+    tell: &dyn Fn(&str),
 ) -> Result<ExitCode, Error> {
     let create = args.request()?;
-    runtime.create(&create, &|warning| cx.report.note(warning))?;
+    runtime.create(&create, tell)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -121,9 +121,13 @@ pub(super) fn start(args: &IdArgs, runtime: &Runtime) -> Result<ExitCode, Error>
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn run(args: &RunArgs, runtime: &Runtime, cx: &Context) -> Result<ExitCode, Error> {
+pub(super) fn run(
+    args: &RunArgs,
+    runtime: &Runtime,
+    tell: &dyn Fn(&str),
+) -> Result<ExitCode, Error> {
     let create = Create { detach: args.detach, ..args.create.request()? };
-    let exit = runtime.run(&create, args.keep, &|warning| cx.report.note(warning))?;
+    let exit = runtime.run(&create, args.keep, tell)?;
     Ok(exit.map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit.code())))
 }
 
@@ -141,9 +145,9 @@ pub(super) fn kill(args: &KillArgs, runtime: &Runtime) -> Result<ExitCode, Error
 pub(super) fn delete(
     args: &DeleteArgs,
     runtime: &Runtime,
-    cx: &Context,
+    tell: &dyn Fn(&str),
 ) -> Result<ExitCode, Error> {
-    runtime.delete(&args.id, args.force, &|warning| cx.report.note(warning))?;
+    runtime.delete(&args.id, args.force, tell)?;
     Ok(ExitCode::SUCCESS)
 }
 

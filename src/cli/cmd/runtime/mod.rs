@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Keep the states of containers there [default: $XDG_RUNTIME_DIR/coracle-runtime]
     #[arg(long, value_name = "DIRECTORY")]
     root: Option<PathBuf>,
-    /// Write errors to this file too
+    /// Write errors to this file too, and remarks in place of stderr
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     /// The form of the log
@@ -104,7 +104,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     }
     let done = dispatch(args, cx);
     if let (Err(error), Some(path)) = (&done, &args.log) {
-        log::append(path, args.log_format, &error.to_string())?;
+        log::append(path, args.log_format, "error", &error.to_string())?;
     }
     match (&args.command, done) {
         (Command::Exec(_), Err(error)) if !matches!(error, Error::Usage { .. }) => {
@@ -120,14 +120,23 @@ const NOT_EXECUTED: u8 = 255;
 
 fn dispatch(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let runtime = runtime(args, cx)?;
+    let report = cx.report;
+    // With a log stderr is the container's: podman shows what comes there as its output.
+    let tell = |remark: &str| {
+        let logged =
+            args.log.as_ref().map(|path| log::append(path, args.log_format, "warning", remark));
+        if !matches!(logged, Some(Ok(()))) {
+            report.note(remark);
+        }
+    };
     match &args.command {
-        Command::Create(args) => launch::create(args, &runtime, cx),
+        Command::Create(args) => launch::create(args, &runtime, &tell),
         Command::Start(args) => launch::start(args, &runtime),
-        Command::Run(args) => launch::run(args, &runtime, cx),
+        Command::Run(args) => launch::run(args, &runtime, &tell),
         Command::State(args) => launch::state(args, &runtime, cx),
         Command::Kill(args) => launch::kill(args, &runtime),
-        Command::Delete(args) => launch::delete(args, &runtime, cx),
-        Command::Exec(args) => program::exec(args, &runtime, cx),
+        Command::Delete(args) => launch::delete(args, &runtime, &tell),
+        Command::Exec(args) => program::exec(args, &runtime, &tell),
         Command::Pause(args) => group::pause(args, &runtime),
         Command::Resume(args) => group::resume(args, &runtime),
         Command::Update(args) => group::update(args, &runtime),
