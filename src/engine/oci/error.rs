@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::bundle::ConfigError;
 use crate::diagnose::{Diagnose, Hint};
+use crate::userns::HelpersMissing;
 use crate::{cgroup, runtime, userns};
 
 /// Why the OCI runtime could not do it.
@@ -167,9 +168,12 @@ fn of_ids(error: &userns::Error) -> Option<Hint> {
             "linux.uidMappings and linux.gidMappings with one id, the caller's: coracle runtime spec --rootless \
              writes them",
         )),
-        userns::Error::Helper { .. } => {
-            Some(Hint::new("a map of one id, the caller's, needs no helper"))
-        }
+        userns::Error::Helper { .. }
+        | userns::Error::NoRange {
+            missing:
+                HelpersMissing::Nosuid(_) | HelpersMissing::NoNewPrivileges | HelpersMissing::Nested,
+            ..
+        } => Some(Hint::new("a map of one id, the caller's, needs no helper")),
         error => error.hint(),
     }
 }
@@ -195,5 +199,36 @@ pub(super) trait Tried<T> {
 impl<T, E: Into<std::io::Error>> Tried<T> for Result<T, E> {
     fn tried(self, action: &'static str, path: impl Into<PathBuf>) -> Result<T, Error> {
         self.map_err(|source| Error::Io { action, path: path.into(), source: source.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_name_no_flag_of_run() {
+        let user = || "me".to_owned();
+        let missing = || HelpersMissing::NoNewPrivileges;
+        for ids in [
+            userns::Error::NoRange { user: user(), missing: missing() },
+            userns::Error::OneIdOnly {
+                what: "ids",
+                line: "0:1:2".into(),
+                user: user(),
+                missing: missing(),
+            },
+            userns::Error::Helper { helper: "/bin/newuidmap".into(), message: String::new() },
+            userns::Error::WithoutOwn,
+        ] {
+            let hint = Error::Runtime(runtime::Error::Ids(ids)).hint().expect("a hint").to_string();
+            assert!(!hint.contains("--userns") && !hint.contains("--uidmap"), "{hint}");
+        }
+        let refused = cgroup::Error::Refused {
+            refusals: Vec::new(),
+            hint: Some("--cgroups=best-effort goes on without".into()),
+        };
+        let hint = Error::Group(refused).hint().expect("a hint").to_string();
+        assert!(hint.contains("linux.resources") && !hint.contains("--cgroups"), "{hint}");
     }
 }
