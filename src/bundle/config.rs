@@ -90,6 +90,13 @@ pub enum ConfigError {
 impl Diagnose for ConfigError {
     fn hint(&self) -> Option<Hint> {
         match self {
+            Self::Spec(Error::ForeignSysctl { kind, .. }) => Some(Hint::new(match kind {
+                Some(kind) => format!(
+                    "a new one: {{\"type\": \"{}\"}}, without a path, in linux.namespaces of config.json",
+                    kind.spec_name()
+                ),
+                None => "take it out of linux.sysctl in config.json".to_owned(),
+            })),
             Self::Spec(error) => error.hint(),
             Self::Json(_)
             | Self::Invalid { .. }
@@ -107,15 +114,11 @@ fn refused(field: impl Into<String>, why: impl Into<String>) -> ConfigError {
     ConfigError::Refused { field: field.into(), why: why.into() }
 }
 
-/// Opens a namespace's file.
-type Open<'a> = &'a dyn Fn(&Path) -> io::Result<Joined>;
+/// Opens a namespace's file; `None` where it is the caller's own, which is as good as not listed.
+type Open<'a> = &'a dyn Fn(&Path) -> io::Result<Option<Joined>>;
 
 /// Reads the `config.json` of the bundle in the directory `bundle`.
-pub fn read_config(
-    bytes: &[u8],
-    bundle: &Path,
-    open: &dyn Fn(&Path) -> io::Result<Joined>,
-) -> Result<Config, ConfigError> {
+pub fn read_config(bytes: &[u8], bundle: &Path, open: Open<'_>) -> Result<Config, ConfigError> {
     let mut config: serde_json::Value = serde_json::from_slice(bytes)?;
     let unknown = config.get_mut("process").map(take_unknown).unwrap_or_default();
     let config: oci::Spec = serde_json::from_value(config)?;
@@ -255,11 +258,13 @@ fn read_process(process: &oci::Process) -> Result<Process, ConfigError> {
     if !process.cwd().is_absolute() {
         return Err(invalid("process.cwd", "it is not an absolute path"));
     }
+    let env = os(process.env());
+    check_variables(&env)?;
     let user = process.user();
     let limits = process.rlimits().iter().flatten().map(limit).collect::<Result<_, _>>()?;
     Ok(Process {
         args,
-        env: os(process.env()),
+        env,
         cwd: process.cwd().clone(),
         user: User {
             uid: user.uid(),
@@ -283,6 +288,18 @@ fn read_process(process: &oci::Process) -> Result<Process, ConfigError> {
         tuning: read_tuning(process)?,
         own_sockets: false,
     })
+}
+
+/// Each is NAME=VALUE, as runc has it: of one without a name a program knows nothing, and shells go on without it.
+pub fn check_variables(env: &[OsString]) -> Result<(), ConfigError> {
+    for variable in env {
+        let is_named = variable.as_encoded_bytes().iter().position(|byte| *byte == b'=');
+        if is_named.is_none_or(|length| length == 0) {
+            let variable = variable.to_string_lossy();
+            return Err(invalid("process.env", format!("{variable:?} is not NAME=VALUE")));
+        }
+    }
+    Ok(())
 }
 
 /// `process.consoleSize`; with a size of 0, which engines write where nobody said one, none.
@@ -381,7 +398,7 @@ fn read_time(linux: &oci::Linux, open: Open<'_>) -> Result<Option<Time>, ConfigE
         }
         let opened = open(path);
         let source = |source| ConfigError::Namespace { path: path.clone(), source };
-        return opened.map_err(source).map(|joined| Some(Time::Join(joined)));
+        return opened.map_err(source).map(|joined| joined.map(Time::Join));
     }
     let mut clocks = Clocks::default();
     for (name, offset) in given.into_iter().flatten() {
@@ -483,7 +500,7 @@ fn namespaces(linux: &oci::Linux, open: Open<'_>) -> Result<Namespaces, ConfigEr
             Some(path) => {
                 let opened = open(path);
                 let source = |source| ConfigError::Namespace { path: path.clone(), source };
-                Namespace::Join(opened.map_err(source)?)
+                opened.map_err(source)?.map_or(Namespace::Host, Namespace::Join)
             }
         };
     }
@@ -601,7 +618,8 @@ fn read_mount(mount: &oci::Mount, bundle: &Path) -> Result<Mount, ConfigError> {
             "proc" if own.is_empty() => Kind::Proc,
             "sysfs" => Kind::Sysfs,
             "mqueue" => Kind::Mqueue,
-            "cgroup" | "cgroup2" => Kind::Cgroup,
+            // What that is there is found out later; the other is version 2 on any host.
+            "cgroup" => Kind::Cgroup,
             "" => return Err(invalid(field(), "it has no type")),
             _ => Kind::FileSystem {
                 name: name.to_owned(),
@@ -722,6 +740,8 @@ mod tests {
             ("/linux/namespaces/1/path", json!("/proc/1/ns/pid"), "/proc/1/ns/pid"),
             ("/process/args", json!([]), "process.args"),
             ("/process/cwd", json!("relative"), "process.cwd"),
+            ("/process/env", json!(["A=b", "B"]), "process.env: \"B\" is not NAME=VALUE"),
+            ("/process/env", json!(["=1"]), "process.env: \"=1\" is not"),
             ("/hostname", json!("box"), "hostname"),
             ("/ociVersion", json!("2.0.0"), "ociVersion"),
             ("/windows", json!({"layerFolders": []}), "windows"),

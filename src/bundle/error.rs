@@ -84,6 +84,8 @@ pub enum Error {
         name: String,
         /// Which namespace it would take, or that there is none.
         why: &'static str,
+        /// That namespace.
+        kind: Option<NsKind>,
     },
     /// A host name for a container that shares another's.
     #[error("--hostname: the container shares its host name with {with}")]
@@ -145,6 +147,14 @@ impl Diagnose for Error {
             Self::UnknownCapability { nearest: Some(nearest), .. } => {
                 Some(Hint::new(format!("did you mean {nearest}?")))
             }
+            Self::ForeignSysctl { kind: Some(kind), .. } => match kind {
+                NsKind::Network => {
+                    Some(Hint::new("--network private or none has a network of its own"))
+                }
+                NsKind::Ipc => Some(Hint::new("--ipc private")),
+                NsKind::Uts => Some(Hint::new("--uts private")),
+                NsKind::User | NsKind::Pid | NsKind::Cgroup => None,
+            },
             Self::NoSecurityModule { .. } => Some(Hint::new(
                 "leave the option out: where the module is not active it confines nothing",
             )),
@@ -160,7 +170,7 @@ impl Diagnose for Error {
             | Self::NoGateway { .. }
             | Self::FileLabel { .. }
             | Self::StrandedJoin { .. }
-            | Self::ForeignSysctl { .. }
+            | Self::ForeignSysctl { kind: None, .. }
             | Self::SharedHostname { .. }
             | Self::SharedDomainname { .. }
             | Self::InvalidEntry { .. }

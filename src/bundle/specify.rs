@@ -186,22 +186,25 @@ pub(super) fn check_sysctls<'a>(
     const OF_IPC: [&str; 8] =
         ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
     for name in names {
-        let foreign = |why| Err(Error::ForeignSysctl { name: name.clone(), why });
+        let foreign = |why, kind| Err(Error::ForeignSysctl { name: name.clone(), why, kind });
         let kernel = name.strip_prefix("kernel.");
         let (kind, why) = if name.starts_with("net.") {
-            (NsKind::Network, "it takes a network that is not the host's (--network none)")
+            (NsKind::Network, "it takes a network that is not the host's")
         } else if name.starts_with("fs.mqueue.") || kernel.is_some_and(|it| OF_IPC.contains(&it)) {
-            (NsKind::Ipc, "it takes an ipc namespace that is not the host's (--ipc private)")
+            (NsKind::Ipc, "it takes an ipc namespace that is not the host's")
         } else if kernel == Some("domainname") {
-            (NsKind::Uts, "it takes a uts namespace that is not the host's (--uts private)")
+            (NsKind::Uts, "it takes a uts namespace that is not the host's")
         } else {
-            return foreign(match kernel {
-                Some("hostname") => "--hostname sets it",
+            let why = match kernel {
+                Some("hostname") => {
+                    "it is the host name, which has a setting of its own (hostname)"
+                }
                 _ => "it is the whole machine's",
-            });
+            };
+            return foreign(why, None);
         };
         if !namespaces.is_private(kind) {
-            return foreign(why);
+            return foreign(why, Some(kind));
         }
     }
     Ok(())

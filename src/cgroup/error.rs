@@ -36,6 +36,14 @@ pub enum Error {
         /// What would help, where that is known.
         hint: Option<String>,
     },
+    /// A path that a group cannot be made at.
+    #[error("cannot make the control group {}: {why}", path.display())]
+    NoPlace {
+        /// The path as given.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// A device of a limit that is none.
     #[error("{}: {why}", path.display())]
     Device {
@@ -105,6 +113,7 @@ impl Diagnose for Error {
                 Some(Hint::new("the container uses more than that already"))
             }
             Self::Invalid(_)
+            | Self::NoPlace { .. }
             | Self::Device { .. }
             | Self::InUse { .. }
             | Self::Write { .. }

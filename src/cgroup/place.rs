@@ -17,6 +17,8 @@ pub(super) struct Place {
     pub(super) group: Option<Group>,
     /// The controllers that it will not have, and why.
     pub(super) lacking: BTreeMap<String, String>,
+    /// Why there can be no group, where that is so.
+    pub(super) refusal: Option<String>,
 }
 
 /// A group of version 2 for coracle itself, which has to leave the one that shares out controllers.
@@ -43,7 +45,7 @@ pub(super) fn place(
 
 pub(super) fn lacking(needed: &BTreeSet<String>, why: &str) -> Place {
     let lacking = needed.iter().map(|controller| (controller.clone(), why.to_owned())).collect();
-    Place { lacking, ..Place::default() }
+    Place { lacking, refusal: Some(why.to_owned()), ..Place::default() }
 }
 
 fn in_unified(hierarchy: &Hierarchy, needed: &BTreeSet<String>, below: &Path) -> Place {
@@ -128,6 +130,7 @@ fn in_separate(host: &Host, needed: &BTreeSet<String>, below: &Path) -> Place {
         match in_one(hierarchy, below, &mut place.steps, &mut group.made) {
             Ok(part) => group.parts.push(part),
             Err(why) => {
+                place.refusal = Some(why.clone());
                 for controller in hierarchy.controllers.iter().filter(|it| needed.contains(*it)) {
                     place.lacking.insert(controller.clone(), why.clone());
                 }

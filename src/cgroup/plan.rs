@@ -126,13 +126,17 @@ pub fn plan(host: &Host, wish: Wish<'_>) -> Result<Plan, Error> {
         Mode::Disabled => lacking(&needed, "control groups were turned off (--cgroups=disabled)"),
         Mode::Enabled | Mode::BestEffort => place(host, &needed, wish.name, wish.path),
     };
-    let optional = wish.resources.is_empty();
+    let optional = wish.resources.is_empty() && wish.path.is_none();
     let lacks = !place.lacking.is_empty() && wish.mode != Mode::Disabled;
     if let (true, Version::V2, Some(bus)) = (lacks, host.version, &host.bus) {
         let steps = vec![Step::AskSystemd { bus: bus.clone() }];
         return Ok(Plan { steps, mode: wish.mode, ..Plan::default() });
     }
-    let Place { mut steps, group, lacking } = place;
+    let Place { mut steps, group, lacking, refusal } = place;
+    if let (Some(path), None, true) = (wish.path, &group, wish.resources.is_empty()) {
+        let why = refusal.unwrap_or_default();
+        return Err(Error::NoPlace { path: path.to_owned(), why });
+    }
     let mut plan = Plan { optional, mode: wish.mode, ..Plan::default() };
     let mut refusals = wish.resources.refused.clone();
     for setting in settings {

@@ -20,6 +20,9 @@ pub(super) fn failure(failure: Failure, process: &Process, spec: Option<&Contain
         (Stage::ChangeDirectory, _) => {
             return Error::WorkingDirectory { path: process.cwd.clone(), errno };
         }
+        (Stage::Identity, _) if errno == Errno::INVAL => {
+            return Error::ForeignId { user: process.user.uid, group: process.user.gid };
+        }
         (Stage::IdMap, _) => return Error::Namespaces(userns::explain_refusal(errno)),
         (Stage::CreateContainerHook, Some(spec)) => {
             return hook(&spec.hooks.create_container, item_number, errno);
@@ -30,6 +33,11 @@ pub(super) fn failure(failure: Failure, process: &Process, spec: Option<&Contain
         _ => {}
     }
     let of_program = of_program(stage, item_number, process);
+    if let (Stage::MountKind, Some(mount)) = (stage, spec.and_then(|it| it.mounts.get(item_number)))
+    {
+        let (what, is_directory) = (self::mount(mount), errno == Errno::NOTDIR);
+        return Error::MountKind { what, target: mount.target.clone(), is_directory };
+    }
     let what = match (of_program, spec) {
         (Some(what), _) => what,
         (None, Some(spec)) => of_container(stage, item_number, spec),
@@ -173,10 +181,6 @@ fn hint(
             "a limit cannot be raised above the caller's own hard limit (ulimit -H, {})",
             limit()?.resource.spec_name()
         )),
-        (Stage::Identity, Errno::INVAL) => Some(
-            "the user or group is outside the ids of this container; see --userns and coracle info"
-                .into(),
-        ),
         (Stage::Root, Errno::INVAL | Errno::NODEV | Errno::PERM) => {
             matches!(spec?.root, RootMount::Overlay { .. }).then(|| {
                 "try --storage-driver fuse or copy; coracle doctor says why overlay is refused"
@@ -210,6 +214,7 @@ fn hint(
         (Stage::Label, Errno::NOENT) if process.labels.apparmor.is_some() => {
             Some("no such profile is loaded; aa-status lists those that are".into())
         }
+        (Stage::MountTarget, Errno::NOTDIR) => Some("a part of that path is a file there".into()),
         (Stage::MountTarget, Errno::ROFS) => {
             Some("the mount above it is read-only: make the mount point there first".into())
         }

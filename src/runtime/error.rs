@@ -70,6 +70,31 @@ pub enum Error {
         /// What to do, where the cause is known.
         hint: Option<String>,
     },
+    /// An id that the container has not.
+    #[error("cannot become user {user}:{group}: {}", Errno::INVAL)]
+    ForeignId {
+        /// The user.
+        user: u32,
+        /// Its group.
+        group: u32,
+    },
+    /// A directory and a file, one on the other.
+    #[error(
+        "cannot {what}: {}",
+        if *is_directory {
+            format!("it is a directory, and {} is a file in the image", target.display())
+        } else {
+            format!("it is a file, and {} is a directory in the image", target.display())
+        }
+    )]
+    MountKind {
+        /// What was tried.
+        what: String,
+        /// Where it would lie.
+        target: std::path::PathBuf,
+        /// Whether what is mounted is the directory.
+        is_directory: bool,
+    },
     /// The agent of the filter's profile was not reached.
     #[error("cannot reach the seccomp agent at {} (listenerPath): {errno}", path.display())]
     Agent {
@@ -153,6 +178,13 @@ impl Diagnose for Error {
                 ExecRefusal::Directory | ExecRefusal::Other(_) => None,
             },
             Self::Step { hint, .. } => hint.clone().map(Hint::new),
+            Self::ForeignId { .. } => Some(Hint::new(
+                "the user or group is outside the ids of this container; see --userns and coracle info",
+            )),
+            Self::MountKind { is_directory, .. } => Some(Hint::new(match is_directory {
+                true => "mount it at a path that is a directory or not there, or mount a file",
+                false => "name the file in it that is meant, or mount a directory",
+            })),
             Self::Seccomp(error) => error.hint(),
             Self::ListenerTaken => Some(Hint::new(
                 "--userns nomap has one id and --userns range real ones, --network private no listener",

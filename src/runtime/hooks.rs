@@ -17,6 +17,7 @@ use super::stage::{At, Failure, Stage};
 use crate::bundle::{Hook, Hooks};
 use crate::sys;
 use crate::sys::exec::CStrings;
+use crate::sys::fork::Ending;
 
 /// What hooks are told of their container on stdin (runtime-spec, runtime.md, "State").
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -147,14 +148,35 @@ pub fn run_each(hooks: &[Hook], state: &[u8]) -> Vec<Error> {
     hooks.iter().filter_map(one).collect()
 }
 
-/// How a hook's failure is told; `run` maps what is no errno onto two that cannot come of a fork.
+/// Where the numbers begin that stand for a hook's end: no errno is as large (errno(3)), and a child has no
+/// other words. A status is added to it, or 256 and a signal.
+const ENDED: i32 = 2048;
+
+fn ended(ending: Ending) -> Result<(), Errno> {
+    let number = match ending {
+        Ending::Status(0) => return Ok(()),
+        Ending::Status(status) => i32::from(status),
+        Ending::Signal(signal) => 256 + i32::from(signal),
+    };
+    Err(Errno::from_raw_os_error(ENDED + number))
+}
+
+/// How a hook's failure is told.
 pub(super) fn reason(errno: Errno) -> String {
-    match errno {
-        Errno::CANCELED => "it did not end with status 0".to_owned(),
-        Errno::TIMEDOUT => "it took longer than its timeout and was killed".to_owned(),
-        errno => errno.to_string(),
+    match errno.raw_os_error() - ENDED {
+        NOT_FOUND => "it ended with status 127, as what is not there does".to_owned(),
+        NOT_EXECUTABLE => "it ended with status 126, as what cannot be executed does".to_owned(),
+        status @ 0..256 => format!("it ended with status {status}"),
+        signal @ 256.. => format!("signal {} ended it", signal - 256),
+        _ if errno == Errno::TIMEDOUT => {
+            "it took longer than its timeout and was killed".to_owned()
+        }
+        _ => errno.to_string(),
     }
 }
+
+const NOT_FOUND: i32 = 127;
+const NOT_EXECUTABLE: i32 = 126;
 
 /// Runs the child's hooks of one kind.
 pub(super) fn run_plans(plans: &[HookPlan], state: &[u8], stage: Stage) -> Result<(), Failure> {
@@ -202,10 +224,7 @@ impl HookPlan {
                 return Err(Errno::TIMEDOUT);
             }
         }
-        match child.wait()? {
-            0 => Ok(()),
-            _ => Err(Errno::CANCELED),
-        }
+        ended(child.ending()?)
     }
 }
 
@@ -237,7 +256,12 @@ mod tests {
     #[test]
     fn a_failing_and_a_slow_hook_are_told_apart() {
         let failed = run_all(&[hook("exit 3", None)], b"{}").expect_err("a failure");
-        assert!(failed.to_string().contains("status 0"), "{failed}");
+        assert!(failed.to_string().contains("it ended with status 3"), "{failed}");
+        let killed = run_all(&[hook("kill -9 $$", None)], b"{}").expect_err("a signal");
+        assert!(killed.to_string().contains("signal 9 ended it"), "{killed}");
+        let nowhere = Hook { path: "/nosuch".into(), ..hook("", None) };
+        let nowhere = run_all(&[nowhere], b"{}").expect_err("no program");
+        assert!(nowhere.to_string().contains("status 127"), "{nowhere}");
         let soon = Some(Duration::from_millis(50));
         let slow = run_all(&[hook("exec sleep 60", soon)], b"{}").expect_err("a timeout");
         assert!(slow.to_string().contains("timeout"), "{slow}");

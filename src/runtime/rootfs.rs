@@ -258,7 +258,15 @@ fn place(
         });
         super::copy_up::copy(target.as_fd(), source.as_fd(), given).at_item(Stage::Mount, item)?;
     }
-    attach(source.as_fd(), target.as_fd(), c"").at_item(Stage::Mount, item)?;
+    match attach(source.as_fd(), target.as_fd(), c"") {
+        // The kernel says no more than that.
+        Err(Errno::INVAL) => match (is_directory, self::is_directory(target.as_fd())) {
+            (true, Ok(false)) => Err(Errno::NOTDIR).at_item(Stage::MountKind, item),
+            (false, Ok(true)) => Err(Errno::ISDIR).at_item(Stage::MountKind, item),
+            _ => Err(Errno::INVAL).at_item(Stage::Mount, item),
+        },
+        other => other.at_item(Stage::Mount, item),
+    }?;
     if late {
         remount(source.as_fd(), step.attributes).at_item(Stage::Mount, item)?;
     }

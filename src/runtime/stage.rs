@@ -29,6 +29,8 @@ pub enum Stage {
     Mount,
     /// Finding or making that mount's target.
     MountTarget,
+    /// Laying that mount over a file where it is a directory, or the other way round.
+    MountKind,
     /// Making a link below the root.
     Link,
     /// Making the private network's device.
@@ -90,7 +92,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 39] = [
+    const ALL: [Self; 40] = [
         Self::Group,
         Self::IdMap,
         Self::Clocks,
@@ -101,6 +103,7 @@ impl Stage {
         Self::Added,
         Self::Mount,
         Self::MountTarget,
+        Self::MountKind,
         Self::Link,
         Self::Network,
         Self::Sysctl,

@@ -382,9 +382,26 @@ pub fn exit(code: u8) -> ! {
     unsafe { libc::_exit(libc::c_int::from(code)) }
 }
 
+/// How a child ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With this status.
+    Status(u8),
+    /// By this signal.
+    Signal(u8),
+}
+
 impl Child {
     /// Waits for the end; the exit status, or 128 and the signal's number.
     pub fn wait(&self) -> Result<u8, rustix::io::Errno> {
+        Ok(match self.ending()? {
+            Ending::Status(status) => status,
+            Ending::Signal(signal) => 128 | signal,
+        })
+    }
+
+    /// Waits for the end.
+    pub fn ending(&self) -> Result<Ending, rustix::io::Errno> {
         use rustix::process::{WaitId, WaitIdOptions, waitid};
         loop {
             let id = WaitId::PidFd(std::os::fd::AsFd::as_fd(&self.pidfd));
@@ -393,9 +410,11 @@ impl Child {
                 Err(errno) => return Err(errno),
                 Ok(None) => return Err(rustix::io::Errno::CHILD),
                 Ok(Some(status)) => {
-                    let code = status.exit_status().map(|code| code & 0xff);
-                    let code = code.or(status.terminating_signal().map(|signal| 128 + signal));
-                    return Ok(u8::try_from(code.unwrap_or(255)).unwrap_or(u8::MAX));
+                    let byte = |number: i32| u8::try_from(number & 0xff).unwrap_or(u8::MAX);
+                    return Ok(match (status.terminating_signal(), status.exit_status()) {
+                        (Some(signal), _) => Ending::Signal(byte(signal)),
+                        (None, code) => Ending::Status(code.map_or(u8::MAX, byte)),
+                    });
                 }
             }
         }

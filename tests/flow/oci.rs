@@ -131,13 +131,187 @@ fn created_started_seen_and_deleted() {
     let exec = exec.output();
     assert_eq!((exec.code(), exec.stdout.as_str()), (9, "b\n/etc\n"), "{exec}");
     has(&runtime(&home, &["ps", "two"]).ok(), &["sleep 0.05"]);
-    has(&runtime(&home, &["list"]).ok(), &["two", "running", bundle]);
+    let listed = runtime(&home, &["list"]).ok();
+    let lines: Vec<Vec<&str>> =
+        listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+    let (pid, created) = (state()["pid"].to_string(), state()["created"].clone());
+    assert_eq!(lines[1][..5], ["two", &pid, "running", bundle, created.as_str().unwrap()]);
+    runtime(&home, &["kill", "two", "0"]).ok(); // it lives
+    let nope = runtime(&home, &["exec", "two", "nosuch"]);
+    has(&nope.fails(255), &["nosuch", "not found in $PATH"]);
     runtime(&home, &["kill", "two", "TERM"]).ok();
     until("the end", || state()["status"] == "stopped");
-    has(&runtime(&home, &["kill", "two"]).fails(1), &["it is stopped"]);
+    has(&runtime(&home, &["kill", "two", "0"]).fails(1), &["it is stopped"]);
+    has(&runtime(&home, &["exec", "two", "true"]).fails(255), &["it is stopped"]);
     runtime(&home, &["delete", "two"]).ok();
     has(&runtime(&home, &["state", "two"]).fails(1), &["container does not exist"]);
     runtime(&home, &["delete", "--force", "two"]).ok();
+}
+
+/// A group that is asked for by its path is made, or nothing is.
+#[test]
+fn a_cgroups_path_is_honoured_or_refused() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let path = format!("/coracle-path-{}", std::process::id());
+    let bundle = bundle(&home, &image, |config| {
+        script(config, "true");
+        config["linux"]["cgroupsPath"] = json!(path);
+    });
+    let run = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]).output();
+    if run.code() != 0 {
+        assert_eq!(run.code(), 1, "{run}");
+        has(&run.stderr, &["the control group", "linux.cgroupsPath"]);
+        assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
+    }
+    assert!(pass() == "root" || run.code() == 1, "{run}");
+}
+
+/// What is wrong with a bundle is told in its own words, and none of `coracle run`'s flags with it.
+#[test]
+fn what_a_bundle_lacks_is_told_in_its_words() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let refused = |change: &dyn Fn(&mut Value)| {
+        let bundle = bundle(&home, &image, |config| {
+            script(config, "true");
+            change(config);
+        });
+        let said = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]).fails(1);
+        for flag in ["--userns", "--uidmap", "--cgroups", "--network", "--hostname", "--uts"] {
+            assert!(!said.contains(flag), "{said}");
+        }
+        said
+    };
+    let said = refused(&|config| config["root"]["path"] = json!("config.json"));
+    has(&said, &["root.path", "bundle/config.json is no directory"]);
+    has(&refused(&|config| config["root"]["path"] = json!("nosuch")), &["nosuch is not there"]);
+    let said = refused(&|config| config["process"]["user"] = json!({"uid": 4321, "gid": 0}));
+    has(&said, &["4321", "linux.uidMappings", "process.user"]);
+    if pass() != "root" {
+        let said = refused(&|config| {
+            let linux = config["linux"].as_object_mut().unwrap();
+            linux.remove("uidMappings");
+            linux.remove("gidMappings");
+            let namespaces = linux["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|namespace| namespace["type"] != "user");
+        });
+        has(&said, &["takes a user namespace", "linux.namespaces", "spec --rootless"]);
+    }
+    let said = refused(&|config| {
+        config["linux"]["resources"] = json!({"rdma": {"mlx5_1": {"hcaHandles": 3}}});
+    });
+    has(&said, &["cannot limit rdma", "linux.resources"]);
+}
+
+/// Root looks into a container that waits for its start; others are told what to do first.
+#[test]
+fn exec_in_what_is_created_works_or_says_how() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let bundle = bundle(&home, &image, |config| script(config, "sleep 60"));
+    create(&home, &["--bundle", bundle.to_str().unwrap(), "x"]).ok();
+    let exec = runtime(&home, &["exec", "x", "echo", "said"]).output();
+    match exec.code() {
+        0 => assert_eq!(exec.stdout, "said\n"),
+        _ => has(&exec.fails(255), &["it is created", "hint: coracle runtime start x"]),
+    }
+    runtime(&home, &["start", "x"]).ok();
+    assert_eq!(runtime(&home, &["exec", "x", "echo", "said"]).ok(), "said");
+    runtime(&home, &["delete", "--force", "x"]).ok();
+}
+
+/// Version 1 as a directory of hierarchies, version 2 as it is; and podman's and docker's options with it.
+#[test]
+fn control_groups_are_shown() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let is_v2 = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    for (kind, own) in [("cgroup", true), ("cgroup", false), ("cgroup2", true)] {
+        if is_v2 && !own {
+            continue; // the kernel shows a namespace its own groups alone
+        }
+        let bundle = bundle(&home, &image, |config| {
+            script(config, "cd /sys/fs/cgroup; ls . *; mkdir x 2>&1; grep cgroup /proc/mounts");
+            let options = ["nosuid", "noexec", "nodev", "relatime", "ro"];
+            let mount = json!({"destination": "/sys/fs/cgroup", "type": kind, "source": "cgroup",
+                "options": options});
+            config["mounts"].as_array_mut().unwrap().push(mount);
+            let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|namespace| own || namespace["type"] != "cgroup");
+        });
+        let said = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]).output();
+        let file = if is_v2 || kind == "cgroup2" { "cgroup.controllers" } else { "pids:\n" };
+        has(&said.stdout, &["cgroup.procs", file, "Read-only file system"]);
+    }
+}
+
+#[test]
+fn a_directory_on_a_file_is_told_of() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let file = home.write("file", "text");
+    for (source, target, words) in [
+        (home.path(), "/bin/busybox", ["it is a directory", "/bin/busybox is a file"]),
+        (&file, "/bin", ["it is a file", "/bin is a directory"]),
+        (&file, "/bin/busybox/x", ["mount point /bin/busybox/x", "a part of that path is a file"]),
+    ] {
+        let bundle = bundle(&home, &image, |config| {
+            let mount = json!({"destination": target, "source": source, "options": ["bind"]});
+            config["mounts"].as_array_mut().unwrap().push(mount);
+        });
+        let run = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]).fails(1);
+        has(&run, &words);
+        has(&run, &[source.to_str().unwrap()][..usize::from(target != "/bin/busybox/x")]);
+    }
+}
+
+/// Nobody would hold the one, nothing be sent to the other. As runc has it.
+#[test]
+fn terminals_and_sockets_for_them_go_together() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let with = |terminal: bool| {
+        let bundle = bundle(&home, &image, |config| {
+            script(config, "true");
+            config["process"]["terminal"] = json!(terminal);
+        });
+        bundle.to_str().unwrap().to_owned()
+    };
+    let bundle = with(true);
+    for first in [&["create"][..], &["run", "--detach"]] {
+        let run = runtime(&home, &[first, &["--bundle", &bundle, "x"]].concat());
+        has(&run.fails(1), &["process.terminal takes --console-socket", "\"terminal\": false"]);
+    }
+    let run = ["run", "--console-socket", "/nosuch", "--bundle", &bundle, "x"];
+    has(&runtime(&home, &run).fails(1), &["--console-socket /nosuch", "no --detach"]);
+    with(false);
+    let made = ["create", "--console-socket", "/nosuch", "--bundle", &bundle, "x"];
+    has(&runtime(&home, &made).fails(1), &["--console-socket /nosuch", "process.terminal is not"]);
+    assert_eq!(runtime(&home, &["list", "-q"]).ok(), "");
+}
+
+/// What is promised to the program is there, and no other descriptor in its place.
+#[test]
+fn descriptors_that_are_passed_on_are_open() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let bundle = bundle(&home, &image, |config| script(config, "echo word >&4; sleep 60"));
+    let passed = |flags: &str| {
+        let mut command = Command::new("/bin/sh");
+        let line = format!("exec \"$@\" 4>{} {flags}", home.path().join("word").display());
+        command.args(["-c", &line, "sh"]).arg(crate::support::binary()).arg("runtime");
+        command.args(["run", "--detach", "--preserve-fds", "2", "--bundle"]).arg(&bundle).arg("x");
+        home.run(command)
+    };
+    has(&passed("3>&-").fails(125), &["no descriptor 3 to pass on"]);
+    passed("3</dev/null >/dev/null 2>&1").ok();
+    let word = || std::fs::read_to_string(home.path().join("word")).unwrap();
+    until("the word", || word() == "word\n");
+    let exec = ["exec", "--preserve-fds", "1", "x", "true"];
+    has(&runtime(&home, &exec).fails(125), &["no descriptor 3 to pass on"]);
+    runtime(&home, &["delete", "--force", "x"]).ok();
 }
 
 #[test]
@@ -206,6 +380,13 @@ fn hooks_run_at_their_points() {
 
     let path = bundle.join("config.json");
     let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for kind in ["createContainer", "startContainer"] {
+        let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "echo why >&2; exit 9"]}]);
+        config["hooks"] = json!({ kind: hook });
+        std::fs::write(&path, config.to_string()).unwrap();
+        let run = runtime(&home, &["run", "--bundle", name, "hooked"]).fails(1);
+        has(&run, &["why", "the hook /bin/sh failed: it ended with status 9"]);
+    }
     config["hooks"] = json!({"createRuntime": [{"path": "/bin/false"}]});
     std::fs::write(&path, config.to_string()).unwrap();
     has(&runtime(&home, &["run", "--bundle", name, "hooked"]).fails(1), &["/bin/false", "hook"]);
@@ -232,7 +413,7 @@ fn failing_hooks_end_what_they_are_to() {
     let said = || std::fs::read_to_string(&told).unwrap_or_default();
     let stops = bundle("poststop");
     let run = runtime(&home, &["run", "--bundle", stops.to_str().unwrap(), "one"]);
-    has(&run.fails(5), &["/bin/sh", "status 0"]);
+    has(&run.fails(5), &["/bin/sh", "it ended with status 1"]);
     assert_eq!(said(), "poststop\npoststop\n");
     let starts = bundle("poststart");
     let starts = starts.to_str().unwrap();
@@ -261,8 +442,12 @@ fn unknown_capabilities_are_left_out_and_told_of() {
     let words = [&["--log", log.to_str().unwrap()], &run[..]].concat();
     let run = runtime(&home, &words).output();
     assert_eq!(run.stdout, "CapBnd:\t0000000000000001\n", "{run}");
-    has(&run.stderr, &["unknown capabilities: CAP_FLY"]);
-    assert!(log.exists());
+    // What has a log has the container's stderr beside it.
+    assert_eq!(run.stderr, "");
+    let logged = std::fs::read_to_string(&log).unwrap();
+    has(&logged, &["level=warning", "unknown capabilities: CAP_FLY"]);
+    let run = ["run", "--bundle", bundle.to_str().unwrap(), "one"];
+    has(&runtime(&home, &run).output().stderr, &["unknown capabilities: CAP_FLY"]);
     has(&runtime(&home, &["--log", "/nosuch/log", "list"]).fails(1), &["open the log", "/nosuch"]);
 }
 
@@ -322,6 +507,22 @@ fn fields_that_cannot_be_honoured_are_named() {
         });
         let run = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]);
         has(&run.fails(1), &["sysctl", name, why]);
+    }
+    // By its path the caller's own network is the host's all the same.
+    for (kind, name) in
+        [("network", "net.ipv4.ip_forward"), ("ipc", "kernel.shmmax"), ("uts", "kernel.domainname")]
+    {
+        self::bundle(&home, &image, |config| {
+            config["linux"]["sysctl"] = json!({ name: "1" });
+            config.as_object_mut().unwrap().remove("hostname");
+            let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|namespace| namespace["type"] != kind);
+            let file = if kind == "network" { "net" } else { kind };
+            namespaces.push(json!({"type": kind, "path": format!("/proc/self/ns/{file}")}));
+        });
+        let run = runtime(&home, &["run", "--bundle", bundle.to_str().unwrap(), "x"]).fails(1);
+        has(&run, &["sysctl", name, "not the host's", &format!("\"type\": \"{kind}\"")]);
+        assert!(!run.contains("--"), "{run}");
     }
     let features: Value = serde_json::from_str(&runtime(&home, &["features"]).ok()).unwrap();
     assert_eq!(features["ociVersionMax"], "1.2.0");
@@ -540,6 +741,23 @@ fn the_calls_of_go_runc_are_understood() {
     has(&home.coracle(["runtime", "--version"]).ok(), &["coracle"]);
 }
 
+/// Also the flags that mean nothing here, and nothing is written that means nothing.
+#[test]
+fn what_runc_takes_is_taken() {
+    let home = Home::new();
+    for flags in [&["--rootless", "auto"][..], &["--rootless=true"], &["--criu", "/x", "--debug"]] {
+        assert_eq!(runtime(&home, &[flags, &["list", "-q"]].concat()).ok(), "");
+    }
+    has(&runtime(&home, &["--rootless", "perhaps", "list"]).fails(125), &["perhaps"]);
+    let bundle = home.path().to_str().unwrap();
+    for rootless in [&["--rootless"][..], &[]] {
+        runtime(&home, &[&["spec", "--bundle", bundle], rootless].concat()).ok();
+        let text = std::fs::read_to_string(home.path().join("config.json")).unwrap();
+        assert!(!text.contains("null"), "{text}");
+        std::fs::remove_file(home.path().join("config.json")).unwrap();
+    }
+}
+
 /// Options may stand behind what they belong to.
 #[test]
 fn options_stand_anywhere() {
@@ -610,7 +828,7 @@ fn a_container_pauses_and_goes_on() {
     let state =
         || -> Value { serde_json::from_str(&runtime(&home, &["state", "lim"]).ok()).unwrap() };
     assert_eq!(state()["status"], "paused");
-    has(&runtime(&home, &["exec", "lim", "true"]).fails(1), &["it is paused"]);
+    has(&runtime(&home, &["exec", "lim", "true"]).fails(255), &["it is paused"]);
     has(&runtime(&home, &["pause", "lim"]).fails(1), &["it is paused"]);
     let stopped = length();
     std::thread::sleep(std::time::Duration::from_millis(100));

@@ -1,6 +1,7 @@
 //! `create`, `start`, `run`, `kill`, `delete`.
 
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -10,10 +11,11 @@ use super::super::limits::{self, GroupName, Limited, Remark};
 use super::super::processes::processes_of;
 use super::error::Tried;
 use super::state::Entry;
-use super::{Error, Runtime, State, Status};
+use super::{Error, Runtime, State, Status, groups};
 use crate::bundle::{Config, Joined, Process, SeccompChoice, read_config};
 use crate::cgroup::InForce;
 use crate::container::Instance;
+use crate::mount::RootMount;
 use crate::runtime::seccomp::{Profile, Rules};
 use crate::runtime::{
     self, Attachment, Attendance, Exit, HookState, Launch, Parting, Running, Signals,
@@ -65,6 +67,8 @@ impl Runtime {
     /// Makes a container, up to its program, which waits for `start`.
     pub fn create(&self, create: &Create, tell: Remark<'_>) -> Result<(), Error> {
         let mut config = read_bundle(&create.bundle)?;
+        check_terminal(&config.spec.process, &create.terminal, create.detach)?;
+        check_root(&config.spec.root)?;
         let entry = self.make(&create.id)?;
         let made = self.launch(create, &mut config, &entry, Launching { waits: true, tell });
         finish(entry, made.map(drop))
@@ -78,6 +82,8 @@ impl Runtime {
         tell: Remark<'_>,
     ) -> Result<Option<Exit>, Error> {
         let mut config = read_bundle(&create.bundle)?;
+        check_terminal(&config.spec.process, &create.terminal, create.detach)?;
+        check_root(&config.spec.root)?;
         let entry = self.make(&create.id)?;
         let signals = Signals::hold()?;
         let running =
@@ -133,9 +139,8 @@ impl Runtime {
             id: create.id.clone(),
             bundle: create.bundle.clone(),
             rootfs: match &config.spec.root {
-                crate::mount::RootMount::Directory(path) => path.clone(),
-                crate::mount::RootMount::Overlay { upper, .. }
-                | crate::mount::RootMount::Union { upper, .. } => upper.clone(),
+                RootMount::Directory(path) => path.clone(),
+                RootMount::Overlay { upper, .. } | RootMount::Union { upper, .. } => upper.clone(),
             },
             process: None,
             created: super::super::run::now(),
@@ -147,6 +152,7 @@ impl Runtime {
         let planned = limits::plan(&config.spec, &ids, &name)?;
         let limited = Limited::prepare(planned, &mut config.spec, &ids, &name, tell)?;
         written.in_force = limited.in_force().clone();
+        groups::show(config, written.in_force.group.as_ref(), tell);
         entry.write(&written)?;
         let gate = if waits { Some(listen(&entry.gate())?) } else { None };
         let console = match &create.terminal {
@@ -329,12 +335,51 @@ pub(super) fn check_groups(process: &Process, ids: &IdMaps) -> Result<(), Error>
     }
 }
 
+/// A terminal goes to who stays: to the caller, or behind a socket where the caller does not.
+pub(super) fn check_terminal(
+    process: &Process,
+    terminal: &Terminal,
+    detach: bool,
+) -> Result<(), Error> {
+    let Terminal::Socket(path) = terminal else {
+        return if process.terminal && detach { Err(Error::NoConsole) } else { Ok(()) };
+    };
+    let why = match (process.terminal, detach) {
+        (true, true) => return Ok(()),
+        (false, _) => "there is no terminal to send: process.terminal is not set",
+        (true, false) => "the terminal is this command's, which stays (no --detach)",
+    };
+    Err(Error::IdleConsole { path: path.clone(), why })
+}
+
+/// The root is a directory; one that the caller cannot look at is the container's to find.
+fn check_root(root: &RootMount) -> Result<(), Error> {
+    let RootMount::Directory(path) = root else { return Ok(()) };
+    let why = match std::fs::metadata(path) {
+        Ok(metadata) if !metadata.is_dir() => "is no directory",
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "is not there",
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => "is not there",
+        _ => return Ok(()),
+    };
+    Err(Error::Root { path: path.clone(), why })
+}
+
 /// Reads the configuration of the bundle in a directory.
 pub(super) fn read_bundle(bundle: &Path) -> Result<Config, Error> {
     let path = bundle.join("config.json");
     let bytes = std::fs::read(&path).tried("read", path)?;
-    let open = |path: &Path| std::fs::File::open(path).map(|file| Joined::new(file.into()));
-    Ok(read_config(&bytes, bundle, &open)?)
+    Ok(read_config(&bytes, bundle, &open_namespace)?)
+}
+
+/// Opens a namespace, unless it is this process's own: what is asked of that would be the host's.
+fn open_namespace(path: &Path) -> std::io::Result<Option<Joined>> {
+    let file = std::fs::File::open(path)?;
+    let which = |metadata: &std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let wanted = which(&file.metadata()?);
+    let own = std::fs::read_dir("/proc/self/ns")?.flatten();
+    let is_own = own.filter_map(|own| std::fs::metadata(own.path()).ok());
+    let is_own = is_own.map(|metadata| which(&metadata)).any(|own| own == wanted);
+    Ok((!is_own).then(|| Joined::new(file.into())))
 }
 
 fn hook_state(config: &Config, create: &Create) -> HookState {

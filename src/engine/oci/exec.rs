@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use rustix::io::Errno;
+
 use super::super::limits;
-use super::create::{check_groups, connect, profile, read_bundle, write_pid};
+use super::create::{check_groups, check_terminal, connect, profile, read_bundle, write_pid};
 use super::{Error, Runtime, Status, Terminal};
-use crate::bundle::Process;
+use crate::bundle::{Process, check_variables};
 use crate::runtime::{self, Attachment, Attendance, Exit, HookState, Join, Parting, Signals};
 use crate::userns;
 
@@ -39,6 +41,8 @@ impl Runtime {
 
     /// Runs another program in a running container; its end, unless detached.
     pub fn exec(&self, exec: &Exec) -> Result<Option<Exit>, Error> {
+        check_terminal(&exec.process, &exec.terminal, exec.detach)?;
+        check_variables(&exec.process.env)?;
         let (state, status) = self.state(&exec.id)?;
         let paused = status == Status::Paused && exec.ignore_paused;
         let runs = matches!(status, Status::Created | Status::Running) || paused;
@@ -80,7 +84,13 @@ impl Runtime {
             group: state.in_force.group.as_ref(),
             state: &told,
         };
-        let starting = state.in_force.on_its_processors(|| runtime::join(&join))??;
+        let starting = match state.in_force.on_its_processors(|| runtime::join(&join))? {
+            // What waits for its start lets nobody look into it (CVE-2016-9962).
+            Err(runtime::Error::Join(Errno::ACCESS)) if status == Status::Created => {
+                return Err(Error::NotStarted(exec.id.clone()));
+            }
+            other => other?,
+        };
         let pid = starting.pid();
         let running = starting.finish()?;
         if let Some(path) = &exec.pidfd_socket {

@@ -15,6 +15,7 @@ mod create;
 mod error;
 mod exec;
 mod group;
+mod groups;
 mod idmapped;
 mod ids;
 mod processes;

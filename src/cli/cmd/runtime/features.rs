@@ -85,22 +85,20 @@ fn config(rootless: bool) -> serde_json::Value {
     let mut namespaces: Vec<_> =
         ["pid", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({"type": kind})).to_vec();
     let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    let mut mappings = (json!(null), json!(null));
+    let mut mappings = None;
     let mut sys = json!({"destination": "/sys", "type": "sysfs", "source": "sysfs",
         "options": ["nosuid", "noexec", "nodev", "ro"]});
     if rootless {
         namespaces.push(json!({"type": "user"}));
-        mappings = (
-            json!([{"containerID": 0, "hostID": uid, "size": 1}]),
-            json!([{"containerID": 0, "hostID": gid, "size": 1}]),
-        );
+        let one = |id: u32| json!([{"containerID": 0, "hostID": id, "size": 1}]);
+        mappings = Some((one(uid), one(gid)));
         // A sysfs shows the devices of a network namespace of one's own only.
         sys = json!({"destination": "/sys", "type": "none", "source": "/sys",
             "options": ["rbind", "nosuid", "noexec", "nodev", "ro"]});
     } else {
         namespaces.push(json!({"type": "network"}));
     }
-    json!({
+    let mut config = json!({
         "ociVersion": "1.2.0",
         "process": {
             "terminal": true,
@@ -129,8 +127,6 @@ fn config(rootless: bool) -> serde_json::Value {
             sys,
         ],
         "linux": {
-            "uidMappings": mappings.0,
-            "gidMappings": mappings.1,
             "namespaces": namespaces,
             "maskedPaths": [
                 "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
@@ -139,5 +135,10 @@ fn config(rootless: bool) -> serde_json::Value {
             ],
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         },
-    })
+    });
+    if let Some((uids, gids)) = mappings {
+        config["linux"]["uidMappings"] = uids;
+        config["linux"]["gidMappings"] = gids;
+    }
+    config
 }

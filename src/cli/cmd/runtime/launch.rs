@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::super::super::{Context, Error};
+use super::super::run::row_of_descriptors;
 use super::absolute;
 use crate::engine::bundle::signal;
 use crate::engine::oci::{Create, Runtime, Terminal};
@@ -26,8 +27,8 @@ pub(super) struct CreateArgs {
     /// Move the root over / instead of pivot_root, where / is an initramfs
     #[arg(long)]
     no_pivot: bool,
-    /// Accepted: a container never gets the caller's keys
-    #[arg(long, hide = true)]
+    /// No effect: a container never gets the caller's keys
+    #[arg(long)]
     no_new_keyring: bool,
     /// Pass on so many descriptors from 3 up
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -44,8 +45,8 @@ pub(super) struct RunArgs {
     /// Do not wait for the end
     #[arg(short, long)]
     detach: bool,
-    /// Accepted: what a container leaves behind ends with it
-    #[arg(long, hide = true)]
+    /// No effect: what a container leaves behind ends with it
+    #[arg(long)]
     no_subreaper: bool,
     /// Do not delete the container when it ends
     #[arg(long)]
@@ -67,7 +68,7 @@ pub(super) struct KillArgs {
     all: bool,
     /// The container's ID
     id: String,
-    /// The signal, by name or number
+    /// The signal, by name or number; 0 sends none and tells whether it lives
     #[arg(default_value = "SIGTERM", value_parser = signal_named)]
     signal: i32,
 }
@@ -90,7 +91,7 @@ impl CreateArgs {
             terminal: terminal(self.console_socket.as_ref())?,
             pidfd_socket: self.pidfd_socket.as_deref().map(absolute).transpose()?,
             pid_file: self.pid_file.as_deref().map(absolute).transpose()?,
-            preserve_fds: self.preserve_fds,
+            preserve_fds: row_of_descriptors(self.preserve_fds)?,
             no_pivot: self.no_pivot,
             detach: true,
         })
@@ -108,10 +109,10 @@ pub(super) fn terminal(socket: Option<&PathBuf>) -> Result<Terminal, Error> {
 pub(super) fn create(
     args: &CreateArgs,
     runtime: &Runtime,
-    cx: &Context,
+    tell: &dyn Fn(&str),
 ) -> Result<ExitCode, Error> {
     let create = args.request()?;
-    runtime.create(&create, &|warning| cx.report.note(warning))?;
+    runtime.create(&create, tell)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -120,9 +121,13 @@ pub(super) fn start(args: &IdArgs, runtime: &Runtime) -> Result<ExitCode, Error>
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn run(args: &RunArgs, runtime: &Runtime, cx: &Context) -> Result<ExitCode, Error> {
+pub(super) fn run(
+    args: &RunArgs,
+    runtime: &Runtime,
+    tell: &dyn Fn(&str),
+) -> Result<ExitCode, Error> {
     let create = Create { detach: args.detach, ..args.create.request()? };
-    let exit = runtime.run(&create, args.keep, &|warning| cx.report.note(warning))?;
+    let exit = runtime.run(&create, args.keep, tell)?;
     Ok(exit.map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit.code())))
 }
 
@@ -140,12 +145,13 @@ pub(super) fn kill(args: &KillArgs, runtime: &Runtime) -> Result<ExitCode, Error
 pub(super) fn delete(
     args: &DeleteArgs,
     runtime: &Runtime,
-    cx: &Context,
+    tell: &dyn Fn(&str),
 ) -> Result<ExitCode, Error> {
-    runtime.delete(&args.id, args.force, &|warning| cx.report.note(warning))?;
+    runtime.delete(&args.id, args.force, tell)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn signal_named(text: &str) -> Result<i32, String> {
-    signal::parse(text).ok_or_else(|| format!("invalid signal: {text}"))
+    let number = if text == "0" { Some(0) } else { signal::parse(text) };
+    number.ok_or_else(|| format!("invalid signal: {text}"))
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
+use super::super::super::table::Table;
 use super::super::super::{Context, Error};
 use crate::engine::oci::Runtime;
 
@@ -52,16 +53,32 @@ pub(super) fn list(
         let states: Vec<_> = found.iter().map(|(state, status)| state.json(*status)).collect();
         cx.out.text(format!("{}\n", serde_json::Value::from(states)))?;
     } else {
-        let mut text = format!("{:<20} {:>8} {:<10} {}\n", "ID", "PID", "STATUS", "BUNDLE");
+        let mut table = Table::new(&["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
         for (state, status) in &found {
-            let json = state.json(*status);
-            let (id, bundle) = (&state.id, state.bundle.display());
-            let status = status.to_string();
-            let _ = writeln!(text, "{id:<20} {:>8} {status:<10} {bundle}", json["pid"]);
+            table.row(vec![
+                state.id.clone(),
+                state.json(*status)["pid"].to_string(),
+                status.to_string(),
+                state.bundle.display().to_string(),
+                state.created.clone(),
+                owner(&passwd, state.owner),
+            ]);
         }
-        cx.out.text(text)?;
+        cx.out.text(table.text())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A user's name, or the number where it has none.
+fn owner(passwd: &str, uid: u32) -> String {
+    let uid = uid.to_string();
+    let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let name = |fields: Vec<&str>| match fields[..] {
+        [name, _, id, ..] if id == uid => Some(name.to_owned()),
+        _ => None,
+    };
+    fields.into_iter().find_map(name).unwrap_or(uid)
 }
 
 pub(super) fn ps(args: &PsArgs, runtime: &Runtime, cx: &mut Context) -> Result<ExitCode, Error> {

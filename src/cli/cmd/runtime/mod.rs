@@ -28,18 +28,21 @@ pub(crate) struct Args {
     /// Keep the states of containers there [default: $XDG_RUNTIME_DIR/coracle-runtime]
     #[arg(long, value_name = "DIRECTORY")]
     root: Option<PathBuf>,
-    /// Write errors to this file too
+    /// Write errors to this file too, and remarks in place of stderr
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     /// The form of the log
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
-    /// Log more; accepted for those who pass it
-    #[arg(long, hide = true)]
+    /// No effect: there is no more to log
+    #[arg(long)]
     debug: bool,
-    /// Accepted: whether there is root is found out
-    #[arg(long, hide = true, value_name = "BOOL", num_args = 0..=1, require_equals = true)]
-    rootless: Option<String>,
+    /// No effect: whether there is root is found out
+    #[arg(long, value_name = "true|false|auto")]
+    rootless: Option<Rootless>,
+    /// No effect: checkpoints are refused
+    #[arg(long, value_name = "PROGRAM")]
+    criu: Option<PathBuf>,
     /// Read cgroupsPath as SLICE:PREFIX:NAME, which the user's systemd makes where it must
     #[arg(long)]
     systemd_cgroup: bool,
@@ -51,6 +54,14 @@ pub(crate) struct Args {
 enum LogFormat {
     Text,
     Json,
+}
+
+/// runc's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Rootless {
+    True,
+    False,
+    Auto,
 }
 
 #[derive(Debug, Subcommand)]
@@ -93,21 +104,39 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     }
     let done = dispatch(args, cx);
     if let (Err(error), Some(path)) = (&done, &args.log) {
-        log::append(path, args.log_format, &error.to_string())?;
+        log::append(path, args.log_format, "error", &error.to_string())?;
     }
-    done
+    match (&args.command, done) {
+        (Command::Exec(_), Err(error)) if !matches!(error, Error::Usage { .. }) => {
+            cx.report.tell(&error);
+            Ok(ExitCode::from(NOT_EXECUTED))
+        }
+        (_, done) => done,
+    }
 }
+
+/// runc's code for it, which few programs end with themselves.
+const NOT_EXECUTED: u8 = 255;
 
 fn dispatch(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let runtime = runtime(args, cx)?;
+    let report = cx.report;
+    // With a log stderr is the container's: podman shows what comes there as its output.
+    let tell = |remark: &str| {
+        let logged =
+            args.log.as_ref().map(|path| log::append(path, args.log_format, "warning", remark));
+        if !matches!(logged, Some(Ok(()))) {
+            report.note(remark);
+        }
+    };
     match &args.command {
-        Command::Create(args) => launch::create(args, &runtime, cx),
+        Command::Create(args) => launch::create(args, &runtime, &tell),
         Command::Start(args) => launch::start(args, &runtime),
-        Command::Run(args) => launch::run(args, &runtime, cx),
+        Command::Run(args) => launch::run(args, &runtime, &tell),
         Command::State(args) => launch::state(args, &runtime, cx),
         Command::Kill(args) => launch::kill(args, &runtime),
-        Command::Delete(args) => launch::delete(args, &runtime, cx),
-        Command::Exec(args) => program::exec(args, &runtime, cx),
+        Command::Delete(args) => launch::delete(args, &runtime, &tell),
+        Command::Exec(args) => program::exec(args, &runtime, &tell),
         Command::Pause(args) => group::pause(args, &runtime),
         Command::Resume(args) => group::resume(args, &runtime),
         Command::Update(args) => group::update(args, &runtime),

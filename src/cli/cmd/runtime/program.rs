@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::super::super::{Context, Error};
-use super::super::run::read;
+use super::super::super::Error;
+use super::super::run::{read, row_of_descriptors};
 use super::absolute;
 use super::launch::terminal;
 use crate::engine::bundle::capabilities::CapabilitySet;
@@ -74,7 +74,11 @@ pub(super) struct ExecArgs {
     command: Vec<OsString>,
 }
 
-pub(super) fn exec(args: &ExecArgs, runtime: &Runtime, cx: &Context) -> Result<ExitCode, Error> {
+pub(super) fn exec(
+    args: &ExecArgs,
+    runtime: &Runtime,
+    tell: &dyn Fn(&str),
+) -> Result<ExitCode, Error> {
     if let Some(path) = args.cgroup.iter().find(|path| !matches!(path.as_str(), "" | "/" | ".")) {
         return Err(Error::usage(format!(
             "--cgroup {path}: a program goes into the container's own group, not one below it"
@@ -85,7 +89,7 @@ pub(super) fn exec(args: &ExecArgs, runtime: &Runtime, cx: &Context) -> Result<E
             let read = bundle::read_process_json(&read(path)?);
             let (process, unknown) = read.map_err(crate::engine::oci::Error::from)?;
             if !unknown.is_empty() {
-                cx.report.note(&unknown_capabilities(&unknown));
+                tell(&unknown_capabilities(&unknown));
             }
             process
         }
@@ -100,7 +104,7 @@ pub(super) fn exec(args: &ExecArgs, runtime: &Runtime, cx: &Context) -> Result<E
         ignore_paused: args.ignore_paused,
         pid_file: args.pid_file.as_deref().map(absolute).transpose()?,
         detach: args.detach,
-        preserve_fds: args.preserve_fds,
+        preserve_fds: row_of_descriptors(args.preserve_fds)?,
     };
     let exit = runtime.exec(&exec)?;
     Ok(exit.map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit.code())))
