@@ -34,7 +34,7 @@
 //! - `/proc/PID/status` tells the kernel's ids; the owner of `/proc/PID` is the emulated user.
 //! - Threads share the ids of their process, as they do under every C library.
 //! - A device node is an empty file that looks like a device.
-//! - What root makes below a set-group-ID directory is root's group's; openat2(2) makes root's files.
+//! - openat2(2) makes root's files.
 //! - A program that only clone(2) put into another mount namespace is known there after its
 //!   chroot(2) or pivot_root(2).
 
