@@ -172,6 +172,9 @@ fn kernel_parameters_go_by_namespace() {
     let flags =
         ["--sysctl", "net.ipv4.ip_unprivileged_port_start=80", "--sysctl", "kernel.domainname=dom"];
     assert_eq!(sh(&flags, read), "80\ndom");
+    let slashes =
+        ["--sysctl", "net/ipv4/ip_unprivileged_port_start=80", "--sysctl=kernel/domainname=dom"];
+    assert_eq!(sh(&slashes, read), "80\ndom");
     let host = run(&["--network", "host", "--sysctl", "net.ipv4.ip_forward=1"], &["true"]);
     has(&host.fails(125), &["net.ipv4.ip_forward", "network"]);
     has(&run(&["--sysctl", "vm.swappiness=1"], &["true"]).fails(125), &["whole machine"]);
