@@ -459,6 +459,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_killed_has_all_time() {
+        for (seconds, grace) in [(None, Some(10)), (Some(0), Some(0)), (Some(-1), None)] {
+            let config = Config { stop_timeout_s: seconds, ..config() };
+            assert_eq!(config.grace(), grace.map(Duration::from_secs));
+        }
+    }
+
+    #[test]
     fn a_name_is_one_containers_until_it_is_removed() {
         let (_root, containers) = containers();
         let name: Name = "web".parse().expect("a name");

@@ -86,8 +86,8 @@ pub struct RunRequest {
     pub log: LogConfig,
     /// `--health-cmd` and its kin.
     pub health: HealthRequest,
-    /// `--stop-timeout`, in seconds.
-    pub stop_timeout_s: Option<u64>,
+    /// `--stop-timeout`, in seconds; negative: for ever.
+    pub stop_timeout_s: Option<i64>,
     /// The container.
     pub container: bundle::Request,
 }
