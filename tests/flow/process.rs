@@ -68,6 +68,9 @@ fn a_missing_command_is_127() {
         &["no-such-program", "executable file not found in $PATH"],
     );
     has(&run(&[], &["/no/such/program"]).fails(127), &["/no/such/program"]);
+    for flags in [&[][..], &["--init"]] {
+        has(&run(flags, &[""]).fails(127), &["exec: \"\": executable file not found in $PATH"]);
+    }
     // The file is there, what it names as its interpreter is not.
     let script = "printf '#!/no/interpreter\\n' >/s; chmod 755 /s; exec /s";
     assert_eq!(run(&[], &["sh", "-c", script]).output().code(), 127);
