@@ -7,7 +7,7 @@ use super::error::ExecRefusal;
 use super::program::ExecFailure;
 use super::stage::{Failure, Stage};
 use super::{hooks, tuning};
-use crate::bundle::{ContainerSpec, Hook, Process, Time};
+use crate::bundle::{ContainerSpec, Hook, Process, Resource, Time};
 use crate::mount::{Kind, Mount, RootMount};
 use crate::userns;
 
@@ -173,6 +173,11 @@ fn hint(
             "a limit cannot be raised above the caller's own hard limit (ulimit -H, {})",
             limit()?.resource.spec_name()
         )),
+        (_, Errno::MFILE) => {
+            let most = process.limits.iter().find(|limit| limit.resource == Resource::Nofile)?;
+            let most = most.soft;
+            Some(format!("--ulimit nofile={most} is less than what a start itself has open: 16 will do"))
+        }
         (Stage::Identity, Errno::INVAL) => Some(
             "the user or group is outside the ids of this container; see --userns and coracle info"
                 .into(),

@@ -278,6 +278,13 @@ fn processes(word: &str) -> usize {
 fn limits_are_set() {
     requires!(UserNamespaces, Image("busybox", "latest"));
     assert_eq!(sh(&["--ulimit", "nofile=512:1024"], "ulimit -Sn; ulimit -Hn"), "512\n1024");
+    assert_eq!(sh(&["--ulimit", "nofile=16:16"], "touch /f; chown 7 /f; stat -c %u /f"), "7");
+    if pass() == "plain" {
+        // The listener of who answers for the ids takes a place.
+        let few = run(&["--ulimit", "nofile=1:1"], &["true"]).fails(125);
+        let hint = "hint: --ulimit nofile=1 is less than what a start itself has open: 16 will do";
+        has(&few, &[hint]);
+    }
     assert_eq!(sh(&["--ulimit", "core=0"], "ulimit -c"), "0");
     // podman's word for the caller's, which they are anyway.
     let (mine, host) = (sh(&[], "ulimit -Sn; ulimit -Hn"), ["--ulimit", "host"]);
