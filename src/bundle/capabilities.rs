@@ -89,12 +89,19 @@ impl CapabilitySet {
     }
 
     /// The default with `--cap-add` and `--cap-drop`, as docker joins them: `ALL` to add starts from
-    /// all, `ALL` to drop from none, and what is named goes before what `ALL` says.
+    /// all, `ALL` to drop from none, and what is named goes before what `ALL` says. What is both added
+    /// and dropped is refused, as podman does. `--privileged` is all of them, whatever is dropped.
     pub fn requested(privileged: bool, add: &[String], drop: &[String]) -> Result<Self, Error> {
         let (add_all, added) = read(add)?;
         let (drop_all, dropped) = read(drop)?;
         if privileged {
             return Ok(Self::ALL);
+        }
+        if add_all && drop_all {
+            return Err(Error::AddedAndDropped { capability: "ALL".to_owned() });
+        }
+        if let Some(capability) = Self(added.0 & dropped.0).names().first().cloned() {
+            return Err(Error::AddedAndDropped { capability });
         }
         Ok(match (add_all, drop_all) {
             (true, _) => Self::ALL.without(dropped),
@@ -267,6 +274,22 @@ mod tests {
         assert_eq!(only, named("CAP_NET_ADMIN"));
         let most = requested(&["all"], &["mknod"]).expect("a set");
         assert_eq!(most, CapabilitySet::ALL.without(named("CAP_MKNOD")));
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for (add, drop, expected) in [
+            (&["ALL"][..], &["all"][..], "ALL"),
+            (&["kill", "CHOWN"], &["CAP_CHOWN", "ALL"], "CAP_CHOWN"),
+        ] {
+            match requested(add, drop) {
+                Err(Error::AddedAndDropped { capability }) => assert_eq!(capability, expected),
+                other => panic!("{other:?}"),
+            }
+        }
+        let drop = ["ALL".to_owned()];
+        let all = CapabilitySet::requested(true, &[], &drop).expect("privileged");
+        assert_eq!(all, CapabilitySet::ALL);
     }
 
     #[test]

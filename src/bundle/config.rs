@@ -13,7 +13,7 @@ use oci_spec::runtime as oci;
 
 use super::capabilities::{Capabilities, CapabilitySet};
 use super::mount_options::{self, Parsed};
-use super::specify::{DOMAIN_NAME, check_sysctls};
+use super::specify::{DOMAIN_NAME, check_sysctls, dotted};
 use super::tuning::{self, IO_CLASSES, POLICIES, SCHEDULER_FLAGS};
 use super::{
     Clocks, ContainerSpec, Error, Hook, Hooks, Joined, Labels, Namespace, Namespaces, NsKind,
@@ -149,8 +149,9 @@ pub fn read_config(bytes: &[u8], bundle: &Path, open: Open<'_>) -> Result<Config
             return Err(invalid(field, "it takes a new uts namespace"));
         }
     }
+    let sysctls = linux.sysctl().clone().unwrap_or_default().into_iter();
     let mut sysctls: BTreeMap<String, String> =
-        linux.sysctl().clone().unwrap_or_default().into_iter().collect();
+        sysctls.map(|(name, value)| (dotted(&name), value)).collect();
     check_sysctls(sysctls.keys(), &namespaces)?;
     let spec = ContainerSpec::builder(RootMount::Directory(path), read_process(process)?)
         .with(|spec| {

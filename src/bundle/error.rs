@@ -65,6 +65,12 @@ pub enum Error {
         /// The one that may be meant.
         nearest: Option<String>,
     },
+    /// A capability that is wanted and not wanted.
+    #[error("--cap-add and --cap-drop both name {capability}")]
+    AddedAndDropped {
+        /// Which, or ALL.
+        capability: String,
+    },
     /// A container without a network has no gateway.
     #[error("--add-host {host}:host-gateway: a container without a network cannot reach the host")]
     NoGateway {
@@ -167,6 +173,7 @@ impl Diagnose for Error {
             | Self::MountInProc { .. }
             | Self::ProcOfHost { .. }
             | Self::UnknownCapability { nearest: None, .. }
+            | Self::AddedAndDropped { .. }
             | Self::NoGateway { .. }
             | Self::FileLabel { .. }
             | Self::StrandedJoin { .. }

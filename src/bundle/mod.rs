@@ -35,7 +35,7 @@ pub use request::{
     Ulimit, VolumeRequest, VolumesFrom,
 };
 pub use spec::{Builder, Clocks, ContainerSpec, Hook, Hooks, Process, Time};
-pub use specify::{Circumstances, Interior, absolute, hidden_paths, interior, specify};
+pub use specify::{Circumstances, Interior, absolute, dotted, hidden_paths, interior, specify};
 pub use text::{deserialize as texts, is_nothing};
 pub use tuning::{Scheduler, Tuning, personality};
 pub use user::{HostAccount, User};

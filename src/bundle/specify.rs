@@ -178,6 +178,18 @@ fn hostname(request: &Request, cx: &Circumstances<'_>) -> Result<String, Error> 
     }
 }
 
+/// A kernel parameter's name with dots between its parts: net/ipv4/conf/eth0.1/forwarding is
+/// net.ipv4.conf.eth0/1.forwarding (sysctl(8); runc has it so).
+pub fn dotted(name: &str) -> String {
+    let has_dots = name.bytes().find(|byte| b"./".contains(byte)) != Some(b'/');
+    let other = |letter| match letter {
+        '.' => '/',
+        '/' => '.',
+        letter => letter,
+    };
+    if has_dots { name.to_owned() } else { name.chars().map(other).collect() }
+}
+
 /// Kernel parameters go by namespace: one of the host's would be refused by the kernel, or worse.
 pub(super) fn check_sysctls<'a>(
     names: impl Iterator<Item = &'a String>,

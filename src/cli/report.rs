@@ -120,7 +120,11 @@ pub(super) fn code(error: &Error, command: &str) -> u8 {
 pub(super) fn engine_code(error: &engine::Error, command: &str) -> u8 {
     match error {
         engine::Error::PullReported { code } | engine::Error::Reported { code } => *code,
-        engine::Error::UnmappedUser { .. } if usual(command) == TOOL => NOT_EXECUTABLE,
+        engine::Error::UnmappedUser { .. } | engine::Error::UnmappedGroup { .. }
+            if usual(command) == TOOL =>
+        {
+            NOT_EXECUTABLE
+        }
         // docker's code for it is 126 here and 125 in run.
         engine::Error::Bundle(
             bundle::Error::UnknownUser { .. } | bundle::Error::UnknownGroup { .. },

@@ -30,6 +30,7 @@ mod wait;
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
@@ -319,6 +320,7 @@ impl Containers {
     /// Sweeps these, if they are what they seemed to be, and what killed removals left.
     pub fn sweep_these(&self, ids: Vec<String>) -> Result<Vec<Remains>, Error> {
         let mut swept = self.rests();
+        self.free_of(&swept);
         for id in ids {
             let path = self.records.join(&id);
             // Asked again under the lock: until it was free the container may have come to a record,
@@ -332,11 +334,46 @@ impl Containers {
                     let _ = group.remove(); // gone with a reboot
                 }
                 let name = record.map(|record| record.name);
+                if name.is_none() {
+                    // Before the directory goes: until then nobody takes the name over.
+                    self.free_where(|_, owner| owner == id);
+                }
                 let path = self.detach_locked(&id, name.as_deref().unwrap_or(&id), &path)?;
                 swept.push(Remains { path, unmade: name.is_none().then_some(id), _lock: lock });
             }
         }
         Ok(swept)
+    }
+
+    /// Frees the names that lead to removed containers.
+    fn free_of(&self, remains: &[Remains]) {
+        let is_of = |remains: &Remains, id: &str| remains.path.ends_with(id);
+        if !remains.is_empty() {
+            self.free_where(|_, owner| remains.iter().any(|remains| is_of(remains, owner)));
+        }
+    }
+
+    fn free_where(&self, is_dead: impl Fn(&Path, &str) -> bool) {
+        let Ok(entries) = std::fs::read_dir(&self.names) else { return };
+        for entry in entries.flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            if let (Ok(owner), Some(name)) = (link::id_at(&path), name.to_str())
+                && is_dead(&path, &owner)
+            {
+                let _ = self.free(name, &owner);
+            }
+        }
+    }
+
+    /// Frees the names that have led nowhere for a while: those of commands that were killed.
+    pub fn free_lost_names(&self) {
+        /// Who removes a container frees its name at once.
+        const WHILE: Duration = Duration::from_secs(60);
+        self.free_where(|link, owner| {
+            let made = std::fs::symlink_metadata(link).and_then(|link| link.modified());
+            let is_old = made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age >= WHILE));
+            is_old && is_id(owner) && !self.records.join(owner).exists()
+        });
     }
 
     /// Removed containers that nobody deletes any more.
@@ -396,7 +433,7 @@ fn fill_random(bytes: &mut [u8]) -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
 
@@ -459,6 +496,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_killed_has_all_time() {
+        for (seconds, grace) in [(None, Some(10)), (Some(0), Some(0)), (Some(-1), None)] {
+            let config = Config { stop_timeout_s: seconds, ..config() };
+            assert_eq!(config.grace(), grace.map(Duration::from_secs));
+        }
+    }
+
+    #[test]
     fn a_name_is_one_containers_until_it_is_removed() {
         let (_root, containers) = containers();
         let name: Name = "web".parse().expect("a name");
@@ -482,8 +527,47 @@ mod tests {
         drop(containers.create(Some(&name)).expect("abandoned"));
         assert_eq!(containers.sweep().expect("swept").len(), 1);
         assert!(living.path.exists());
+        assert_eq!(names(&containers), [living.name.as_str()]);
         // The name that the dead one took is free again.
         assert!(containers.create(Some(&name)).is_ok());
+    }
+
+    /// All names that are taken.
+    fn names(containers: &Containers) -> Vec<String> {
+        let entries = std::fs::read_dir(&containers.names).expect("names").flatten();
+        entries.map(|entry| entry.file_name().into_string().expect("text")).collect()
+    }
+
+    #[test]
+    fn names_that_lead_nowhere_are_freed() {
+        let (_root, containers) = containers();
+        let living = containers.create(None).expect("living");
+        // A removal that was killed before it freed the name.
+        let gone = containers.create(None).expect("made");
+        make_directory(&containers.tmp).expect("tmp");
+        std::fs::rename(&gone.path, containers.tmp.join(&gone.id)).expect("moved away");
+        drop(gone);
+        assert_eq!(containers.sweep().expect("swept").len(), 1);
+        assert_eq!(names(&containers), [living.name.as_str()]);
+        // Of a killed one that nothing is left of, and of one that is at it.
+        for (name, age_s) in [("old", 100), ("new", 0)] {
+            let link = containers.names.join(name);
+            let id = new_id().expect("an ID");
+            std::os::unix::fs::symlink(link::text_of(&id), &link).expect("a link");
+            let mut times = rustix::fs::Timestamps {
+                last_access: rustix::fs::Timespec { tv_sec: 0, tv_nsec: 0 },
+                last_modification: rustix::fs::Timespec { tv_sec: 0, tv_nsec: 0 },
+            };
+            times.last_modification.tv_sec = jiff::Timestamp::now().as_second() - age_s;
+            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::utimensat(CWD, &link, &times, flags).expect("times");
+        }
+        containers.free_lost_names();
+        let mut left = names(&containers);
+        left.sort_unstable();
+        let mut expected = ["new", living.name.as_str()];
+        expected.sort_unstable();
+        assert_eq!(left, expected);
     }
 
     #[test]

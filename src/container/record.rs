@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -155,9 +156,16 @@ pub struct Config {
     /// What happens when it is not.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub on_unhealthy: OnUnhealthy,
-    /// Seconds between `stop`'s signal and SIGKILL; ten where nothing is said.
+    /// Seconds between `stop`'s signal and SIGKILL; ten where nothing is said, negative: it is not killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stop_timeout_s: Option<u64>,
+    pub stop_timeout_s: Option<i64>,
+}
+
+impl Config {
+    /// How long it may take to stop; `None` is for ever.
+    pub fn grace(&self) -> Option<Duration> {
+        u64::try_from(self.stop_timeout_s.unwrap_or(10)).ok().map(Duration::from_secs)
+    }
 }
 
 /// What lists show of a container's configuration; the fields are `Config`'s.

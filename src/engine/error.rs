@@ -318,6 +318,20 @@ pub enum Error {
         count: u64,
         /// Why no more.
         reason: String,
+        /// A user and a group that it has, where its ids are another container's.
+        joined: Option<(u32, u32)>,
+    },
+    /// A group outside the container's ids.
+    #[error(
+        "group {gid} is outside the ids of the container, which has groups {groups} ({reason})"
+    )]
+    UnmappedGroup {
+        /// The group.
+        gid: u32,
+        /// Those that there are.
+        groups: String,
+        /// Why no more.
+        reason: String,
     },
     /// Groups that the kernel lets nobody have.
     #[error(
@@ -419,10 +433,14 @@ impl Diagnose for Error {
             Self::NoTimeZone { .. } => Some(Hint::new(
                 "a program whose image has the time zones reads the variable: -e TZ=Europe/Vienna",
             )),
-            Self::UnmappedUser { .. } | Self::NoGroups { .. } => {
+            Self::UnmappedUser { joined: Some((uid, gid)), .. } => Some(Hint::new(format!(
+                "who joins a container has its ids and no others: -u {uid}:{gid}"
+            ))),
+            Self::UnmappedUser { joined: None, .. } | Self::NoGroups { .. } => {
                 Some(Hint::new("--userns auto has every id: those of a range, or emulated ones"))
             }
             Self::NoHostUser { .. }
+            | Self::UnmappedGroup { .. }
             | Self::AlreadyConnected { .. }
             | Self::NotConnected { .. }
             | Self::NothingPreserved

@@ -49,6 +49,7 @@ impl Engine {
                 Err(error) => pruned.failures.push(error),
             }
         }
+        self.containers.free_lost_names();
         self.emit(&[Event::of_prune(Kind::Container, pruned.reclaimed)]);
         Ok(pruned)
     }

@@ -86,8 +86,8 @@ pub struct RunRequest {
     pub log: LogConfig,
     /// `--health-cmd` and its kin.
     pub health: HealthRequest,
-    /// `--stop-timeout`, in seconds.
-    pub stop_timeout_s: Option<u64>,
+    /// `--stop-timeout`, in seconds; negative: for ever.
+    pub stop_timeout_s: Option<i64>,
     /// The container.
     pub container: bundle::Request,
 }
@@ -494,12 +494,13 @@ impl Engine {
             stored,
             modules: &modules,
         };
+        let joins = shared.ids.is_some();
         let (mut spec, etc) = bundle::specify(&wanted, cx)?;
         self.name_networks(&mut spec.networks)?;
         // With one id only it is the program's own; with more nothing changes.
         let user = &spec.process.user;
         let ids = userns::choose(&asked, (user.uid, user.gid), facts)?;
-        check_user(user, &ids)?;
+        check_user(user, &ids, joins)?;
         if !(wanted.group_add.is_empty() || ids.emulated || ids.may_set_groups()) {
             return Err(Error::NoGroups { groups: wanted.group_add });
         }
@@ -897,18 +898,31 @@ fn is_foreign(prepared: &Prepared) -> bool {
 }
 
 /// What one id, or a map of the user's own, does not hold cannot be anybody's.
-fn check_user(user: &User, ids: &IdMaps) -> Result<(), Error> {
-    if ids.emulated || (ids.maps_uid(user.uid) && ids.maps_gid(user.gid)) {
+fn check_user(user: &User, ids: &IdMaps, joins: bool) -> Result<(), Error> {
+    if ids.emulated {
         return Ok(());
+    }
+    if ids.maps_uid(user.uid) && ids.maps_gid(user.gid) {
+        let unmapped = user.groups.iter().find(|gid| !ids.maps_gid(**gid));
+        return match unmapped.filter(|_| ids.may_set_groups()) {
+            None => Ok(()),
+            Some(gid) => Err(Error::UnmappedGroup {
+                gid: *gid,
+                groups: userns::inside(&ids.gids),
+                reason: ids.reason.clone(),
+            }),
+        };
     }
     let all = |extents: &[userns::Extent]| {
         extents.iter().map(|extent| u64::from(extent.count)).sum::<u64>()
     };
+    let first = |extents: &[userns::Extent]| extents.first().map_or(0, |extent| extent.inside);
     Err(Error::UnmappedUser {
         uid: user.uid,
         gid: user.gid,
         count: all(&ids.uids),
-        reason: ids.reason.clone(),
+        reason: if joins { "those of whom it joins".to_owned() } else { ids.reason.clone() },
+        joined: joins.then(|| (first(&ids.uids), first(&ids.gids))),
     })
 }
 

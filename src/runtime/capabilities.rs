@@ -1,9 +1,10 @@
 //! Takes capabilities away from the process (capabilities(7)).
 
 use rustix::io::Errno;
-use rustix::thread::{CapabilitySet as Bits, CapabilitySets};
+use rustix::thread::CapabilitySet as Bits;
 
 use crate::bundle::capabilities::{COUNT, Capabilities, CapabilitySet};
+use crate::sys;
 
 /// Drops from the bounding set what is not in `kept`, for this process and all it becomes.
 pub(super) fn limit_bounding_set(kept: CapabilitySet) -> Result<(), Errno> {
@@ -30,10 +31,10 @@ pub(super) fn assume(sets: Capabilities) -> Result<(), Errno> {
     rustix::thread::clear_ambient_capability_set()?;
     let bits = |set: CapabilitySet| Bits::from_bits_retain(set.bits());
     // Only what it has can be kept; a root of fewer powers outside keeps fewer.
-    let permitted = rustix::thread::capabilities(None)?.permitted & bits(sets.permitted);
+    let permitted = Bits::from_bits_retain(sys::process::permitted()?) & bits(sets.permitted);
     let effective = bits(sets.effective) & permitted;
     let inheritable = bits(sets.inheritable);
-    rustix::thread::set_capabilities(None, CapabilitySets { effective, permitted, inheritable })?;
+    sys::process::set_capabilities(effective.bits(), permitted.bits(), inheritable.bits())?;
     for capability in bits(sets.ambient) & permitted & inheritable {
         rustix::thread::configure_capability_in_ambient_set(capability, true)?;
     }

@@ -456,6 +456,8 @@ fn exec_plan(process: &Process) -> Result<Exec, NulError> {
     let name = process.args[0].as_bytes();
     let candidates = if name.contains(&b'/') {
         vec![CString::new(name)?]
+    } else if name.is_empty() {
+        Vec::new() // and not the directories of PATH themselves
     } else {
         let path = process.env.iter().find_map(|pair| pair.as_bytes().strip_prefix(b"PATH="));
         path.unwrap_or_default()

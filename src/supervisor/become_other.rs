@@ -6,8 +6,19 @@ use super::call::{Call, Whose};
 use super::ids::{Credentials, Ids, NONE, given};
 use super::name::{descriptor, word};
 use super::people::Tag;
+use super::powers;
 use super::serve::{CONTINUE, Done, Server, refuse, value};
 use crate::sys::notify::{self, Notification};
+
+/// `CAP_SETGID`, `CAP_SETUID`
+const SET_GROUP: u32 = 6;
+const SET_USER: u32 = 7;
+
+/// Whether the caller may become anyone: root may, and who kept that much of root's capabilities.
+fn may_change(call: &Notification, caller: &Credentials, capability: u32) -> bool {
+    let has = || powers::Held::of(call.thread).is_some_and(|held| held.is_effective(capability));
+    caller.is_root() || caller.keeps_powers && has()
+}
 
 /// `NGROUPS_MAX`
 const MOST_GROUPS: usize = 65536;
@@ -67,7 +78,7 @@ impl Server {
     pub(super) fn set_groups(&mut self, call: &Notification) -> Done {
         let Ok((tag, hard)) = Self::tag(call) else { return CONTINUE };
         let caller = self.people.get(tag);
-        if !(caller.may_change_ids() && self.powers.set_group) {
+        if !(self.powers.set_group && may_change(call, &caller, SET_GROUP)) {
             return refuse(Errno::PERM);
         }
         let count = usize::try_from(descriptor(call.arguments[0])).unwrap_or(usize::MAX);
@@ -115,11 +126,10 @@ impl Server {
         else {
             return CONTINUE;
         };
-        let any = old.may_change_ids()
-            && match whose {
-                Whose::User => self.powers.set_user,
-                Whose::Group => self.powers.set_group,
-            };
+        let any = match whose {
+            Whose::User => self.powers.set_user && may_change(call, &old, SET_USER),
+            Whose::Group => self.powers.set_group && may_change(call, &old, SET_GROUP),
+        };
         let ids = old.ids(whose);
         let new = match meaning {
             Call::Set(_) => ids.set(first, any),

@@ -99,6 +99,9 @@ pub(super) enum Call {
     Peer,
     /// `PR_SET_KEEPCAPS`
     KeepPowers,
+    /// capget(2), capset(2)
+    Powers,
+    SetPowers,
     /// A change of root or mounts, after which the caller's paths are not the supervisor's.
     Leave {
         roots: bool,
@@ -195,6 +198,8 @@ const CALLS: &[(c_long, Call, &[Condition])] = &[
     (libc::SYS_setns, Call::Leave { roots: false }, &[]),
     (libc::SYS_unshare, Call::Leave { roots: false }, &[has(0, MOUNTS)]),
     (libc::SYS_prctl, Call::KeepPowers, &[is(0, libc::PR_SET_KEEPCAPS.cast_unsigned())]),
+    (libc::SYS_capget, Call::Powers, &[]),
+    (libc::SYS_capset, Call::SetPowers, &[]),
     (libc::SYS_getrlimit, Call::Limit { old: Some(1) }, &[is(0, TAG)]),
     (libc::SYS_setrlimit, Call::Limit { old: None }, &[is(0, TAG)]),
 ];

@@ -100,7 +100,7 @@ impl Server {
 }
 
 /// A process's pid in its own pid namespace, which is the last that /proc lists.
-fn pid_inside(process: u32) -> Option<u32> {
+pub(super) fn pid_inside(process: u32) -> Option<u32> {
     let text = read_proc(format!("{process}/status").as_bytes())?;
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().find_map(|line| line.strip_prefix("NSpid:"))?;

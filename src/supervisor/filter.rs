@@ -5,6 +5,7 @@
 
 use super::call::{Condition, Purpose};
 use super::options::{ALSO, Name, RARE};
+use crate::sys;
 use crate::sys::seccomp::{ALLOW, Instruction, NATIVE, NOTIFY};
 
 // Classes, sizes, modes and operations of linux/bpf_common.h.
@@ -67,6 +68,8 @@ enum Answer {
     Where(&'static [Condition]),
     /// Notified but for the paths of `let_execute`.
     Execute,
+    /// Notified but for a start's own (`UNASKED`).
+    Powers,
     /// Notified where it is about one of the rare options of a socket's.
     Option,
 }
@@ -100,6 +103,7 @@ fn ranges(purpose: Purpose) -> Vec<(u32, Answer)> {
             let answer = match *when {
                 _ if *number == libc::SYS_execve => Answer::Execute,
                 _ if *number == libc::SYS_setsockopt => Answer::Option,
+                _ if [libc::SYS_capget, libc::SYS_capset].contains(number) => Answer::Powers,
                 [] => Answer::Notify,
                 conditions => Answer::Where(conditions),
             };
@@ -193,6 +197,11 @@ impl Assembler {
                     self.branch(low, Target::At(low + 1), others);
                     self.branch(high, Target::Allow, others);
                 }
+                begin
+            }
+            Answer::Powers => {
+                let at = self.load_and_branch(ARGUMENTS + 16, sys::process::UNASKED);
+                self.branch(at, Target::Allow, Target::Notify);
                 begin
             }
             Answer::Option => {
@@ -302,7 +311,7 @@ mod tests {
         }
         assert_eq!(known(libc::SYS_connect), purpose.connections);
         assert_eq!(known(libc::SYS_chown), purpose.ids);
-        for number in [libc::SYS_clone, libc::SYS_clone3, libc::SYS_read, libc::SYS_capset] {
+        for number in [libc::SYS_clone, libc::SYS_clone3, libc::SYS_read, libc::SYS_write] {
             assert!(!known(number), "{number}");
         }
     }
@@ -372,5 +381,9 @@ mod tests {
             run(program, NATIVE, libc::SYS_prlimit64, [0, resource.into(), 0, 0, 0, 0])
         };
         assert_eq!((limit(libc::RLIMIT_LOCKS), limit(libc::RLIMIT_NOFILE)), (NOTIFY, ALLOW));
+        for number in [libc::SYS_capget, libc::SYS_capset] {
+            let call = |third| run(program, NATIVE, number, [1, 1, third, 0, 0, 0]);
+            assert_eq!((call(0), call(sys::process::UNASKED.into())), (NOTIFY, ALLOW));
+        }
     }
 }

@@ -150,6 +150,13 @@ impl Credentials {
         self.is_root() || self.keeps_powers
     }
 
+    /// Whether nothing of root is left to it, and nothing was kept: it has no capabilities (capabilities(7),
+    /// "Effect of user ID changes on capabilities").
+    pub(super) fn has_no_powers(&self) -> bool {
+        let Ids { real, effective, saved, .. } = self.user;
+        !(self.keeps_powers || [real, effective, saved].contains(&0))
+    }
+
     pub(super) fn is_root(&self) -> bool {
         self.user.effective == 0
     }

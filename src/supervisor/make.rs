@@ -1,8 +1,8 @@
-//! Calls that make files. Root's are made by the kernel; another's are made here, and recorded.
+//! Calls that make files. Another's than root's are made here, and recorded. Root's are made by the kernel, but
+//! for those below a directory that gives them its group.
 
 use std::ffi::CStr;
 use std::os::fd::AsFd;
-use std::rc::Rc;
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
@@ -17,23 +17,15 @@ use crate::owners::{self, Kind, LENGTH, Record};
 use crate::sys::notify::{self, Notification, Stat};
 
 impl Server {
-    /// The caller, where what it makes is not root's; the kernel does the rest alone.
-    fn maker(&mut self, call: &Notification) -> Option<Rc<Credentials>> {
-        let (tag, _) = Self::tag(call).ok().filter(|(tag, _)| tag.credentials != 0)?;
-        let caller = self.people.get(tag);
-        let roots = caller.user.file_system == 0 && caller.group.file_system == 0;
-        (!roots).then_some(caller)
-    }
-
     pub(super) fn open(&mut self, call: &Notification, file: File, flags: usize) -> Done {
-        let Some(maker) = self.maker(call) else { return CONTINUE };
+        let Ok(maker) = self.caller(call) else { return CONTINUE };
         let mode = word(call.arguments[flags + 1]);
         let flags = descriptor(call.arguments[flags]);
         self.with_path(call, file, |it, _| it.make_file(call, &maker, flags, mode))
     }
 
     pub(super) fn create(&mut self, call: &Notification) -> Done {
-        let Some(maker) = self.maker(call) else { return CONTINUE };
+        let Ok(maker) = self.caller(call) else { return CONTINUE };
         let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC;
         let file = File::Path { path: 0, follow: true };
         let mode = word(call.arguments[1]);
@@ -51,17 +43,18 @@ impl Server {
         if flags & (libc::O_PATH | libc::O_DIRECTORY) != 0 {
             return CONTINUE;
         }
+        let Some(place) = self.place_of_new(maker) else { return CONTINUE };
         let mode = mode & 0o7777 & !umask(call.thread);
         let exclusive = OFlags::from_bits_retain(flags.cast_unsigned())
             | OFlags::CREATE
             | OFlags::EXCL
             | OFlags::CLOEXEC;
-        let group = self.group_of_new(maker);
         let path = self.name.path();
         let Ok(made) = rustix::fs::open(path, exclusive, Mode::from_raw_mode(mode)) else {
             return CONTINUE;
         };
-        let record = Record { uid: maker.user.file_system, gid: group, mode, kind: Kind::File };
+        let record =
+            Record { uid: maker.user.file_system, gid: place.group, mode, kind: Kind::File };
         let mut buffer = [0; LENGTH];
         let text = record.format(&mut buffer);
         if rustix::fs::fsetxattr(&made, owners::OVERRIDE, text, XattrFlags::empty()).is_err() {
@@ -79,23 +72,24 @@ impl Server {
     }
 
     pub(super) fn make_directory(&mut self, call: &Notification, file: File, mode: usize) -> Done {
-        let Some(maker) = self.maker(call) else { return CONTINUE };
-        let mode = word(call.arguments[mode]) & 0o7777 & !umask(call.thread);
+        let Ok(maker) = self.caller(call) else { return CONTINUE };
+        let mode = word(call.arguments[mode]) & 0o7777;
         self.with_path(call, file, |it, _| {
-            it.made(&maker, mode, Kind::Directory, |path| {
-                rustix::fs::mkdir(path, Mode::from_raw_mode(mode))
+            it.made(&maker, Kind::Directory, |path| {
+                let mode = mode & !umask(call.thread);
+                rustix::fs::mkdir(path, Mode::from_raw_mode(mode)).map(|()| mode)
             })
         })
     }
 
     pub(super) fn make_link(&mut self, call: &Notification, file: File) -> Done {
-        let Some(maker) = self.maker(call) else { return CONTINUE };
-        let mut text = Name::new();
-        if text.read_text(call.thread, call.arguments[0]).is_err() {
-            return CONTINUE;
-        }
+        let Ok(maker) = self.caller(call) else { return CONTINUE };
         self.with_path(call, file, |it, _| {
-            it.made(&maker, 0o777, Kind::Symlink, |path| rustix::fs::symlink(text.path(), path))
+            it.made(&maker, Kind::Symlink, |path| {
+                let mut text = Name::new();
+                text.read_text(call.thread, call.arguments[0])?;
+                rustix::fs::symlink(text.path(), path).map(|()| 0o777)
+            })
         })
     }
 
@@ -116,22 +110,20 @@ impl Server {
             _ => return CONTINUE,
         };
         let Ok(caller) = self.caller(call) else { return CONTINUE };
-        if !kind.is_device() && caller.user.file_system == 0 && caller.group.file_system == 0 {
-            return CONTINUE;
-        }
         if kind.is_device() && !(caller.owns_all_files() && self.powers.make_nodes) {
             return refuse(Errno::PERM);
         }
-        let bits = mode & 0o7777 & !umask(call.thread);
         let node = match kind {
             Kind::Pipe => FileType::Fifo,
             Kind::Socket => FileType::Socket,
             _ => FileType::RegularFile,
         };
         let mut failed = None;
-        let done = self.made(&caller, bits, kind, |path| {
-            rustix::fs::mknodat(CWD, path, node, Mode::from_raw_mode(bits), 0)
+        let done = self.made(&caller, kind, |path| {
+            let mode = mode & 0o7777 & !umask(call.thread);
+            rustix::fs::mknodat(CWD, path, node, Mode::from_raw_mode(mode), 0)
                 .inspect_err(|errno| failed = Some(*errno))
+                .map(|()| mode)
         });
         match failed {
             // The kernel would only say that devices are not for users.
@@ -144,7 +136,7 @@ impl Server {
     pub(super) fn bind(&mut self, call: &Notification) -> Done {
         /// `struct sockaddr_un` begins with its family.
         const PATH: usize = 2;
-        let Some(maker) = self.maker(call) else { return CONTINUE };
+        let Ok(maker) = self.caller(call) else { return CONTINUE };
         let mut address = [0; 110];
         let length = usize::try_from(word(call.arguments[2])).unwrap_or(usize::MAX);
         let Some(address) = address.get_mut(..length).filter(|address| address.len() > PATH) else {
@@ -158,53 +150,76 @@ impl Server {
         if i32::from(family) != libc::AF_UNIX || address[PATH] != b'/' {
             return CONTINUE;
         }
-        let Some(socket) = socket_of(call) else { return CONTINUE };
         let address: &[u8] = address;
         let file = File::Open { descriptor: 0 };
-        let mask = umask(call.thread);
         self.with_path(call, file, |it, _| {
             if it.name.set(&address[PATH..]).is_err() {
                 return CONTINUE;
             }
-            it.made(&maker, 0o777 & !mask, Kind::Socket, |_| {
+            it.made(&maker, Kind::Socket, |_| {
+                let socket = socket_of(call).ok_or(Errno::BADF)?;
+                let mask = umask(call.thread);
                 let before = rustix::process::umask(Mode::from_raw_mode(mask));
                 let bound = notify::bind(socket.as_fd(), address);
                 rustix::process::umask(before);
-                bound
+                bound.map(|()| 0o777 & !mask)
             })
         })
     }
 
-    /// Makes what `name` names and records whose it is. What cannot be made here, the kernel tries.
+    /// Makes what `name` names, which tells its mode, and records whose it is. What cannot be made here, the
+    /// kernel tries.
     fn made(
         &mut self,
         maker: &Credentials,
-        mode: u32,
         kind: Kind,
-        make: impl FnOnce(&CStr) -> rustix::io::Result<()>,
+        make: impl FnOnce(&CStr) -> rustix::io::Result<u32>,
     ) -> Done {
-        let gid = self.group_of_new(maker);
-        if make(self.name.path()).is_err() {
-            return CONTINUE;
-        }
-        let record = Record { uid: maker.user.file_system, gid, mode, kind };
-        let _ = self.set_record(false, None, record);
+        let place = match self.place_of_new(maker) {
+            Some(place) => place,
+            None if kind.is_device() => Place { group: 0, mode: 0 },
+            None => return CONTINUE,
+        };
+        let Ok(mode) = make(self.name.path()) else { return CONTINUE };
+        let handed_on = if kind == Kind::Directory { place.mode } else { 0 };
+        let (uid, gid, mode) = (maker.user.file_system, place.group, mode | handed_on);
+        let _ = self.set_record(false, None, Record { uid, gid, mode, kind });
         value(0)
     }
 
-    /// Below a directory with the set-group-ID bit the group is the directory's.
-    fn group_of_new(&mut self, maker: &Credentials) -> u32 {
-        let of_parent = self.name.in_parent(|parent| {
-            let stat = Stat::of(parent, true).ok()?;
-            (stat.mode() & libc::S_ISGID != 0).then(|| {
-                let mut buffer = [0; LENGTH];
-                let found = rustix::fs::getxattr(parent, owners::OVERRIDE, &mut buffer[..]);
-                let record = found.ok().and_then(|length| Record::parse(&buffer[..length]));
-                record.map_or(0, |record| record.gid)
-            })
+    /// What the directory of `name` means for a file that is made in it; `None` where that is root's and its
+    /// group's, which takes no record.
+    ///
+    /// The attribute is looked for first: of the directories that root makes files in nearly none has one. A shell
+    /// opens /dev/null all the time as if it could be made.
+    fn place_of_new(&mut self, maker: &Credentials) -> Option<Place> {
+        let (attribute, links) = (owners::OVERRIDE, &mut self.links);
+        let is_roots = maker.user.file_system == 0 && maker.group.file_system == 0;
+        if is_roots && self.name.path() == c"/dev/null" {
+            return None;
+        }
+        let place = self.name.in_parent(|parent| {
+            let mut buffer = [0; LENGTH];
+            let found = rustix::fs::getxattr(parent, attribute, &mut buffer[..]);
+            let record = found.ok().and_then(|length| Record::parse(&buffer[..length]));
+            let record = record.or_else(|| links.get(parent, true));
+            let group = record.map_or(0, |record| record.gid);
+            if is_roots && group == 0 {
+                return None;
+            }
+            let mode = Stat::of(parent, true).ok()?.mode() & libc::S_ISGID;
+            (mode != 0).then_some(Place { group, mode })
         });
-        of_parent.unwrap_or(maker.group.file_system)
+        place.or((!is_roots).then_some(Place { group: maker.group.file_system, mode: 0 }))
     }
+}
+
+/// What a directory hands on to what is made in it.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    group: u32,
+    /// The set-group-ID bit, for directories.
+    mode: u32,
 }
 
 /// The caller's socket, as a descriptor of ours.

@@ -31,10 +31,12 @@
 //!   flag of 5.19 shortens that moment and nothing closes it.
 //! - `SCM_CREDENTIALS` carries the kernel's ids, `SO_PEERCRED` is answered.
 //! - Programs of another architecture (32-bit, x32) see the kernel's ids.
-//! - `/proc/PID/status` tells the kernel's ids; the owner of `/proc/PID` is the emulated user.
+//! - `/proc/PID/status` tells the kernel's ids and capabilities, capget(2) those of who it is said to be, but for
+//!   who can become root again or keeps root's powers, who is told the kernel's. The owner of `/proc/PID` is the
+//!   emulated user.
 //! - Threads share the ids of their process, as they do under every C library.
 //! - A device node is an empty file that looks like a device.
-//! - What root makes below a set-group-ID directory is root's group's; openat2(2) makes root's files.
+//! - openat2(2) makes root's files.
 //! - A program that only clone(2) put into another mount namespace is known there after its
 //!   chroot(2) or pivot_root(2).
 
@@ -52,6 +54,7 @@ mod make;
 mod name;
 mod options;
 mod people;
+mod powers;
 mod serve;
 mod signalled;
 mod start;

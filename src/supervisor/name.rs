@@ -191,7 +191,10 @@ impl Name {
 
     /// The directory in which the path's last part stands, for as long as `work` takes.
     pub(super) fn in_parent<T>(&mut self, work: impl FnOnce(&CStr) -> T) -> T {
-        let slash = self.bytes[self.start..self.end].iter().rposition(|byte| *byte == b'/');
+        let text = &self.bytes[self.start..self.end];
+        // mkdir(2) takes slashes behind the name.
+        let last = text.iter().rposition(|byte| *byte != b'/').unwrap_or_default();
+        let slash = text[..=last].iter().rposition(|byte| *byte == b'/');
         // A relative path has a descriptor's name before it, so there is a slash.
         let cut = self.start + slash.unwrap_or_default().max(1);
         let kept = std::mem::replace(&mut self.bytes[cut], 0);
@@ -331,10 +334,10 @@ mod tests {
     #[test]
     fn a_path_has_a_parent() {
         let mut name = Name::new();
-        for (path, parent) in [("/a/b", "/a"), ("/a", "/"), ("7/cwd/x", "7/cwd")] {
-            name.bytes[HEAD..HEAD + path.len()].copy_from_slice(path.as_bytes());
-            name.bytes[HEAD + path.len()] = 0;
-            (name.start, name.end) = (HEAD, HEAD + path.len());
+        for (path, parent) in
+            [("/a/b", "/a"), ("/a", "/"), ("7/cwd/x", "7/cwd"), ("/a/b//", "/a"), ("/", "/")]
+        {
+            name.set(path.as_bytes()).expect("room");
             name.in_parent(|found| assert_eq!(found.to_str(), Ok(parent)));
             assert_eq!(name.path().to_str(), Ok(path));
         }

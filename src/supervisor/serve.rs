@@ -148,6 +148,8 @@ impl Server {
             }
             Call::Peer => self.peer(call),
             Call::KeepPowers => self.keep_powers(call),
+            Call::Powers => self.get_powers(call),
+            Call::SetPowers => self.set_powers(call),
             Call::Leave { roots } => self.leave(call, roots),
             Call::Limit { old } => limit(call, old),
         }

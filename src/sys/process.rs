@@ -273,6 +273,36 @@ pub fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
     if status == 0 { Ok(()) } else { Err(CallError::last("prlimit64").errno) }
 }
 
+/// What capget(2) and capset(2) are called with behind their two arguments, which the kernel does not look at and
+/// a filter does: those of a start are not asked about.
+pub const UNASKED: u32 = 0x636f_7261;
+
+/// `_LINUX_CAPABILITY_VERSION_3`, and this thread.
+const CAPABILITIES: [u32; 2] = [0x2008_0522, 0];
+
+/// The permitted capabilities of this thread.
+pub fn permitted() -> Result<u64, Errno> {
+    let (mut header, mut data) = (CAPABILITIES, [0_u32; 6]);
+    // SAFETY: both outlive the call, and have the size of the version's structures.
+    let status =
+        unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), data.as_mut_ptr(), UNASKED) };
+    let [_, low, _, _, high, _] = data.map(u64::from);
+    if status == 0 { Ok(low | high << 32) } else { Err(CallError::last("capget").errno) }
+}
+
+/// Sets the capabilities of this thread.
+pub fn set_capabilities(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Errno> {
+    let mut header = CAPABILITIES;
+    let all = [0, 32].map(|shift| {
+        [effective, permitted, inheritable]
+            .map(|set| u32::try_from(set >> shift & 0xffff_ffff).unwrap_or_default())
+    });
+    // SAFETY: both outlive the call, and have the size of the version's structures.
+    let status =
+        unsafe { libc::syscall(libc::SYS_capset, header.as_mut_ptr(), all.as_ptr(), UNASKED) };
+    if status == 0 { Ok(()) } else { Err(CallError::last("capset").errno) }
+}
+
 /// Blocks every signal that can be blocked; `reset_signals` undoes it in a child.
 pub fn block_signals() {
     let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();

@@ -20,6 +20,25 @@ pub struct Extent {
     pub count: u32,
 }
 
+/// The ids that there are in the namespace, as `0-999,1001`.
+pub fn inside(extents: &[Extent]) -> String {
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    let mut sorted = extents.to_vec();
+    sorted.sort_unstable_by_key(|extent| extent.inside);
+    for Extent { inside, count, .. } in sorted {
+        let last = inside.saturating_add(count.saturating_sub(1));
+        match runs.last_mut() {
+            Some(run) if run.1.checked_add(1) == Some(inside) => run.1 = last,
+            _ => runs.push((inside, last)),
+        }
+    }
+    let text = |(first, last): &(u32, u32)| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    runs.iter().map(text).collect::<Vec<_>>().join(",")
+}
+
 impl Extent {
     fn contains(self, id: u32) -> bool {
         self.outside_of(id).is_some()
@@ -536,6 +555,14 @@ mod tests {
         let maps = choose(&Request::Auto, (0, 0), &facts).expect("maps");
         assert_eq!(maps.uids, [Extent { inside: 0, outside: 0, count: 65536 }]);
         assert_eq!(maps.mode, Mode::Direct);
+    }
+
+    #[test]
+    fn ids_are_told_as_a_list() {
+        let extent = |inside, count| Extent { inside, outside: inside, count };
+        let one = [extent(2000, 1), extent(0, 1000), extent(1000, 1), extent(1001, 9)];
+        assert_eq!(inside(&one), "0-1009,2000");
+        assert_eq!(inside(&[extent(u32::MAX, 1)]), "4294967295");
     }
 
     fn triples(extents: &[Extent]) -> Vec<(u32, u32, u32)> {

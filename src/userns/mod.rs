@@ -23,5 +23,7 @@ pub use facts::{
 };
 pub use joined::{maps_behind, maps_of, request_of};
 pub use lines::{InvalidLine, Line};
-pub use maps::{Extent, IdMaps, InvalidRequest, Mode, Request, choose, choose_for_store, given};
+pub use maps::{
+    Extent, IdMaps, InvalidRequest, Mode, Request, choose, choose_for_store, given, inside,
+};
 pub use refusal::{Refusal, explain_refusal};

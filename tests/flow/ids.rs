@@ -175,6 +175,24 @@ for arguments in [("f", 0, -1), ("f", -1, 51), ("/shared", -1, 50)]:
     assert_eq!(python(&[], script), expected);
 }
 
+/// As below Debian's /var/mail and /var/local.
+#[test]
+fn what_root_makes_below_a_directory_of_a_group_is_the_groups() {
+    requires!(UserNamespaces, Image("python", "3"));
+    let script = r#"
+os.mkdir("/shared"); os.chown("/shared", 0, 50); os.chmod("/shared", 0o2775); os.umask(0o027); os.chdir("/shared")
+open("f", "w").write("text"); os.mkdir("sub/"); os.symlink("f", "l"); os.mkfifo("p"); open("/shared/sub/g", "w").close()
+socket.socket(socket.AF_UNIX).bind("/shared/s"); os.mkdir("sub/sub", 0o700); os.open("x", os.O_CREAT | os.O_EXCL)
+open("f", "a").write("!"); os.mkdir("/plain"); os.chown("/plain", 0, 50); open("/plain/f", "w").close()
+for name in ["f", "sub", "l", "p", "s", "x", "sub/g", "sub/sub", "/plain/f"]:
+    it = os.lstat(name); print(name, "%o" % it.st_mode, it.st_uid, it.st_gid)
+print(open("f").read())
+"#;
+    let expected = "f 100640 0 50\nsub 42750 0 50\nl 120777 0 50\np 10640 0 50\ns 140750 0 50\n\
+        x 100750 0 50\nsub/g 100640 0 50\nsub/sub 42700 0 50\n/plain/f 100640 0 0\ntext!";
+    assert_eq!(python(&[], script), expected);
+}
+
 #[test]
 fn a_device_is_what_mknod_said() {
     requires!(UserNamespaces, Image("busybox", "latest"));

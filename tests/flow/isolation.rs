@@ -56,6 +56,16 @@ fn capabilities_are_dockers() {
     has(&run(&["--cap-add", "nonsense"], &["true"]).fails(125), &["nonsense"]);
     let all = sh(&["--privileged"], effective);
     assert!(all.ends_with("1ffffffffff"), "{all}");
+    let both = run(&["--cap-add", "all", "--cap-drop", "ALL"], &["true"]).fails(125);
+    has(&both, &["--cap-add and --cap-drop both name ALL"]);
+    has(
+        &run(&["--cap-add", "KILL", "--cap-drop", "cap_kill"], &["true"]).fails(125),
+        &["CAP_KILL"],
+    );
+    let flags = ["--privileged", "--cap-drop", "KILL"];
+    let said = run(&flags, &["sh", "-c", effective]).output();
+    assert_eq!((said.stdout.trim(), said.code()), (all.as_str(), 0));
+    has(&said.stderr, &["note: --cap-drop drops nothing: --privileged gives all capabilities"]);
 }
 
 #[test]

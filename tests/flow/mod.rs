@@ -68,6 +68,8 @@ pub fn run(flags: &[&str], command: &[&str]) -> Run {
 
 pub fn run_image(image: &str, flags: &[&str], command: &[&str]) -> Run {
     let first = ["run", "--rm", "--network", "none"];
+    let says = flags.iter().any(|flag| matches!(flag.split('=').next(), Some("--network")));
+    let first = if says { &first[..2] } else { &first };
     Home::shared().coracle(first.iter().chain(flags).chain([&image]).chain(command))
 }
 

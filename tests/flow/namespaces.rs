@@ -3,6 +3,7 @@
 use super::background::Background;
 use super::{home_with_busybox, run, sh};
 use crate::requires;
+use crate::support::needs::pass;
 use crate::support::{Home, has};
 
 fn host(kind: &str) -> String {
@@ -165,6 +166,31 @@ fn what_cannot_be_shared_is_told() {
     has(&refused(&["--ipc", "container:ended"]), &["ended", "is not running"]);
 }
 
+/// Without a range such a container has one id, which is not root.
+#[test]
+fn who_joins_another_is_told_its_ids() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (home, image) = home_with_busybox();
+    let flags = ["--userns", "nomap", "-u", "7:8", "--network", "none"];
+    let _first = Background::start(&home, "first", &flags, &["sleep", "600"]);
+    let joined = ["run", "--rm", "--network", "container:first"];
+    let refused = home.coracle([&joined[..], &[&image, "id"]].concat()).fails(126);
+    has(&refused, &["user 0:0 is outside the ids", "those of whom it joins", "hint:", "-u 7:8\n"]);
+    let script = "echo $(id -u):$(id -g)";
+    let fits = [&joined[..], &["-u", "7:8", &image, "sh", "-c", script]].concat();
+    assert_eq!(home.coracle(fits).ok(), "7:8");
+}
+
+#[test]
+fn a_group_beyond_the_ids_is_told_those_that_are_there() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    if pass() == "plain" {
+        return; // all ids are emulated
+    }
+    let said = run(&["--group-add", "70000"], &["true"]).fails(126);
+    has(&said, &["group 70000 is outside the ids of the container, which has groups 0-65536 ("]);
+}
+
 #[test]
 fn kernel_parameters_go_by_namespace() {
     requires!(UserNamespaces, Image("busybox", "latest"));
@@ -172,6 +198,9 @@ fn kernel_parameters_go_by_namespace() {
     let flags =
         ["--sysctl", "net.ipv4.ip_unprivileged_port_start=80", "--sysctl", "kernel.domainname=dom"];
     assert_eq!(sh(&flags, read), "80\ndom");
+    let slashes =
+        ["--sysctl", "net/ipv4/ip_unprivileged_port_start=80", "--sysctl=kernel/domainname=dom"];
+    assert_eq!(sh(&slashes, read), "80\ndom");
     let host = run(&["--network", "host", "--sysctl", "net.ipv4.ip_forward=1"], &["true"]);
     has(&host.fails(125), &["net.ipv4.ip_forward", "network"]);
     has(&run(&["--sysctl", "vm.swappiness=1"], &["true"]).fails(125), &["whole machine"]);

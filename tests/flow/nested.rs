@@ -90,7 +90,7 @@ fn a_supervisor_outside_leaves_no_room_for_connections_inside() {
         Program("/dev/net/tun")
     );
     pulled("busybox", "latest");
-    let script = format!("{INNER} --network fast {IMAGE} true");
+    let script = format!("/coracle run -q --rm --network fast {IMAGE} true");
     let flags = ["--privileged", "--network", "fast", "--device", "/dev/net/tun"];
     let output = nested(&flags, &script);
     assert_eq!(output.code(), 125, "{output}");

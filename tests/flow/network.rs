@@ -108,4 +108,9 @@ fn what_cannot_be_published_is_told() {
         &["conflicting options"],
     );
     has(&run(&["--network", "slirp4netns:cidr=10.9.0.0/24"], &["true"]).fails(125), &["cidr"]);
+    for networks in [["none", "host"], ["web", "none"], ["host", "web"]] {
+        let flags = [["--network", networks[0]], ["--network", networks[1]]].concat();
+        has(&run(&flags, &["true"]).fails(125), &["conflicting options: several networks"]);
+    }
+    run(&["--network", "none", "--network", "none"], &["true"]).ok();
 }

@@ -68,6 +68,9 @@ fn a_missing_command_is_127() {
         &["no-such-program", "executable file not found in $PATH"],
     );
     has(&run(&[], &["/no/such/program"]).fails(127), &["/no/such/program"]);
+    for flags in [&[][..], &["--init"]] {
+        has(&run(flags, &[""]).fails(127), &["exec: \"\": executable file not found in $PATH"]);
+    }
     // The file is there, what it names as its interpreter is not.
     let script = "printf '#!/no/interpreter\\n' >/s; chmod 755 /s; exec /s";
     assert_eq!(run(&[], &["sh", "-c", script]).output().code(), 127);
@@ -275,6 +278,13 @@ fn processes(word: &str) -> usize {
 fn limits_are_set() {
     requires!(UserNamespaces, Image("busybox", "latest"));
     assert_eq!(sh(&["--ulimit", "nofile=512:1024"], "ulimit -Sn; ulimit -Hn"), "512\n1024");
+    assert_eq!(sh(&["--ulimit", "nofile=16:16"], "touch /f; chown 7 /f; stat -c %u /f"), "7");
+    if pass() == "plain" {
+        // The listener of who answers for the ids takes a place.
+        let few = run(&["--ulimit", "nofile=1:1"], &["true"]).fails(125);
+        let hint = "hint: --ulimit nofile=1 is less than what a start itself has open: 16 will do";
+        has(&few, &[hint]);
+    }
     assert_eq!(sh(&["--ulimit", "core=0"], "ulimit -c"), "0");
     // podman's word for the caller's, which they are anyway.
     let (mine, host) = (sh(&[], "ulimit -Sn; ulimit -Hn"), ["--ulimit", "host"]);

@@ -15,6 +15,31 @@ fn debian(flags: &[&str], script: &str) -> String {
     Home::shared().coracle(all).ok()
 }
 
+/// Who gives up root has no capabilities, unless it keeps some, and can do no more than those say.
+#[test]
+fn capabilities_go_with_root() {
+    requires!(UserNamespaces, Image("debian", "12"));
+    let script = r#"$| = 1;
+        sub sets { my @v = unpack 'L6', $_[0]; sprintf "%x %x\n", $v[0] | $v[3] << 32, $v[1] | $v[4] << 32 }
+        sub header { pack 'LL', 0x20080522, 0 }
+        sub told { my ($h, $d) = (header, "\0" x 24); syscall 125, $h, $d; sets $d }
+        sub set { my ($h, $d) = (header, pack 'L6', $_[0], $_[0], 0, 0, 0, 0); (syscall 126, $h, $d) == 0 ? 'set ' : "$! " }
+        sub becomes { (syscall 117, $_[0], $_[0], $_[0]) == 0 ? "becomes $_[0]\n" : "$!\n" }
+        sub child { my $pid = fork; if (!$pid) { $_[0]->(); exit } waitpid $pid, 0 }
+        print told;
+        child sub { becomes 33; print told, set(1 << 10), told, set(0), told, becomes 0 };
+        child sub { becomes 33; exec 'perl', '-e', 'my ($h, $d) = (pack("LL", 0x20080522, $$), "1" x 24);
+            syscall 125, $h, $d; print unpack("L", $d), "\n"' };
+        for my $kept (7, 10) {
+            child sub { syscall 157, 8, 1, 0, 0, 0; becomes 33; print set(1 << $kept), told, becomes 5 };
+        }
+    "#;
+    let told = debian(&[], &format!("exec perl -e '{}'", script.replace('\'', "'\\''")));
+    let expected = "a80425fb a80425fb\n0 0\nOperation not permitted 0 0\nset 0 0\nOperation not permitted\n0\n\
+        set 80 80\nbecomes 5\nset 400 400\nOperation not permitted";
+    assert_eq!(told, expected);
+}
+
 /// One process and one program, so that nothing of it is remembered by a shell.
 #[test]
 fn what_a_process_did_it_is_told() {

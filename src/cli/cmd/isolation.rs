@@ -124,6 +124,12 @@ impl Isolation {
         users.chain(groups).collect()
     }
 
+    /// What is asked for and counts for nothing.
+    pub(super) fn remark(&self) -> Option<&'static str> {
+        let is_lost = self.privileged && !self.cap_drop.is_empty();
+        is_lost.then_some("--cap-drop drops nothing: --privileged gives all capabilities")
+    }
+
     /// Fills in the request.
     pub(super) fn apply(&self, request: &mut bundle::Request) -> Result<(), Error> {
         request.pid = self.pid.clone().unwrap_or_default();

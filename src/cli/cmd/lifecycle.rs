@@ -13,9 +13,9 @@ pub(super) struct Lifecycle {
     /// Start the container again when it ends: no, on-failure[:N], always, unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<Restart>,
-    /// Seconds between `stop`'s signal and SIGKILL [default: 10]
-    #[arg(long, value_name = "SECONDS")]
-    stop_timeout: Option<u64>,
+    /// Seconds between `stop`'s signal and SIGKILL; -1 to wait for ever [default: 10]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    stop_timeout: Option<i64>,
     /// Remove a container that has the name first
     #[arg(long)]
     replace: bool,

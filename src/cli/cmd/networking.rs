@@ -59,10 +59,14 @@ impl Networking {
             // What takes a private network asks for one.
             asked.push(if publishes || addressed { private() } else { by_default(cx) });
         }
-        // What comes last counts, as with all flags: a kind of network takes the place of what was
-        // before it, and names go together.
-        let kind = asked.iter().rposition(|network| network.named.is_none());
-        asked.drain(..kind.map_or(0, |kind| if kind + 1 < asked.len() { kind + 1 } else { kind }));
+        // Names go together; a kind of network is one, and alone.
+        asked.dedup_by(|one, other| one.named.is_none() && one == other);
+        if asked.len() > 1 && asked.iter().any(|network| network.named.is_none()) {
+            return Err(Error::usage(
+                "conflicting options: several networks are for names that network create has made: \
+                 --network private, fast, host, none and container:NAME go alone",
+            ));
+        }
         let networks = self.named(&asked, addressed)?;
         let Network { sharing, mut settings, .. } = asked.swap_remove(0);
         let refuse = |what: &str| Err(Error::usage(format!("conflicting options: {what}")));

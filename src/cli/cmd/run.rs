@@ -441,6 +441,9 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
     if let Some(path) = &args.init_path {
         cx.report.note(&format!("--init-path {}: coracle is the init itself", path.display()));
     }
+    if let Some(remark) = args.isolation.remark() {
+        cx.report.note(remark);
+    }
     Ok(request)
 }
 

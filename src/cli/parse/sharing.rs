@@ -253,7 +253,7 @@ pub fn device(text: &str) -> Result<DeviceRequest, Invalid> {
     Ok(DeviceRequest { source: source.into(), target: target.into(), write: mode.contains('w') })
 }
 
-/// `--sysctl NAME=VALUE`
+/// `--sysctl NAME=VALUE`; where a slash comes first in the name it is in dots' place, and they in slashes'.
 pub fn sysctl(text: &str) -> Result<(String, String), Invalid> {
     let (name, value) =
         text.split_once('=').ok_or_else(|| Invalid::new(format!("{text:?}: want NAME=VALUE")))?;
@@ -265,7 +265,7 @@ pub fn sysctl(text: &str) -> Result<(String, String), Invalid> {
     if !sound {
         return Err(Invalid::new(format!("{name:?} is no name of a kernel parameter")));
     }
-    Ok((name.to_owned(), value.to_owned()))
+    Ok((bundle::dotted(name), value.to_owned()))
 }
 
 /// `--umask`, octal.
@@ -418,7 +418,10 @@ mod tests {
     #[test]
     fn parameters_do_not_climb() {
         assert!(sysctl("net.ipv4.ip_forward=1").is_ok());
-        assert!(sysctl("net.ipv4.conf.eth0/1.forwarding=1").is_ok());
+        let name = |text: &str| sysctl(text).expect("a sysctl").0;
+        for text in ["net.ipv4.conf.eth0/1.forwarding=1", "net/ipv4/conf/eth0.1/forwarding=1"] {
+            assert_eq!(name(text), "net.ipv4.conf.eth0/1.forwarding");
+        }
         for bad in ["net..x=1", "../x=1", "net./../x=1", "net.x", "=1", "a.b c=1"] {
             assert!(sysctl(bad).is_err(), "{bad}");
         }

@@ -280,8 +280,8 @@ impl Monitor<'_> {
     fn ask(&self, program: &mut Program) {
         let signal = self.record.config.stop_signal;
         program.taken = program.kept.forward(signal).or(program.taken);
-        let grace = Duration::from_secs(self.record.config.stop_timeout_s.unwrap_or(10));
-        program.deadline = Some(Instant::now() + grace);
+        let grace = self.record.config.grace();
+        program.deadline = grace.and_then(|grace| Instant::now().checked_add(grace));
     }
 
     fn wants_restart(&mut self, code: u8) -> bool {

@@ -21,10 +21,11 @@ impl Engine {
         signal: Option<i32>,
     ) -> Result<Record, Error> {
         let record = self.container_named(query)?;
-        let own = record.config.stop_timeout_s.and_then(|own| i64::try_from(own).ok());
-        let grace = grace_s.or(own).unwrap_or(10);
-        // Negative is for ever.
-        let grace = u64::try_from(grace).ok().map(Duration::from_secs);
+        let grace = match grace_s {
+            // Negative is for ever.
+            Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+            None => record.config.grace(),
+        };
         let signal = signal.unwrap_or(record.config.stop_signal);
         match record.status() {
             Status::Created | Status::Stopped(_) => return Ok(record),
@@ -74,7 +75,7 @@ impl Engine {
         self.emit(&[killed(record, signal)]);
         if catches {
             let _ = sys::process::kill_held(&pidfd, signal);
-            let deadline = grace.map(|grace| Instant::now() + grace);
+            let deadline = grace.and_then(|grace| Instant::now().checked_add(grace));
             if matches!(waiter.wait(deadline), Ok(Some(_)) | Err(_)) {
                 return Ok(());
             }

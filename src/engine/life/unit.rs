@@ -21,7 +21,8 @@ impl Engine {
 
 fn unit(record: &Record, program: &Path, root: &Path, pid_file: &Path) -> String {
     let (name, id) = (&record.name, &record.id);
-    let grace = record.config.stop_timeout_s.unwrap_or(10);
+    let grace = record.config.grace().map(|grace| grace.as_secs().saturating_add(10));
+    let timeout = grace.map_or_else(|| "infinity".to_owned(), |seconds| seconds.to_string());
     let command = format!("{} --root={}", quoted(program), quoted(root));
     format!(
         "# {name}.service: a container of coracle {version}, for the user's systemd.\n\
@@ -48,7 +49,6 @@ fn unit(record: &Record, program: &Path, root: &Path, pid_file: &Path) -> String
         version = env!("CARGO_PKG_VERSION"),
         policy = record.config.restart,
         pid_file = specifiers(&pid_file.display().to_string()),
-        timeout = grace.saturating_add(10),
     )
 }
 

@@ -31,6 +31,24 @@ fn stop_lets_a_program_end_by_itself() {
     }
 }
 
+/// docker's -1.
+#[test]
+fn stop_waits_for_ever_where_that_is_asked_for() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let b = Box::new();
+    let script = "trap '' TERM; trap 'exit 7' USR1; echo ready; while :; do sleep 0.02; done";
+    b.run_d(&["--name", "web", "--stop-timeout=-1"], &["sh", "-c", script]);
+    assert_eq!(b.field("web", ".Config.StopTimeout"), "-1");
+    has(&b.ok(&["generate", "systemd", "web"]), &["\nTimeoutStopSec=infinity\n"]);
+    until("it to be ready", || b.ok(&["logs", "web"]) == "ready");
+    let stop = b.coracle(&["stop", "web"]).spawn();
+    stop.until_asleep();
+    assert_eq!(b.status("web"), "running");
+    b.ok(&["kill", "-s", "USR1", "web"]);
+    stop.wait().ok();
+    assert_eq!(b.field("web", ".State.ExitCode"), "7");
+}
+
 #[test]
 fn kill_sends_what_it_is_told() {
     requires!(UserNamespaces, Image("busybox", "latest"));
