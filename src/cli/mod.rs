@@ -53,7 +53,6 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         true => None,
         false => Guess::of(arguments.get(1..).unwrap_or_default()),
     };
-    crate::sys::memory::populate();
     let environment = Environment::of_process();
     let begun = guess.map(|guess| guess.furnish(&environment));
     if environment.get(complete::VARIABLE).is_some() {
