@@ -30,10 +30,16 @@ impl<T> Deref for Seldom<T> {
 
 impl<T: Args + Default> Args for Seldom<T> {
     fn augment_args(command: Command) -> Command {
-        match command.get::<Brief>() {
-            Some(_) => command,
-            None => T::augment_args(command),
+        if command.get::<Brief>().is_some() {
+            return command;
         }
+        let command = T::augment_args(command);
+        let is_whole = |id| {
+            let mut groups = command.get_groups().filter(|group| *group.get_id() == id);
+            groups.any(|group| group.get_args().next().is_some())
+        };
+        debug_assert!(T::group_id().is_some_and(is_whole), "a type with parts is no group");
+        command
     }
 
     fn augment_args_for_update(command: Command) -> Command {

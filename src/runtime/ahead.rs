@@ -267,6 +267,7 @@ impl Berth {
         if dies.is_err() || spawn::has_ended(&self.caller) {
             return 0;
         }
+        sys::process::default_signals();
         // It has the time, and whoever does it later will say why it cannot be.
         let has_loopback =
             new.contains(UnshareFlags::NEWNET) && sys::network::loopback_up().is_ok();

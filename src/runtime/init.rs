@@ -67,7 +67,8 @@ impl Ends {
     }
 }
 
-/// Becomes the container's program, or does an errand in its place, or tells why not and ends.
+/// Becomes the container's program, or does an errand in its place, or tells why not and ends. Its signals have
+/// their default actions.
 pub(super) fn become_program(plan: &Plan, mut ends: Ends, errand: Option<Errand<'_>>) -> ! {
     let Err(failure) = steps(plan, &mut ends, errand);
     if let Some(report) = ends.streams.report {
@@ -115,7 +116,7 @@ fn join_steps(
 }
 
 fn steps(plan: &Plan, ends: &mut Ends, errand: Option<Errand<'_>>) -> Result<Infallible, Failure> {
-    sys::process::reset_signals();
+    sys::process::unblock_signals();
     enter(&ends.group, plan.own_cgroups && ends.makes_view).at(Stage::Group)?; // first: all that follows is counted
     let is_begun = ends.ready.is_begun();
     if let Some(maps) = ends.maps.as_mut().filter(|_| !is_begun) {

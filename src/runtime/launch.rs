@@ -28,7 +28,7 @@ use crate::mount::RootMount;
 use crate::network::Switch;
 use crate::sys::fork::{Child, Side};
 use crate::userns::{self, IdMaps};
-use crate::{network, union};
+use crate::{network, sys, union};
 
 /// What a launch needs besides the specification.
 #[derive(Debug)]
@@ -224,6 +224,7 @@ pub(super) fn start_with<'a>(
     let (child, shared) = match begin(launch, ahead, plan, ends, &parent)? {
         Begun::Child(orders) => {
             drop((parent, others));
+            sys::process::default_signals();
             init::become_program(&orders.0, orders.1, errand)
         }
         Begun::Parent { child, shared } => (child, shared),

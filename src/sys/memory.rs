@@ -1,8 +1,9 @@
 //! How the allocator asks for memory.
 #![allow(unsafe_code)]
 
-/// What a thread that makes a container asks for in all (`one_piece`).
-const OF_A_THREAD: usize = 96 << 10;
+/// What a thread that makes a container asks for in all: the stack of its first process, and what that one
+/// has of its own.
+const OF_A_THREAD: usize = 512 << 10;
 
 /// Has the allocator ask for memory in few, large pieces, and give none back. Call it first of all.
 pub fn ask_for_much() {

@@ -108,15 +108,24 @@ fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     if status == 0 { Ok(()) } else { Err(CallError::last("close_range").errno) }
 }
 
-/// Gives every signal its default action and unblocks all: exec keeps ignored signals ignored
-/// (signal(7)), and Rust's runtime ignores SIGPIPE.
+/// Gives every signal its default action and unblocks all.
 pub fn reset_signals() {
+    default_signals();
+    unblock_signals();
+}
+
+/// Gives every signal its default action: exec keeps ignored signals ignored (signal(7)).
+pub fn default_signals() {
     for signal in 1..=libc::SIGRTMAX() {
         // SAFETY: SIG_DFL installs no code of ours; signals that cannot be changed answer EINVAL.
         unsafe {
             libc::signal(signal, libc::SIG_DFL);
         }
     }
+}
+
+/// Lets every signal through.
+pub fn unblock_signals() {
     let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the set it is given.
     unsafe {
