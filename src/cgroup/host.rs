@@ -90,12 +90,10 @@ pub struct Node {
 pub fn is_worth_a_look(root: &Path) -> bool {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let mounted = root.join("sys/fs/cgroup");
-    // Where all of them are the machine's own roots, as often in version 1, they are those of its root user.
-    let is_root = |line: &str| line.splitn(3, ':').nth(2) == Some("/");
-    if groups.lines().all(is_root) && sees_the_machine(root) {
-        return rustix::process::geteuid().is_root();
-    }
-    groups.lines().any(|line| {
+    // The machine's own roots, where a process is in most groups of version 1, are those of its root user.
+    let are_root_s = !rustix::process::geteuid().is_root() && sees_the_machine(root);
+    let is_open = |line: &&str| !(are_root_s && line.ends_with(":/"));
+    groups.lines().filter(is_open).any(|line| {
         let mut parts = line.splitn(3, ':').skip(1);
         let (Some(names), Some(group)) = (parts.next(), parts.next()) else { return false };
         let below = |directory: &Path| {

@@ -116,7 +116,8 @@ impl Context {
     /// An image of the store as the user calls it: a short name may stand for another. The files
     /// that say so are read only where the name is not one of the store's.
     pub fn local_image(&self, engine: &Engine, query: &str) -> Result<String, Error> {
-        if !reference::is_short(query) || engine.store().resolve(query).is_ok() {
+        let store = engine.store();
+        if !reference::is_short(query) || store.has_name(query) || store.resolve(query).is_ok() {
             return Ok(query.to_owned());
         }
         let candidates = self.registries()?.candidates(query).unwrap_or_default();

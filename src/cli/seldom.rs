@@ -17,7 +17,7 @@ pub(super) struct Brief;
 impl CommandExt for Brief {}
 
 /// Flags that are seldom, none of which has a value where it is not there.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Seldom<T>(T);
 
 impl<T> Deref for Seldom<T> {

@@ -29,6 +29,8 @@ pub struct Directory {
 
 const CREATION: &str = "creation.json";
 const HEALTH: &str = "health.json";
+/// Locked by whoever changes the record, and made by the first.
+const EDITING: &str = "lock";
 /// Beside the record while a user's `stop` or `kill` is under way, and after it.
 const STOP: &str = "stop";
 
@@ -57,6 +59,11 @@ impl Directory {
     /// Writes down what health checks have found.
     pub fn write_health(&self, health: &Health) -> Result<(), Error> {
         replace(&self.path, HEALTH, health)
+    }
+
+    /// Whether another command may have changed the record: who does leaves its lock.
+    pub fn is_edited(&self) -> bool {
+        self.path.join(EDITING).symlink_metadata().is_ok()
     }
 
     /// Lets go of it though this process stays: others may start or remove the container.
@@ -233,7 +240,7 @@ pub(super) fn remove_file(path: &Path) -> Result<(), Error> {
 
 /// Held by whoever changes a record, for no longer than that takes.
 fn edit_lock(directory: &Path) -> Result<OwnedFd, Error> {
-    let path = directory.join("lock");
+    let path = directory.join(EDITING);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
     let file = rustix::fs::open(&path, flags, Mode::from_raw_mode(0o600)).tried("open", &path)?;
     loop {

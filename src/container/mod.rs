@@ -510,7 +510,10 @@ mod tests {
         let first = containers.create(Some(&name)).expect("first");
         first.write(&record(&first, State::Created)).expect("a record");
         assert!(matches!(containers.create(Some(&name)), Err(Error::NameTaken { .. })));
+        assert!(!first.is_edited());
         let found = containers.find("web").expect("by name");
+        containers.edit(&found, |record| record.name = "web".to_owned()).expect("edited");
+        assert!(first.is_edited());
         assert_eq!(containers.find(&found.id[..5]).expect("by prefix"), found);
         assert!(matches!(containers.detach(&found), Err(Error::Busy { .. })));
         drop(first);

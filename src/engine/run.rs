@@ -749,7 +749,10 @@ impl Engine {
     /// Moves a container's directory out of sight, of which no process runs any more. Who waits for the
     /// container has yet to be told.
     fn take_away(&self, record: &Record, directory: &Directory) -> Result<Away, Error> {
-        let last = self.containers.reread(record).ok().flatten();
+        let last = match directory.is_edited() {
+            true => self.containers.reread(record).ok().flatten(),
+            false => None,
+        };
         let last = last.unwrap_or_else(|| record.clone());
         let stop_signal = directory.stop_signal();
         let path = self.containers.detach_own(directory)?;

@@ -210,5 +210,6 @@ mod tests {
         assert!(matches!(store.resolve("bb"), Err(Error::NoSuchImage { .. })));
         store.tag("docker.io/library/aa:latest", &ids[1].parse().expect("it")).expect("a tag");
         assert_eq!(store.resolve("aa").expect("a name goes first").id.to_string(), ids[1]);
+        assert!(store.has_name("aa") && !store.has_name("aa1"));
     }
 }

@@ -47,6 +47,12 @@ impl Store {
         }
     }
 
+    /// Whether an image is called this; nothing is read.
+    pub fn has_name(&self, query: &str) -> bool {
+        let reference = query.parse::<Reference>();
+        reference.is_ok_and(|reference| self.tag_path(&full_name(&reference)).exists())
+    }
+
     /// The image that has exactly this name, in full form.
     pub fn named(&self, name: &str) -> Result<Option<Image>, Error> {
         match read_json::<Tag>(&self.tag_path(name))? {

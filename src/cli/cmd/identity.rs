@@ -1,9 +1,11 @@
 //! The flags that say what a container finds in /etc: names, users, hosts, the time zone.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::super::Error;
-use crate::engine::bundle;
+use super::super::parse::{self, Invalid};
+use crate::engine::bundle::{self, HostAddress};
 
 /// Names, users, hosts, the time zone.
 #[derive(Debug, Default, clap::Args)]
@@ -42,11 +44,30 @@ pub(super) struct Identity {
     /// Show the files of /etc below this directory of the container too
     #[arg(long, value_name = "DIRECTORY")]
     chrootdirs: Vec<PathBuf>,
+    /// Add a host to /etc/hosts: HOST:ADDRESS, or HOST:host-gateway
+    #[arg(long, value_name = "HOST:ADDRESS", value_parser = add_host)]
+    add_host: Vec<AddedHosts>,
+    /// Ask this name server
+    #[arg(long, value_name = "ADDRESS")]
+    dns: Vec<IpAddr>,
+    /// Complete host names with this domain
+    #[arg(long, value_name = "DOMAIN")]
+    dns_search: Vec<String>,
+    /// Set an option of the resolver (`resolv.conf(5)`)
+    #[arg(long, alias = "dns-opt", value_name = "OPTION")]
+    pub(super) dns_option: Vec<String>,
 }
+
+/// What one `--add-host` adds.
+type AddedHosts = std::sync::Arc<[(String, HostAddress)]>;
 
 impl Identity {
     /// Fills in the request.
     pub(super) fn apply(&self, request: &mut bundle::Request) -> Result<(), Error> {
+        request.add_hosts = self.add_host.iter().flat_map(|all| all.iter().cloned()).collect();
+        request.dns.clone_from(&self.dns);
+        request.dns_search.clone_from(&self.dns_search);
+        request.dns_options.clone_from(&self.dns_option);
         if self.no_hosts && (!request.add_hosts.is_empty() || self.hosts_file.is_some()) {
             return Err(Error::usage(
                 "--no-hosts leaves /etc/hosts to the image: it goes with neither --add-host nor \
@@ -66,4 +87,8 @@ impl Identity {
         request.chroot_directories.clone_from(&self.chrootdirs);
         Ok(())
     }
+}
+
+fn add_host(text: &str) -> Result<AddedHosts, Invalid> {
+    parse::add_host(text).map(Into::into)
 }

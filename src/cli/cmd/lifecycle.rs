@@ -1,9 +1,12 @@
 //! The flags that say how a container lives: restarts, health checks, logs, its end.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::Error;
 use super::super::parse::{self, decimal_size};
+use super::run::from_here;
+use crate::engine::bundle::signal;
 use crate::engine::container::{LogConfig, LogDriver, OnUnhealthy, Restart};
 use crate::engine::{HealthRequest, RunRequest};
 
@@ -50,6 +53,24 @@ pub(super) struct Lifecycle {
     /// env=NAME,… for what is to go with every line
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse::pair)]
     log_opt: Vec<(String, String)>,
+    /// Kill the container when it has run for so many seconds; 0 for never
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u64>,
+    /// Stop the container with this signal
+    #[arg(long, value_name = "SIGNAL", value_parser = stop_signal)]
+    stop_signal: Option<i32>,
+    /// Write the container's ID to a file that must not be there yet
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<PathBuf>,
+    /// Write the pid of the container's first process to a file, at each start
+    #[arg(long, value_name = "FILE")]
+    pidfile: Option<PathBuf>,
+    /// Write the pid of the coracle that stays with the container to a file
+    #[arg(long, value_name = "FILE")]
+    conmon_pidfile: Option<PathBuf>,
+    /// Start these containers first
+    #[arg(long, value_name = "CONTAINER", value_delimiter = ',')]
+    requires: Vec<String>,
 }
 
 impl Lifecycle {
@@ -63,6 +84,12 @@ impl Lifecycle {
         }
         request.stop_timeout_s = self.stop_timeout;
         request.replace = self.replace;
+        request.timeout = self.timeout.filter(|seconds| *seconds > 0).map(Duration::from_secs);
+        request.cidfile.clone_from(&self.cidfile);
+        request.pid_file = self.pidfile.as_deref().map(from_here).transpose()?;
+        request.keeper_pid_file = self.conmon_pidfile.as_deref().map(from_here).transpose()?;
+        request.requires.clone_from(&self.requires);
+        request.container.stop_signal = self.stop_signal;
         request.health = HealthRequest {
             command: self.health_cmd.clone(),
             none: self.no_healthcheck,
@@ -126,6 +153,10 @@ fn log(driver: Option<LogDriver>, options: &[(String, String)]) -> Result<LogCon
 
 fn listed(names: &str) -> Vec<String> {
     names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+fn stop_signal(text: &str) -> Result<i32, String> {
+    signal::parse(text).ok_or_else(|| format!("invalid signal: {text}"))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::parse;
 use super::super::progress::Shown;
+use super::super::seldom::Seldom;
 use super::super::{Context, Error};
 use crate::engine::Engine;
 use crate::engine::pull::{self, Policy, Pulled};
@@ -22,7 +23,7 @@ use crate::owners::Owners;
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct RegistryArgs {
     #[command(flatten)]
-    pub(super) platform: PlatformArgs,
+    pub(super) platform: Seldom<PlatformArgs>,
     /// Show no progress
     #[arg(short, long)]
     pub(super) quiet: bool,
@@ -127,7 +128,7 @@ pub(crate) struct AccessArgs {
     #[arg(long, value_name = "USER[:PASSWORD]")]
     creds: Option<String>,
     #[command(flatten)]
-    pub(super) connection: ConnectionArgs,
+    pub(super) connection: Seldom<ConnectionArgs>,
 }
 
 /// The same without a login.

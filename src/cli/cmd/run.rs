@@ -2,10 +2,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write};
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{ArgAction, ValueEnum};
 
@@ -20,9 +18,7 @@ use super::limits::{self, LimitArgs};
 use super::networking::Networking;
 use super::registry::{self, RegistryArgs};
 use super::variables::Variables;
-use crate::engine::bundle::{
-    self, HostAddress, ImageVolumes, Sharing, Systemd, TmpfsRequest, VolumesFrom, signal,
-};
+use crate::engine::bundle::{self, ImageVolumes, Sharing, Systemd, TmpfsRequest, VolumesFrom};
 use crate::engine::container::{LogConfig, Name, Restart, Rootfs};
 use crate::engine::pull::Policy;
 use crate::engine::reference::Reference;
@@ -161,27 +157,9 @@ pub(super) struct Shape {
     pull: Policy,
     #[command(flatten)]
     registry: RegistryArgs,
-    /// Write the container's ID to a file that must not be there yet
-    #[arg(long, value_name = "FILE")]
-    cidfile: Option<PathBuf>,
-    /// Write the pid of the container's first process to a file, at each start
-    #[arg(long, value_name = "FILE")]
-    pidfile: Option<PathBuf>,
-    /// Write the pid of the coracle that stays with the container to a file
-    #[arg(long, value_name = "FILE")]
-    conmon_pidfile: Option<PathBuf>,
-    /// Start these containers first
-    #[arg(long, value_name = "CONTAINER", value_delimiter = ',')]
-    requires: Vec<String>,
     /// Take a directory in place of the image: DIRECTORY, or DIRECTORY:O to leave it as it is
     #[arg(long)]
     rootfs: bool,
-    /// Kill the container when it has run for so many seconds; 0 for never
-    #[arg(long, value_name = "SECONDS")]
-    timeout: Option<u64>,
-    /// Stop the container with this signal
-    #[arg(long, value_name = "SIGNAL", value_parser = stop_signal)]
-    stop_signal: Option<i32>,
     /// Limit the size of /dev/shm
     #[arg(long, value_name = "BYTES", value_parser = parse::size)]
     shm_size: Option<u64>,
@@ -191,18 +169,6 @@ pub(super) struct Shape {
     isolation: Seldom<Isolation>,
     #[command(flatten)]
     limits: Seldom<LimitArgs>,
-    /// Add a host to /etc/hosts: HOST:ADDRESS, or HOST:host-gateway
-    #[arg(long, value_name = "HOST:ADDRESS", value_parser = add_host)]
-    add_host: Vec<AddedHosts>,
-    /// Ask this name server
-    #[arg(long, value_name = "ADDRESS")]
-    dns: Vec<IpAddr>,
-    /// Complete host names with this domain
-    #[arg(long, value_name = "DOMAIN")]
-    dns_search: Vec<String>,
-    /// Set an option of the resolver (`resolv.conf(5)`)
-    #[arg(long, alias = "dns-opt", value_name = "OPTION")]
-    dns_option: Vec<String>,
     /// Make the root file system with overlay, fuse or copy; probed by default
     #[arg(long, value_name = "DRIVER", value_parser = driver_named)]
     storage_driver: Option<Driver>,
@@ -225,9 +191,6 @@ enum Explain {
 
 /// 128 and SIGKILL.
 const KILLED: u8 = 137;
-
-/// What one `--add-host` adds.
-type AddedHosts = std::sync::Arc<[(String, HostAddress)]>;
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let shape = &args.shape;
@@ -349,11 +312,11 @@ impl Shape {
             remove: self.rm || self.rmi,
             remove_image: self.rmi,
             sig_proxy: true,
-            timeout: self.timeout.filter(|seconds| *seconds > 0).map(Duration::from_secs),
-            cidfile: self.cidfile.clone(),
-            pid_file: self.pidfile.as_deref().map(from_here).transpose()?,
-            keeper_pid_file: self.conmon_pidfile.as_deref().map(from_here).transpose()?,
-            requires: self.requires.clone(),
+            timeout: None,
+            cidfile: None,
+            pid_file: None,
+            keeper_pid_file: None,
+            requires: Vec::new(),
             rootfs: self.rootfs.then(|| rootfs(image)).transpose()?,
             attach: Streams::ALL,
             preserved: Preserved::default(),
@@ -414,11 +377,6 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
         image_volumes: args.image_volume.unwrap_or_default(),
         labels: labels(args)?,
         annotations: args.annotation.iter().cloned().collect(),
-        stop_signal: args.stop_signal,
-        add_hosts: args.add_host.iter().flat_map(|all| all.iter().cloned()).collect(),
-        dns: args.dns.clone(),
-        dns_search: args.dns_search.clone(),
-        dns_options: args.dns_option.clone(),
         read_only_tmpfs: args.read_only_tmpfs.unwrap_or(false),
         ..bundle::Request::default()
     };
@@ -501,7 +459,7 @@ fn rootfs(text: &str) -> Result<Rootfs, Error> {
     Ok(Rootfs { path, overlay })
 }
 
-fn from_here(path: &Path) -> Result<PathBuf, Error> {
+pub(super) fn from_here(path: &Path) -> Result<PathBuf, Error> {
     std::path::absolute(path).map_err(|source| Error::File {
         action: "find",
         path: path.to_owned(),
@@ -582,14 +540,6 @@ pub(super) fn directory(text: &str) -> Result<PathBuf, String> {
     absolute.ok_or_else(|| format!("the working directory {text:?} is not an absolute path"))
 }
 
-fn stop_signal(text: &str) -> Result<i32, String> {
-    signal::parse(text).ok_or_else(|| format!("invalid signal: {text}"))
-}
-
-fn add_host(text: &str) -> Result<AddedHosts, Invalid> {
-    parse::add_host(text).map(Into::into)
-}
-
 #[cfg(test)]
 mod tests {
     use clap::{Command, FromArgMatches as _};
@@ -659,7 +609,7 @@ mod tests {
         let network = args.shape.networking.network.first().map(|network| network.sharing.clone());
         assert_eq!(network, Some(bundle::Sharing::None));
         assert_eq!(args.explain, Some(Explain::Text));
-        assert_eq!(args.shape.dns_option, ["x"]);
+        assert_eq!(args.shape.identity.dns_option, ["x"]);
         assert_eq!(args.shape.image, ["i"]);
     }
 
