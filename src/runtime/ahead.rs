@@ -249,12 +249,12 @@ impl Berth {
         let _ = sys::fork::clone_sharing(new, &self.pid, &mut work);
         drop(plan);
         if self.stage.swap(OVER, Ordering::AcqRel) == TAKEN {
-            // The process asked to die with its parent, which to the kernel is the thread.
-            loop {
+            // The process asked to die with its parent, which to the kernel is the thread. What is let go of in the
+            // end is so when the process is ending anyway.
+            while held(&self.left).take().is_none() {
                 thread::park();
-                let left = held(&self.left).take();
-                drop(left);
             }
+            return;
         }
         wake(&self.stage);
     }
