@@ -135,7 +135,7 @@ fn steps(plan: &Plan, ends: &mut Ends, errand: Option<Errand<'_>>) -> Result<Inf
         rootfs::make_slave().at(Stage::Propagation)?; // or unmounts reach the host
     }
     let interior = &plan.interior;
-    ends.ready.settle(interior);
+    ends.ready.settle(&plan.root, interior);
     let root = build_root(plan, ends.union.take().as_ref(), &mut ends.ready)?;
     let terminal = open_terminal(root.as_fd(), plan, ends)?;
     if let Some(mut network) = ends.network.take() {

@@ -3,9 +3,9 @@
 //! A file system, a node of the host's or an overlay lies nowhere at first (fsmount(2), open_tree(2)), and
 //! most of it is known long before all else is: by the request alone. So a process that waits for its orders
 //! makes it meanwhile, once it is root of its user namespace; /proc, /dev and /sys with all that is mounted
-//! and hidden in them, where the kernel takes mounts on what lies nowhere itself (Linux 6.15). Its steps ask
-//! for the same again, by what it is made of, and find it here; what is missing, since it failed, they make
-//! themselves, and all of it where it turned out to be another.
+//! and hidden in them, and these in the root, where the kernel takes mounts on what lies nowhere itself (Linux
+//! 6.15). Its steps ask for the same again, by what it is made of, and find it here; what is missing, since it
+//! failed, they make themselves, and all of it where it turned out to be another.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -32,6 +32,8 @@ pub(super) struct Ready {
     mounts: Vec<(MountStep, Option<Made>)>,
     /// What is done below those besides; none where not all of that is.
     hidden: Option<Interior>,
+    /// Places in the root where there is a mount that nobody asks for.
+    stray: Vec<Target>,
 }
 
 /// A mount that there is.
@@ -39,6 +41,8 @@ pub(super) struct Ready {
 pub(super) enum Made {
     /// It lies nowhere yet.
     Loose(OwnedFd),
+    /// It lies where it is to, in the root, which lies nowhere yet.
+    InRoot,
     /// It lies where it is to, in another one.
     InPlace,
 }
@@ -114,12 +118,19 @@ impl Ready {
         Ok(())
     }
 
-    /// Makes the root, if that is an overlay.
+    /// Makes the root, if that is an overlay, and lays in it what is made.
     pub(super) fn make_root(&mut self, root: &RootMount, volatile: bool) {
         let Ok(step) = plan::root_step(root, volatile) else { return };
-        if self.is_begun {
-            self.root = rootfs::overlay_of(&step.layers).map(|mount| (step, mount));
+        let made = if self.is_begun { rootfs::overlay_of(&step.layers) } else { None };
+        let Some(root) = made else { return };
+        for (step, made) in self.mounts.iter_mut().filter(|_| self.hidden.is_some()) {
+            let Some(Made::Loose(mount)) = made else { continue };
+            match rootfs::nest(root.as_fd(), &step.target, mount.as_fd(), step.create) {
+                Ok(()) => *made = Some(Made::InRoot),
+                Err(_) => break,
+            }
         }
+        self.root = Some((step, root));
     }
 
     /// All descriptors among it.
@@ -127,7 +138,7 @@ impl Ready {
         let root = self.root.iter().map(|(_, mount)| mount.as_raw_fd());
         let mounts = self.mounts.iter().filter_map(|(_, made)| match made {
             Some(Made::Loose(mount)) => Some(mount.as_raw_fd()),
-            Some(Made::InPlace) | None => None,
+            Some(Made::InRoot | Made::InPlace) | None => None,
         });
         let likely = self.likely.iter().map(|(_, mount)| mount.as_raw_fd());
         root.chain(mounts).chain(likely).collect()
@@ -138,14 +149,24 @@ impl Ready {
         self.is_begun
     }
 
-    /// The root, if it is this one.
-    pub(super) fn take_root(&mut self, step: &RootStep) -> Option<OwnedFd> {
-        self.root.take().filter(|(made, _)| made == step).map(|(_, mount)| mount)
+    /// The root, and the places in it that are to be uncovered.
+    pub(super) fn take_root(&mut self, step: &RootStep) -> Option<(OwnedFd, Vec<Target>)> {
+        let (_, mount) = self.root.take().filter(|(made, _)| made == step)?;
+        Some((mount, std::mem::take(&mut self.stray)))
     }
 
-    /// Keeps what is below the root if the plan asks for it: all or nothing, as one thing lies in another.
-    pub(super) fn settle(&mut self, plan: &Interior) {
+    /// Keeps the root if the plan asks for it, and what is below it likewise: all or nothing, as one thing lies
+    /// in another.
+    pub(super) fn settle(&mut self, root: &RootStep, plan: &Interior) {
         self.likely.clear();
+        let in_root = |(step, made): &mut (MountStep, Option<Made>)| {
+            matches!(made, Some(Made::InRoot)).then(|| step.target.clone())
+        };
+        let inside: Vec<Target> = self.mounts.iter_mut().filter_map(in_root).collect();
+        let is_other = self.root.as_ref().is_some_and(|(made, _)| made != root);
+        if is_other {
+            self.root = None;
+        }
         let is_made = |step: &MountStep| self.mounts.iter().any(|(made, _)| made == step);
         let asked = self.mounts.iter().all(|(made, _)| plan.mounts.contains(made));
         let same = self.hidden.as_ref().is_none_or(|made| {
@@ -160,9 +181,10 @@ impl Ready {
                 && made.read_only == plan.read_only
                 && !late
         });
-        if !(asked && same) {
+        if !(asked && same) || is_other && !inside.is_empty() {
             self.hidden = None;
             self.mounts.clear();
+            self.stray = inside;
         }
     }
 
@@ -184,7 +206,7 @@ impl Ready {
     fn tree_of(&self, target: &Target) -> Option<(BorrowedFd<'_>, Target)> {
         self.mounts.iter().find_map(|(step, made)| match made {
             Some(Made::Loose(tree)) => Some((tree.as_fd(), target.below(&step.target)?)),
-            Some(Made::InPlace) | None => None,
+            Some(Made::InRoot | Made::InPlace) | None => None,
         })
     }
 }
@@ -236,7 +258,7 @@ mod tests {
         let mut ready = ready();
         let plan = wanted(|_| {});
         assert_eq!(ready.descriptors().len(), 3);
-        ready.settle(&plan);
+        ready.settle(&root("/a"), &plan);
         for step in &plan.mounts {
             let found = ready.take(step);
             match (&step.source, step.target.depth()) {
@@ -274,7 +296,7 @@ mod tests {
         for change in another {
             let mut ready = ready();
             let plan = wanted(change);
-            ready.settle(&plan);
+            ready.settle(&root("/a"), &plan);
             assert!(plan.mounts.iter().all(|step| ready.take(step).is_none()));
             assert!(!ready.holds(&target("/proc/kcore")));
         }
@@ -289,7 +311,7 @@ mod tests {
             }
         }
         let plan = wanted(|_| {});
-        ready.settle(&plan);
+        ready.settle(&root("/a"), &plan);
         assert!(
             plan.mounts
                 .iter()
@@ -299,15 +321,48 @@ mod tests {
         assert!(!ready.holds(&target("/proc/kcore")) && ready.holds(&target("/sys/firmware")));
     }
 
+    /// The same laid in a root.
+    fn in_root() -> Ready {
+        let mut ready = ready();
+        for (_, made) in &mut ready.mounts {
+            if matches!(made, Some(Made::Loose(_))) {
+                *made = Some(Made::InRoot);
+            }
+        }
+        Ready { root: Some((root("/a"), File::open("/").expect("the root").into())), ..ready }
+    }
+
+    #[test]
+    fn what_lies_in_the_root_comes_and_goes_with_it() {
+        let plan = wanted(|_| {});
+        let is_gone = |ready: &mut Ready| plan.mounts.iter().all(|it| ready.take(it).is_none());
+        let mut same = in_root();
+        assert_eq!(same.descriptors().len(), 1);
+        same.settle(&root("/a"), &plan);
+        assert!(same.take_root(&root("/a")).is_some_and(|(_, stray)| stray.is_empty()));
+        assert!(same.holds(&target("/proc/kcore")) && !is_gone(&mut same));
+        let mut other_inside = in_root();
+        other_inside.settle(&root("/a"), &wanted(|it| it.read_only_paths.clear()));
+        let (_, mut stray) = other_inside.take_root(&root("/a")).expect("the root");
+        stray.sort_by(|one, other| one.whole().cmp(other.whole()));
+        assert_eq!(stray, ["/dev", "/proc", "/sys"].map(target));
+        assert!(is_gone(&mut other_inside));
+        let mut other_root = in_root();
+        other_root.settle(&root("/b"), &plan);
+        assert!(other_root.take_root(&root("/b")).is_none() && is_gone(&mut other_root));
+        assert!(!other_root.holds(&target("/proc/kcore")));
+    }
+
     #[test]
     fn another_root_is_not_taken() {
-        let step = |path: &str| {
-            let path = CString::new(path).expect("a path");
-            RootStep { layers: Layers::Directory(path.clone()), mount_point: path }
-        };
         let mut ready = ready();
-        ready.root = Some((step("/a"), File::open("/").expect("the root").into()));
-        assert!(ready.take_root(&step("/b")).is_none());
-        assert!(ready.take_root(&step("/a")).is_none(), "nothing holds the other one");
+        ready.root = Some((root("/a"), File::open("/").expect("the root").into()));
+        assert!(ready.take_root(&root("/b")).is_none());
+        assert!(ready.take_root(&root("/a")).is_none(), "nothing holds the other one");
+    }
+
+    fn root(path: &str) -> RootStep {
+        let path = CString::new(path).expect("a path");
+        RootStep { layers: Layers::Directory(path.clone()), mount_point: path }
     }
 }

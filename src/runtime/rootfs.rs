@@ -38,8 +38,12 @@ pub(super) fn mount_root(
     entrance: Option<&Entrance>,
     ready: &mut Ready,
 ) -> Result<OwnedFd, Failure> {
-    if let Some(mount) = ready.take_root(step) {
-        return attach(mount.as_fd(), CWD, &step.mount_point).at(Stage::Root).map(|()| mount);
+    if let Some((mount, stray)) = ready.take_root(step) {
+        attach(mount.as_fd(), CWD, &step.mount_point).at(Stage::Root)?;
+        for target in stray {
+            uncover(mount.as_fd(), &target).at(Stage::Root)?;
+        }
+        return Ok(mount);
     }
     let mount = match &step.layers {
         Layers::Directory(path) => {
@@ -168,7 +172,7 @@ pub(super) fn mount(
     ready: &mut Ready,
 ) -> Result<(), Failure> {
     match ready.take(step) {
-        Some(Made::InPlace) => Ok(()),
+        Some(Made::InRoot | Made::InPlace) => Ok(()),
         Some(Made::Loose(mount)) => place(root, &step.target, step, item, Ok((mount, false))),
         None => place(root, &step.target, step, item, make(step)),
     }
@@ -724,6 +728,13 @@ pub(super) fn move_over(root: BorrowedFd<'_>) -> Result<(), Errno> {
     rustix::mount::move_mount(root, c"", CWD, c"/", flags)?;
     rustix::process::chroot(c".")?;
     rustix::process::chdir(c"/")
+}
+
+/// Takes off what is mounted at a place below `root`.
+fn uncover(root: BorrowedFd<'_>, target: &Target) -> Result<(), Errno> {
+    let mount = beneath(root, target.whole(), OFlags::NOFOLLOW)?;
+    rustix::process::fchdir(mount)?; // a name for it that nobody can change
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)
 }
 
 /// Makes the container's root the process's; host paths end here.

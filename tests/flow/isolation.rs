@@ -162,6 +162,22 @@ fn kernel_files_are_masked_and_read_only() {
 }
 
 /// podman's `--security-opt proc-opts=`
+/// What is below the root is made before the arguments are parsed, by what they look like.
+#[test]
+fn what_was_made_for_a_usual_container_does_not_stay_in_another() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let places = "cut -d' ' -f2 /proc/mounts | sort; ls /sys/firmware; ls -l /proc/acpi";
+    let usual = sh(&[], places);
+    for other in [&["--tmpfs", "/dev/shm:size=1m"][..], &["--init"]] {
+        assert_eq!(sh(other, places), usual, "{other:?}");
+    }
+    assert_eq!(usual.lines().filter(|line| *line == "/dev/shm").count(), 1, "{usual}");
+    let own = sh(&["--tmpfs", "/dev/shm:size=1m"], "grep ' /dev/shm ' /proc/mounts");
+    has(&own, &["size=1024k"]);
+    let read_only = "touch /proc/sys/kernel/x 2>&1; grep -c ' /proc' /proc/mounts";
+    assert_eq!(sh(&["--tmpfs", "/dev/shm"], read_only), sh(&[], read_only));
+}
+
 #[test]
 fn proc_has_the_options_that_are_asked_for() {
     requires!(UserNamespaces, Image("busybox", "latest"), Program("/dev/net/tun"));
