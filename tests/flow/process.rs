@@ -1,11 +1,13 @@
 //! The command: its output, exit code, environment, user, directory, signals.
 
+use std::process::Command;
+
 use nix::sys::signal::Signal;
 
 use super::{pulled, run, run_image, sh};
 use crate::requires;
 use crate::support::needs::pass;
-use crate::support::{Home, has, until};
+use crate::support::{Home, binary, has, until};
 
 #[test]
 fn output_goes_where_it_should() {
@@ -282,7 +284,7 @@ fn limits_are_set() {
     if pass() == "plain" {
         // The listener of who answers for the ids takes a place.
         let few = run(&["--ulimit", "nofile=1:1"], &["true"]).fails(125);
-        let hint = "hint: --ulimit nofile=1 is less than what a start itself has open: 16 will do";
+        let hint = "hint: nofile=1 is less than what a start itself has open: 16 will do";
         has(&few, &[hint]);
     }
     assert_eq!(sh(&["--ulimit", "core=0"], "ulimit -c"), "0");
@@ -301,4 +303,18 @@ fn many_at_once() {
         let output = running.wait();
         assert_eq!(usize::try_from(output.code()).unwrap(), n, "{output}");
     }
+}
+
+#[test]
+fn streams_that_are_closed_are_not_another_file() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let (image, home) = (pulled("busybox", "latest"), Home::shared());
+    let said = home.path().join("closed-streams");
+    let inside = "for n in 0 2; do readlink /proc/self/fd/$n; done; ls /proc/self/fd | wc -l";
+    let mut command = Command::new("/bin/sh");
+    let line = "exec \"$0\" run --rm \"$1\" sh -c \"$2\" <&- 2>&- >\"$3\"";
+    command.args(["-c", line]).arg(binary()).args([&image, inside]).arg(&said);
+    home.run(command).ok();
+    // Its own three, and the directory that ls reads.
+    assert_eq!(std::fs::read_to_string(&said).unwrap(), "/dev/null\n/dev/null\n4\n");
 }
