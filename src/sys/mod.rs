@@ -4,6 +4,7 @@
 //! descriptors. Errors carry the call's name.
 
 pub mod arguments;
+pub mod begin;
 pub mod compare;
 pub mod exec;
 pub mod fork;
