@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{home_with_busybox, run, sh};
 use crate::requires;
-use crate::support::needs::pass;
+use crate::support::needs::has_real_ids;
 use crate::support::{Home, Running, binary, has, until};
 
 /// A container that sleeps, and its group.
@@ -231,7 +231,7 @@ fn without_control_groups_each_limit_is_kept_or_refused() {
     assert_eq!(output.ok(), "Cpus_allowed_list:\t0");
     let script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 2 & done; wait";
     let limited = run(&[off, "--pids-limit", "5"], &["sh", "-c", script]);
-    if pass() == "range" {
+    if has_real_ids() {
         has(&limited.fails(125), &["cannot limit pids-limit", "each of the container's ids apart"]);
     } else {
         has(&limited.output().stderr, &["can't fork"]);

@@ -1,4 +1,4 @@
-//! As the host's real root: the last pass of `tests/run`, which runs these and nothing else.
+//! As the host's real root: the last pass of `tests/run`, which runs these, and more that is for anybody.
 
 use std::os::unix::fs::MetadataExt;
 
