@@ -56,7 +56,7 @@ impl Engine {
         let shared = self.share(&request.container)?;
         let asked = shared.ids.clone().unwrap_or_else(|| self.options.userns.clone());
         let store_ids = userns::choose_for_store(&asked, self.facts())?;
-        let ids = userns::choose(&asked, (0, 0), self.facts())?;
+        let ids = userns::choose(&asked, (0, 0), self.facts())?.joined(shared.denies_groups);
         base.clock.lap("ids");
         let image = &base.image;
         let (layers, config) = match &request.rootfs {

@@ -500,6 +500,7 @@ impl Engine {
         // With one id only it is the program's own; with more nothing changes.
         let user = &spec.process.user;
         let ids = userns::choose(&asked, (user.uid, user.gid), facts)?;
+        let ids = ids.joined(shared.denies_groups);
         check_user(user, &ids, joins)?;
         if !(wanted.group_add.is_empty() || ids.emulated || ids.may_set_groups()) {
             return Err(Error::NoGroups { groups: wanted.group_add });

@@ -20,6 +20,8 @@ pub(super) struct Shared {
     pub(super) files: Option<PathBuf>,
     /// The ids that fit the joined user namespace.
     pub(super) ids: Option<userns::Request>,
+    /// Whether nobody may call setgroups(2) there.
+    pub(super) denies_groups: bool,
     /// `host`, `private`, `none`, `container:ID` or a network's name, for the record.
     pub(super) network: String,
 }
@@ -40,6 +42,7 @@ impl Engine {
             shm: None,
             files: None,
             ids: None,
+            denies_groups: false,
             network: match network(request) {
                 Sharing::Host => "host".to_owned(),
                 Sharing::Private => self.first_network(&request.networks)?,
@@ -156,6 +159,7 @@ fn adopt(held: &Held, owner: &mut Option<(u64, String)>, shared: &mut Shared) ->
                 true => userns::Request::Single,
                 false => userns::request_of(held.pid)?,
             });
+            shared.denies_groups = !userns::maps_of(held.pid)?.may_set_groups();
             shared.namespaces[NsKind::User] = joined;
         }
     }

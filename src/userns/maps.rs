@@ -98,6 +98,13 @@ impl IdMaps {
         self.gids.iter().any(|extent| extent.contains(id))
     }
 
+    /// The same of a namespace that was made by who may less than the caller (`denies_groups`).
+    #[must_use]
+    pub fn joined(self, denies_groups: bool) -> Self {
+        let mode = if denies_groups { Mode::Single } else { self.mode };
+        Self { mode, ..self }
+    }
+
     /// Whether setgroups(2) is allowed: an unprivileged writer of gid_map must deny it first.
     pub fn may_set_groups(&self) -> bool {
         self.mode != Mode::Single

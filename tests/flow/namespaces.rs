@@ -184,8 +184,8 @@ fn who_joins_another_is_told_its_ids() {
 #[test]
 fn a_group_beyond_the_ids_is_told_those_that_are_there() {
     requires!(UserNamespaces, Image("busybox", "latest"));
-    if pass() == "plain" {
-        return; // all ids are emulated
+    if pass() != "range" {
+        return; // all ids are emulated, or there
     }
     let said = run(&["--group-add", "70000"], &["true"]).fails(126);
     has(&said, &["group 70000 is outside the ids of the container, which has groups 0-65536 ("]);
