@@ -7,7 +7,7 @@ use super::error::ExecRefusal;
 use super::program::ExecFailure;
 use super::stage::{Failure, Stage};
 use super::{hooks, tuning};
-use crate::bundle::{ContainerSpec, Hook, Process, Resource, Time};
+use crate::bundle::{ContainerSpec, Hook, Process, Time};
 use crate::mount::{Kind, Mount, RootMount};
 use crate::userns;
 
@@ -181,11 +181,6 @@ fn hint(
             "a limit cannot be raised above the caller's own hard limit (ulimit -H, {})",
             limit()?.resource.spec_name()
         )),
-        (_, Errno::MFILE) => {
-            let most = process.limits.iter().find(|limit| limit.resource == Resource::Nofile)?;
-            let most = most.soft;
-            Some(format!("nofile={most} is less than what a start itself has open: 16 will do"))
-        }
         (Stage::Root, Errno::INVAL | Errno::NODEV | Errno::PERM) => {
             matches!(spec?.root, RootMount::Overlay { .. }).then(|| {
                 "try --storage-driver fuse or copy; coracle doctor says why overlay is refused"

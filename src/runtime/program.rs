@@ -84,6 +84,9 @@ pub(super) struct Limit {
     pub(super) hard: u64,
 }
 
+/// The limit that is set last.
+const DESCRIPTORS: u32 = rustix::process::Resource::Nofile as u32;
+
 /// As whom the program runs.
 #[derive(Debug)]
 pub(super) struct Identity {
@@ -154,7 +157,7 @@ impl ProgramPlan {
         (hooks, state): (&[HookPlan], &[u8]),
     ) -> Result<Infallible, Failure> {
         tuning::apply(&self.tuning)?;
-        set_limits(&self.limits)?;
+        set_limits(&self.limits, |resource| resource != DESCRIPTORS)?;
         sys::process::leave_keyring().at(Stage::Keyring)?;
         rustix::process::setsid().at(Stage::Stdio)?;
         set_stdio(&mut streams.stdio, terminal.as_ref()).at(Stage::Stdio)?;
@@ -255,8 +258,8 @@ pub(super) fn open_terminal(
     open().at(Stage::Terminal)
 }
 
-fn set_limits(limits: &[Limit]) -> Result<(), Failure> {
-    for (item, limit) in limits.iter().enumerate() {
+fn set_limits(limits: &[Limit], is_due: impl Fn(u32) -> bool) -> Result<(), Failure> {
+    for (item, limit) in limits.iter().enumerate().filter(|(_, limit)| is_due(limit.resource)) {
         sys::process::set_limit(limit.resource, limit.soft, limit.hard)
             .at_item(Stage::Limit, item)?;
     }
@@ -294,6 +297,8 @@ fn confine(
     let switches = entrance.as_ref().is_some_and(Entrance::is_for_connections);
     let stage = if switches { Stage::Switch } else { Stage::Seccomp };
     emulate::enter(entrance, &plan.identity, &plan.exec.candidates).at(stage)?;
+    // Whoever is to answer took a descriptor, and this process may have more than the program is to.
+    set_limits(&plan.limits, |resource| resource == DESCRIPTORS)?;
     if let (Some(program), false) = (&plan.seccomp, plan.no_new_privileges) {
         // Without no_new_privs loading takes CAP_SYS_ADMIN, which goes below (seccomp(2)).
         load(program)?;
