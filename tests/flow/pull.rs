@@ -250,11 +250,11 @@ fn proxies_are_asked_for_other_machines() {
 fn connections_are_kept() {
     let (registry, home) = (Registry::new(), Home::new());
     let layers: Vec<_> =
-        (0..12).map(|n| Tar::new().file("file", &n.to_string()).finish()).collect();
+        (0..24).map(|n| Tar::new().file("file", &n.to_string()).finish()).collect();
     home.coracle(["pull", "-q", &registry.push("app", "1", &Image::of(&layers))]).ok();
     let (asked, connections) = (registry.log().len(), registry.connections());
-    // Three layers at once, and the one that tried TLS.
-    assert!(asked >= 14 && connections <= 6, "{connections} connections for {asked} requests");
+    // Three layers at once, the one that tried TLS, and a few that were asked for just before another was free.
+    assert!(asked >= 26 && connections <= 13, "{connections} connections for {asked} requests");
 }
 
 #[test]
