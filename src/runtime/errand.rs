@@ -4,12 +4,13 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::Mode;
-use rustix::process::{DumpableBehavior, Pid, Signal};
+use rustix::process::{DumpableBehavior, Pid};
 use rustix::thread::{Gid, ThreadNameSpaceType, Uid};
 
 use super::Error;
 use super::launch::{Launch, Running, start_with};
 use super::spawn;
+use crate::sys;
 use crate::sys::fork::{self, Child};
 
 /// Does `work` in a child that has joined the user and mount namespaces of a running container, as
@@ -20,8 +21,9 @@ pub fn errand_in(pid: Pid, pidfd: &OwnedFd, work: impl FnOnce() -> u8) -> Result
     for door in &mut doors {
         door.kinds &= rustix::thread::UnshareFlags::from_bits_retain(wanted.bits());
     }
+    let parent = rustix::process::getpid();
     let child = fork::in_child(|| {
-        let entered = rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        let entered = sys::process::die_with(parent)
             .and_then(|()| rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable))
             .and_then(|()| spawn::join(&doors).map_err(|(_, errno)| errno));
         if let Err(errno) = entered {

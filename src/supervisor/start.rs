@@ -347,9 +347,9 @@ fn supervise(
     };
     drop((user, mounts));
     if !options.outlives {
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        if rustix::process::getppid() != Some(parent) {
-            fork::exit(0);
+        match sys::process::die_with(parent) {
+            Err(Errno::SRCH) => fork::exit(0),
+            other => other?,
         }
     }
     let people = People::new(copy(own.as_ref())?);

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as NixSignal};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
 
 use super::CallError;
 
@@ -148,6 +149,17 @@ pub fn open_streams() -> Result<(), Errno> {
         std::mem::forget(null);
     }
     Ok(())
+}
+
+/// Has this process be killed when `parent` ends, which made it (prctl(2), `PR_SET_PDEATHSIG`).
+///
+/// # Errors
+///
+/// `ESRCH` where that has ended already, and nobody will do it.
+pub fn die_with(parent: Pid) -> Result<(), Errno> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    let has_it = rustix::process::getppid() == Some(parent);
+    if has_it { Ok(()) } else { Err(Errno::SRCH) }
 }
 
 /// Restores SIGPIPE's default action, so that output into a closed pipe ends a command quietly.
@@ -353,6 +365,28 @@ mod tests {
 
     use super::*;
     use crate::sys::fork;
+
+    #[test]
+    fn who_is_left_behind_is_told_so() {
+        let (reader, writer) = rustix::pipe::pipe().expect("a pipe");
+        let own = rustix::process::getpid();
+        let with_parent = fork::in_child(|| u8::from(die_with(own).is_err())).expect("a child");
+        assert_eq!(with_parent.wait(), Ok(0));
+        let middle = fork::in_child(|| {
+            let parent = rustix::process::getpid();
+            let orphan = fork::in_child(|| {
+                while rustix::process::getppid() == Some(parent) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                let told = die_with(parent) == Err(Errno::SRCH);
+                u8::from(rustix::io::write(&writer, &[u8::from(told)]).is_err())
+            });
+            u8::from(orphan.is_err())
+        });
+        assert_eq!(middle.expect("a child").wait(), Ok(0));
+        let mut told = [0];
+        assert_eq!((rustix::io::read(&reader, &mut told), told), (Ok(1), [1]));
+    }
 
     /// Writes to a pipe that nobody reads, in a process of its own; whether it lives on.
     fn outlives(write: impl FnOnce(&OwnedFd) -> bool) -> bool {

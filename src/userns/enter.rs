@@ -89,8 +89,9 @@ pub fn enter_in_place(maps: &IdMaps) -> Result<(), Error> {
     let (mut reader, mut answers) = (File::from(reader), File::from(answers));
     let outside = sys::fork::in_child(|| {
         // It holds a copy of the pipe's other end and would wait for ever for a parent that died.
-        let signal = Some(rustix::process::Signal::KILL);
-        let _ = rustix::process::set_parent_process_death_signal(signal);
+        if sys::process::die_with(parent).is_err() {
+            return 1;
+        }
         match reader.read(&mut [0]).map(|_| write_maps(parent, maps)) {
             Ok(Ok(())) => 0,
             Ok(Err(error)) => {
