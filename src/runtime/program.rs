@@ -349,6 +349,11 @@ fn set_groups(groups: &[u32]) -> Result<(), Errno> {
 /// Leaves a small pid 1 behind and goes on as its child.
 fn start_below_init(streams: &mut Streams, arguments: Option<Arguments>) -> Result<(), Failure> {
     sys::process::block_signals();
+    if let Some(arguments) = arguments {
+        // They are the caller's: paths of the host, and what it logs in with (`--creds`). Before there is
+        // somebody who could look.
+        arguments.show(b"coracle-init");
+    }
     match sys::fork::fork().map_err(|error| error.errno).at(Stage::Init)? {
         sys::fork::Side::Child => {
             // A group of its own, so that a terminal's signals reach it and not pid 1; SIGTTOU is
@@ -361,10 +366,6 @@ fn start_below_init(streams: &mut Streams, arguments: Option<Arguments>) -> Resu
         sys::fork::Side::Parent(child) => {
             // The launching side waits for the end of this pipe: the exec in the child.
             drop(streams.report.take());
-            if let Some(arguments) = arguments {
-                // They are the caller's: paths of the host, and what it logs in with (`--creds`).
-                arguments.show(b"coracle-init");
-            }
             super::reaper::reap_until(child.pid)
         }
     }
