@@ -502,7 +502,7 @@ impl Engine {
         let ids = userns::choose(&asked, (user.uid, user.gid), facts)?;
         let ids = ids.joined(shared.denies_groups);
         check_user(user, &ids, joins)?;
-        if !(wanted.group_add.is_empty() || ids.emulated || ids.may_set_groups()) {
+        if !(wanted.group_add.is_empty() || ids.may_have_groups()) {
             return Err(Error::NoGroups { groups: wanted.group_add });
         }
         clock.lap("specification");

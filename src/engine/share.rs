@@ -155,11 +155,12 @@ fn adopt(held: &Held, owner: &mut Option<(u64, String)>, shared: &mut Shared) ->
         Some(_) => {}
         None => {
             *owner = Some((inode, held.record.name.clone()));
+            let maps = userns::maps_of(held.pid)?;
             shared.ids = Some(match held.record.config.emulated {
                 true => userns::Request::Single,
-                false => userns::request_of(held.pid)?,
+                false => userns::request_for(&maps),
             });
-            shared.denies_groups = !userns::maps_of(held.pid)?.may_set_groups();
+            shared.denies_groups = !maps.may_set_groups();
             shared.namespaces[NsKind::User] = joined;
         }
     }

@@ -159,10 +159,10 @@ impl Ready {
     /// in another.
     pub(super) fn settle(&mut self, root: &RootStep, plan: &Interior) {
         self.likely.clear();
-        let in_root = |(step, made): &mut (MountStep, Option<Made>)| {
+        let in_root = |(step, made): &(MountStep, Option<Made>)| {
             matches!(made, Some(Made::InRoot)).then(|| step.target.clone())
         };
-        let inside: Vec<Target> = self.mounts.iter_mut().filter_map(in_root).collect();
+        let inside: Vec<Target> = self.mounts.iter().filter_map(in_root).collect();
         let is_other = self.root.as_ref().is_some_and(|(made, _)| made != root);
         if is_other {
             self.root = None;

@@ -106,7 +106,7 @@ pub fn gather(root: &Path, path: &OsStr) -> Facts {
     }
     facts.helpers = helpers(path);
     if facts.helpers.is_ok() {
-        facts.user = user_name(&text("etc/passwd"), uid).unwrap_or(facts.user);
+        facts.user = name_of(&text("etc/passwd"), uid);
         facts.subuids = ranges(&text("etc/subuid"), &facts.user, uid);
         // subgid(5) is keyed by the user too, not by the group.
         facts.subgids = ranges(&text("etc/subgid"), &facts.user, uid);
@@ -118,7 +118,7 @@ pub fn gather(root: &Path, path: &OsStr) -> Facts {
 pub fn caller() -> String {
     let uid = rustix::process::getuid().as_raw();
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    user_name(&passwd, uid).unwrap_or_else(|| uid.to_string())
+    name_of(&passwd, uid)
 }
 
 fn is_capable() -> bool {
@@ -146,11 +146,11 @@ pub(super) fn extents(text: &str) -> Vec<Extent> {
     text.lines().filter_map(extent).collect()
 }
 
-fn user_name(passwd: &str, uid: u32) -> Option<String> {
-    let line = passwd
-        .lines()
-        .find(|line| line.split(':').nth(2).and_then(|field| field.parse().ok()) == Some(uid))?;
-    line.split(':').next().map(str::to_owned)
+/// A user's name in the text of passwd(5), or its id.
+pub fn name_of(passwd: &str, uid: u32) -> String {
+    let is_its = |line: &&str| line.split(':').nth(2).and_then(|it| it.parse().ok()) == Some(uid);
+    let name = passwd.lines().find(is_its).and_then(|line| line.split(':').next());
+    name.map_or_else(|| uid.to_string(), str::to_owned)
 }
 
 /// The lines of subuid(5) that are for the user, by name or by number.

@@ -44,9 +44,9 @@ pub fn maps_behind(namespace: BorrowedFd<'_>) -> Result<IdMaps, Error> {
     maps.unwrap_or_else(|| Err(failed(Errno::from_raw_os_error(code.into()))))
 }
 
-/// What to ask for to get ids that fit that process's user namespace.
-pub fn request_of(pid: Pid) -> Result<Request, Error> {
-    Ok(Request::Lines(lines(&maps_of(pid)?)))
+/// What to ask for to get ids that fit a user namespace with these.
+pub fn request_for(maps: &IdMaps) -> Request {
+    Request::Lines(lines(maps))
 }
 
 /// The very ids that a map has.

@@ -105,6 +105,11 @@ impl IdMaps {
         Self { mode, ..self }
     }
 
+    /// Whether a process can have more groups than its own: real ones, or emulated ones.
+    pub fn may_have_groups(&self) -> bool {
+        self.emulated || self.may_set_groups()
+    }
+
     /// Whether setgroups(2) is allowed: an unprivileged writer of gid_map must deny it first.
     pub fn may_set_groups(&self) -> bool {
         self.mode != Mode::Single

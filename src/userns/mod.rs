@@ -19,9 +19,9 @@ mod refusal;
 pub use enter::{ChildMaps, ParentMaps, empty_namespace, enter_in_place, prepare};
 pub use error::Error;
 pub use facts::{
-    Facts, Helpers, HelpersMissing, SubordinateRange, caller, gather, own_range_start,
+    Facts, Helpers, HelpersMissing, SubordinateRange, caller, gather, name_of, own_range_start,
 };
-pub use joined::{maps_behind, maps_of, request_of};
+pub use joined::{maps_behind, maps_of, request_for};
 pub use lines::{InvalidLine, Line};
 pub use maps::{
     Extent, IdMaps, InvalidRequest, Mode, Request, choose, choose_for_store, given, inside,

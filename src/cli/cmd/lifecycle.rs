@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::Error;
 use super::super::parse::{self, decimal_size};
 use super::run::from_here;
-use crate::engine::bundle::signal;
+use super::stop::parse_signal;
 use crate::engine::container::{LogConfig, LogDriver, OnUnhealthy, Restart};
 use crate::engine::{HealthRequest, RunRequest};
 
@@ -57,7 +57,7 @@ pub(super) struct Lifecycle {
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
     /// Stop the container with this signal
-    #[arg(long, value_name = "SIGNAL", value_parser = stop_signal)]
+    #[arg(long, value_name = "SIGNAL", value_parser = parse_signal)]
     stop_signal: Option<i32>,
     /// Write the container's ID to a file that must not be there yet
     #[arg(long, value_name = "FILE")]
@@ -153,10 +153,6 @@ fn log(driver: Option<LogDriver>, options: &[(String, String)]) -> Result<LogCon
 
 fn listed(names: &str) -> Vec<String> {
     names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
-}
-
-fn stop_signal(text: &str) -> Result<i32, String> {
-    signal::parse(text).ok_or_else(|| format!("invalid signal: {text}"))
 }
 
 #[cfg(test)]

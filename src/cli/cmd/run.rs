@@ -409,12 +409,13 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
 fn check_shared(args: &Shape, request: &bundle::Request) -> Result<(), Error> {
     let is_of = |sharing: &Sharing| matches!(sharing, Sharing::Container(_));
     let network = request.network.as_ref().is_some_and(is_of);
-    let resolves =
-        request.dns.is_empty() && request.dns_search.is_empty() && request.dns_options.is_empty();
+    let resolves = !(request.dns.is_empty()
+        && request.dns_search.is_empty()
+        && request.dns_options.is_empty());
     let is_own = |ids: &userns::Request| *ids != userns::Request::Auto;
     let others = [&request.pid, &request.ipc, &request.uts, &request.cgroup];
     let joins = network || others.into_iter().any(is_of);
-    let conflict = if network && !resolves {
+    let conflict = if network && resolves {
         "dns and the network mode"
     } else if network && !request.add_hosts.is_empty() {
         "custom host-to-IP mapping and the network mode"

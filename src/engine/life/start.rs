@@ -229,8 +229,9 @@ impl Engine {
             _ if record.config.emulated => crate::userns::Request::Single,
             State::Running { process, .. } if process.is_running() => {
                 let pid = rustix::process::Pid::from_raw(process.pid);
-                let own = || Ok(self.options.userns.clone());
-                pid.map_or_else(own, crate::userns::request_of)?
+                let maps = pid.map(crate::userns::maps_of).transpose()?;
+                let own = || self.options.userns.clone();
+                maps.as_ref().map_or_else(own, crate::userns::request_for)
             }
             _ => self.options.userns.clone(),
         };

@@ -63,12 +63,20 @@ struct Launching<'a> {
     tell: Remark<'a>,
 }
 
+impl Create {
+    /// What the bundle says, as far as that can be held against what is asked.
+    fn config(&self) -> Result<Config, Error> {
+        let config = read_bundle(&self.bundle)?;
+        check_terminal(&config.spec.process, &self.terminal, self.detach)?;
+        check_root(&config.spec.root)?;
+        Ok(config)
+    }
+}
+
 impl Runtime {
     /// Makes a container, up to its program, which waits for `start`.
     pub fn create(&self, create: &Create, tell: Remark<'_>) -> Result<(), Error> {
-        let mut config = read_bundle(&create.bundle)?;
-        check_terminal(&config.spec.process, &create.terminal, create.detach)?;
-        check_root(&config.spec.root)?;
+        let mut config = create.config()?;
         let entry = self.make(&create.id)?;
         let made = self.launch(create, &mut config, &entry, Launching { waits: true, tell });
         finish(entry, made.map(drop))
@@ -81,9 +89,7 @@ impl Runtime {
         keep: bool,
         tell: Remark<'_>,
     ) -> Result<Option<Exit>, Error> {
-        let mut config = read_bundle(&create.bundle)?;
-        check_terminal(&config.spec.process, &create.terminal, create.detach)?;
-        check_root(&config.spec.root)?;
+        let mut config = create.config()?;
         let entry = self.make(&create.id)?;
         let signals = Signals::hold()?;
         let running =
@@ -329,7 +335,7 @@ pub fn unknown_capabilities(names: &[String]) -> String {
 
 /// Groups are given, or refused.
 pub(super) fn check_groups(process: &Process, ids: &IdMaps) -> Result<(), Error> {
-    match process.user.groups.is_empty() || ids.emulated || ids.may_set_groups() {
+    match process.user.groups.is_empty() || ids.may_have_groups() {
         true => Ok(()),
         false => Err(Error::NoGroups),
     }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use super::super::super::{Context, Error};
 use super::super::run::row_of_descriptors;
+use super::super::stop::parse_signal;
 use super::absolute;
-use crate::engine::bundle::signal;
 use crate::engine::oci::{Create, Runtime, Terminal};
 
 /// Make a container of a bundle; its program waits for start
@@ -152,6 +152,5 @@ pub(super) fn delete(
 }
 
 fn signal_named(text: &str) -> Result<i32, String> {
-    let number = if text == "0" { Some(0) } else { signal::parse(text) };
-    number.ok_or_else(|| format!("invalid signal: {text}"))
+    if text == "0" { Ok(0) } else { parse_signal(text) }
 }

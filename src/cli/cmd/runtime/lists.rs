@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use super::super::super::table::Table;
 use super::super::super::{Context, Error};
 use crate::engine::oci::Runtime;
+use crate::engine::userns;
 
 /// List the containers
 #[derive(Debug, clap::Args)]
@@ -62,23 +63,12 @@ pub(super) fn list(
                 status.to_string(),
                 state.bundle.display().to_string(),
                 state.created.clone(),
-                owner(&passwd, state.owner),
+                userns::name_of(&passwd, state.owner),
             ]);
         }
         cx.out.text(table.text())?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A user's name, or the number where it has none.
-fn owner(passwd: &str, uid: u32) -> String {
-    let uid = uid.to_string();
-    let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let name = |fields: Vec<&str>| match fields[..] {
-        [name, _, id, ..] if id == uid => Some(name.to_owned()),
-        _ => None,
-    };
-    fields.into_iter().find_map(name).unwrap_or(uid)
 }
 
 pub(super) fn ps(args: &PsArgs, runtime: &Runtime, cx: &mut Context) -> Result<ExitCode, Error> {
