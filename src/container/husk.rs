@@ -2,22 +2,27 @@
 //!
 //! To remove an empty directory takes as long as to make three, on some disks a tenth of a millisecond,
 //! and overlayfs has four of its own. They hold nothing, and can wait until somebody has time: whoever
-//! starts the next container, while the kernel sets that up; or any sweep.
+//! has started the next container, while its program runs; or any sweep. One becomes the spare: a directory
+//! for the container after that, with an `upper/` and a `work/` in which nobody has been.
 
 use std::ffi::CString;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, RenameFlags, openat, renameat_with, statat, unlinkat,
+};
 use rustix::io::Errno;
 
 use super::directory::{is_at, lock};
 use super::wait::EXIT;
-use super::{Containers, is_id};
+use super::{Containers, Directory, is_id};
 
 /// So many are removed at one start: more than come to be.
 const AT_ONCE: usize = 2;
+/// In `tmp/`, where a sweep may remove it.
+const SPARE: &str = "spare";
 
 /// Removes all but empty directories of a removed container. False, and nothing is removed, where there
 /// is more: something was written to its root, or somebody waits for it.
@@ -50,7 +55,8 @@ pub fn hollow_out(path: &Path) -> bool {
 }
 
 impl Containers {
-    /// Removes husks that earlier containers left, a few; what is none of them is left to sweeps.
+    /// Removes husks that earlier containers left, a few, and keeps a spare; what is none of them is left to
+    /// sweeps.
     pub fn clear_husks(&self) {
         let Ok(entries) = std::fs::read_dir(&self.tmp) else { return };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -61,8 +67,41 @@ impl Containers {
                 && is_at(&lock, &path)
                 && is_husk(&lock)
             {
-                let _ = crate::sys::remove_tree(&path); // a sweep tries again
+                // A sweep tries again.
+                let _ = self.make_spare(&path).or_else(|_| crate::sys::remove_tree(&path));
             }
+        }
+    }
+
+    /// Makes the spare of a husk; an error where there is one.
+    fn make_spare(&self, husk: &Path) -> std::io::Result<()> {
+        let spare = self.tmp.join(SPARE);
+        if spare.symlink_metadata().is_ok() {
+            return Err(Errno::EXIST.into());
+        }
+        crate::sys::remove_tree(&husk.join("work"))?;
+        for name in ["upper", "work"] {
+            rustix::fs::mkdir(husk.join(name), Mode::from_raw_mode(0o700))?;
+        }
+        Ok(renameat_with(CWD, husk, CWD, &spare, RenameFlags::NOREPLACE)?)
+    }
+
+    /// Makes the spare a container's directory, if there is one, and holds it.
+    pub(super) fn take_spare(&self, path: &Path) -> Option<OwnedFd> {
+        let spare = self.tmp.join(SPARE);
+        let lock = lock(&spare).ok().flatten()?;
+        // Held by now: no sweep is at it.
+        let is_it = is_at(&lock, &spare);
+        let moved = || renameat_with(CWD, &spare, CWD, path, RenameFlags::NOREPLACE);
+        (is_it && moved().is_ok()).then_some(lock)
+    }
+}
+
+impl Directory {
+    /// Takes out what the spare has ready for a union, where the root is none.
+    pub fn clear_ready(&self) {
+        for name in ["upper", "work"] {
+            let _ = std::fs::remove_dir(self.path.join(name));
         }
     }
 }
@@ -92,14 +131,20 @@ fn entries(directory: impl AsFd) -> rustix::io::Result<Vec<(CString, FileType)>>
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     fn removed(root: &Path) -> (Containers, std::path::PathBuf) {
         fs::create_dir(root.join("tmp")).expect("tmp");
+        removed_beside(root)
+    }
+
+    fn removed_beside(root: &Path) -> (Containers, std::path::PathBuf) {
         let containers = Containers::new(root);
         let path = root.join("tmp").join(super::super::new_id().expect("an ID"));
         for directory in ["upper", "work/work/incompat/volatile"] {
             fs::create_dir_all(path.join(directory)).expect("a directory");
         }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("a mode");
         for file in ["record.json", "hosts", "work/work/incompat/volatile/dirty"] {
             fs::write(path.join(file), "x").expect("a file");
         }
@@ -119,6 +164,43 @@ mod tests {
         drop(held);
         containers.clear_husks();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn one_becomes_the_directory_of_the_next_container_with_nothing_of_the_last_in_it() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (containers, path) = removed(root.path());
+        fs::set_permissions(path.join("upper"), fs::Permissions::from_mode(0o777)).expect("a mode");
+        assert!(hollow_out(&path));
+        containers.clear_husks();
+        let made = containers.create(None).expect("a container");
+        assert_eq!(made.path.metadata().expect("it").mode() & 0o777, 0o700);
+        assert_eq!(fs::read_dir(&made.path).expect("it").count(), 2);
+        for name in ["upper", "work"] {
+            let directory = made.path.join(name);
+            assert_eq!(fs::read_dir(&directory).expect(name).count(), 0);
+            assert_eq!(directory.metadata().expect(name).mode() & 0o777, 0o700, "{name}");
+        }
+        made.clear_ready();
+        assert_eq!(fs::read_dir(&made.path).expect("it").count(), 0);
+        let next = containers.create(None).expect("a container, with no spare");
+        assert_eq!(fs::read_dir(&next.path).expect("it").count(), 0);
+    }
+
+    #[test]
+    fn the_spare_is_one_container_s_and_not_taken_from_a_sweep() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (containers, path) = removed(root.path());
+        assert!(hollow_out(&path));
+        containers.clear_husks();
+        let sweep = lock(&root.path().join("tmp/spare")).expect("locked").expect("free");
+        let made = containers.create(None).expect("a container");
+        assert_eq!(fs::read_dir(&made.path).expect("it").count(), 0);
+        drop(sweep);
+        let (_, more) = removed_beside(root.path());
+        assert!(hollow_out(&more));
+        containers.clear_husks();
+        assert!(!more.exists() && root.path().join("tmp/spare/upper").exists());
     }
 
     #[test]

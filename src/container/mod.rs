@@ -11,6 +11,7 @@
 //!     upper/ work/ …        the root's changes; hosts, hostname, resolv.conf
 //! names/NAME -> ID          a symbolic link (link.rs): making one is atomic, so of two with one name one wins
 //! tmp/ID                    a container on its way out, or its empty directories (husk.rs)
+//! tmp/spare                 a directory for the next container, with an empty upper/ and work/
 //! ```
 //!
 //! No record is believed: that a container runs is checked against the process itself.
@@ -179,18 +180,21 @@ impl Containers {
         match self.claim(name, &id) {
             Ok(name) => Ok(Directory { id, name, path, lock }),
             Err(error) => {
-                let _ = std::fs::remove_dir(&path);
+                let _ = crate::sys::remove_tree(&path);
                 Err(error)
             }
         }
     }
 
-    /// An empty directory, locked: a sweep that came between the two calls took it for rubbish, and
-    /// another is made.
+    /// An empty directory or the spare, locked: a sweep that came between making it and that took it for
+    /// rubbish, and another is made.
     fn new_directory(&self) -> Result<(String, PathBuf, OwnedFd), Error> {
         loop {
             let id = new_id().tried("read random bytes for", &self.records)?;
             let path = self.records.join(&id);
+            if let Some(lock) = self.take_spare(&path) {
+                return Ok((id, path, lock));
+            }
             rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)).tried("make", &path)?;
             match lock(&path) {
                 Ok(Some(lock)) if is_at(&lock, &path) => return Ok((id, path, lock)),

@@ -314,6 +314,9 @@ impl Engine {
         base.clock.lap("record");
         let make = || {
             let ground = self.ground(request, base, &directory.path)?;
+            if let RootMount::Directory(_) = ground.root {
+                directory.clear_ready();
+            }
             let has_root = match &mut ahead {
                 Some(ahead) => Self::make_root_ahead(request, &ground, &directory.path, ahead)?,
                 None => false,
@@ -638,14 +641,14 @@ impl Engine {
         if manner.known.is_none() {
             request.write_cidfile(&directory.id)?;
         }
-        // While the kernel sets this one up.
-        self.containers.clear_husks();
         clock.lap("written down");
         let running = starting.finish().map_err(|error| explain(error, &image))?;
         clock.lap("set up");
         // Its program runs by now: it need not wait for who tells of it.
         self.emit(&self.begun(&record, manner.known.is_none(), !request.detach));
         clock.lap("event");
+        // Not before: the way into the root waits until each processor has left the kernel for a moment.
+        self.containers.clear_husks();
         Ok(Launched { running, record, limited, clock })
     }
 

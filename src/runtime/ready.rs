@@ -86,7 +86,7 @@ impl Ready {
         let likely = likely.map(|place| self.likely.swap_remove(place).1);
         let mount = likely.map_or_else(|| rootfs::made(step), Ok).ok()?;
         if let (true, Some((tree, target))) = (*nests, self.tree_of(&step.target)) {
-            match rootfs::nest(tree, &target, mount.as_fd(), step.create) {
+            match rootfs::nest_unseen(tree, &target, mount.as_fd(), step.create) {
                 Ok(()) => return Some(Made::InPlace),
                 Err(_) => *nests = false,
             }

@@ -189,6 +189,26 @@ pub(super) fn nest(
     attach(mount, target, c"")
 }
 
+/// The same in a tree that nobody else has seen yet: what is made there stays what it is, and need not be opened.
+pub(super) fn nest_unseen(
+    tree: BorrowedFd<'_>,
+    target: &Target,
+    mount: BorrowedFd<'_>,
+    create: bool,
+) -> Result<(), Errno> {
+    if let (true, (None, name)) = (create, target.parent_and_name()) {
+        let (kind, mode) = (FileType::RegularFile, Mode::from_raw_mode(0o644));
+        let made = match is_directory(mount)? {
+            true => rustix::fs::mkdirat(tree, name, Mode::from_raw_mode(0o755)),
+            false => rustix::fs::mknodat(tree, name, kind, mode, 0),
+        };
+        if made.is_ok() {
+            return attach(mount, tree, name);
+        }
+    }
+    nest(tree, target, mount, create)
+}
+
 /// A step's mount, with its attributes, which lies nowhere yet.
 pub(super) fn made(step: &MountStep) -> Result<OwnedFd, Errno> {
     match make(step)? {

@@ -1,6 +1,7 @@
 //! overlayfs: an empty directory to write to, on top of the layers.
 
 use std::fs::{DirBuilder, File};
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,10 @@ type Union = (Vec<PathBuf>, PathBuf, PathBuf);
 pub(super) fn prepare(layers: &[PathBuf], container: &Path) -> Result<Union, Error> {
     let (upper, work) = (container.join("upper"), container.join("work"));
     for path in [&upper, &work] {
-        make(path)?;
+        match make(path) {
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {} // the spare's
+            other => other?,
+        }
     }
     let mut lowers = lowers(layers)?;
     if lowers.is_empty() {

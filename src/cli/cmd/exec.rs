@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::super::seldom::Seldom;
 use super::super::{Context, Error, complete};
 use super::{run, variables};
 use crate::engine::runtime::DetachKeys;
@@ -30,15 +31,28 @@ pub(crate) struct Args {
     /// Set a variable; a name alone takes the host's value
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<OsString>,
-    /// Set the variables in a file, one a line
-    #[arg(long, value_name = "FILE")]
-    env_file: Vec<PathBuf>,
     /// Run as this user: name or id, with :GROUP if another one
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
     /// Start in this directory
     #[arg(short, long, value_name = "DIRECTORY", value_parser = run::directory)]
     workdir: Option<PathBuf>,
+    #[command(flatten)]
+    more: Seldom<More>,
+    /// The container, by name or ID
+    #[arg(add = complete::container_names())]
+    container: String,
+    /// The command and its arguments
+    #[arg(required = true, num_args = 1.., trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
+
+/// What few commands are given.
+#[derive(Debug, Default, clap::Args)]
+struct More {
+    /// Set the variables in a file, one a line
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
     /// Give the command all that the user may do, and no more
     #[arg(long)]
     privileged: bool,
@@ -46,14 +60,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<DetachKeys>,
     /// Pass on so many descriptors from 3 up
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    preserve_fds: u32,
-    /// The container, by name or ID
-    #[arg(add = complete::container_names())]
-    container: String,
-    /// The command and its arguments
-    #[arg(required = true, num_args = 1.., trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<OsString>,
+    #[arg(long, value_name = "N")]
+    preserve_fds: Option<u32>,
 }
 
 pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
@@ -63,15 +71,15 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     let request = ExecRequest {
         container: args.container.clone(),
         command: args.command.clone(),
-        env: variables::environment(&args.env_file, &args.env, cx)?,
+        env: variables::environment(&args.more.env_file, &args.env, cx)?,
         user: args.user.clone(),
         workdir: args.workdir.clone(),
         interactive: args.interactive,
         tty: args.tty,
         detach: args.detach,
-        privileged: args.privileged,
-        detach_keys: args.detach_keys.clone().unwrap_or_default(),
-        preserved: run::row_of_descriptors(args.preserve_fds)?,
+        privileged: args.more.privileged,
+        detach_keys: args.more.detach_keys.clone().unwrap_or_default(),
+        preserved: run::row_of_descriptors(args.more.preserve_fds.unwrap_or(0))?,
     };
     match cx.engine(None, None)?.exec(&request)? {
         Execution::Ended(code) => Ok(ExitCode::from(code)),

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::super::parse::{self, Network};
+use super::super::seldom::Seldom;
 use super::super::{Context, Error};
 use crate::engine::bundle::{self, Sharing};
 use crate::engine::network::{self, Expose, Mac, PortRequest, Wanted};
@@ -17,12 +18,19 @@ pub(super) struct Networking {
     #[arg(long, alias = "net", value_name = "private|fast|host|none|container:NAME|NETWORK",
         action = clap::ArgAction::Append, value_parser = parse::network)]
     pub(super) network: Vec<Network>,
-    /// Have this name too, for others in its networks
-    #[arg(long, alias = "net-alias", value_name = "NAME", value_parser = parse::network_alias)]
-    network_alias: Vec<String>,
     /// Let the host's port lead to the container's: [[IP:][HOST-PORT]:]PORT[/udp]
     #[arg(short, long, value_name = "PORTS", value_parser = parse::publish)]
     publish: Vec<Arc<[PortRequest]>>,
+    #[command(flatten)]
+    more: Seldom<MoreNetworking>,
+}
+
+/// Names and addresses in the network, and ports that are not named one by one.
+#[derive(Debug, Default, clap::Args)]
+struct MoreNetworking {
+    /// Have this name too, for others in its networks
+    #[arg(long, alias = "net-alias", value_name = "NAME", value_parser = parse::network_alias)]
+    network_alias: Vec<String>,
     /// Let a port of the host's lead to each port that is exposed
     #[arg(short = 'P', long)]
     publish_all: bool,
@@ -53,8 +61,8 @@ impl Networking {
             [] => configured()?,
             asked => asked.to_vec(),
         };
-        let publishes = self.publish_all || !self.publish.is_empty();
-        let addressed = self.ip.is_some() || self.ip6.is_some() || self.mac_address.is_some();
+        let publishes = self.more.publish_all || !self.publish.is_empty();
+        let addressed = self.more.ip.is_some() || self.more.ip6.is_some() || self.more.mac_address.is_some();
         if asked.is_empty() {
             // What takes a private network asks for one.
             asked.push(if publishes || addressed { private() } else { by_default(cx) });
@@ -95,21 +103,21 @@ impl Networking {
         (request.network, request.private) = (Some(sharing), settings);
         request.networks = networks;
         request.publish = self.publish.iter().flat_map(|all| all.iter().cloned()).collect();
-        request.publish_all = self.publish_all;
-        request.expose = self.expose.iter().flat_map(|all| all.iter().copied()).collect();
+        request.publish_all = self.more.publish_all;
+        request.expose = self.more.expose.iter().flat_map(|all| all.iter().copied()).collect();
         Ok(())
     }
 
     /// The addresses of a network that the container has alone.
     fn address(&self, settings: &mut network::Settings) -> Result<(), Error> {
         let usage = |error: parse::Invalid| Error::usage(error.0);
-        if let Some(ip) = self.ip {
+        if let Some(ip) = self.more.ip {
             settings.ip = Some(parse::private_ip(&ip.to_string()).map_err(usage)?);
         }
-        if let Some(ip) = self.ip6 {
+        if let Some(ip) = self.more.ip6 {
             settings.ip6 = Some(parse::private_ip6(&ip.to_string()).map_err(usage)?);
         }
-        settings.mac = self.mac_address.or(settings.mac);
+        settings.mac = self.more.mac_address.or(settings.mac);
         Ok(())
     }
 
@@ -125,7 +133,7 @@ impl Networking {
                 )));
             }
         }
-        if networks.is_empty() && !self.network_alias.is_empty() {
+        if networks.is_empty() && !self.more.network_alias.is_empty() {
             return Err(Error::usage(
                 "network-scoped alias is supported only for containers in user defined networks",
             ));
@@ -137,10 +145,10 @@ impl Networking {
             ));
         }
         for network in &mut networks {
-            network.aliases.extend(self.network_alias.iter().cloned());
-            network.ip = self.ip.or(network.ip);
-            network.ip6 = self.ip6.or(network.ip6);
-            network.mac = self.mac_address.or(network.mac);
+            network.aliases.extend(self.more.network_alias.iter().cloned());
+            network.ip = self.more.ip.or(network.ip);
+            network.ip6 = self.more.ip6.or(network.ip6);
+            network.mac = self.more.mac_address.or(network.mac);
         }
         Ok(networks)
     }

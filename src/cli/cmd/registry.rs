@@ -27,10 +27,19 @@ pub(crate) struct RegistryArgs {
     /// Show no progress
     #[arg(short, long)]
     pub(super) quiet: bool,
+    #[command(flatten)]
+    scrutiny: Seldom<Scrutiny>,
+    #[command(flatten)]
+    pub(super) access: AccessArgs,
+}
+
+/// What is asked of an image before it is taken.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct Scrutiny {
     /// Refuse an image whose layers unpack to more than this; 0 for no limit [default: 4g, or 256
     /// times what is shipped]
     #[arg(long, value_name = "SIZE", value_parser = super::super::parse::size)]
-    pub(super) max_unpacked_size: Option<u64>,
+    max_unpacked_size: Option<u64>,
     /// Refuse an image that this key (cosign.pub) has not signed; of several keys any will do, and
     /// none asks for no signature
     #[arg(long, value_name = "KEY", value_hint = clap::ValueHint::FilePath)]
@@ -43,8 +52,6 @@ pub(crate) struct RegistryArgs {
         default_missing_value = "true", value_parser = super::boolean)]
     #[allow(dead_code)] // nothing depends on it, in docker 29 neither
     disable_content_trust: Option<bool>,
-    #[command(flatten)]
-    pub(super) access: AccessArgs,
 }
 
 /// For which platform: in one word or in several.
@@ -108,12 +115,12 @@ pub(super) fn check_platform(
 impl RegistryArgs {
     /// Whether the command line itself asks for a signature.
     pub(super) fn verifies(&self) -> bool {
-        !self.verify.is_empty()
+        !self.scrutiny.verify.is_empty()
     }
 
     /// The keys, one of which must have signed an image: of the flag, else of the configuration.
     pub(super) fn keys<'a>(&'a self, cx: &'a Context) -> &'a [PathBuf] {
-        match self.verify.as_slice() {
+        match self.scrutiny.verify.as_slice() {
             [] => cx.config.verify.as_deref().unwrap_or_default(),
             [none] if none.as_os_str() == "none" => &[],
             keys => keys,
@@ -124,14 +131,21 @@ impl RegistryArgs {
 /// What commands that speak to registries take: how, and as whom.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct AccessArgs {
-    /// Log in with these, for this command; other programs can read them meanwhile
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
+    #[command(flatten)]
+    login: Seldom<CredsArgs>,
     #[command(flatten)]
     pub(super) connection: Seldom<ConnectionArgs>,
 }
 
-/// The same without a login.
+/// As whom, where it is not what is known of the registry.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct CredsArgs {
+    /// Log in with these, for this command; other programs can read them meanwhile
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    creds: Option<String>,
+}
+
+/// How.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ConnectionArgs {
     /// Insist on TLS and a known certificate; =false to speak without
@@ -215,7 +229,7 @@ pub(super) fn prepare(cx: &Context, args: &RegistryArgs, image: &str) -> Result<
 fn trust(cx: &Context, args: &RegistryArgs) -> Result<Trust, Error> {
     let keys = args.keys(cx).iter().map(|path| Key::read(path));
     let keys = keys.collect::<Result<_, _>>().map_err(registry::Error::from)?;
-    Ok(Trust { keys, ..policy(cx, args.signature_policy.as_deref())? })
+    Ok(Trust { keys, ..policy(cx, args.scrutiny.signature_policy.as_deref())? })
 }
 
 /// The same by the policy file alone.
@@ -254,7 +268,7 @@ pub(super) fn fetch(
             policy,
             owners,
             jobs: cx.config.pull_jobs.unwrap_or(3).clamp(1, 16),
-            most_unpacked: args.max_unpacked_size.map(limit),
+            most_unpacked: args.scrutiny.max_unpacked_size.map(limit),
         };
         Ok(engine.pull(&request, &shown)?)
     };
@@ -324,11 +338,19 @@ fn name_in_layout(tag: Option<&str>) -> Option<Reference> {
 
 /// What registries are told, from flags, environment and configuration.
 pub(super) fn options(cx: &Context, args: &AccessArgs) -> Result<Options, Error> {
-    let login = args.creds.as_deref().map(login).transpose()?;
+    let login = args.login.creds.as_deref().map(login).transpose()?;
     Ok(Options { login, ..connection(cx, &args.connection)? })
 }
 
-/// The same without a login.
+/// As whom, where it is not what is known of the registry.
+#[derive(Clone, Debug, Default, clap::Args)]
+struct LoginArgs {
+    /// Log in with these, for this command; other programs can read them meanwhile
+    #[arg(long, value_name = "USER[:PASSWORD]")]
+    creds: Option<String>,
+}
+
+/// How.
 pub(super) fn connection(cx: &Context, args: &ConnectionArgs) -> Result<Options, Error> {
     let usual = usual_options(cx)?.by_file(args.authfile.as_deref());
     Ok(Options {

@@ -1,5 +1,6 @@
 //! `run`
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -46,6 +47,17 @@ pub(crate) struct Args {
     /// Leave the container running, and print its ID
     #[arg(short, long)]
     detach: bool,
+    #[command(flatten)]
+    attachment: Seldom<Attachment>,
+    #[command(flatten)]
+    insight: Seldom<Insight>,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+/// What goes between the caller and the container, when it is not left alone.
+#[derive(Debug, Default, clap::Args)]
+struct Attachment {
     /// Forward signals to the container's process; false: they end this command, and the container runs on
     /// [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
@@ -63,6 +75,11 @@ pub(crate) struct Args {
     /// Pass on these descriptors, by number
     #[arg(long, value_name = "N", value_delimiter = ',')]
     preserve_fd: Vec<u32>,
+}
+
+/// What is told about the launch itself.
+#[derive(Debug, Default, clap::Args)]
+struct Insight {
     /// Print what would be done, and do none of it but fetching the image
     #[arg(long, value_name = "text|json", num_args = 0..=1, require_equals = true,
         default_missing_value = "text")]
@@ -70,8 +87,6 @@ pub(crate) struct Args {
     /// Print how long each phase took
     #[arg(long)]
     timing: bool,
-    #[command(flatten)]
-    shape: Shape,
 }
 
 /// What `run` and `create` take alike: a container.
@@ -87,9 +102,6 @@ pub(super) struct Shape {
     /// Remove the container when it ends
     #[arg(long)]
     rm: bool,
-    /// With the container remove its image, unless another container has it; implies --rm
-    #[arg(long)]
-    rmi: bool,
     /// Name the container
     #[arg(long)]
     name: Option<Name>,
@@ -99,16 +111,8 @@ pub(super) struct Shape {
     #[arg(short, long, value_name = "[SOURCE:]PATH[:OPTIONS]", value_parser = volume,
         add = complete::volume_sources())]
     volume: Vec<MountRequest>,
-    /// Mount: type=bind|volume|tmpfs|image,source=SOURCE,target=PATH[,readonly]
-    #[arg(long, value_name = "FIELDS", value_parser = mount)]
-    mount: Vec<MountRequest>,
-    /// Mount the volumes and host paths of another container
-    #[arg(long, value_name = "CONTAINER[:ro]", value_parser = parse::volumes_from,
-        add = complete::container_names())]
-    volumes_from: Vec<VolumesFrom>,
-    /// Mount a temporary file system: PATH[:size=64m,mode=1777]
-    #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = parse::tmpfs)]
-    tmpfs: Vec<TmpfsRequest>,
+    #[command(flatten)]
+    mounts: Seldom<Mounts>,
     /// Start in this directory; made where it is missing
     #[arg(short, long, value_name = "DIRECTORY", value_parser = directory)]
     workdir: Option<PathBuf>,
@@ -123,55 +127,26 @@ pub(super) struct Shape {
     /// Make the root file system read-only; volumes and temporary ones are not
     #[arg(long)]
     read_only: bool,
-    /// With --read-only: temporary file systems on /run, /tmp and /var/tmp
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
-        default_missing_value = "true", value_parser = super::boolean)]
-    read_only_tmpfs: Option<bool>,
+    #[command(flatten)]
+    root: Seldom<Root>,
     /// Put a process before the program that forwards signals and reaps children
     #[arg(long)]
     init: bool,
-    /// Set it up for systemd as its first process: true (where the program is systemd), always, false
-    #[arg(long, value_name = "WHEN", value_parser = parse::systemd)]
-    systemd: Option<Systemd>,
-    /// Limit the size of systemd's temporary file systems, each
-    #[arg(long, value_name = "BYTES", value_parser = parse::size)]
-    shm_size_systemd: Option<u64>,
-    /// Accepted: the program of --init is coracle itself
-    #[arg(long, value_name = "FILE", hide = true)]
-    init_path: Option<PathBuf>,
-    /// Make the image's volumes directories (bind), temporary file systems (tmpfs), or leave them
-    /// (ignore)
-    #[arg(long, value_name = "bind|tmpfs|ignore", value_parser = parse::image_volumes)]
-    image_volume: Option<ImageVolumes>,
-    /// Label the container
-    #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse::pair)]
-    label: Vec<(String, String)>,
-    /// Label the container with the lines of a file
-    #[arg(long, value_name = "FILE")]
-    label_file: Vec<PathBuf>,
-    /// Annotate the container, for the OCI configuration
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse::pair)]
-    annotation: Vec<(String, String)>,
+    #[command(flatten)]
+    first: Seldom<First>,
+    #[command(flatten)]
+    labels: Seldom<Labels>,
     /// Ask the registry: missing, always, never or newer
     #[arg(long, value_name = "WHEN", default_value = "missing", hide_default_value = true)]
     pull: Policy,
     #[command(flatten)]
     registry: RegistryArgs,
-    /// Take a directory in place of the image: DIRECTORY, or DIRECTORY:O to leave it as it is
-    #[arg(long)]
-    rootfs: bool,
-    /// Limit the size of /dev/shm
-    #[arg(long, value_name = "BYTES", value_parser = parse::size)]
-    shm_size: Option<u64>,
     #[command(flatten)]
     networking: Networking,
     #[command(flatten)]
     isolation: Seldom<Isolation>,
     #[command(flatten)]
     limits: Seldom<LimitArgs>,
-    /// Make the root file system with overlay, fuse or copy; probed by default
-    #[arg(long, value_name = "DRIVER", value_parser = driver_named)]
-    storage_driver: Option<Driver>,
     #[command(flatten)]
     lifecycle: Seldom<Lifecycle>,
     /// Print help
@@ -181,6 +156,74 @@ pub(super) struct Shape {
     #[arg(value_name = "IMAGE", required = true, num_args = 1.., trailing_var_arg = true,
         add = complete::image_names())]
     image: Vec<OsString>,
+}
+
+/// Mounts beside the volumes of `-v`.
+#[derive(Debug, Default, clap::Args)]
+struct Mounts {
+    /// Mount: type=bind|volume|tmpfs|image,source=SOURCE,target=PATH[,readonly]
+    #[arg(long, value_name = "FIELDS", value_parser = mount)]
+    mount: Vec<MountRequest>,
+    /// Mount the volumes and host paths of another container
+    #[arg(long, value_name = "CONTAINER[:ro]", value_parser = parse::volumes_from,
+        add = complete::container_names())]
+    volumes_from: Vec<VolumesFrom>,
+    /// Mount a temporary file system: PATH[:size=64m,mode=1777]
+    #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = parse::tmpfs)]
+    tmpfs: Vec<TmpfsRequest>,
+    /// Make the image's volumes directories (bind), temporary file systems (tmpfs), or leave them
+    /// (ignore)
+    #[arg(long, value_name = "bind|tmpfs|ignore", value_parser = parse::image_volumes)]
+    image_volume: Option<ImageVolumes>,
+    /// Limit the size of /dev/shm
+    #[arg(long, value_name = "BYTES", value_parser = parse::size)]
+    shm_size: Option<u64>,
+}
+
+/// What the root file system is made of, and how.
+#[derive(Debug, Default, clap::Args)]
+struct Root {
+    /// With --read-only: temporary file systems on /run, /tmp and /var/tmp
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+        default_missing_value = "true", value_parser = super::boolean)]
+    read_only_tmpfs: Option<bool>,
+    /// Take a directory in place of the image: DIRECTORY, or DIRECTORY:O to leave it as it is
+    #[arg(long)]
+    rootfs: bool,
+    /// With the container remove its image, unless another container has it; implies --rm
+    #[arg(long)]
+    rmi: bool,
+    /// Make the root file system with overlay, fuse or copy; probed by default
+    #[arg(long, value_name = "DRIVER", value_parser = driver_named)]
+    storage_driver: Option<Driver>,
+}
+
+/// What the first process is, when it is not the program.
+#[derive(Debug, Default, clap::Args)]
+struct First {
+    /// Set it up for systemd as its first process: true (where the program is systemd), always, false
+    #[arg(long, value_name = "WHEN", value_parser = parse::systemd)]
+    systemd: Option<Systemd>,
+    /// Limit the size of systemd's temporary file systems, each
+    #[arg(long, value_name = "BYTES", value_parser = parse::size)]
+    shm_size_systemd: Option<u64>,
+    /// Accepted: the program of --init is coracle itself
+    #[arg(long, value_name = "FILE", hide = true)]
+    init_path: Option<PathBuf>,
+}
+
+/// What is written down about the container.
+#[derive(Debug, Default, clap::Args)]
+struct Labels {
+    /// Label the container
+    #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse::pair)]
+    label: Vec<(String, String)>,
+    /// Label the container with the lines of a file
+    #[arg(long, value_name = "FILE")]
+    label_file: Vec<PathBuf>,
+    /// Annotate the container, for the OCI configuration
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse::pair)]
+    annotation: Vec<(String, String)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -199,18 +242,18 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     }
     let mut request = shape.request(cx)?;
     request.detach = args.detach;
-    request.sig_proxy = args.sig_proxy.unwrap_or(true);
-    request.detach_keys = args.detach_keys.clone().unwrap_or_default();
-    request.attach = args.streams()?;
-    request.preserved = args.preserved()?;
+    request.sig_proxy = args.attachment.sig_proxy.unwrap_or(true);
+    request.detach_keys = args.attachment.detach_keys.clone().unwrap_or_default();
+    request.attach = args.attachment.streams(args.detach)?;
+    request.preserved = args.attachment.preserved()?;
     let engine = shape.engine(cx)?;
     let begun = cx.begun.take().map(|begun| begun.ahead);
-    let ahead = match args.explain {
+    let ahead = match args.insight.explain {
         None => engine.ahead(&request, begun)?,
         Some(_) => None,
     };
     let found = shape.find(cx, &engine, &request, ahead)?;
-    if let Some(kind) = args.explain {
+    if let Some(kind) = args.insight.explain {
         let prepared = engine.plan(&request, found)?;
         let text = match kind {
             Explain::Text => prepared.explain(),
@@ -227,7 +270,7 @@ pub(super) fn run(args: &Args, cx: &mut Context) -> Result<ExitCode, Error> {
     if let Some(out) = out_of_memory.filter(|_| code == Some(KILLED)) {
         cx.report.note(&limits::out_of_memory(out));
     }
-    if args.timing {
+    if args.insight.timing {
         tell_phases(&phases);
     }
     match code {
@@ -292,10 +335,10 @@ impl Shape {
         let (image, command) = self.image.split_first().ok_or_else(|| Error::usage("no image"))?;
         let image = image.to_str().ok_or_else(|| Error::usage("the image's name is no text"))?;
         let image = image.strip_prefix("docker://").unwrap_or(image);
-        if self.rootfs && self.rmi {
+        if self.root.rootfs && self.root.rmi {
             return Err(Error::usage("--rmi: a directory (--rootfs) is no image"));
         }
-        if self.rootfs && self.registry.verifies() {
+        if self.root.rootfs && self.registry.verifies() {
             return Err(Error::usage("--verify: a directory (--rootfs) has no signature"));
         }
         // The embedded image follows the binary: whether it still fits is looked at each time.
@@ -309,15 +352,15 @@ impl Shape {
             policy,
             verify: !registry::is_embedded(image) && !self.registry.keys(cx).is_empty(),
             name: self.name.clone(),
-            remove: self.rm || self.rmi,
-            remove_image: self.rmi,
+            remove: self.rm || self.root.rmi,
+            remove_image: self.root.rmi,
             sig_proxy: true,
             timeout: None,
             cidfile: None,
             pid_file: None,
             keeper_pid_file: None,
             requires: Vec::new(),
-            rootfs: self.rootfs.then(|| rootfs(image)).transpose()?,
+            rootfs: self.root.rootfs.then(|| rootfs(image)).transpose()?,
             attach: Streams::ALL,
             preserved: Preserved::default(),
             detach: false,
@@ -335,7 +378,7 @@ impl Shape {
 
     /// An engine.
     pub(super) fn engine(&self, cx: &Context) -> Result<Engine, Error> {
-        cx.engine(self.storage_driver, self.isolation.ids()?)
+        cx.engine(self.root.storage_driver, self.isolation.ids()?)
     }
 
     /// The image, fetched where that is due.
@@ -347,7 +390,7 @@ impl Shape {
         ahead: Option<Ahead>,
     ) -> Result<Found, Error> {
         let asks = request.verify || matches!(request.policy, Policy::Always | Policy::Newer);
-        let image = match asks || self.rootfs {
+        let image = match asks || self.root.rootfs {
             true => cx.local_image(engine, &request.image)?,
             false => cx.image_or_member(engine, &request.image, request.platform.as_ref())?,
         };
@@ -367,20 +410,20 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
         user: args.user.clone(),
         interactive: args.interactive,
         tty: args.tty,
-        tmpfs: args.tmpfs.clone(),
-        volumes_from: args.volumes_from.clone(),
+        tmpfs: args.mounts.tmpfs.clone(),
+        volumes_from: args.mounts.volumes_from.clone(),
         read_only: args.read_only,
-        shm_size: args.shm_size,
+        shm_size: args.mounts.shm_size,
         init: args.init,
-        systemd: args.systemd.unwrap_or_default(),
-        systemd_size: args.shm_size_systemd,
-        image_volumes: args.image_volume.unwrap_or_default(),
-        labels: labels(args)?,
-        annotations: args.annotation.iter().cloned().collect(),
-        read_only_tmpfs: args.read_only_tmpfs.unwrap_or(false),
+        systemd: args.first.systemd.unwrap_or_default(),
+        systemd_size: args.first.shm_size_systemd,
+        image_volumes: args.mounts.image_volume.unwrap_or_default(),
+        labels: args.labels.all()?,
+        annotations: args.labels.annotation.iter().cloned().collect(),
+        read_only_tmpfs: args.root.read_only_tmpfs.unwrap_or(false),
         ..bundle::Request::default()
     };
-    for mount in args.volume.iter().chain(&args.mount).cloned() {
+    for mount in args.volume.iter().chain(&args.mounts.mount).cloned() {
         match mount {
             MountRequest::Bind(bind) => request.binds.push(bind),
             MountRequest::Volume(volume) => request.volumes.push(volume),
@@ -396,7 +439,7 @@ fn container(args: &Shape, cx: &Context, command: &[OsString]) -> Result<bundle:
     args.variables.apply(&mut request, cx)?;
     args.identity.apply(&mut request)?;
     check_shared(args, &request)?;
-    if let Some(path) = &args.init_path {
+    if let Some(path) = &args.first.init_path {
         cx.report.note(&format!("--init-path {}: coracle is the init itself", path.display()));
     }
     if let Some(remark) = args.isolation.remark() {
@@ -474,9 +517,9 @@ pub(super) fn streams(attach: &[Stream]) -> Streams {
     Streams { stdin: has(Stream::Stdin), stdout: has(Stream::Stdout), stderr: has(Stream::Stderr) }
 }
 
-impl Args {
-    fn streams(&self) -> Result<Streams, Error> {
-        if self.detach && !self.attach.is_empty() {
+impl Attachment {
+    fn streams(&self, detach: bool) -> Result<Streams, Error> {
+        if detach && !self.attach.is_empty() {
             return Err(Error::usage(
                 "conflicting options: cannot specify both --attach and --detach",
             ));
@@ -505,14 +548,17 @@ fn check_descriptor(number: u32) -> Result<(), Error> {
     }
 }
 
-fn labels(args: &Shape) -> Result<std::collections::BTreeMap<String, String>, Error> {
-    let mut labels = std::collections::BTreeMap::new();
-    for path in &args.label_file {
-        let text = String::from_utf8_lossy(&read(path)?).into_owned();
-        labels.extend(parse::label_file(&text).map_err(|error| in_file(path, &error))?);
+impl Labels {
+    /// Those of files and of the line, which has the last word.
+    fn all(&self) -> Result<BTreeMap<String, String>, Error> {
+        let mut labels = BTreeMap::new();
+        for path in &self.label_file {
+            let text = String::from_utf8_lossy(&read(path)?).into_owned();
+            labels.extend(parse::label_file(&text).map_err(|error| in_file(path, &error))?);
+        }
+        labels.extend(self.label.iter().cloned());
+        Ok(labels)
     }
-    labels.extend(args.label.iter().cloned());
-    Ok(labels)
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
@@ -596,7 +642,7 @@ mod tests {
         assert!(args.is_err(), "a short flag takes no value");
         let args = parse(&["--rm", "--rm=false", "--sig-proxy=false", "x"]).expect("valid");
         assert!(!args.shape.rm);
-        assert_eq!(args.sig_proxy, Some(false));
+        assert_eq!(args.attachment.sig_proxy, Some(false));
         let args = parse(&["--tls-verify", "x"]).expect("valid");
         assert_eq!(args.shape.image, ["x"]);
     }
@@ -609,7 +655,7 @@ mod tests {
         assert_eq!(args.shape.workdir, Some("/b".into()));
         let network = args.shape.networking.network.first().map(|network| network.sharing.clone());
         assert_eq!(network, Some(bundle::Sharing::None));
-        assert_eq!(args.explain, Some(Explain::Text));
+        assert_eq!(args.insight.explain, Some(Explain::Text));
         assert_eq!(args.shape.identity.dns_option, ["x"]);
         assert_eq!(args.shape.image, ["i"]);
     }

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use super::super::seldom::Seldom;
 use super::super::{Context, Error, parse};
 use super::run::{in_file, read};
 use crate::engine::bundle;
@@ -13,6 +14,13 @@ pub(super) struct Variables {
     /// Set a variable; a name alone takes the host's value, and NAME* all that begin so
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub(super) env: Vec<OsString>,
+    #[command(flatten)]
+    more: Seldom<MoreVariables>,
+}
+
+/// Variables that do not stand in the line, and those that are taken away.
+#[derive(Debug, Default, clap::Args)]
+struct MoreVariables {
     /// Set the variables in a file, one a line
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
@@ -40,13 +48,13 @@ const PROXIES: [&str; 5] = ["http_proxy", "https_proxy", "ftp_proxy", "all_proxy
 impl Variables {
     /// Fills in the request.
     pub(super) fn apply(&self, request: &mut bundle::Request, cx: &Context) -> Result<(), Error> {
-        request.env = environment(&self.env_file, &self.env, cx)?;
-        request.env_merge.clone_from(&self.env_merge);
-        request.unset_env.clone_from(&self.unsetenv);
-        request.unset_all_env = self.unsetenv_all;
-        if self.env_host {
+        request.env = environment(&self.more.env_file, &self.env, cx)?;
+        request.env_merge.clone_from(&self.more.env_merge);
+        request.unset_env.clone_from(&self.more.unsetenv);
+        request.unset_all_env = self.more.unsetenv_all;
+        if self.more.env_host {
             request.host_env = cx.environment.all();
-        } else if self.http_proxy.unwrap_or(true) {
+        } else if self.more.http_proxy.unwrap_or(true) {
             let both = |name: &str| [name.to_owned(), name.to_ascii_uppercase()];
             let names = PROXIES.iter().flat_map(|name| both(name));
             let set =
