@@ -642,13 +642,14 @@ impl Engine {
             request.write_cidfile(&directory.id)?;
         }
         clock.lap("written down");
-        let running = starting.finish().map_err(|error| explain(error, &image))?;
+        let mut containers = Some(&self.containers);
+        let mut clear = || containers.take().into_iter().for_each(|it| it.clear_husks());
+        let running = starting.finish_with(&mut clear).map_err(|error| explain(error, &image))?;
         clock.lap("set up");
         // Its program runs by now: it need not wait for who tells of it.
         self.emit(&self.begun(&record, manner.known.is_none(), !request.detach));
         clock.lap("event");
-        // Not before: the way into the root waits until each processor has left the kernel for a moment.
-        self.containers.clear_husks();
+        clear();
         Ok(Launched { running, record, limited, clock })
     }
 

@@ -241,6 +241,7 @@ impl Drop for Ahead {
 impl Berth {
     /// The thread: has the process made, and stands still until that has memory of its own.
     fn carry(&self, new: UnshareFlags) {
+        sys::heap::begin_beside();
         sys::memory::one_piece();
         self.carrier.store(gettid().as_raw_nonzero().get(), Ordering::Release);
         let mut plan = None;

@@ -11,6 +11,7 @@ use rustix::thread::CapabilitiesSecureBits;
 
 use super::Error;
 use super::program::Identity;
+use super::seccomp::Program;
 use crate::bundle::Process;
 use crate::bundle::capabilities::CapabilitySet;
 use crate::mount::RootMount;
@@ -107,8 +108,12 @@ impl Supervision {
         Ok(left)
     }
 
-    /// Looks until `other` is ready.
-    pub(super) fn watch_until(&mut self, other: impl AsFd) -> Result<(), Errno> {
+    /// Looks until `other` is ready; `idle` is called when something has come, and more will not for a while.
+    pub(super) fn watch_until(
+        &mut self,
+        other: impl AsFd,
+        idle: &mut dyn FnMut(),
+    ) -> Result<(), Errno> {
         while let Some(watched) = self.watched() {
             let mut polled = [
                 PollFd::new(&other, PollFlags::IN),
@@ -121,6 +126,7 @@ impl Supervision {
             let [other, watched] = polled.map(|polled| polled.revents());
             if !watched.is_empty() {
                 self.look(watched)?;
+                idle();
             } else if !other.is_empty() {
                 break;
             }
@@ -152,23 +158,25 @@ fn records(root: &RootMount) -> (Vec<PathBuf>, Option<PathBuf>) {
     (known, own)
 }
 
-/// Puts the container's first process under supervision. Where there can be none, root goes on
+/// Puts the container's first process under supervision, and by the same filter under `profile`, if these two
+/// can be one: `true`, where that is so. Where there can be none, root goes on
 /// without it: said once, on the container's own stderr, as who launches has no word of it.
 pub(super) fn enter(
     entrance: Option<Entrance>,
     identity: &Identity,
     programs: &[CString],
-) -> Result<(), Errno> {
+    profile: Option<&Program>,
+) -> Result<bool, Errno> {
     const WITHOUT: &[u8] =
         b"coracle: ids are not emulated here (no seccomp notification): chown and setuid will fail\n";
-    let Some(mut entrance) = entrance else { return Ok(()) };
-    match entrance.enter(programs) {
+    let Some(mut entrance) = entrance else { return Ok(false) };
+    match entrance.enter(programs, profile.map(Program::instructions)) {
         other if entrance.is_for_connections() => other,
         // A supervisor outside, most likely this one's own kind, answers for this container too.
-        Err(Errno::BUSY) if identity.uid == 0 => Ok(()),
+        Err(Errno::BUSY) if identity.uid == 0 => Ok(false),
         Err(Errno::NOSYS | Errno::INVAL) if identity.uid == 0 => {
             let _ = rustix::io::write(rustix::stdio::stderr(), WITHOUT);
-            Ok(())
+            Ok(false)
         }
         other => other,
     }

@@ -471,8 +471,14 @@ impl Starting<'_> {
 
     /// Waits until the program is executed (or, behind a gate, waits for its start), or says why it
     /// was not.
-    pub fn finish(mut self) -> Result<Running, Error> {
-        let attended = self.attend();
+    pub fn finish(self) -> Result<Running, Error> {
+        self.finish_with(&mut || ())
+    }
+
+    /// The same; `idle` is called while the process is at its last steps, where that can be told: these want no
+    /// other processor, as the way into the root does.
+    pub fn finish_with(mut self, idle: &mut dyn FnMut()) -> Result<Running, Error> {
+        let attended = self.attend(idle);
         if let Some((dumpable, _)) = self.shared {
             rustix::process::set_dumpable_behavior(dumpable).map_err(Error::Pipe)?;
         }
@@ -494,7 +500,7 @@ impl Starting<'_> {
         }
     }
 
-    fn attend(&mut self) -> Result<Option<OwnedFd>, Error> {
+    fn attend(&mut self, idle: &mut dyn FnMut()) -> Result<Option<OwnedFd>, Error> {
         let terminal = match &self.parent.terminal {
             Some(socket) => socket::receive_descriptor(socket).map_err(Error::Pipe)?,
             None => None,
@@ -507,7 +513,7 @@ impl Starting<'_> {
             agent.hand_on(self.state, self.child.pid, self.parent.joined)?;
         }
         // On its way the program may ask: a hook's, or an init's.
-        self.supervision.watch_until(&self.parent.report).map_err(Error::Pipe)?;
+        self.supervision.watch_until(&self.parent.report, idle).map_err(Error::Pipe)?;
         match Failure::receive(&mut self.parent.report).map_err(Error::Report)? {
             // Closed by exec, or by a death on the way to it, which the exit status will tell.
             None | Some(Failure::READY) => Ok(terminal),

@@ -296,10 +296,13 @@ fn confine(
     }
     let switches = entrance.as_ref().is_some_and(Entrance::is_for_connections);
     let stage = if switches { Stage::Switch } else { Stage::Seccomp };
-    emulate::enter(entrance, &plan.identity, &plan.exec.candidates).at(stage)?;
+    let alone = !plan.no_new_privileges && listener.is_none();
+    let first = plan.seccomp.as_ref().filter(|program| alone && program.lets_a_start_go_on());
+    let is_loaded =
+        emulate::enter(entrance, &plan.identity, &plan.exec.candidates, first).at(stage)?;
     // Whoever is to answer took a descriptor, and this process may have more than the program is to.
     set_limits(&plan.limits, |resource| resource == DESCRIPTORS)?;
-    if let (Some(program), false) = (&plan.seccomp, plan.no_new_privileges) {
+    if let (Some(program), false, false) = (&plan.seccomp, plan.no_new_privileges, is_loaded) {
         // Without no_new_privs loading takes CAP_SYS_ADMIN, which goes below (seccomp(2)).
         load(program)?;
     }

@@ -141,7 +141,7 @@ impl Unattended {
         let Some(terminal) = self.terminal else { return };
         let mut swallowed = [0; 4096];
         loop {
-            let _ = self.supervision.watch_until(&terminal);
+            let _ = self.supervision.watch_until(&terminal, &mut || ());
             if matches!(rustix::io::read(&terminal, &mut swallowed), Ok(0) | Err(Errno::IO)) {
                 break;
             }

@@ -33,6 +33,7 @@ use crate::network::{self, RouteSockets, Routes, Switch};
 use crate::sys;
 use crate::sys::fork::{self, Child, Side};
 use crate::sys::notify::{self, Answer, Listener, Notification};
+use crate::sys::seccomp::Instruction;
 
 /// What a supervisor is told.
 #[derive(Clone, Debug)]
@@ -255,11 +256,16 @@ impl Entrance {
     }
 
     /// Puts this process and all that it starts under supervision, as the user it was made for;
-    /// what it will execute first, the first of `programs` that can be, it executes unasked.
+    /// what it will execute first, the first of `programs` that can be, it executes unasked. With `profile` the
+    /// calls are filtered by that too, if the two can be one; `true`, where they are.
     ///
     /// Needs `CAP_SYS_ADMIN` in the user namespace, and the container's root to be in place.
     /// `EBUSY`, `ENOSYS`, `EINVAL`: there can be no supervision here, and nothing was done.
-    pub fn enter(&mut self, programs: &[CString]) -> Result<(), Errno> {
+    pub fn enter(
+        &mut self,
+        programs: &[CString],
+        profile: Option<&[Instruction]>,
+    ) -> Result<bool, Errno> {
         let (_, hard) = notify::limit(0, RESOURCE)?;
         // A tag must fit below the hard limit, and "unlimited" is a tag.
         if self.limit.is_some() && hard != UNTAGGED {
@@ -269,6 +275,7 @@ impl Entrance {
         // By name: a pidfd would need the power to trace a process that is not dumpable.
         let open = |name| rustix::fs::open(name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let (user, mounts) = (open(c"/proc/self/ns/user")?, open(c"/proc/self/ns/mnt")?);
+        let joined = profile.is_some_and(|profile| self.filter.join(profile));
         for (slot, path) in programs.iter().take(UNASKED).enumerate() {
             if gives_no_ids(path) {
                 self.filter.let_execute(slot, path.as_ptr());
@@ -295,7 +302,7 @@ impl Entrance {
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
         let byte = [IoSlice::new(b"l")];
         rustix::net::sendmsg(&self.socket, &byte, &mut control, SendFlags::NOSIGNAL)?;
-        Ok(())
+        Ok(joined)
     }
 }
 

@@ -39,6 +39,7 @@ pub unsafe fn begin(
     words: *const *const c_char,
     main: impl FnOnce(std::vec::IntoIter<OsString>) -> ExitCode,
 ) -> c_int {
+    super::heap::begin();
     if super::process::open_streams().is_err() {
         return NO_STREAMS;
     }

@@ -3,7 +3,7 @@
 
 /// What a thread that makes a container asks for in all: the stack of its first process, and what that one
 /// has of its own.
-const OF_A_THREAD: usize = 512 << 10;
+const OF_A_THREAD: usize = (512 + 256) << 10;
 
 /// Has the allocator ask for memory in few, large pieces, and give none back. Call it first of all.
 pub fn ask_for_much() {

@@ -8,6 +8,7 @@ pub mod begin;
 pub mod compare;
 pub mod exec;
 pub mod fork;
+pub mod heap;
 pub mod landlock;
 pub mod memory;
 pub mod mount;

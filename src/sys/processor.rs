@@ -69,11 +69,11 @@ pub fn stay() {
 
 /// Lets this process run on all processors that its group may have.
 pub fn run_everywhere() {
-    let mut everywhere = CpuSet::new();
-    for number in 0..CpuSet::MAX_CPU {
-        everywhere.set(number);
+    let everywhere = [u8::MAX; size_of::<CpuSet>()];
+    // SAFETY: the kernel reads as many bytes as it is told.
+    unsafe {
+        libc::sched_setaffinity(0, everywhere.len(), everywhere.as_ptr().cast());
     }
-    let _ = sched_setaffinity(None, &everywhere);
 }
 
 /// How many processors a list like `0-3,5` names.
