@@ -44,7 +44,6 @@ use report::Report;
 
 /// Runs the command line; gives its exit code.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    crate::sys::memory::ask_for_much();
     let mut arguments: Vec<OsString> = arguments.collect();
     // The name under which it serves as an OCI runtime, without a word before the command.
     let called = arguments.first().and_then(|name| std::path::Path::new(name).file_name());

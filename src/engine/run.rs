@@ -642,8 +642,12 @@ impl Engine {
             request.write_cidfile(&directory.id)?;
         }
         clock.lap("written down");
-        let mut containers = Some(&self.containers);
-        let mut clear = || containers.take().into_iter().for_each(|it| it.clear_husks());
+        let mut is_clear = false;
+        let mut clear = || {
+            if !std::mem::replace(&mut is_clear, true) {
+                self.containers.clear_husks();
+            }
+        };
         let running = starting.finish_with(&mut clear).map_err(|error| explain(error, &image))?;
         clock.lap("set up");
         // Its program runs by now: it need not wait for who tells of it.

@@ -19,7 +19,6 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -35,7 +34,8 @@ use crate::mount::{Mount, RootMount};
 use crate::supervisor::Left;
 use crate::sys;
 use crate::sys::fork::Child;
-use crate::sys::processor::Elsewhere;
+use crate::sys::processor::{Before, Elsewhere};
+use crate::sys::thread::Thread;
 use crate::userns::{self, ChildMaps, IdMaps, Mode};
 
 /// A process in namespaces of its own that waits for its orders.
@@ -43,7 +43,7 @@ use crate::userns::{self, ChildMaps, IdMaps, Mode};
 pub struct Ahead {
     new: UnshareFlags,
     berth: Arc<Berth>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread>,
     /// Those that it has, where it has them already.
     ids: Option<IdMaps>,
     /// overlayfs's scratch directory, where the process may have made the root.
@@ -80,6 +80,8 @@ struct Berth {
     left: Mutex<Option<Left>>,
     /// Whether there is a processor for the process besides its maker's.
     has_processor: bool,
+    /// Where it may run in the end; filled before its orders.
+    before: OnceLock<Before>,
     /// Who must be alive.
     caller: OwnedFd,
 }
@@ -93,6 +95,8 @@ const TAKEN: u32 = 3;
 const UNWANTED: u32 = 4;
 /// There is no process any more that shares memory, or never was.
 const OVER: u32 = 5;
+/// The program has ended, and there is something to let go of.
+const LEFT: u32 = 6;
 
 /// Whoever waits or prepares has yet to hear what becomes of it.
 const UNDECIDED: [u32; 2] = [WAITING, PREPARING];
@@ -119,6 +123,7 @@ impl Ahead {
             orders: Mutex::new(None),
             left: Mutex::new(None),
             has_processor: elsewhere.is_some(),
+            before: OnceLock::new(),
             caller,
         });
         let theirs = Arc::clone(&berth);
@@ -127,12 +132,15 @@ impl Ahead {
             its.as_ref().inspect(|its| its.settle());
             theirs.carry(new);
         };
+        sys::heap::offer();
         // It must take no signal that the caller waits for.
-        let thread = sys::process::with_signals_blocked(|| {
-            thread::Builder::new().stack_size(64 << 10).spawn(work)
-        });
+        let begin = || sys::thread::begin(64 << 10, work);
+        let thread = sys::process::with_signals_blocked(begin);
         let thread = thread.ok()?;
-        elsewhere.inspect(|elsewhere| elsewhere.take(&thread));
+        if let Some(elsewhere) = elsewhere {
+            elsewhere.take(&thread);
+            let _ = berth.before.set(elsewhere.before());
+        }
         Some(Self { new, berth, thread: Some(thread), ids: None, work: None })
     }
 
@@ -196,8 +204,7 @@ impl Ahead {
         sys::process::close_copies(&copies);
         self.berth.close_opened();
         // It stays as long as the caller.
-        let thread = self.thread.take().map(|thread| thread.thread().clone());
-        let aside = thread.map(|thread| Aside { berth: Arc::clone(&self.berth), thread });
+        let aside = self.thread.take().map(|_| Aside { berth: Arc::clone(&self.berth) });
         self.berth.child().zip(aside).ok_or(None)
     }
 }
@@ -206,7 +213,6 @@ impl Ahead {
 #[derive(Debug)]
 pub(super) struct Aside {
     berth: Arc<Berth>,
-    thread: Thread,
 }
 
 impl Aside {
@@ -217,7 +223,8 @@ impl Aside {
             // The processor of the program that has just ended will be free, and seems not to be yet.
             sys::processor::send_away(thread);
         }
-        self.thread.unpark();
+        self.berth.stage.store(LEFT, Ordering::Release);
+        wake(&self.berth.stage);
     }
 }
 
@@ -225,7 +232,7 @@ impl Drop for Ahead {
     fn drop(&mut self) {
         let Some(thread) = self.thread.take() else { return };
         self.berth.change(&UNDECIDED, UNWANTED);
-        let _ = thread.join();
+        thread.join();
         if let Some(child) = self.berth.child() {
             let _ = child.wait();
         }
@@ -241,23 +248,21 @@ impl Drop for Ahead {
 impl Berth {
     /// The thread: has the process made, and stands still until that has memory of its own.
     fn carry(&self, new: UnshareFlags) {
-        sys::heap::begin_beside();
-        sys::memory::one_piece();
         self.carrier.store(gettid().as_raw_nonzero().get(), Ordering::Release);
         let mut plan = None;
         // Nothing to tell of a failure: who finds no process makes one.
         let mut work = || self.become_program(new, &mut plan);
         let _ = sys::fork::clone_sharing(new, &self.pid, &mut work);
         drop(plan);
-        if self.stage.swap(OVER, Ordering::AcqRel) == TAKEN {
+        let last = self.stage.swap(OVER, Ordering::AcqRel);
+        wake(&self.stage);
+        if [TAKEN, LEFT].contains(&last) {
             // The process asked to die with its parent, which to the kernel is the thread. What is let go of in the
             // end is so when the process is ending anyway.
             while held(&self.left).take().is_none() {
-                thread::park();
+                self.wait_while(OVER, false);
             }
-            return;
         }
-        wake(&self.stage);
     }
 
     /// The process: waits for its orders and does them. Its ends are its own, the plan is left to who
@@ -300,7 +305,8 @@ impl Berth {
         }
         let Some(orders) = held(&self.orders).take() else { return 1 };
         let Orders { plan, mut ends, not_its } = *orders;
-        (ends.has_loopback, ends.ready, ends.stays) = (has_loopback, ready, self.has_processor);
+        (ends.has_loopback, ends.ready) = (has_loopback, ready);
+        ends.before = self.before.get().copied();
         sys::process::close_copies(&[not_its]);
         self.stage.store(TAKEN, Ordering::Release);
         wake(&self.stage);

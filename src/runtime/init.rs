@@ -20,6 +20,7 @@ use super::target::Target;
 use super::tuning::Tuned;
 use super::{rootfs, tuning};
 use crate::cgroup::Entrances;
+use crate::sys::processor::Before;
 use crate::userns::ChildMaps;
 use crate::{network, supervisor, sys, union};
 
@@ -42,8 +43,8 @@ pub(super) struct Ends {
     pub(super) has_loopback: bool,
     /// What it made before.
     pub(super) ready: Ready,
-    /// Whether it keeps to one processor, while its maker works on another.
-    pub(super) stays: bool,
+    /// Where it may run again, if it keeps to one processor while its maker works on another.
+    pub(super) before: Option<Before>,
     /// The rest.
     pub(super) streams: Streams,
 }
@@ -171,8 +172,8 @@ fn steps(plan: &Plan, ends: &mut Ends, errand: Option<Errand<'_>>) -> Result<Inf
         rootfs::propagate(root.as_fd(), propagation).at(Stage::Propagation)?;
     }
     drop(root);
-    if ends.stays {
-        sys::processor::run_everywhere(); // its maker's work is done by now
+    if let Some(before) = ends.before {
+        before.resume(); // its maker's work is done by now
     }
     set_names(plan).at(Stage::Hostname)?;
     if plan.loopback && !ends.has_loopback {

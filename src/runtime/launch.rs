@@ -216,7 +216,7 @@ pub(super) fn start_with<'a>(
         makes_view: false,
         has_loopback: false,
         ready: Ready::default(),
-        stays: false,
+        before: None,
         streams,
     };
     let others = (parent_maps, supervision, served, network);

@@ -51,7 +51,8 @@ impl Filter {
     /// than two, and each processor is told of each. Not done, and false, where an answer of the profile is milder
     /// than a notification, as two filters would notify that call all the same.
     pub(super) fn join(&mut self, profile: &[Instruction]) -> bool {
-        let is_strict = |answer: u32| answer == ALLOW || answer.cast_signed() < NOTIFY.cast_signed();
+        let is_strict =
+            |answer: u32| answer == ALLOW || answer.cast_signed() < NOTIFY.cast_signed();
         let mut answers = profile.iter().filter(|step| step.code == RETURN);
         let length = profile.len() + self.program.len();
         if !answers.all(|step| is_strict(step.operand)) || length > MOST {

@@ -72,6 +72,31 @@ pub fn clone_into(namespaces: UnshareFlags) -> Result<Side, CallError> {
 /// The stack of a process that shares memory: its code goes no deeper than a launch does.
 const STACK: usize = 512 << 10;
 
+struct Stack(*mut libc::c_void);
+
+impl Stack {
+    fn new() -> Result<Self, CallError> {
+        let (rights, kind) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping at a place of the kernel's choice.
+        let stack = unsafe { libc::mmap(std::ptr::null_mut(), STACK, rights, kind, -1, 0) };
+        if stack == libc::MAP_FAILED { Err(CallError::last("mmap")) } else { Ok(Self(stack)) }
+    }
+
+    fn top(&self) -> *mut libc::c_void {
+        self.0.wrapping_byte_add(STACK)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: it was mapped so; nobody runs on it any more.
+        unsafe {
+            libc::munmap(self.0, STACK);
+        }
+    }
+}
+
 /// Starts a process in new namespaces that shares this one's memory and descriptors, and waits until
 /// it executes a program or ends, as vfork(2) does; `pid` is written before `work` begins in it.
 ///
@@ -88,16 +113,15 @@ pub fn clone_sharing(
         libc::c_int::from(work())
     }
     let mut work = work;
-    let mut stack = Vec::<u128>::with_capacity(STACK / size_of::<u128>());
-    let top = stack.spare_capacity_mut().as_mut_ptr_range().end;
+    let stack = Stack::new()?;
     let shared = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES;
     let flags =
         namespaces.bits().cast_signed() | shared | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
-    // SAFETY: the stack is aligned, unused and alive until the child has left this memory, for which
+    // SAFETY: the stack is a page's end, unused and alive until the child has left this memory, for which
     // CLONE_VFORK waits; `begin` gets a pointer to `work`, which lives as long; `pid` is 32 bits that
     // the kernel may write.
     let cloned = unsafe {
-        libc::clone(begin, top.cast(), flags, std::ptr::from_mut(&mut work).cast(), pid.as_ptr())
+        libc::clone(begin, stack.top(), flags, std::ptr::from_mut(&mut work).cast(), pid.as_ptr())
     };
     if cloned == -1 { Err(CallError::last("clone")) } else { Ok(()) }
 }

@@ -6,6 +6,7 @@
 //! go of waits for the next one of its size; one of another thread's waits for ever, as few are. What is large, or
 //! asked for by others, or when a piece is at its end, comes from the C library.
 #![allow(unsafe_code)]
+#![allow(clippy::cast_ptr_alignment)] // each block lies at a multiple of 16
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, UnsafeCell};
@@ -20,7 +21,7 @@ pub struct Heap;
 /// Blocks come in multiples of this, and lie at one.
 const GRAIN: usize = 16;
 /// What is longer comes from the C library.
-const LARGEST: usize = 1024;
+const LARGEST: usize = 4096;
 const SIZES: usize = LARGEST / GRAIN + 1;
 
 /// A piece of memory for one thread. Only pages that are used are there.
@@ -33,22 +34,34 @@ struct Piece<const LENGTH: usize> {
 // SAFETY: whoever finds that it was not taken has it alone.
 unsafe impl<const LENGTH: usize> Sync for Piece<LENGTH> {}
 
-static FIRST: Piece<{ 512 << 10 }> = Piece::new();
-static SECOND: Piece<{ 256 << 10 }> = Piece::new();
+static FIRST: Piece<{ 512 << 10 }> = Piece::new(false);
+static SECOND: Piece<{ 256 << 10 }> = Piece::new(true);
 
 thread_local! {
     /// Neither made late nor ended by anybody, so that the allocator may use it.
     static OWN: Blocks = const { Blocks::none() };
 }
 
-/// Has this thread, the program's first, have a piece.
+/// Has this thread, the program's only one yet, have a piece; and the C library ask the kernel for what is large
+/// in few steps, and give none back.
 pub fn begin() {
     OWN.with(|own| FIRST.give_to(own));
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt(3) takes any number; no other thread allocates yet.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 4 << 20);
+        // Blocks of this size come from the heap.
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+    }
 }
 
-/// Has this thread have one that makes a container beside the first; the first to ask.
-pub fn begin_beside() {
-    OWN.with(|own| SECOND.give_to(own));
+/// Has the next thread that asks for memory and has no piece have the other one. It is in time for what is done in
+/// a new thread before its own work begins.
+pub fn offer() {
+    static OFFERED: AtomicBool = AtomicBool::new(false);
+    if !OFFERED.swap(true, Ordering::Relaxed) {
+        SECOND.is_taken.store(false, Ordering::Relaxed);
+    }
 }
 
 /// The blocks of a piece.
@@ -62,18 +75,22 @@ struct Blocks {
 }
 
 impl<const LENGTH: usize> Piece<LENGTH> {
-    const fn new() -> Self {
+    const fn new(is_taken: bool) -> Self {
         let memory = UnsafeCell::new([MaybeUninit::uninit(); LENGTH]);
-        Self { memory, is_taken: AtomicBool::new(false) }
+        Self { memory, is_taken: AtomicBool::new(is_taken) }
     }
 
-    fn give_to(&'static self, own: &Blocks) {
-        if own.begin.get().is_null() && !self.is_taken.swap(true, Ordering::Relaxed) {
+    /// False where it is another's.
+    fn give_to(&'static self, own: &Blocks) -> bool {
+        let is_free = || !self.is_taken.load(Ordering::Relaxed);
+        let is_given = is_free() && !self.is_taken.swap(true, Ordering::Relaxed);
+        if is_given {
             let begin: *mut u8 = self.memory.get().cast();
             own.begin.set(begin);
             own.next.set(begin);
             own.end.set(begin.wrapping_add(LENGTH));
         }
+        is_given
     }
 
     fn holds(&self, block: *mut u8) -> bool {
@@ -107,7 +124,8 @@ impl Blocks {
         }
         let (block, length) = (self.next.get(), size * GRAIN);
         if self.end.get().addr() - block.addr() < length {
-            return None;
+            let is_given = self.begin.get().is_null() && SECOND.give_to(self);
+            return if is_given { self.cut(size) } else { None };
         }
         self.next.set(block.wrapping_add(length));
         Some(block)
@@ -180,9 +198,8 @@ unsafe impl GlobalAlloc for Heap {
         };
         // SAFETY: the caller promises that the length, rounded up to the alignment, fits in an isize.
         let wanted = unsafe { Layout::from_size_align_unchecked(length, layout.align()) };
-        let stays = size_class(wanted).is_some_and(|to| {
-            to == from || OWN.with(|own| own.stretch(block, from, to))
-        });
+        let stays = size_class(wanted)
+            .is_some_and(|to| to == from || OWN.with(|own| own.stretch(block, from, to)));
         if stays {
             return block;
         }
@@ -209,11 +226,11 @@ mod tests {
         }
     }
 
-    /// In a thread that has the second piece: no other test has it.
+    /// In a thread that has the first piece: no other test has it.
     #[test]
     fn blocks_are_apart_come_again_by_size_and_grow_where_they_lie() {
         let work = || {
-            begin_beside();
+            begin();
             let get = |size| {
                 // SAFETY: no layout here is empty.
                 unsafe { Heap.alloc(bytes(size)) }
@@ -234,9 +251,9 @@ mod tests {
                 zeroed.add(8).write(9);
                 assert_eq!(Heap.alloc_zeroed(bytes(30)), zeroed);
                 assert_eq!(zeroed.add(8).read(), 0);
-                let large = Heap.realloc(moved, bytes(90), 5000);
+                let large = Heap.realloc(moved, bytes(90), 9000);
                 assert!(!is_cut(large) && large.add(23).read() == 7);
-                Heap.dealloc(large, bytes(5000));
+                Heap.dealloc(large, bytes(9000));
             }
             let aligned = Layout::from_size_align(64, 64).expect("a layout");
             // SAFETY: as above.
@@ -246,7 +263,7 @@ mod tests {
                 Heap.dealloc(block, aligned);
             }
             let mut last = null_mut();
-            for _ in 0..300 {
+            for _ in 0..150 {
                 last = get(LARGEST);
                 assert!(!last.is_null());
             }
@@ -259,7 +276,7 @@ mod tests {
         unsafe { Heap.dealloc(foreign, bytes(17)) };
         // SAFETY: as above.
         let own = unsafe { Heap.alloc(bytes(17)) };
-        assert!(!is_cut(own), "this thread has no piece");
+        assert_ne!(own, foreign, "it was another thread's");
         // SAFETY: as above.
         unsafe { Heap.dealloc(own, bytes(17)) };
     }

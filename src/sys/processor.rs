@@ -5,49 +5,71 @@
 //! it runs.
 #![allow(unsafe_code)]
 
-use std::os::unix::thread::JoinHandleExt;
 use std::sync::{Arc, OnceLock};
-use std::thread::JoinHandle;
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+
+use super::thread::Thread;
 
 /// A place for a new thread: any processor but its maker's.
 #[derive(Clone, Debug)]
 pub struct Elsewhere {
     others: CpuSet,
+    before: CpuSet,
     taken: Arc<OnceLock<()>>,
 }
 
+/// Where a thread might run before it was moved or kept somewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Before {
+    mask: CpuSet,
+    /// Whether that is all there are. The kernel keeps a mask that was set: what a group's cpuset may be given
+    /// later would be out of reach.
+    everywhere: bool,
+}
+
 impl Elsewhere {
-    /// `None` where there is no other processor, or where this thread may not run on all: the kernel keeps a
-    /// mask that was set, and what a group's cpuset may be given later would be out of reach.
+    /// `None` where there is no other processor.
     pub fn find() -> Option<Self> {
-        let mut others = sched_getaffinity(None).ok()?;
-        let online = std::fs::read_to_string("/sys/devices/system/cpu/online").ok()?;
-        if count(&online) != Some(others.count() as usize) {
-            return None;
-        }
+        let before = sched_getaffinity(None).ok()?;
+        let mut others = before;
         others.unset(sched_getcpu());
-        (others.count() > 0).then(|| Self { others, taken: Arc::default() })
+        (others.count() > 0).then(|| Self { others, before, taken: Arc::default() })
     }
 
-    /// Moves a thread there that will `settle`.
-    pub fn take<T>(&self, thread: &JoinHandle<T>) {
+    /// Moves a thread there that waits for it.
+    pub fn take(&self, thread: &Thread) {
         let (size, set) = (size_of::<CpuSet>(), std::ptr::from_ref(&self.others));
         // SAFETY: the handle keeps the thread from being forgotten, ended or not; the set is as long as
         // its size says.
         unsafe {
-            libc::pthread_setaffinity_np(thread.as_pthread_t(), size, set.cast());
+            libc::pthread_setaffinity_np(thread.handle(), size, set.cast());
         }
         let _ = self.taken.set(());
     }
 
-    /// In the thread: it may run everywhere from now on, and so may whom it makes. Waits for `take`, which must
-    /// not come later.
+    /// In the thread: waits for `take`. Whom it makes from now on begins elsewhere too.
     pub fn settle(&self) {
         self.taken.wait();
-        run_everywhere();
+    }
+
+    /// What is to be again in the end, of each that was made in the thread.
+    pub fn before(&self) -> Before {
+        let online = std::fs::read_to_string("/sys/devices/system/cpu/online");
+        let online = online.ok().and_then(|list| count(&list));
+        Before { mask: self.before, everywhere: online == Some(self.before.count() as usize) }
+    }
+}
+
+impl Before {
+    /// Lets this process run there again.
+    pub fn resume(&self) {
+        if self.everywhere {
+            run_everywhere();
+        } else {
+            let _ = sched_setaffinity(None, &self.mask);
+        }
     }
 }
 
@@ -68,7 +90,7 @@ pub fn stay() {
 }
 
 /// Lets this process run on all processors that its group may have.
-pub fn run_everywhere() {
+fn run_everywhere() {
     let everywhere = [u8::MAX; size_of::<CpuSet>()];
     // SAFETY: the kernel reads as many bytes as it is told.
     unsafe {
@@ -89,7 +111,9 @@ fn count(list: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::thread;
     use super::*;
+    use std::sync::mpsc::channel;
 
     #[test]
     fn lists_are_counted() {
@@ -98,30 +122,35 @@ mod tests {
     }
 
     #[test]
-    fn who_stays_may_run_everywhere_again() {
-        let Some(_) = Elsewhere::find() else { return };
-        let count = || sched_getaffinity(None).map(|set| set.count());
-        let thread = std::thread::spawn(move || {
-            let before = count();
+    fn who_was_moved_and_stays_may_run_again_where_it_might_before() {
+        let Some(elsewhere) = Elsewhere::find() else { return };
+        let own = sched_getaffinity(None).expect("a mask");
+        let (its, here, (tell, told)) = (elsewhere.clone(), sched_getcpu(), channel());
+        let thread = thread::begin(64 << 10, move || {
+            its.settle();
+            let moved = sched_getaffinity(None).expect("a mask");
             stay();
-            let here = count();
-            run_everywhere();
-            (before, here, count())
+            let kept = sched_getaffinity(None).map(|set| set.count());
+            its.before().resume();
+            let _ = tell.send((moved, kept, sched_getaffinity(None)));
         });
-        let (before, here, after) = thread.join().expect("no panic");
-        assert_eq!((here, after), (Ok(1), before));
+        elsewhere.take(&thread.expect("a thread"));
+        let (moved, kept, after) = told.recv().expect("no panic");
+        assert_eq!((kept, after), (Ok(1), Ok(own)));
+        assert!(moved.count() < own.count(), "not where it was made, {here}");
     }
 
     #[test]
-    fn a_thread_that_has_settled_may_run_everywhere() {
-        let Some(elsewhere) = Elsewhere::find() else { return };
-        let its = elsewhere.clone();
-        let thread = std::thread::spawn(move || {
-            its.settle();
-            sched_getaffinity(None).map(|set| set.count())
+    fn who_might_run_on_some_only_may_so_again() {
+        let alone = std::thread::spawn(|| {
+            stay();
+            let mask = sched_getaffinity(None).expect("a mask");
+            let before = Before { mask, everywhere: false };
+            run_everywhere();
+            before.resume();
+            (mask, sched_getaffinity(None))
         });
-        elsewhere.take(&thread);
-        let own = sched_getaffinity(None).map(|set| set.count());
-        assert_eq!(thread.join().expect("no panic"), own);
+        let (mask, after) = alone.join().expect("no panic");
+        assert_eq!(after, Ok(mask));
     }
 }

@@ -62,7 +62,8 @@ impl Networking {
             asked => asked.to_vec(),
         };
         let publishes = self.more.publish_all || !self.publish.is_empty();
-        let addressed = self.more.ip.is_some() || self.more.ip6.is_some() || self.more.mac_address.is_some();
+        let addressed =
+            self.more.ip.is_some() || self.more.ip6.is_some() || self.more.mac_address.is_some();
         if asked.is_empty() {
             // What takes a private network asks for one.
             asked.push(if publishes || addressed { private() } else { by_default(cx) });
