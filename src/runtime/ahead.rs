@@ -78,10 +78,8 @@ struct Berth {
     orders: Mutex<Option<Box<Orders>>>,
     /// What the thread is to let go of in the end.
     left: Mutex<Option<Left>>,
-    /// Whether there is a processor for the process besides its maker's.
-    has_processor: bool,
-    /// Where it may run in the end; filled before its orders.
-    before: OnceLock<Before>,
+    /// Where the process may run in the end, if there is a processor for it besides its maker's.
+    before: Option<Before>,
     /// Who must be alive.
     caller: OwnedFd,
 }
@@ -122,8 +120,7 @@ impl Ahead {
             opened: Mutex::new(Vec::new()),
             orders: Mutex::new(None),
             left: Mutex::new(None),
-            has_processor: elsewhere.is_some(),
-            before: OnceLock::new(),
+            before: elsewhere.as_ref().map(Elsewhere::before),
             caller,
         });
         let theirs = Arc::clone(&berth);
@@ -137,10 +134,7 @@ impl Ahead {
         let begin = || sys::thread::begin(64 << 10, work);
         let thread = sys::process::with_signals_blocked(begin);
         let thread = thread.ok()?;
-        if let Some(elsewhere) = elsewhere {
-            elsewhere.take(&thread);
-            let _ = berth.before.set(elsewhere.before());
-        }
+        elsewhere.inspect(|elsewhere| elsewhere.take(&thread));
         Some(Self { new, berth, thread: Some(thread), ids: None, work: None })
     }
 
@@ -277,7 +271,7 @@ impl Berth {
         // It has the time, and whoever does it later will say why it cannot be.
         let has_loopback =
             new.contains(UnshareFlags::NEWNET) && sys::network::loopback_up().is_ok();
-        if self.has_processor {
+        if self.before.is_some() {
             sys::processor::stay();
         }
         let mut ready = Ready::default();
@@ -285,7 +279,7 @@ impl Berth {
         *held(&self.opened) = ready.descriptors();
         let mut prepared = [false; 2];
         let decision = loop {
-            let decision = self.wait_while(WAITING, self.has_processor);
+            let decision = self.wait_while(WAITING, self.before.is_some());
             // What is asked for from now on is another turn.
             self.change(&[PREPARING], WAITING);
             if decision != UNWANTED {
@@ -305,8 +299,7 @@ impl Berth {
         }
         let Some(orders) = held(&self.orders).take() else { return 1 };
         let Orders { plan, mut ends, not_its } = *orders;
-        (ends.has_loopback, ends.ready) = (has_loopback, ready);
-        ends.before = self.before.get().copied();
+        (ends.has_loopback, ends.ready, ends.before) = (has_loopback, ready, self.before);
         sys::process::close_copies(&[not_its]);
         self.stage.store(TAKEN, Ordering::Release);
         wake(&self.stage);

@@ -1,8 +1,8 @@
 //! Which processor a new thread begins on.
 //!
 //! The kernel often lines it up behind its maker, though another processor has nothing to do, and there it
-//! waits until the maker does. Where both are to run at once, its mask leaves out this processor until
-//! it runs.
+//! waits until the maker does. Where both are to run at once, its mask leaves out this processor, and so does
+//! that of whom it makes, who is to put an end to that (`Before`).
 #![allow(unsafe_code)]
 
 use std::sync::{Arc, OnceLock};
@@ -22,12 +22,7 @@ pub struct Elsewhere {
 
 /// Where a thread might run before it was moved or kept somewhere.
 #[derive(Clone, Copy, Debug)]
-pub struct Before {
-    mask: CpuSet,
-    /// Whether that is all there are. The kernel keeps a mask that was set: what a group's cpuset may be given
-    /// later would be out of reach.
-    everywhere: bool,
-}
+pub struct Before(CpuSet);
 
 impl Elsewhere {
     /// `None` where there is no other processor.
@@ -56,19 +51,19 @@ impl Elsewhere {
 
     /// What is to be again in the end, of each that was made in the thread.
     pub fn before(&self) -> Before {
-        let online = std::fs::read_to_string("/sys/devices/system/cpu/online");
-        let online = online.ok().and_then(|list| count(&list));
-        Before { mask: self.before, everywhere: online == Some(self.before.count() as usize) }
+        Before(self.before)
     }
 }
 
 impl Before {
     /// Lets this process run there again.
+    ///
+    /// The kernel keeps a mask that was set, and what a group's cpuset is given later would be out of reach: so it
+    /// is set to all processors, unless more come of that than there were, as somebody had set one before.
     pub fn resume(&self) {
-        if self.everywhere {
-            run_everywhere();
-        } else {
-            let _ = sched_setaffinity(None, &self.mask);
+        run_everywhere();
+        if sched_getaffinity(None) != Ok(self.0) {
+            let _ = sched_setaffinity(None, &self.0);
         }
     }
 }
@@ -98,28 +93,11 @@ fn run_everywhere() {
     }
 }
 
-/// How many processors a list like `0-3,5` names.
-fn count(list: &str) -> Option<usize> {
-    let mut count = 0;
-    for range in list.trim().split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
-        count += last.checked_sub(first)? + 1;
-    }
-    Some(count)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::thread;
     use super::*;
     use std::sync::mpsc::channel;
-
-    #[test]
-    fn lists_are_counted() {
-        assert_eq!(["0\n", "0-3", "0-1,4,6-7\n"].map(count), [Some(1), Some(4), Some(5)]);
-        assert_eq!(["", "3-1", "a"].map(count), [None; 3]);
-    }
 
     #[test]
     fn who_was_moved_and_stays_may_run_again_where_it_might_before() {
@@ -145,9 +123,7 @@ mod tests {
         let alone = std::thread::spawn(|| {
             stay();
             let mask = sched_getaffinity(None).expect("a mask");
-            let before = Before { mask, everywhere: false };
-            run_everywhere();
-            before.resume();
+            Before(mask).resume();
             (mask, sched_getaffinity(None))
         });
         let (mask, after) = alone.join().expect("no panic");
