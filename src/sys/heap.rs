@@ -24,18 +24,17 @@ const GRAIN: usize = 16;
 const LARGEST: usize = 4096;
 const SIZES: usize = LARGEST / GRAIN + 1;
 
-/// A piece of memory for one thread. Only pages that are used are there.
+/// A piece of memory for one thread. Only pages that are used are there, and nothing of it is in the program's file.
 #[repr(C, align(4096))]
-struct Piece<const LENGTH: usize> {
-    memory: UnsafeCell<[MaybeUninit<u8>; LENGTH]>,
-    is_taken: AtomicBool,
-}
+struct Piece<const LENGTH: usize>(UnsafeCell<[MaybeUninit<u8>; LENGTH]>);
 
-// SAFETY: whoever finds that it was not taken has it alone.
+// SAFETY: it is given to one thread, which has it alone.
 unsafe impl<const LENGTH: usize> Sync for Piece<LENGTH> {}
 
-static FIRST: Piece<{ 512 << 10 }> = Piece::new(false);
-static SECOND: Piece<{ 256 << 10 }> = Piece::new(true);
+static FIRST: Piece<{ 512 << 10 }> = Piece::new();
+static SECOND: Piece<{ 256 << 10 }> = Piece::new();
+/// Whether the next thread to ask may have the second.
+static IS_OFFERED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// Neither made late nor ended by anybody, so that the allocator may use it.
@@ -45,7 +44,10 @@ thread_local! {
 /// Has this thread, the program's only one yet, have a piece; and the C library ask the kernel for what is large
 /// in few steps, and give none back.
 pub fn begin() {
-    OWN.with(|own| FIRST.give_to(own));
+    static IS_GIVEN: AtomicBool = AtomicBool::new(false);
+    if !IS_GIVEN.swap(true, Ordering::Relaxed) {
+        OWN.with(|own| FIRST.give_to(own));
+    }
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt(3) takes any number; no other thread allocates yet.
     unsafe {
@@ -58,9 +60,9 @@ pub fn begin() {
 /// Has the next thread that asks for memory and has no piece have the other one. It is in time for what is done in
 /// a new thread before its own work begins.
 pub fn offer() {
-    static OFFERED: AtomicBool = AtomicBool::new(false);
-    if !OFFERED.swap(true, Ordering::Relaxed) {
-        SECOND.is_taken.store(false, Ordering::Relaxed);
+    static WAS_OFFERED: AtomicBool = AtomicBool::new(false);
+    if !WAS_OFFERED.swap(true, Ordering::Relaxed) {
+        IS_OFFERED.store(true, Ordering::Relaxed);
     }
 }
 
@@ -75,26 +77,19 @@ struct Blocks {
 }
 
 impl<const LENGTH: usize> Piece<LENGTH> {
-    const fn new(is_taken: bool) -> Self {
-        let memory = UnsafeCell::new([MaybeUninit::uninit(); LENGTH]);
-        Self { memory, is_taken: AtomicBool::new(is_taken) }
+    const fn new() -> Self {
+        Self(UnsafeCell::new([MaybeUninit::uninit(); LENGTH]))
     }
 
-    /// False where it is another's.
-    fn give_to(&'static self, own: &Blocks) -> bool {
-        let is_free = || !self.is_taken.load(Ordering::Relaxed);
-        let is_given = is_free() && !self.is_taken.swap(true, Ordering::Relaxed);
-        if is_given {
-            let begin: *mut u8 = self.memory.get().cast();
-            own.begin.set(begin);
-            own.next.set(begin);
-            own.end.set(begin.wrapping_add(LENGTH));
-        }
-        is_given
+    fn give_to(&'static self, own: &Blocks) {
+        let begin: *mut u8 = self.0.get().cast();
+        own.begin.set(begin);
+        own.next.set(begin);
+        own.end.set(begin.wrapping_add(LENGTH));
     }
 
     fn holds(&self, block: *mut u8) -> bool {
-        block.addr().wrapping_sub(self.memory.get().addr()) < LENGTH
+        block.addr().wrapping_sub(self.0.get().addr()) < LENGTH
     }
 }
 
@@ -124,8 +119,13 @@ impl Blocks {
         }
         let (block, length) = (self.next.get(), size * GRAIN);
         if self.end.get().addr() - block.addr() < length {
-            let is_given = self.begin.get().is_null() && SECOND.give_to(self);
-            return if is_given { self.cut(size) } else { None };
+            let has_none = || self.begin.get().is_null();
+            let is_offered = || IS_OFFERED.load(Ordering::Relaxed);
+            if has_none() && is_offered() && IS_OFFERED.swap(false, Ordering::Relaxed) {
+                SECOND.give_to(self);
+                return self.cut(size);
+            }
+            return None;
         }
         self.next.set(block.wrapping_add(length));
         Some(block)
