@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
+use rustix::process::Pid;
 use serde::de::DeserializeOwned;
 
 use directory::{is_at, lock};
@@ -124,6 +125,12 @@ impl<C> Record<C> {
             State::Restarting { code, .. } if self.is_kept() => Status::Restarting(*code),
             State::Restarting { code, .. } | State::Stopped { code, .. } => Status::Stopped(*code),
         }
+    }
+
+    /// Its first process, and a descriptor of that; `None` where it does not run.
+    pub fn hold(&self) -> Option<(OwnedFd, Pid)> {
+        let State::Running { process, .. } = &self.state else { return None };
+        Some((process.hold()?, Pid::from_raw(process.pid)?))
     }
 
     /// Whether it was to be removed at its end, and who was to do it is not there any more.

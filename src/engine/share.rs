@@ -6,7 +6,7 @@ use rustix::process::{Pid, PidfdFlags};
 
 use super::{Engine, Error};
 use crate::bundle::{Joined, Namespace, Namespaces, NsKind, Request, Sharing};
-use crate::container::{self, Record, State};
+use crate::container::{self, Record};
 use crate::mount::Detached;
 use crate::{runtime, userns};
 
@@ -79,15 +79,13 @@ impl Engine {
 
     /// A container by name or ID, which must run.
     pub(super) fn hold(&self, query: &str) -> Result<Held, Error> {
-        let record = self.container_named(query)?;
+        let record = self.containers.find(query)?;
         let stopped = || Error::NotRunning { name: record.name.clone() };
-        let State::Running { process, .. } = &record.state else { return Err(stopped()) };
-        let pid = Pid::from_raw(process.pid).ok_or_else(stopped)?;
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|_| stopped())?;
-        // Asked after the descriptor was opened: now it can be no other's.
-        if !process.is_running() {
-            return Err(stopped());
-        }
+        let Some((pidfd, pid)) = record.hold() else {
+            let error = stopped();
+            self.settle_lost(record)?;
+            return Err(error);
+        };
         if record.config.init {
             let (pid, pidfd) = program_below(pid).ok_or_else(stopped)?;
             return Ok(Held { record, pid, pidfd });

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::monitor::monitor_of;
-use crate::container::{self, Name, Record, State, Status};
+use crate::container::{self, Name, Record, Status};
 use crate::engine::events::Event;
 use crate::engine::{Engine, Error};
 use crate::{runtime, sys};
@@ -64,7 +64,7 @@ impl Engine {
         let waiter = self.containers.waiter(record)?;
         // Before the signal: no policy may start it again.
         self.containers.ask_to_stop(record, None)?;
-        let Some((pidfd, pid)) = hold(record) else {
+        let Some((pidfd, pid)) = record.hold() else {
             return ended(&waiter.wait(Some(Instant::now() + PATIENCE)), record);
         };
         // What is paused takes no signal, SIGKILL neither.
@@ -135,7 +135,7 @@ impl Engine {
         }
         // As in docker: who ends it so does not want it again.
         let ending = signal == libc::SIGKILL || signal == record.config.stop_signal;
-        let (pidfd, _) = hold(&record).ok_or_else(stopped)?;
+        let (pidfd, _) = record.hold().ok_or_else(stopped)?;
         if ending {
             self.containers.ask_to_stop(&record, None)?;
         }
@@ -181,12 +181,6 @@ impl Engine {
 
 fn killed(record: &Record, signal: i32) -> Event {
     Event::of_container("kill", record).with("signal", signal.to_string())
-}
-
-/// The first process of a container that runs.
-fn hold(record: &Record) -> Option<(std::os::fd::OwnedFd, rustix::process::Pid)> {
-    let State::Running { process, .. } = &record.state else { return None };
-    Some((process.hold()?, rustix::process::Pid::from_raw(process.pid)?))
 }
 
 fn ended(waited: &Result<Option<u8>, container::Error>, record: &Record) -> Result<(), Error> {

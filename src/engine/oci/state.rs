@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::error::Tried;
@@ -202,10 +202,7 @@ impl State {
     /// The first process, if it lives.
     pub(super) fn hold(&self) -> Option<Held> {
         let process = self.process.as_ref()?;
-        let pid = Pid::from_raw(process.pid)?;
-        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        // Asked after the descriptor was opened: now it can be no other's.
-        process.is_running().then_some(Held { pid, pidfd })
+        Some(Held { pid: Pid::from_raw(process.pid)?, pidfd: process.hold()? })
     }
 
     /// The state as the specification has it (runtime.md, "State"), and runc's words beside it.
