@@ -132,20 +132,20 @@ impl RegistryArgs {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct AccessArgs {
     #[command(flatten)]
-    login: Seldom<CredsArgs>,
+    login: Seldom<LoginArgs>,
     #[command(flatten)]
     pub(super) connection: Seldom<ConnectionArgs>,
 }
 
 /// As whom, where it is not what is known of the registry.
 #[derive(Clone, Debug, Default, clap::Args)]
-struct CredsArgs {
+struct LoginArgs {
     /// Log in with these, for this command; other programs can read them meanwhile
     #[arg(long, value_name = "USER[:PASSWORD]")]
     creds: Option<String>,
 }
 
-/// How.
+/// How, whoever it is.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ConnectionArgs {
     /// Insist on TLS and a known certificate; =false to speak without
@@ -342,15 +342,7 @@ pub(super) fn options(cx: &Context, args: &AccessArgs) -> Result<Options, Error>
     Ok(Options { login, ..connection(cx, &args.connection)? })
 }
 
-/// As whom, where it is not what is known of the registry.
-#[derive(Clone, Debug, Default, clap::Args)]
-struct LoginArgs {
-    /// Log in with these, for this command; other programs can read them meanwhile
-    #[arg(long, value_name = "USER[:PASSWORD]")]
-    creds: Option<String>,
-}
-
-/// How.
+/// The same without a login.
 pub(super) fn connection(cx: &Context, args: &ConnectionArgs) -> Result<Options, Error> {
     let usual = usual_options(cx)?.by_file(args.authfile.as_deref());
     Ok(Options {
