@@ -226,12 +226,10 @@ pub fn procfs() -> Result<(), ProbeFailure> {
 
 /// A filter of system calls that lets everything through.
 pub fn seccomp() -> Result<(), ProbeFailure> {
-    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
-    const ALLOW: u32 = 0x7fff_0000; // SECCOMP_RET_ALLOW
+    use sys::seccomp::{ALLOW, Instruction, bpf::RETURN};
     attempt(|| {
         rustix::thread::set_no_new_privs(true).at(Step::Filter)?;
-        let allow =
-            sys::seccomp::Instruction { code: RETURN, jump_true: 0, jump_false: 0, operand: ALLOW };
+        let allow = Instruction { code: RETURN, jump_true: 0, jump_false: 0, operand: ALLOW };
         sys::seccomp::load(&[allow], 0).at(Step::Filter)
     })
 }

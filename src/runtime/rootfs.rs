@@ -3,7 +3,7 @@
 //! Runs in the child. Every target is opened beneath the root's descriptor and mounts go onto that
 //! descriptor, so no link of the image leads a mount elsewhere (CVE-2021-30465 and its kin).
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -196,15 +196,10 @@ pub(super) fn nest_unseen(
     mount: BorrowedFd<'_>,
     create: bool,
 ) -> Result<(), Errno> {
-    if let (true, (None, name)) = (create, target.parent_and_name()) {
-        let (kind, mode) = (FileType::RegularFile, Mode::from_raw_mode(0o644));
-        let made = match is_directory(mount)? {
-            true => rustix::fs::mkdirat(tree, name, Mode::from_raw_mode(0o755)),
-            false => rustix::fs::mknodat(tree, name, kind, mode, 0),
-        };
-        if made.is_ok() {
-            return attach(mount, tree, name);
-        }
+    if let (true, (None, name)) = (create, target.parent_and_name())
+        && make_place(tree, name, is_directory(mount)?).is_ok()
+    {
+        return attach(mount, tree, name);
     }
     nest(tree, target, mount, create)
 }
@@ -395,12 +390,12 @@ fn is_cgroup2() -> bool {
     rustix::fs::statfs(c"/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == CGROUP2_SUPER_MAGIC)
 }
 
-fn tree_of_host(path: &std::ffi::CStr) -> Result<OwnedFd, Errno> {
+fn tree_of_host(path: &CStr) -> Result<OwnedFd, Errno> {
     rustix::mount::open_tree(CWD, path, CLONE | OpenTreeFlags::AT_RECURSIVE)
 }
 
 fn file_system(
-    name: &std::ffi::CStr,
+    name: &CStr,
     options: &[MountOption],
     attributes: Attributes,
 ) -> Result<OwnedFd, Errno> {
@@ -438,7 +433,7 @@ const LONGEST_OPTION: usize = 256;
 /// The same by mount(2), which takes a page of options, several in one text too: made over /proc, which only
 /// this namespace sees, and taken away from there.
 fn file_system_by_text(
-    name: &std::ffi::CStr,
+    name: &CStr,
     options: &[MountOption],
     attributes: Attributes,
 ) -> Result<OwnedFd, Errno> {
@@ -463,7 +458,7 @@ fn file_system_by_text(
     }
 }
 
-fn attach(mount: BorrowedFd<'_>, directory: impl AsFd, path: &std::ffi::CStr) -> Result<(), Errno> {
+fn attach(mount: BorrowedFd<'_>, directory: impl AsFd, path: &CStr) -> Result<(), Errno> {
     let mut flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     if path.is_empty() {
         flags |= MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -496,26 +491,23 @@ fn open_target(
     let (parent, name) = target.parent_and_name();
     let above = parent.map(|parent| beneath(root, parent, OFlags::DIRECTORY)).transpose()?;
     let parent = above.as_ref().map_or(root, AsFd::as_fd);
-    if is_directory {
-        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
-    } else {
-        make_file(parent, name)?;
-    }
+    match make_place(parent, name, is_directory) {
+        // A link that leads nowhere is replaced, not followed: it could name a place that the image has no say in.
+        Err(Errno::EXIST) if !is_directory => {
+            rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
+            make_place(parent, name, is_directory)
+        }
+        other => other,
+    }?;
     beneath(root, whole, OFlags::empty())
 }
 
-/// Makes an empty file to mount over. A link that leads nowhere is replaced, not followed: it could
-/// name a place that the image has no say in.
-fn make_file(parent: BorrowedFd<'_>, name: &std::ffi::CStr) -> Result<(), Errno> {
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let make = || rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644));
-    match make() {
-        Err(Errno::EXIST) => {
-            rustix::fs::unlinkat(parent, name, AtFlags::empty())?;
-            make().map(drop)
-        }
-        other => other.map(drop),
+/// Makes an empty directory or file to mount over, which must not be there.
+fn make_place(parent: BorrowedFd<'_>, name: &CStr, is_directory: bool) -> Result<(), Errno> {
+    if is_directory {
+        return rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755));
     }
+    rustix::fs::mknodat(parent, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0)
 }
 
 /// Makes the directories above `target`, each beneath `root`.
@@ -540,7 +532,7 @@ fn make_parents(root: BorrowedFd<'_>, target: &Target) -> Result<(), Errno> {
     Ok(())
 }
 
-fn beneath(root: BorrowedFd<'_>, path: &std::ffi::CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+fn beneath(root: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     // A `..` is refused while anything is mounted or renamed on the whole machine (openat2(2),
     // EAGAIN): that passes.
     let mut tries = 0;
@@ -623,11 +615,7 @@ pub(super) fn add_lines(root: BorrowedFd<'_>, target: &Target, text: &[u8]) -> R
 }
 
 /// Makes a symbolic link below the root; one that is there stays.
-pub(super) fn link(
-    root: BorrowedFd<'_>,
-    target: &Target,
-    points_at: &std::ffi::CStr,
-) -> Result<(), Errno> {
+pub(super) fn link(root: BorrowedFd<'_>, target: &Target, points_at: &CStr) -> Result<(), Errno> {
     let (parent, name) = target.parent_and_name();
     let made = match parent {
         Some(parent) => {

@@ -1,28 +1,17 @@
 //! The filter that sends calls to the supervisor, beside the container's own profile.
 //!
 //! The kernel runs both and takes the stricter answer, so that a call the profile refuses never
-//! arrives here, or both are one program that does the same. Under a foreign architecture, 32-bit programs and x32 included, all is let through.
+//! arrives here, or both are one program that does the same. Under a foreign architecture, 32-bit programs
+//! and x32 included, all is let through.
 
 use super::call::{Condition, Purpose};
 use super::options::{ALSO, Name, RARE};
 use crate::sys;
+use crate::sys::seccomp::bpf::{
+    AND, ARCHITECTURE, ARGUMENTS, JUMP, JUMP_EQUAL, JUMP_GREATER_OR_EQUAL, LOAD, MOST, NUMBER,
+    RETURN,
+};
 use crate::sys::seccomp::{ALLOW, Instruction, NATIVE, NOTIFY};
-
-// Classes, sizes, modes and operations of linux/bpf_common.h.
-const LOAD: u16 = 0x20;
-const AND: u16 = 0x54;
-const JUMP: u16 = 0x05;
-const JUMP_EQUAL: u16 = 0x15;
-const JUMP_GREATER_OR_EQUAL: u16 = 0x35;
-const RETURN: u16 = 0x06;
-
-/// `BPF_MAXINSNS`
-const MOST: usize = 4096;
-
-/// Offsets in `struct seccomp_data`.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const ARGUMENTS: u32 = 16;
 
 /// How many programs may be executed unasked (`let_execute`): as many as a PATH usually has places.
 pub(super) const UNASKED: usize = 8;

@@ -3,6 +3,7 @@
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
+use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 
@@ -72,28 +73,30 @@ pub fn clone_into(namespaces: UnshareFlags) -> Result<Side, CallError> {
 /// The stack of a process that shares memory: its code goes no deeper than a launch does.
 const STACK: usize = 512 << 10;
 
-struct Stack(*mut libc::c_void);
+/// Memory of its own, by the page, for as long as this lives.
+#[derive(Debug)]
+struct Mapping {
+    place: *mut libc::c_void,
+    length: usize,
+}
 
-impl Stack {
-    fn new() -> Result<Self, CallError> {
-        let (rights, kind) =
-            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping at a place of the kernel's choice.
-        let stack = unsafe { libc::mmap(std::ptr::null_mut(), STACK, rights, kind, -1, 0) };
-        if stack == libc::MAP_FAILED { Err(CallError::last("mmap")) } else { Ok(Self(stack)) }
+impl Mapping {
+    fn new(length: usize, kind: MapFlags) -> rustix::io::Result<Self> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping where the kernel has room.
+        let place = unsafe { mmap_anonymous(std::ptr::null_mut(), length, access, kind) };
+        place.map(|place| Self { place, length })
     }
 
-    fn top(&self) -> *mut libc::c_void {
-        self.0.wrapping_byte_add(STACK)
+    fn end(&self) -> *mut libc::c_void {
+        self.place.wrapping_byte_add(self.length)
     }
 }
 
-impl Drop for Stack {
+impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: it was mapped so; nobody runs on it any more.
-        unsafe {
-            libc::munmap(self.0, STACK);
-        }
+        // SAFETY: mapped in `new`; no reference leads there, and nobody runs on it any more.
+        let _ = unsafe { munmap(self.place, self.length) };
     }
 }
 
@@ -113,7 +116,8 @@ pub fn clone_sharing(
         libc::c_int::from(work())
     }
     let mut work = work;
-    let stack = Stack::new()?;
+    let stack = Mapping::new(STACK, MapFlags::PRIVATE)
+        .map_err(|errno| CallError { call: "mmap", errno })?;
     let shared = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES;
     let flags =
         namespaces.bits().cast_signed() | shared | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
@@ -121,7 +125,7 @@ pub fn clone_sharing(
     // CLONE_VFORK waits; `begin` gets a pointer to `work`, which lives as long; `pid` is 32 bits that
     // the kernel may write.
     let cloned = unsafe {
-        libc::clone(begin, stack.top(), flags, std::ptr::from_mut(&mut work).cast(), pid.as_ptr())
+        libc::clone(begin, stack.end(), flags, std::ptr::from_mut(&mut work).cast(), pid.as_ptr())
     };
     if cloned == -1 { Err(CallError::last("clone")) } else { Ok(()) }
 }
@@ -166,10 +170,12 @@ pub fn clone_through(
     let borrowed = if copied { 0 } else { libc::CLONE_VM };
     let joiner = borrowed | libc::CLONE_VFORK | libc::CLONE_FILES | libc::SIGCHLD;
     let child = new.bits().cast_signed() | libc::CLONE_PARENT | libc::CLONE_PIDFD;
-    let shared = SharedWord::new().map_err(|errno| (0, errno))?;
-    // SAFETY: `passages` is `passages.len()` pairs of 32 bits, `shared.0` a `Word` of ours; both
+    // It stays shared whatever the joiner's memory is.
+    let shared = Mapping::new(size_of::<Word>(), MapFlags::SHARED).map_err(|errno| (0, errno))?;
+    let word: *mut Word = shared.place.cast();
+    // SAFETY: `passages` is `passages.len()` pairs of 32 bits, `word` a `Word` of ours; both
     // outlive the call, as this process stands still until the joiner has ended.
-    let pid = unsafe { pass(passages.as_ptr().cast(), passages.len(), joiner, child, shared.0) };
+    let pid = unsafe { pass(passages.as_ptr().cast(), passages.len(), joiner, child, word) };
     match pid {
         0 => Ok(Side::Child),
         1.. => {
@@ -177,7 +183,9 @@ pub fn clone_through(
             // It has ended; nobody else may wait for it.
             let ended = rustix::process::WaitOptions::empty();
             while matches!(rustix::process::waitpid(joiner, ended), Err(Errno::INTR)) {}
-            let Word { pid, pidfd, passed } = shared.read();
+            // SAFETY: mapped above, aligned to a page, and zeroes mean something too; the joiner, who wrote it,
+            // has ended.
+            let Word { pid, pidfd, passed } = unsafe { word.read_volatile() };
             match (pid > 0).then(|| Pid::from_raw(pid)).flatten() {
                 Some(pid) => {
                     // SAFETY: the kernel has just made it, in the table that the joiner shared.
@@ -193,35 +201,6 @@ pub fn clone_through(
             let errno = i32::try_from(-failed).unwrap_or(libc::EINVAL);
             Err((0, Errno::from_raw_os_error(errno)))
         }
-    }
-}
-
-/// A `Word` in memory that stays shared whatever the joiner's is.
-#[derive(Debug)]
-struct SharedWord(*mut Word);
-
-impl SharedWord {
-    fn new() -> Result<Self, rustix::io::Errno> {
-        use rustix::mm::{MapFlags, ProtFlags};
-        let (access, flags) = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED);
-        // SAFETY: a new mapping where the kernel has room.
-        let place = unsafe {
-            rustix::mm::mmap_anonymous(std::ptr::null_mut(), size_of::<Word>(), access, flags)
-        };
-        place.map(|place| Self(place.cast()))
-    }
-
-    fn read(&self) -> Word {
-        // SAFETY: mapped in `new`, aligned to a page, and zeroes mean something too; the joiner,
-        // who wrote it, has ended.
-        unsafe { self.0.read_volatile() }
-    }
-}
-
-impl Drop for SharedWord {
-    fn drop(&mut self) {
-        // SAFETY: mapped in `new`, and no reference leads there.
-        let _ = unsafe { rustix::mm::munmap(self.0.cast(), size_of::<Word>()) };
     }
 }
 

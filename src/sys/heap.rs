@@ -157,6 +157,11 @@ impl Blocks {
     }
 }
 
+/// A block of this thread's piece, if it has one with room.
+fn cut(layout: Layout) -> Option<*mut u8> {
+    size_class(layout).and_then(|size| OWN.with(|own| own.cut(size)))
+}
+
 /// Whether a block was cut from a piece.
 fn is_cut(block: *mut u8) -> bool {
     FIRST.holds(block) || SECOND.holds(block)
@@ -166,13 +171,12 @@ fn is_cut(block: *mut u8) -> bool {
 // not cut from a piece is the C library's from the beginning to the end.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let cut = size_class(layout).and_then(|size| OWN.with(|own| own.cut(size)));
         // SAFETY: the caller's promise.
-        cut.unwrap_or_else(|| unsafe { System.alloc(layout) })
+        cut(layout).unwrap_or_else(|| unsafe { System.alloc(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        match size_class(layout).and_then(|size| OWN.with(|own| own.cut(size))) {
+        match cut(layout) {
             // SAFETY: the block is that long.
             Some(block) => unsafe {
                 block.write_bytes(0, layout.size());

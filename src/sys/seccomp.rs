@@ -4,6 +4,7 @@
 use rustix::io::Errno;
 
 use super::CallError;
+use bpf::{ARCHITECTURE, ARGUMENTS, JUMP_EQUAL, LOAD, NUMBER, RETURN};
 
 /// One instruction of classic BPF, as linux/filter.h lays it out.
 #[repr(C)]
@@ -24,15 +25,34 @@ pub const NOTIFY: u32 = 0x7fc0_0000;
 /// `SECCOMP_RET_ALLOW`
 pub const ALLOW: u32 = 0x7fff_0000;
 
-// Classes, sizes, modes and operations of linux/bpf_common.h.
-const LOAD: u16 = 0x20;
-const JUMP_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
+/// What a filter's instructions are made of: classes, sizes, modes and operations of linux/bpf_common.h, and
+/// what they are about.
+pub mod bpf {
+    /// Loads 32 bits of `struct seccomp_data` from an offset.
+    pub const LOAD: u16 = 0x20;
+    /// Clears the bits that are not in the operand.
+    pub const AND: u16 = 0x54;
+    /// Skips as many instructions as the operand says.
+    pub const JUMP: u16 = 0x05;
+    /// Compares: is it the operand?
+    pub const JUMP_EQUAL: u16 = 0x15;
+    /// Compares: is it more than the operand?
+    pub const JUMP_GREATER: u16 = 0x25;
+    /// Compares: is it the operand, or more?
+    pub const JUMP_GREATER_OR_EQUAL: u16 = 0x35;
+    /// Ends with the operand for an answer.
+    pub const RETURN: u16 = 0x06;
 
-/// Offsets in `struct seccomp_data`.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const FIRST_ARGUMENT: u32 = 16;
+    /// Where a call's number is in `struct seccomp_data`.
+    pub const NUMBER: u32 = 0;
+    /// Where its architecture is.
+    pub const ARCHITECTURE: u32 = 4;
+    /// Where its arguments begin, 64 bits each.
+    pub const ARGUMENTS: u32 = 16;
+
+    /// So many instructions the kernel takes (`BPF_MAXINSNS`).
+    pub const MOST: usize = 4096;
+}
 
 /// `AUDIT_ARCH_*` of this binary.
 #[cfg(target_arch = "x86_64")]
@@ -82,7 +102,7 @@ pub fn only(calls: &[libc::c_long]) -> Vec<Instruction> {
         step(LOAD, NUMBER),
         // socket(2) of the two families alone: no way to the host's local sockets or devices.
         branch(number(libc::SYS_socket), 0, 5),
-        step(LOAD, FIRST_ARGUMENT),
+        step(LOAD, ARGUMENTS),
         branch(libc::AF_INET.cast_unsigned(), 2, 0),
         branch(libc::AF_INET6.cast_unsigned(), 1, 0),
         step(RETURN, REFUSE),

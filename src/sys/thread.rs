@@ -24,8 +24,6 @@ pub fn begin(stack_size: usize, work: impl FnOnce() + Send + 'static) -> Result<
         work();
         null_mut()
     }
-    let failed =
-        |call, status| CallError { call, errno: rustix::io::Errno::from_raw_os_error(status) };
     let work: Box<Work> = Box::new(Box::new(work));
     let work = Box::into_raw(work);
     let (mut attributes, mut thread) = (MaybeUninit::uninit(), MaybeUninit::uninit());
@@ -41,7 +39,8 @@ pub fn begin(stack_size: usize, work: impl FnOnce() + Send + 'static) -> Result<
     if status != 0 {
         // SAFETY: no thread has taken it.
         drop(unsafe { Box::from_raw(work) });
-        return Err(failed("pthread_create", status));
+        let errno = rustix::io::Errno::from_raw_os_error(status);
+        return Err(CallError { call: "pthread_create", errno });
     }
     // SAFETY: written, as it has succeeded.
     Ok(Thread(unsafe { thread.assume_init() }))

@@ -10,6 +10,10 @@ use super::Error;
 use super::default::ENOSYS;
 use super::profile::{Action, Comparison, Condition, Profile, Rule, Rules};
 use crate::bundle::capabilities::CapabilitySet;
+use crate::sys::seccomp::bpf::{
+    AND, ARCHITECTURE, ARGUMENTS, JUMP, JUMP_EQUAL, JUMP_GREATER, JUMP_GREATER_OR_EQUAL, LOAD,
+    MOST, NUMBER, RETURN,
+};
 use crate::sys::seccomp::{Instruction, NOTIFY};
 
 /// A filter that can be loaded.
@@ -44,23 +48,6 @@ impl Program {
         self.is_default
     }
 }
-
-/// `BPF_MAXINSNS`
-const MOST: usize = 4096;
-
-/// Offsets in `struct seccomp_data`.
-const NUMBER: u32 = 0;
-const ARCHITECTURE: u32 = 4;
-const ARGUMENTS: u32 = 16;
-
-// Classes, sizes, modes and operations of linux/bpf_common.h.
-const LOAD: u16 = 0x20;
-const AND: u16 = 0x54;
-const JUMP: u16 = 0x05;
-const JUMP_EQUAL: u16 = 0x15;
-const JUMP_GREATER: u16 = 0x25;
-const JUMP_GREATER_OR_EQUAL: u16 = 0x35;
-const RETURN: u16 = 0x06;
 
 /// An architecture that programs run under here.
 struct Architecture {
