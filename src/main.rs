@@ -5,3 +5,6 @@
 static HEAP: coracle::sys::heap::Heap = coracle::sys::heap::Heap;
 
 coracle::sys::begin::program!(coracle::cli::main);
+
+#[cfg(target_arch = "x86_64")]
+coracle::sys::early::program!(coracle::cli::namespaces);

@@ -6,13 +6,17 @@
 //! this process will not stay with.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+use rustix::thread::UnshareFlags;
 
 use super::environment::Environment;
 use super::split;
 use crate::engine::bundle::{Interior, Namespace, Namespaces, NsKind, Request, Sharing, interior};
 use crate::engine::runtime::Ahead;
 use crate::engine::userns::{self, Facts};
+use crate::sys::early;
 
 /// The container of a `run`, begun.
 #[derive(Debug)]
@@ -31,8 +35,16 @@ pub struct Begun {
 }
 
 impl Guess {
-    /// Begins the container of a `run`.
+    /// Begins the container of a `run`, or takes over what was begun of it.
     pub(super) fn of(arguments: &[OsString]) -> Option<Self> {
+        let guess = Self::begin(arguments);
+        if guess.is_none() {
+            early::leave();
+        }
+        guess
+    }
+
+    fn begin(arguments: &[OsString]) -> Option<Self> {
         let Ok((_, entry, rest)) = split(arguments) else { return None };
         let rest = match (entry.name, rest.split_first()) {
             ("run", _) => rest,
@@ -62,38 +74,149 @@ impl Guess {
 /// What tells what is below the root of a container that `run` begins at once, and its namespaces; `None`
 /// where they are not clear.
 fn request(arguments: &[OsString]) -> Option<(Request, Namespaces)> {
-    let mut request = Request { network: Some(Sharing::Private), ..Request::default() };
+    let Glance { network, privileged } = glance(arguments.iter().map(|word| word.as_bytes()))?;
     let mut namespaces = Namespaces::default();
-    let mut words = arguments.iter();
+    let (sharing, namespace) = match network {
+        Network::Private => (Sharing::Private, Namespace::New),
+        Network::Host => (Sharing::Host, Namespace::Host),
+        Network::None => (Sharing::None, Namespace::New),
+    };
+    namespaces[NsKind::Network] = namespace;
+    Some((Request { network: Some(sharing), privileged, ..Request::default() }, namespaces))
+}
+
+/// What the words behind a `run` tell by their looks.
+#[derive(Clone, Copy, Debug)]
+struct Glance {
+    network: Network,
+    privileged: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Network {
+    Private,
+    Host,
+    None,
+}
+
+/// Flags that change nothing of what is begun.
+const HARMLESS: [&[u8]; 16] = [
+    b"--rm",
+    b"--read-only",
+    b"--name",
+    b"--volume",
+    b"--env",
+    b"--user",
+    b"--workdir",
+    b"--hostname",
+    b"--entrypoint",
+    b"--publish",
+    b"--mount",
+    b"--tmpfs",
+    b"--tty",
+    b"--interactive",
+    b"--memory",
+    b"--cpus",
+];
+
+/// Looks at them. Called before the C library has begun too (`sys::early`): it must call nothing of it.
+fn glance<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Option<Glance> {
+    let mut glance = Glance { network: Network::Private, privileged: false };
     while let Some(word) = words.next() {
-        let word = word.to_str()?;
-        let (name, value) = word.split_once('=').map_or((word, None), |(a, b)| (a, Some(b)));
-        match name {
-            "--net" | "--network" => {
-                let value = match value {
-                    Some(value) => value,
-                    None => words.next()?.to_str()?,
-                };
-                let (sharing, namespace) = match value {
-                    "host" => (Sharing::Host, Namespace::Host),
-                    "none" => (Sharing::None, Namespace::New),
-                    "private" | "bridge" | "fast" => (Sharing::Private, Namespace::New),
-                    _ => return None,
-                };
-                request.network = Some(sharing);
-                namespaces[NsKind::Network] = namespace;
-            }
-            "--privileged" => request.privileged = true,
-            "--rm" | "--read-only" | "--name" | "--volume" | "--env" | "--user" | "--workdir"
-            | "--hostname" | "--entrypoint" | "--publish" | "--mount" | "--tmpfs" | "--tty"
-            | "--interactive" | "--memory" | "--cpus" | "--label" => {}
-            other if other.starts_with("--") => return None,
+        let (name, value) = halves(word);
+        if is_any(name, &[b"--net", b"--network"]) {
+            let value = match value {
+                Some(value) => value,
+                None => words.next()?,
+            };
+            glance.network = if is_any(value, &[b"host"]) {
+                Network::Host
+            } else if is_any(value, &[b"none"]) {
+                Network::None
+            } else if is_any(value, &[b"private", b"bridge", b"fast"]) {
+                Network::Private
+            } else {
+                return None;
+            };
+        } else if is_any(name, &[b"--privileged"]) {
+            glance.privileged = true;
+        } else if is_any(name, &[b"--label"]) || is_any(name, &HARMLESS) {
+        } else if early::begins_with(name, b"--") {
+            return None;
+        } else if early::begins_with(name, b"-") {
             // -d, alone or among others, and help.
-            short if short.starts_with('-') && short.contains(['d', 'h']) => return None,
-            _ => {}
+            let mut place = 1;
+            while place < word.len() {
+                if word[place] == b'd' || word[place] == b'h' {
+                    return None;
+                }
+                place += 1;
+            }
         }
     }
-    Some((request, namespaces))
+    Some(glance)
+}
+
+/// A word before and behind its `=`.
+fn halves(word: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let mut place = 0;
+    while place < word.len() {
+        if word[place] == b'=' {
+            return (&word[..place], Some(&word[place + 1..]));
+        }
+        place += 1;
+    }
+    (word, None)
+}
+
+fn is_any(word: &[u8], all: &[&[u8]]) -> bool {
+    let mut place = 0;
+    while place < all.len() {
+        if early::is_same(word, all[place]) {
+            return true;
+        }
+        place += 1;
+    }
+    false
+}
+
+/// The namespaces that a command's container is in, if that can be told at a glance. Called before the C library has
+/// begun (`sys::early`).
+pub fn namespaces(mut words: early::Words) -> Option<UnshareFlags> {
+    const RUNTIME: &[u8] = b"coracle-runtime";
+    const OWN: u32 = UnshareFlags::NEWUSER.bits()
+        | UnshareFlags::NEWNS.bits()
+        | UnshareFlags::NEWPID.bits()
+        | UnshareFlags::NEWIPC.bits()
+        | UnshareFlags::NEWUTS.bits();
+    let program = words.next()?;
+    if program.len() >= RUNTIME.len()
+        && early::is_same(&program[program.len() - RUNTIME.len()..], RUNTIME)
+    {
+        return None;
+    }
+    let mut word = words.next()?;
+    while early::begins_with(word, b"-") {
+        let (name, value) = halves(word);
+        if !is_any(name, &[b"--root", b"--storage-driver"]) {
+            return None;
+        }
+        if value.is_none() {
+            words.next()?;
+        }
+        word = words.next()?;
+    }
+    if is_any(word, &[b"container"]) {
+        word = words.next()?;
+    }
+    if !is_any(word, &[b"run"]) {
+        return None;
+    }
+    let network = match glance(words)?.network {
+        Network::Host => 0,
+        Network::None | Network::Private => UnshareFlags::NEWNET.bits(),
+    };
+    Some(UnshareFlags::from_bits_retain(OWN | network))
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ pub use error::Error;
 use cmd::{Action, Entry};
 use context::Globals;
 use environment::Environment;
+pub use guess::namespaces;
 use guess::{Begun, Guess};
 use report::Report;
 

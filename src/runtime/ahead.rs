@@ -33,6 +33,7 @@ use crate::bundle::{Interior, Namespaces};
 use crate::mount::{Mount, RootMount};
 use crate::supervisor::Left;
 use crate::sys;
+use crate::sys::early::Early;
 use crate::sys::fork::Child;
 use crate::sys::processor::{Before, Elsewhere};
 use crate::sys::thread::Thread;
@@ -107,6 +108,7 @@ impl Ahead {
     /// while it waits. `None` where that is not to be had: then it is made the common way, which says why.
     pub fn begin(namespaces: &Namespaces, likely: Vec<Mount>) -> Option<Self> {
         let new = spawn::new_ahead(namespaces)?;
+        let early = sys::early::take(new);
         let own = rustix::process::getpid();
         let caller = rustix::process::pidfd_open(own, PidfdFlags::empty()).ok()?;
         let elsewhere = Elsewhere::find();
@@ -127,7 +129,7 @@ impl Ahead {
         let its = elsewhere.clone();
         let work = move || {
             its.as_ref().inspect(|its| its.settle());
-            theirs.carry(new);
+            theirs.carry(new, early);
         };
         sys::heap::offer();
         // It must take no signal that the caller waits for.
@@ -148,6 +150,11 @@ impl Ahead {
     /// Whether the process has these ids, or none yet.
     pub fn may_have(&self, ids: &IdMaps) -> bool {
         self.ids.as_ref().is_none_or(|its| its == ids)
+    }
+
+    /// The namespaces that one is made in; `None` where it is not to be had.
+    pub fn namespaces(namespaces: &Namespaces) -> Option<UnshareFlags> {
+        spawn::new_ahead(namespaces)
     }
 
     /// Whether the process is in these namespaces.
@@ -241,12 +248,15 @@ impl Drop for Ahead {
 
 impl Berth {
     /// The thread: has the process made, and stands still until that has memory of its own.
-    fn carry(&self, new: UnshareFlags) {
+    fn carry(&self, new: UnshareFlags, early: Option<Early>) {
         self.carrier.store(gettid().as_raw_nonzero().get(), Ordering::Release);
         let mut plan = None;
         // Nothing to tell of a failure: who finds no process makes one.
         let mut work = || self.become_program(new, &mut plan);
-        let _ = sys::fork::clone_sharing(new, &self.pid, &mut work);
+        match &early {
+            Some(early) => early.lend(&self.pid, &mut work),
+            None => drop(sys::fork::clone_sharing(new, &self.pid, &mut work)),
+        }
         drop(plan);
         let last = self.stage.swap(OVER, Ordering::AcqRel);
         wake(&self.stage);

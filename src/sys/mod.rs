@@ -6,6 +6,8 @@
 pub mod arguments;
 pub mod begin;
 pub mod compare;
+#[cfg_attr(not(target_arch = "x86_64"), path = "not_early.rs")]
+pub mod early;
 pub mod exec;
 pub mod fork;
 pub mod heap;

@@ -1,0 +1,478 @@
+//! A process that is made before the C library has begun.
+//!
+//! glibc asks the processor 45 questions before anything else of a program is executed: in a virtual machine each takes
+//! five microseconds, and another processor has nothing to do meanwhile. So where the words of a command tell by their
+//! looks which new namespaces will be wanted, a thread has a process made in them at once, in shared memory:
+//!
+//! ```text
+//! the kernel    _start ─ words ─ thread ─► the C library ─► main ──── take ─ a thread's `lend`
+//! a thread          └─ clone(NEW…, shared memory), stands still until the exec, as vfork(2) has it ─ stays
+//! the process            └─ waits ──────────────────────────────────────► works
+//! ```
+//!
+//! Neither has what is local to a thread of the C library's: they are system calls and nothing else, and no function of
+//! the C library, not even one that compares memory (those are chosen by what the processor says). What is local is lent to
+//! the process by a thread of the program, which stands still meanwhile.
+#![allow(unsafe_code)]
+
+use std::arch::asm;
+use std::cell::UnsafeCell;
+use std::ptr::null;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
+
+use rustix::thread::UnshareFlags;
+
+/// Has the program begin with `begin`: `early!(f)` where `f` takes the command's words and gives the namespaces.
+#[macro_export]
+#[doc(hidden)] // it is `early::program`
+macro_rules! sys_early_program {
+    ($look:expr) => {
+        /// Called with the stack that the kernel gave the program.
+        #[allow(unsafe_code)]
+        unsafe extern "C" fn early(stack: *const usize) {
+            // SAFETY: it is that stack, and nothing has run before.
+            unsafe { $crate::sys::early::begin(stack, $look) }
+        }
+
+        ::std::arch::global_asm!(
+            ".globl coracle_start",
+            "coracle_start:",
+            "mov rbx, rsp",
+            "mov r12, rdx", // for atexit(3p), by the processor's ABI
+            "mov rdi, rsp",
+            "and rsp, -16",
+            "call {early}",
+            "mov rsp, rbx",
+            "mov rdx, r12",
+            "xor ebp, ebp",
+            "jmp _start",
+            early = sym early,
+        );
+    };
+}
+
+pub use sys_early_program as program;
+
+/// The words of a command, as the kernel has laid them.
+#[derive(Clone, Debug)]
+pub struct Words {
+    next: *const *const u8,
+    left: usize,
+}
+
+impl Iterator for Words {
+    type Item = &'static [u8];
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        self.left -= 1;
+        // SAFETY: `left` of them are there, and each ends with 0 (execve(2)).
+        unsafe {
+            let word = *self.next;
+            self.next = self.next.add(1);
+            let mut length = 0;
+            // Volatile: or the compiler would see that this is strlen(3).
+            while word.add(length).read_volatile() != 0 {
+                length += 1;
+            }
+            Some(std::slice::from_raw_parts(word, length))
+        }
+    }
+}
+
+/// Whether two texts are the same, without the C library.
+pub fn is_same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && begins_with(one, other)
+}
+
+/// Whether a text begins with another, without the C library.
+pub fn begins_with(text: &[u8], other: &[u8]) -> bool {
+    let mut place = 0;
+    while place < other.len() {
+        if place >= text.len() || text[place] != other[place] {
+            return false;
+        }
+        place += 1;
+    }
+    true
+}
+
+/// Where program, thread and process meet.
+#[derive(Debug)]
+struct Meeting {
+    /// The process's namespaces; 0: there is none.
+    new: AtomicU32,
+    /// Whether it is somebody's.
+    is_taken: AtomicBool,
+    /// A descriptor of the program's process, who must be alive.
+    program: AtomicI32,
+    /// The thread. A futex: the kernel clears it when it has ended.
+    thread: AtomicI32,
+    pid: AtomicI32,
+    /// One of the numbers below, and a futex.
+    lent: AtomicU32,
+    thread_pointer: AtomicUsize,
+    work: AtomicUsize,
+    /// 1 when there is no process any more that shares memory, or never was; a futex.
+    over: AtomicU32,
+    /// 1 when the thread is to go; a futex.
+    go: AtomicU32,
+    /// Whether `OTHERS` holds any.
+    has_others: AtomicBool,
+}
+
+const NOTHING: u32 = 0;
+const LENT: u32 = 1;
+const UNWANTED: u32 = 2;
+
+static MEETING: Meeting = Meeting {
+    new: AtomicU32::new(0),
+    is_taken: AtomicBool::new(false),
+    program: AtomicI32::new(-1),
+    thread: AtomicI32::new(0),
+    pid: AtomicI32::new(0),
+    lent: AtomicU32::new(NOTHING),
+    thread_pointer: AtomicUsize::new(0),
+    work: AtomicUsize::new(0),
+    over: AtomicU32::new(0),
+    go: AtomicU32::new(0),
+    has_others: AtomicBool::new(false),
+};
+
+/// Memory that is nobody's until it is somebody's alone.
+#[repr(C, align(64))]
+struct Room<const BYTES: usize>(UnsafeCell<[u8; BYTES]>);
+
+// SAFETY: only its address is shared here.
+unsafe impl<const BYTES: usize> Sync for Room<BYTES> {}
+
+impl<const BYTES: usize> Room<BYTES> {
+    const fn new() -> Self {
+        Self(UnsafeCell::new([0; BYTES]))
+    }
+
+    fn begin(&self) -> *mut u8 {
+        self.0.get().cast()
+    }
+
+    fn end(&self) -> *mut u8 {
+        self.begin().wrapping_add(BYTES)
+    }
+}
+
+/// The code on it is that of `make`.
+static THREAD_STACK: Room<{ 16 << 10 }> = Room::new();
+/// As deep as a launch goes.
+static PROCESS_STACK: Room<{ 512 << 10 }> = Room::new();
+/// The processors but the program's (`cpu_set_t`).
+static OTHERS: Room<128> = Room::new();
+static SIGNALS: Room<64> = Room::new();
+
+/// Begins a process, if `look` gives namespaces for the command's words.
+///
+/// # Safety
+///
+/// Nothing of the program has run, `stack` is what the kernel has made of its arguments, and `look` calls no function of
+/// the C library's.
+pub unsafe fn begin(stack: *const usize, look: fn(Words) -> Option<UnshareFlags>) {
+    // SAFETY: the number of words is there, and they follow it (System V ABI, "Initial Stack").
+    let words = unsafe { Words { next: stack.add(1).cast(), left: *stack } };
+    let Some(new) = look(words) else { return };
+    let it = &MEETING;
+    let signals = SIGNALS.begin();
+    // SAFETY: the calls get what they expect: 8 bytes of signals, a `cpu_set_t`, a place for a number.
+    unsafe {
+        let all = signals.add(8);
+        all.cast::<u64>().write(u64::MAX);
+        // The thread must take none that the program waits for.
+        if call(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK as usize,
+            all.addr(),
+            signals.addr(),
+            8,
+            0,
+        ) != 0
+        {
+            return;
+        }
+        let own = call(libc::SYS_getpid, 0, 0, 0, 0, 0);
+        let program = call(libc::SYS_pidfd_open, own.cast_unsigned(), 0, 0, 0, 0);
+        // Streams that are closed stay so until all three are looked at.
+        if program >= 0 && program < 3 {
+            call(libc::SYS_close, program.cast_unsigned(), 0, 0, 0, 0);
+        } else if program >= 0 {
+            it.program.store(program as i32, Ordering::Relaxed);
+            find_others();
+            const THREAD: i32 = libc::CLONE_VM
+                | libc::CLONE_FS
+                | libc::CLONE_FILES
+                | libc::CLONE_SIGHAND
+                | libc::CLONE_THREAD
+                | libc::CLONE_SYSVSEM
+                | libc::CLONE_PARENT_SETTID
+                | libc::CLONE_CHILD_CLEARTID;
+            it.new.store(new.bits(), Ordering::Relaxed);
+            let thread = start(THREAD, THREAD_STACK.end(), it.thread.as_ptr(), make);
+            if thread < 0 {
+                it.new.store(0, Ordering::Relaxed);
+                call(libc::SYS_close, program.cast_unsigned(), 0, 0, 0, 0);
+            } else if it.has_others.load(Ordering::Relaxed) {
+                call(
+                    libc::SYS_sched_setaffinity,
+                    thread.cast_unsigned(),
+                    128,
+                    OTHERS.begin().addr(),
+                    0,
+                    0,
+                );
+            }
+        }
+        call(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK as usize, signals.addr(), 0, 8, 0);
+    }
+}
+
+/// Writes down which processors there are besides this one.
+///
+/// # Safety
+///
+/// Nobody else is there yet.
+unsafe fn find_others() {
+    let set = OTHERS.begin();
+    let mut here = 0_u32;
+    // SAFETY: the kernel writes at most the 128 bytes of the set, and 4 of the number.
+    unsafe {
+        let length = call(libc::SYS_sched_getaffinity, 0, 128, set.addr(), 0, 0);
+        if length <= 0
+            || call(libc::SYS_getcpu, (&raw mut here).addr(), 0, 0, 0, 0) != 0
+            || here >= 1024
+        {
+            return;
+        }
+        let byte = set.add((here / 8) as usize);
+        *byte &= !(1 << (here % 8));
+        let mut place = 0;
+        while place < 128 {
+            if *set.add(place) != 0 {
+                MEETING.has_others.store(true, Ordering::Relaxed);
+            }
+            place += 1;
+        }
+    }
+}
+
+/// The thread: has the process made.
+extern "C" fn make() -> ! {
+    let it = &MEETING;
+    const PROCESS: i32 = libc::CLONE_VM
+        | libc::CLONE_VFORK
+        | libc::CLONE_FILES
+        | libc::CLONE_PARENT_SETTID
+        | libc::SIGCHLD;
+    // SAFETY: the calls get what they expect; the process's stack is nobody else's, and `process` never returns.
+    unsafe {
+        if it.has_others.load(Ordering::Relaxed) {
+            call(libc::SYS_sched_setaffinity, 0, 128, OTHERS.begin().addr(), 0, 0);
+        }
+        let new = it.new.load(Ordering::Relaxed).cast_signed();
+        start(new | PROCESS, PROCESS_STACK.end(), it.pid.as_ptr(), process);
+        it.over.store(1, Ordering::Release);
+        wake(&it.over);
+        // The process asked to die with its parent, which to the kernel is this thread.
+        while it.go.load(Ordering::Acquire) == 0 {
+            wait(&it.go, 0);
+        }
+        loop {
+            call(libc::SYS_exit, 0, 0, 0, 0, 0);
+        }
+    }
+}
+
+/// The process: waits for what it lacks, and for what to do.
+extern "C" fn process() -> ! {
+    const SET_FS: usize = 0x1002; // ARCH_SET_FS
+    let it = &MEETING;
+    // SAFETY: the calls get what they expect. Once `LENT` is seen, the pointers are those of `lend`, which stands still.
+    unsafe {
+        call(libc::SYS_prctl, libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize, 0, 0, 0);
+        // Who was killed before that will not take it along.
+        let mut polled = libc::pollfd {
+            fd: it.program.load(Ordering::Relaxed),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let mut is_wanted = call(libc::SYS_poll, (&raw mut polled).addr(), 1, 0, 0, 0) == 0;
+        while is_wanted {
+            match it.lent.load(Ordering::Acquire) {
+                NOTHING => wait(&it.lent, NOTHING),
+                LENT => {
+                    let pointer = it.thread_pointer.load(Ordering::Relaxed);
+                    call(libc::SYS_arch_prctl, SET_FS, pointer, 0, 0, 0);
+                    let work = it.work.load(Ordering::Relaxed) as *mut &mut dyn FnMut() -> u8;
+                    super::fork::exit((*work)());
+                }
+                _ => is_wanted = false,
+            }
+        }
+        loop {
+            call(libc::SYS_exit_group, 0, 0, 0, 0, 0);
+        }
+    }
+}
+
+/// A process that was begun early.
+#[derive(Debug)]
+pub struct Early(());
+
+/// The process that was begun, if it is in these namespaces. What is not taken ends.
+pub fn take(new: UnshareFlags) -> Option<Early> {
+    let it = &MEETING;
+    let begun = it.new.load(Ordering::Relaxed);
+    if begun == 0 || it.is_taken.swap(true, Ordering::Relaxed) {
+        return None;
+    }
+    let early = Early(());
+    // Who is not wanted is let go of.
+    (begun == new.bits()).then_some(early)
+}
+
+/// Has nobody wait who was begun and is not wanted.
+pub fn leave() {
+    drop(take(UnshareFlags::empty()));
+}
+
+impl Early {
+    /// Has the process work, with what is local to this thread, and waits until it executes a program or ends. It may
+    /// never have come to be; `pid` is written before `work` begins.
+    pub fn lend(&self, pid: &AtomicI32, work: &mut dyn FnMut() -> u8) {
+        let it = &MEETING;
+        let mut work = || {
+            pid.store(it.pid.load(Ordering::Relaxed), Ordering::Release);
+            work()
+        };
+        let mut work: &mut dyn FnMut() -> u8 = &mut work;
+        let pointer: usize;
+        // SAFETY: the first word that is local to a thread is its own address (ELF Handling For Thread-Local Storage).
+        unsafe { asm!("mov {}, fs:0", out(reg) pointer, options(nostack, pure, readonly)) };
+        it.thread_pointer.store(pointer, Ordering::Relaxed);
+        it.work.store((&raw mut work).expose_provenance(), Ordering::Relaxed);
+        it.lent.store(LENT, Ordering::Release);
+        // SAFETY: futexes of ours. Nothing here is local to the thread.
+        unsafe {
+            wake(&it.lent);
+            while it.over.load(Ordering::Acquire) == 0 {
+                wait(&it.over, 0);
+            }
+        }
+    }
+}
+
+impl Drop for Early {
+    /// The process ends, if it was not lent anything, and the thread: as whose child it may be waited for until then.
+    fn drop(&mut self) {
+        let it = &MEETING;
+        let begun =
+            it.lent.compare_exchange(NOTHING, UNWANTED, Ordering::AcqRel, Ordering::Acquire);
+        // SAFETY: futexes of ours, the last one cleared by the kernel; a child of ours and a descriptor that nobody else
+        // has.
+        unsafe {
+            wake(&it.lent);
+            while it.over.load(Ordering::Acquire) == 0 {
+                wait(&it.over, 0);
+            }
+            let pid = it.pid.load(Ordering::Relaxed);
+            if begun.is_ok() && pid > 0 {
+                call(libc::SYS_wait4, pid as usize, 0, libc::__WALL as usize, 0, 0);
+            }
+            it.go.store(1, Ordering::Release);
+            wake(&it.go);
+            loop {
+                let thread = it.thread.load(Ordering::Acquire);
+                if thread == 0 {
+                    break;
+                }
+                call(
+                    libc::SYS_futex,
+                    it.thread.as_ptr().addr(),
+                    libc::FUTEX_WAIT as usize,
+                    thread as usize,
+                    0,
+                    0,
+                );
+            }
+            call(libc::SYS_close, it.program.load(Ordering::Relaxed) as usize, 0, 0, 0, 0);
+        }
+    }
+}
+
+unsafe fn wait(word: &AtomicU32, value: u32) {
+    let operation = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize;
+    // SAFETY: the word outlives the call.
+    unsafe { call(libc::SYS_futex, word.as_ptr().addr(), operation, value as usize, 0, 0) };
+}
+
+unsafe fn wake(word: &AtomicU32) {
+    let operation = (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as usize;
+    // SAFETY: the word outlives the call.
+    unsafe { call(libc::SYS_futex, word.as_ptr().addr(), operation, i32::MAX as usize, 0, 0) };
+}
+
+/// A system call, whose error is not errno but its negative.
+///
+/// # Safety
+///
+/// The arguments are what the call expects.
+#[inline(always)]
+unsafe fn call(number: i64, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
+    let result: isize;
+    // SAFETY: the registers are declared as the kernel leaves them.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") a,
+            in("rsi") b,
+            in("rdx") c,
+            in("r10") d,
+            in("r8") e,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// clone(2) of one that executes `code` on a stack of its own; its id is written to `id`.
+///
+/// # Safety
+///
+/// The stack ends there, aligned to 16 bytes, and is nobody else's.
+unsafe fn start(flags: i32, stack: *mut u8, id: *mut i32, code: extern "C" fn() -> !) -> isize {
+    let result: isize;
+    // SAFETY: this frame is not touched by the new one, who has another stack and comes to no end of `code`.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "call r12",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone as isize => result,
+            in("rdi") flags as isize,
+            in("rsi") stack,
+            in("rdx") id,
+            in("r10") id,
+            in("r8") null::<u8>(),
+            in("r12") code,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
