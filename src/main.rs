@@ -7,4 +7,4 @@ static HEAP: coracle::sys::heap::Heap = coracle::sys::heap::Heap;
 coracle::sys::begin::program!(coracle::cli::main);
 
 #[cfg(target_arch = "x86_64")]
-coracle::sys::early::program!(coracle::cli::namespaces);
+coracle::sys::early::program!(coracle::cli::beginning);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Namespace, Namespaces, NsKind};
 use crate::mount::{Attributes, Kind, Mount, Propagation};
+use crate::sys::file_system::FileSystem;
 
 /// `PATH` where the image names none.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -44,6 +45,38 @@ const LINKS: [(&str, &str); 6] = [
     ("/dev/stdout", "/proc/self/fd/1"),
     ("/dev/stderr", "/proc/self/fd/2"),
     ("/dev/core", "/proc/kcore"),
+];
+
+const READ_ONLY_MOUNT: u32 = 0x1;
+const NO_SUID: u32 = 0x2; // MOUNT_ATTR_*, linux/mount.h
+const NO_DEV: u32 = 0x4;
+const NO_EXEC: u32 = 0x8;
+
+/// The file systems among `mounts` that every container has unless it is told otherwise.
+pub const LIKELY: [FileSystem; 6] = [
+    FileSystem { name: c"proc", options: &[], attributes: NO_SUID | NO_DEV | NO_EXEC },
+    FileSystem {
+        name: c"tmpfs",
+        options: &[(c"mode", c"755"), (c"size", c"65536")],
+        attributes: NO_SUID | NO_EXEC,
+    },
+    FileSystem {
+        name: c"devpts",
+        options: &[(c"ptmxmode", c"0666"), (c"mode", c"0620")],
+        attributes: NO_SUID | NO_EXEC,
+    },
+    FileSystem {
+        name: c"tmpfs",
+        options: &[(c"mode", c"1777"), (c"size", c"67108864")],
+        attributes: NO_SUID | NO_DEV | NO_EXEC,
+    },
+    FileSystem { name: c"mqueue", options: &[], attributes: NO_SUID | NO_DEV | NO_EXEC },
+    // That of a network namespace of its own.
+    FileSystem {
+        name: c"sysfs",
+        options: &[],
+        attributes: READ_ONLY_MOUNT | NO_SUID | NO_DEV | NO_EXEC,
+    },
 ];
 
 pub(super) fn masked_paths() -> Vec<PathBuf> {

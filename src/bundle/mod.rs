@@ -24,6 +24,7 @@ mod variables;
 
 pub use accounts::{Accounts, Added};
 pub use config::{Config, ConfigError, IdMapped, check_variables, read_config, read_process_json};
+pub use defaults::LIKELY;
 pub use error::Error;
 pub use files::{EtcFiles, HostFiles};
 pub use labels::{LabelRequest, Labels, SecurityModules};

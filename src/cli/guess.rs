@@ -13,7 +13,9 @@ use rustix::thread::UnshareFlags;
 
 use super::environment::Environment;
 use super::split;
-use crate::engine::bundle::{Interior, Namespace, Namespaces, NsKind, Request, Sharing, interior};
+use crate::engine::bundle::{
+    Interior, LIKELY, Namespace, Namespaces, NsKind, Request, Sharing, interior,
+};
 use crate::engine::runtime::Ahead;
 use crate::engine::userns::{self, Facts};
 use crate::sys::early;
@@ -180,9 +182,9 @@ fn is_any(word: &[u8], all: &[&[u8]]) -> bool {
     false
 }
 
-/// The namespaces that a command's container is in, if that can be told at a glance. Called before the C library has
-/// begun (`sys::early`).
-pub fn namespaces(mut words: early::Words) -> Option<UnshareFlags> {
+/// What a command's container begins with, if that can be told at a glance. Called before the C library has begun
+/// (`sys::early`).
+pub fn beginning(mut words: early::Words) -> Option<early::Beginning> {
     const RUNTIME: &[u8] = b"coracle-runtime";
     const OWN: u32 = UnshareFlags::NEWUSER.bits()
         | UnshareFlags::NEWNS.bits()
@@ -212,11 +214,11 @@ pub fn namespaces(mut words: early::Words) -> Option<UnshareFlags> {
     if !is_any(word, &[b"run"]) {
         return None;
     }
-    let network = match glance(words)?.network {
-        Network::Host => 0,
-        Network::None | Network::Private => UnshareFlags::NEWNET.bits(),
+    let (network, likely) = match glance(words)?.network {
+        Network::Host => (0, &LIKELY[..LIKELY.len() - 1]),
+        Network::None | Network::Private => (UnshareFlags::NEWNET.bits(), &LIKELY[..]),
     };
-    Some(UnshareFlags::from_bits_retain(OWN | network))
+    Some(early::Beginning { new: UnshareFlags::from_bits_retain(OWN | network), likely })
 }
 
 #[cfg(test)]

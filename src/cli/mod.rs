@@ -39,7 +39,7 @@ pub use error::Error;
 use cmd::{Action, Entry};
 use context::Globals;
 use environment::Environment;
-pub use guess::namespaces;
+pub use guess::beginning;
 use guess::{Begun, Guess};
 use report::Report;
 

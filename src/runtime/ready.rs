@@ -17,6 +17,7 @@ use super::stage::{At, Failure, Stage};
 use super::target::Target;
 use crate::bundle;
 use crate::mount::{Mount, RootMount};
+use crate::sys;
 use crate::userns::{ChildMaps, IdMaps};
 
 /// What there is of it.
@@ -55,8 +56,13 @@ impl Ready {
         self.is_slave = rootfs::make_slave().is_ok();
         let steps = likely.iter().filter_map(|mount| plan::mount_step(mount, false).ok());
         let steps = steps.filter(|step| self.is_slave && !is_view(step));
-        self.likely =
-            steps.filter_map(|step| rootfs::made(&step).ok().map(|made| (step, made))).collect();
+        let mut early = sys::early::made();
+        let make = |step: MountStep| {
+            let place = early.iter().position(|(made, _)| rootfs::is_of(&step, made));
+            let raw = place.map(|place| early.swap_remove(place).1);
+            rootfs::made(&step, raw).ok().map(|made| (step, made))
+        };
+        self.likely = steps.filter_map(make).collect();
     }
 
     /// Becomes root of its user namespace.
@@ -84,7 +90,7 @@ impl Ready {
     fn make(&mut self, step: &MountStep, nests: &mut bool) -> Option<Made> {
         let likely = self.likely.iter().position(|(made, _)| made == step);
         let likely = likely.map(|place| self.likely.swap_remove(place).1);
-        let mount = likely.map_or_else(|| rootfs::made(step), Ok).ok()?;
+        let mount = likely.map_or_else(|| rootfs::made(step, None), Ok).ok()?;
         if let (true, Some((tree, target))) = (*nests, self.tree_of(&step.target)) {
             match rootfs::nest_unseen(tree, &target, mount.as_fd(), step.create) {
                 Ok(()) => return Some(Made::InPlace),

@@ -20,6 +20,7 @@ use super::stage::{At, Failure, Stage};
 use super::target::Target;
 use crate::mount::{AccessTime, Attributes, Propagation, RootMount};
 use crate::sys;
+use crate::sys::file_system::FileSystem;
 use crate::union::Entrance;
 
 const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
@@ -174,7 +175,7 @@ pub(super) fn mount(
     match ready.take(step) {
         Some(Made::InRoot | Made::InPlace) => Ok(()),
         Some(Made::Loose(mount)) => place(root, &step.target, step, item, Ok((mount, false))),
-        None => place(root, &step.target, step, item, make(step)),
+        None => place(root, &step.target, step, item, make(step, None)),
     }
 }
 
@@ -204,17 +205,17 @@ pub(super) fn nest_unseen(
     nest(tree, target, mount, create)
 }
 
-/// A step's mount, with its attributes, which lies nowhere yet.
-pub(super) fn made(step: &MountStep) -> Result<OwnedFd, Errno> {
-    match make(step)? {
+/// A step's mount, with its attributes, which lies nowhere yet. `raw` is what is made of its source already.
+pub(super) fn made(step: &MountStep, raw: Option<OwnedFd>) -> Result<OwnedFd, Errno> {
+    match make(step, raw)? {
         (mount, false) => Ok(mount),
         (_, true) => Err(Errno::NOSYS),
     }
 }
 
 /// The same; `true` where it has yet to be given its attributes, once it lies somewhere (Linux before 5.12).
-fn make(step: &MountStep) -> Result<(OwnedFd, bool), Errno> {
-    let source = match source(&step.source, step.attributes) {
+fn make(step: &MountStep, raw: Option<OwnedFd>) -> Result<(OwnedFd, bool), Errno> {
+    let source = match raw.map_or_else(|| source(&step.source, step.attributes), Ok) {
         // Where an outer container hides parts of /proc or /sys the kernel grants no new one
         // (mount_too_revealing), so that the caller's view is handed on.
         Err(Errno::PERM) => match &step.source {
@@ -362,18 +363,51 @@ fn source(source: &Source, attributes: Attributes) -> Result<OwnedFd, Errno> {
         }
         // The descriptor stays the parent's; a copy of the mount lies here.
         Source::Detached(tree) => rustix::io::fcntl_dupfd_cloexec(tree, 3),
-        Source::Tmpfs { options } => file_system(c"tmpfs", options, attributes),
-        Source::Proc => file_system(c"proc", &[], attributes),
-        Source::Sysfs => file_system(c"sysfs", &[], attributes),
-        Source::FileSystem { name, options, .. } => file_system(name, options, attributes),
-        Source::Devpts { options } => file_system(c"devpts", options, attributes),
-        Source::Mqueue => file_system(c"mqueue", &[], attributes),
+        Source::Tmpfs { .. }
+        | Source::Proc
+        | Source::Sysfs
+        | Source::FileSystem { .. }
+        | Source::Devpts { .. }
+        | Source::Mqueue => match file_system_of(source) {
+            Some((name, options)) => file_system(name, options, attributes),
+            None => Err(Errno::INVAL),
+        },
         Source::Cgroup => match is_cgroup2() {
             true => file_system(c"cgroup2", &[], attributes),
             // A version 1 tree would show the host's groups: an empty directory instead.
             false => file_system(c"tmpfs", &[], attributes),
         },
     }
+}
+
+/// What kind of file system a source is, and its options; `None` where that is not all of it.
+fn file_system_of(source: &Source) -> Option<(&CStr, &[MountOption])> {
+    match source {
+        Source::Tmpfs { options } => Some((c"tmpfs", options)),
+        Source::Proc => Some((c"proc", &[])),
+        Source::Sysfs => Some((c"sysfs", &[])),
+        Source::FileSystem { name, options, .. } => Some((name, options)),
+        Source::Devpts { options } => Some((c"devpts", options)),
+        Source::Mqueue => Some((c"mqueue", &[])),
+        Source::Bind { .. }
+        | Source::Beneath { .. }
+        | Source::Overlay { .. }
+        | Source::Detached(_)
+        | Source::Cgroup => None,
+    }
+}
+
+/// Whether a step's source is made of the same.
+pub(super) fn is_of(step: &MountStep, made: &FileSystem) -> bool {
+    let same = |(its, value): &MountOption, (key, other): &(&CStr, &CStr)| {
+        **its == **key && value.as_deref() == Some(*other)
+    };
+    file_system_of(&step.source).is_some_and(|(name, options)| {
+        name == made.name
+            && flags_of(step.attributes).bits() == made.attributes
+            && options.len() == made.options.len()
+            && options.iter().zip(made.options).all(|(its, other)| same(its, other))
+    })
 }
 
 /// A node bound as /dev/null must be the null device and not what someone put in its place
@@ -413,8 +447,12 @@ fn file_system(
         }
     }
     fsconfig_create(&context)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags_of(attributes))
+}
+
+fn flags_of(attributes: Attributes) -> MountAttrFlags {
     let flag = |on: bool, flag: MountAttrFlags| if on { flag } else { MountAttrFlags::empty() };
-    let flags = flag(attributes.read_only, MountAttrFlags::MOUNT_ATTR_RDONLY)
+    flag(attributes.read_only, MountAttrFlags::MOUNT_ATTR_RDONLY)
         | flag(attributes.no_suid, MountAttrFlags::MOUNT_ATTR_NOSUID)
         | flag(attributes.no_dev, MountAttrFlags::MOUNT_ATTR_NODEV)
         | flag(attributes.no_exec, MountAttrFlags::MOUNT_ATTR_NOEXEC)
@@ -423,8 +461,7 @@ fn file_system(
             AccessTime::Unsaid | AccessTime::Relative => MountAttrFlags::MOUNT_ATTR_RELATIME,
             AccessTime::Never => MountAttrFlags::MOUNT_ATTR_NOATIME,
             AccessTime::Always => MountAttrFlags::MOUNT_ATTR_STRICTATIME,
-        };
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags)
+        }
 }
 
 /// What fsconfig(2) takes as a value, in bytes (`FSCONFIG_SET_STRING`).

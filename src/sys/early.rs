@@ -17,8 +17,10 @@
 
 use std::arch::asm;
 use std::cell::UnsafeCell;
-use std::ptr::null;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use std::ffi::CStr;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use rustix::thread::UnshareFlags;
 
@@ -51,7 +53,20 @@ macro_rules! sys_early_program {
     };
 }
 
+pub use super::file_system::FileSystem;
 pub use sys_early_program as program;
+
+/// What a process is begun with.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning {
+    /// Its namespaces.
+    pub new: UnshareFlags,
+    /// What it makes there while it waits: `MOST` of them at most.
+    pub likely: &'static [FileSystem],
+}
+
+/// So many file systems are made.
+pub const MOST: usize = 8;
 
 /// The words of a command, as the kernel has laid them.
 #[derive(Clone, Debug)]
@@ -121,6 +136,10 @@ struct Meeting {
     go: AtomicU32,
     /// Whether `OTHERS` holds any.
     has_others: AtomicBool,
+    /// What is to be made, and the descriptors of what is; -1 for none.
+    likely: AtomicPtr<FileSystem>,
+    likely_length: AtomicUsize,
+    made: [AtomicI32; MOST],
 }
 
 const NOTHING: u32 = 0;
@@ -139,6 +158,9 @@ static MEETING: Meeting = Meeting {
     over: AtomicU32::new(0),
     go: AtomicU32::new(0),
     has_others: AtomicBool::new(false),
+    likely: AtomicPtr::new(null_mut()),
+    likely_length: AtomicUsize::new(0),
+    made: [const { AtomicI32::new(-1) }; MOST],
 };
 
 /// Memory that is nobody's until it is somebody's alone.
@@ -176,11 +198,13 @@ static SIGNALS: Room<64> = Room::new();
 ///
 /// Nothing of the program has run, `stack` is what the kernel has made of its arguments, and `look` calls no function of
 /// the C library's.
-pub unsafe fn begin(stack: *const usize, look: fn(Words) -> Option<UnshareFlags>) {
+pub unsafe fn begin(stack: *const usize, look: fn(Words) -> Option<Beginning>) {
     // SAFETY: the number of words is there, and they follow it (System V ABI, "Initial Stack").
     let words = unsafe { Words { next: stack.add(1).cast(), left: *stack } };
-    let Some(new) = look(words) else { return };
+    let Some(Beginning { new, likely }) = look(words) else { return };
     let it = &MEETING;
+    it.likely.store(likely.as_ptr().cast_mut(), Ordering::Relaxed);
+    it.likely_length.store(likely.len(), Ordering::Relaxed);
     let signals = SIGNALS.begin();
     // SAFETY: the calls get what they expect: 8 bytes of signals, a `cpu_set_t`, a place for a number.
     unsafe {
@@ -304,6 +328,9 @@ extern "C" fn process() -> ! {
             revents: 0,
         };
         let mut is_wanted = call(libc::SYS_poll, (&raw mut polled).addr(), 1, 0, 0, 0) == 0;
+        if is_wanted {
+            make_likely();
+        }
         while is_wanted {
             match it.lent.load(Ordering::Acquire) {
                 NOTHING => wait(&it.lent, NOTHING),
@@ -320,6 +347,65 @@ extern "C" fn process() -> ! {
             call(libc::SYS_exit_group, 0, 0, 0, 0, 0);
         }
     }
+}
+
+/// In the process: makes what is likely.
+///
+/// # Safety
+///
+/// Its descriptors are the program's too, and nobody looks at `made` before this has ended.
+unsafe fn make_likely() {
+    let it = &MEETING;
+    let mut place = 0;
+    while place < it.likely_length.load(Ordering::Relaxed) && place < MOST {
+        // SAFETY: they are a program's for ever, and so many.
+        let made = unsafe { make_one(&*it.likely.load(Ordering::Relaxed).add(place)) };
+        it.made[place].store(made, Ordering::Release);
+        place += 1;
+    }
+}
+
+/// Makes a file system that lies nowhere yet; its descriptor, or what is below 0.
+#[allow(clippy::cast_possible_truncation)] // a descriptor is an `int`
+unsafe fn make_one(one: &FileSystem) -> i32 {
+    const CLOSE_ON_EXEC: usize = 1; // FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
+    const SET_STRING: usize = 1; // FSCONFIG_SET_STRING
+    const CREATE: usize = 6; // FSCONFIG_CMD_CREATE
+    let at = |text: &CStr| text.as_ptr().addr();
+    // SAFETY: texts that end with 0, and a descriptor of ours that nobody else closes.
+    unsafe {
+        let context = call(libc::SYS_fsopen, at(one.name), CLOSE_ON_EXEC, 0, 0, 0);
+        if context < 0 {
+            return -1;
+        }
+        let context = context.cast_unsigned();
+        let mut place = 0;
+        while place < one.options.len() {
+            let (key, value) = one.options[place];
+            call(libc::SYS_fsconfig, context, SET_STRING, at(key), at(value), 0);
+            place += 1;
+        }
+        let mut made = call(libc::SYS_fsconfig, context, CREATE, 0, 0, 0);
+        if made >= 0 {
+            made = call(libc::SYS_fsmount, context, CLOSE_ON_EXEC, one.attributes as usize, 0, 0);
+        }
+        call(libc::SYS_close, context, 0, 0, 0, 0);
+        made as i32
+    }
+}
+
+/// In the process: what it has made.
+pub fn made() -> Vec<(&'static FileSystem, OwnedFd)> {
+    let it = &MEETING;
+    let all = it.made.iter().enumerate();
+    all.filter_map(|(place, made)| {
+        let made = made.swap(-1, Ordering::AcqRel);
+        // SAFETY: as in `make_likely`; the descriptor is nobody else's from now on.
+        (made >= 0).then(|| unsafe {
+            (&*it.likely.load(Ordering::Relaxed).add(place), OwnedFd::from_raw_fd(made))
+        })
+    })
+    .collect()
 }
 
 /// A process that was begun early.
@@ -386,6 +472,7 @@ impl Drop for Early {
             if begun.is_ok() && pid > 0 {
                 call(libc::SYS_wait4, pid as usize, 0, libc::__WALL as usize, 0, 0);
             }
+            drop(made());
             it.go.store(1, Ordering::Release);
             wake(&it.go);
             loop {

@@ -1,8 +1,11 @@
 //! In the place of `early.rs`, for processors that it is not written for: nothing is begun early.
 
+use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicI32;
 
 use rustix::thread::UnshareFlags;
+
+pub use super::file_system::FileSystem;
 
 /// Never there.
 #[derive(Debug)]
@@ -15,6 +18,11 @@ pub fn take(_: UnshareFlags) -> Option<Early> {
 
 /// None is begun.
 pub fn leave() {}
+
+/// None are made.
+pub fn made() -> Vec<(&'static FileSystem, OwnedFd)> {
+    Vec::new()
+}
 
 impl Early {
     /// Never called.
