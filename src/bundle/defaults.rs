@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Namespace, Namespaces, NsKind};
 use crate::mount::{Attributes, Kind, Mount, Propagation};
-use crate::sys::file_system::FileSystem;
+use crate::sys::likely::Likely;
 
 /// `PATH` where the image names none.
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -52,27 +52,33 @@ const NO_SUID: u32 = 0x2; // MOUNT_ATTR_*, linux/mount.h
 const NO_DEV: u32 = 0x4;
 const NO_EXEC: u32 = 0x8;
 
-/// The file systems among `mounts` that every container has unless it is told otherwise.
-pub const LIKELY: [FileSystem; 6] = [
-    FileSystem { name: c"proc", options: &[], attributes: NO_SUID | NO_DEV | NO_EXEC },
-    FileSystem {
+/// Those of `mounts` that every container has unless it is told otherwise.
+pub const LIKELY: [Likely; 12] = [
+    Likely::FileSystem { name: c"proc", options: &[], attributes: NO_SUID | NO_DEV | NO_EXEC },
+    Likely::FileSystem {
         name: c"tmpfs",
         options: &[(c"mode", c"755"), (c"size", c"65536")],
         attributes: NO_SUID | NO_EXEC,
     },
-    FileSystem {
+    Likely::FileSystem {
         name: c"devpts",
         options: &[(c"ptmxmode", c"0666"), (c"mode", c"0620")],
         attributes: NO_SUID | NO_EXEC,
     },
-    FileSystem {
+    Likely::FileSystem {
         name: c"tmpfs",
         options: &[(c"mode", c"1777"), (c"size", c"67108864")],
         attributes: NO_SUID | NO_DEV | NO_EXEC,
     },
-    FileSystem { name: c"mqueue", options: &[], attributes: NO_SUID | NO_DEV | NO_EXEC },
+    Likely::FileSystem { name: c"mqueue", options: &[], attributes: NO_SUID | NO_DEV | NO_EXEC },
+    Likely::Bind(c"/dev/null"),
+    Likely::Bind(c"/dev/zero"),
+    Likely::Bind(c"/dev/full"),
+    Likely::Bind(c"/dev/random"),
+    Likely::Bind(c"/dev/urandom"),
+    Likely::Bind(c"/dev/tty"),
     // That of a network namespace of its own.
-    FileSystem {
+    Likely::FileSystem {
         name: c"sysfs",
         options: &[],
         attributes: READ_ONLY_MOUNT | NO_SUID | NO_DEV | NO_EXEC,

@@ -53,7 +53,7 @@ impl Ready {
     /// will say why it cannot be.
     pub(super) fn collect(&mut self, likely: &[Mount]) {
         // A copy of a shared mount would be its peer.
-        self.is_slave = rootfs::make_slave().is_ok();
+        self.is_slave = sys::early::is_slave() || rootfs::make_slave().is_ok();
         let steps = likely.iter().filter_map(|mount| plan::mount_step(mount, false).ok());
         let steps = steps.filter(|step| self.is_slave && !is_view(step));
         let mut early = sys::early::made();

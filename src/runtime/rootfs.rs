@@ -20,7 +20,7 @@ use super::stage::{At, Failure, Stage};
 use super::target::Target;
 use crate::mount::{AccessTime, Attributes, Propagation, RootMount};
 use crate::sys;
-use crate::sys::file_system::FileSystem;
+use crate::sys::likely::Likely;
 use crate::union::Entrance;
 
 const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
@@ -215,7 +215,12 @@ pub(super) fn made(step: &MountStep, raw: Option<OwnedFd>) -> Result<OwnedFd, Er
 
 /// The same; `true` where it has yet to be given its attributes, once it lies somewhere (Linux before 5.12).
 fn make(step: &MountStep, raw: Option<OwnedFd>) -> Result<(OwnedFd, bool), Errno> {
-    let source = match raw.map_or_else(|| source(&step.source, step.attributes), Ok) {
+    let made = match (raw, &step.source) {
+        (Some(raw), Source::Bind { device: Some(device), .. }) => check_device(raw, *device),
+        (Some(raw), _) => Ok(raw),
+        (None, _) => source(&step.source, step.attributes),
+    };
+    let source = match made {
         // Where an outer container hides parts of /proc or /sys the kernel grants no new one
         // (mount_too_revealing), so that the caller's view is handed on.
         Err(Errno::PERM) => match &step.source {
@@ -398,16 +403,22 @@ fn file_system_of(source: &Source) -> Option<(&CStr, &[MountOption])> {
 }
 
 /// Whether a step's source is made of the same.
-pub(super) fn is_of(step: &MountStep, made: &FileSystem) -> bool {
+pub(super) fn is_of(step: &MountStep, made: &Likely) -> bool {
     let same = |(its, value): &MountOption, (key, other): &(&CStr, &CStr)| {
         **its == **key && value.as_deref() == Some(*other)
     };
-    file_system_of(&step.source).is_some_and(|(name, options)| {
-        name == made.name
-            && flags_of(step.attributes).bits() == made.attributes
-            && options.len() == made.options.len()
-            && options.iter().zip(made.options).all(|(its, other)| same(its, other))
-    })
+    match (made, &step.source) {
+        (Likely::Bind(place), Source::Bind { path, recursive: false, .. }) => **path == **place,
+        (Likely::FileSystem { name, options: others, attributes }, source) => {
+            file_system_of(source).is_some_and(|(its, options)| {
+                its == *name
+                    && flags_of(step.attributes).bits() == *attributes
+                    && options.len() == others.len()
+                    && options.iter().zip(*others).all(|(its, other)| same(its, other))
+            })
+        }
+        (Likely::Bind(_), _) => false,
+    }
 }
 
 /// A node bound as /dev/null must be the null device and not what someone put in its place

@@ -53,7 +53,7 @@ macro_rules! sys_early_program {
     };
 }
 
-pub use super::file_system::FileSystem;
+pub use super::likely::Likely;
 pub use sys_early_program as program;
 
 /// What a process is begun with.
@@ -62,11 +62,11 @@ pub struct Beginning {
     /// Its namespaces.
     pub new: UnshareFlags,
     /// What it makes there while it waits: `MOST` of them at most.
-    pub likely: &'static [FileSystem],
+    pub likely: &'static [Likely],
 }
 
-/// So many file systems are made.
-pub const MOST: usize = 8;
+/// So many mounts are made.
+pub const MOST: usize = 16;
 
 /// The words of a command, as the kernel has laid them.
 #[derive(Clone, Debug)]
@@ -137,9 +137,11 @@ struct Meeting {
     /// Whether `OTHERS` holds any.
     has_others: AtomicBool,
     /// What is to be made, and the descriptors of what is; -1 for none.
-    likely: AtomicPtr<FileSystem>,
+    likely: AtomicPtr<Likely>,
     likely_length: AtomicUsize,
     made: [AtomicI32; MOST],
+    /// Whether mount events are cut off.
+    is_slave: AtomicBool,
 }
 
 const NOTHING: u32 = 0;
@@ -161,6 +163,7 @@ static MEETING: Meeting = Meeting {
     likely: AtomicPtr::new(null_mut()),
     likely_length: AtomicUsize::new(0),
     made: [const { AtomicI32::new(-1) }; MOST],
+    is_slave: AtomicBool::new(false),
 };
 
 /// Memory that is nobody's until it is somebody's alone.
@@ -355,7 +358,14 @@ extern "C" fn process() -> ! {
 ///
 /// Its descriptors are the program's too, and nobody looks at `made` before this has ended.
 unsafe fn make_likely() {
+    const SLAVE: usize = (libc::MS_REC | libc::MS_SLAVE) as usize;
     let it = &MEETING;
+    // A copy of a shared mount would be its peer.
+    // SAFETY: a text that ends with 0, and nothing else.
+    if unsafe { call(libc::SYS_mount, 0, c"/".as_ptr().addr(), 0, SLAVE, 0) } < 0 {
+        return;
+    }
+    it.is_slave.store(true, Ordering::Release);
     let mut place = 0;
     while place < it.likely_length.load(Ordering::Relaxed) && place < MOST {
         // SAFETY: they are a program's for ever, and so many.
@@ -365,37 +375,53 @@ unsafe fn make_likely() {
     }
 }
 
-/// Makes a file system that lies nowhere yet; its descriptor, or what is below 0.
+/// Makes a mount; its descriptor, or what is below 0.
 #[allow(clippy::cast_possible_truncation)] // a descriptor is an `int`
-unsafe fn make_one(one: &FileSystem) -> i32 {
+unsafe fn make_one(one: &Likely) -> i32 {
     const CLOSE_ON_EXEC: usize = 1; // FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
     const SET_STRING: usize = 1; // FSCONFIG_SET_STRING
     const CREATE: usize = 6; // FSCONFIG_CMD_CREATE
     let at = |text: &CStr| text.as_ptr().addr();
+    let (name, options, attributes) = match one {
+        Likely::FileSystem { name, options, attributes } => (*name, *options, *attributes),
+        Likely::Bind(path) => {
+            const CLONE: usize = (libc::OPEN_TREE_CLONE as libc::c_int | libc::O_CLOEXEC) as usize;
+            // SAFETY: a text that ends with 0.
+            let made = unsafe {
+                call(libc::SYS_open_tree, libc::AT_FDCWD as usize, at(path), CLONE, 0, 0)
+            };
+            return made as i32;
+        }
+    };
     // SAFETY: texts that end with 0, and a descriptor of ours that nobody else closes.
     unsafe {
-        let context = call(libc::SYS_fsopen, at(one.name), CLOSE_ON_EXEC, 0, 0, 0);
+        let context = call(libc::SYS_fsopen, at(name), CLOSE_ON_EXEC, 0, 0, 0);
         if context < 0 {
             return -1;
         }
         let context = context.cast_unsigned();
         let mut place = 0;
-        while place < one.options.len() {
-            let (key, value) = one.options[place];
+        while place < options.len() {
+            let (key, value) = options[place];
             call(libc::SYS_fsconfig, context, SET_STRING, at(key), at(value), 0);
             place += 1;
         }
         let mut made = call(libc::SYS_fsconfig, context, CREATE, 0, 0, 0);
         if made >= 0 {
-            made = call(libc::SYS_fsmount, context, CLOSE_ON_EXEC, one.attributes as usize, 0, 0);
+            made = call(libc::SYS_fsmount, context, CLOSE_ON_EXEC, attributes as usize, 0, 0);
         }
         call(libc::SYS_close, context, 0, 0, 0, 0);
         made as i32
     }
 }
 
+/// In the process: whether it gets no mount events.
+pub fn is_slave() -> bool {
+    MEETING.is_slave.load(Ordering::Acquire)
+}
+
 /// In the process: what it has made.
-pub fn made() -> Vec<(&'static FileSystem, OwnedFd)> {
+pub fn made() -> Vec<(&'static Likely, OwnedFd)> {
     let it = &MEETING;
     let all = it.made.iter().enumerate();
     all.filter_map(|(place, made)| {
@@ -473,6 +499,7 @@ impl Drop for Early {
                 call(libc::SYS_wait4, pid as usize, 0, libc::__WALL as usize, 0, 0);
             }
             drop(made());
+            it.is_slave.store(false, Ordering::Release);
             it.go.store(1, Ordering::Release);
             wake(&it.go);
             loop {

@@ -9,10 +9,10 @@ pub mod compare;
 #[cfg_attr(not(target_arch = "x86_64"), path = "not_early.rs")]
 pub mod early;
 pub mod exec;
-pub mod file_system;
 pub mod fork;
 pub mod heap;
 pub mod landlock;
+pub mod likely;
 pub mod mount;
 pub mod network;
 pub mod notify;

@@ -1,0 +1,19 @@
+//! Mounts that are known before the program runs.
+
+use std::ffi::CStr;
+
+/// A mount that lies nowhere yet, and what it is made of.
+#[derive(Clone, Copy, Debug)]
+pub enum Likely {
+    /// By fsopen(2), fsconfig(2) and fsmount(2).
+    FileSystem {
+        /// Its kind.
+        name: &'static CStr,
+        /// Keys with their values.
+        options: &'static [(&'static CStr, &'static CStr)],
+        /// `MOUNT_ATTR_*`
+        attributes: u32,
+    },
+    /// What lies at a path of the host's, by open_tree(2).
+    Bind(&'static CStr),
+}
