@@ -230,6 +230,44 @@ mod tests {
         request(&words).map(|(_, namespaces)| namespaces[NsKind::Network] == Namespace::New)
     }
 
+    /// What is begun before the program, beside what the program begins.
+    fn early(line: &str) -> Option<UnshareFlags> {
+        let words: Vec<&str> = line.split(' ').collect();
+        beginning(early::Words::of(&words)).map(|beginning| beginning.new)
+    }
+
+    #[test]
+    fn what_is_begun_before_the_program_is_what_it_would_begin() {
+        for line in [
+            "--rm -it debian:12 bash",
+            "--rm --network host -v /a:/b busybox true",
+            "--net=none busybox true",
+            "--privileged --name web --label=x nginx",
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let (_, namespaces) = request(&words).expect("it is plain");
+            let wanted = Ahead::namespaces(&namespaces);
+            assert!(wanted.is_some());
+            for before in
+                ["coracle run", "/usr/bin/coracle --root /x run", "c --root=/x container run"]
+            {
+                assert_eq!(early(&format!("{before} {line}")), wanted, "{before} {line}");
+            }
+        }
+        for line in [
+            "coracle",
+            "coracle run -d nginx",
+            "coracle run --network container:web nginx",
+            "coracle exec web true",
+            "coracle container exec web true",
+            "coracle --verbose run nginx",
+            "coracle --root",
+            "/usr/bin/coracle-runtime run nginx",
+        ] {
+            assert_eq!(early(line), None, "{line}");
+        }
+    }
+
     #[test]
     fn what_is_plain_is_begun_and_nothing_else() {
         assert_eq!(network("--rm -it debian:12 bash"), Some(true));

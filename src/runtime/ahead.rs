@@ -267,6 +267,7 @@ impl Berth {
                 self.wait_while(OVER, false);
             }
         }
+        drop(early); // as whose child the process was until now
     }
 
     /// The process: waits for its orders and does them. Its ends are its own, the plan is left to who

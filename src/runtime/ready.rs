@@ -360,6 +360,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_made_before_the_program_is_asked_for() {
+        let interior = bundle::interior(&Request::default(), &Namespaces::default());
+        let steps: Vec<MountStep> = interior
+            .mounts
+            .iter()
+            .filter_map(|mount| plan::mount_step(mount, false).ok())
+            .collect();
+        for likely in &bundle::LIKELY {
+            let asked = steps.iter().filter(|step| rootfs::is_of(step, likely)).count();
+            assert_eq!(asked, 1, "{likely:?}");
+        }
+        assert_eq!(steps.iter().filter(|step| !is_view(step)).count(), bundle::LIKELY.len());
+        assert!(bundle::LIKELY.len() <= sys::early::MOST);
+    }
+
+    #[test]
     fn another_root_is_not_taken() {
         let mut ready = ready();
         ready.root = Some((root("/a"), File::open("/").expect("the root").into()));

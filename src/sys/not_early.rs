@@ -7,6 +7,9 @@ use rustix::thread::UnshareFlags;
 
 pub use super::likely::Likely;
 
+/// None are made.
+pub const MOST: usize = usize::MAX;
+
 /// Never there.
 #[derive(Debug)]
 pub enum Early {}

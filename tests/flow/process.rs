@@ -54,6 +54,33 @@ fn it_runs_on_all_processors_of_its_caller() {
     assert_eq!(of_container, last);
 }
 
+/// By a thread that comes before the C library does, and lives as long as the program.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn its_first_process_is_made_before_all_else() {
+    requires!(UserNamespaces, Image("busybox", "latest"));
+    let threads = |flags: &[&str]| {
+        let marker = format!("87{}{}", std::process::id(), flags.len());
+        let running = run(flags, &["sleep", &marker]).spawn();
+        running.until_asleep();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", running.child.id())).unwrap();
+        running.signal(Signal::SIGTERM);
+        running.wait();
+        status.lines().find_map(|line| line.strip_prefix("Threads:\t").map(str::to_owned)).unwrap()
+    };
+    assert_eq!(
+        threads(&[]),
+        "3",
+        "it, who made the process, and who lent it what is local to a thread"
+    );
+    assert_eq!(threads(&["--network", "host"]), "3");
+    // Not to be told by their looks, or not to be had so.
+    for flags in [&["--init"][..], &["--pid=host"], &["--network", "host", "--ipc", "host"]] {
+        assert_ne!(threads(flags), "3", "{flags:?}");
+    }
+}
+
 #[test]
 fn a_signal_is_128_and_its_number() {
     requires!(UserNamespaces, Image("busybox", "latest"));

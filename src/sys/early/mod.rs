@@ -14,13 +14,20 @@
 //! the C library, not even one that compares memory (those are chosen by what the processor says). What is local is lent to
 //! the process by a thread of the program, which stands still meanwhile.
 #![allow(unsafe_code)]
+// Numbers are handed to the kernel as it takes them.
+#![allow(clippy::cast_sign_loss, clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
+
+mod raw;
+mod words;
 
 use std::arch::asm;
 use std::cell::UnsafeCell;
 use std::ffi::CStr;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::ptr::null_mut;
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
 use rustix::thread::UnshareFlags;
 
@@ -54,6 +61,9 @@ macro_rules! sys_early_program {
 }
 
 pub use super::likely::Likely;
+pub use words::{Words, begins_with, is_same};
+
+use raw::{call, start, wait, wake};
 pub use sys_early_program as program;
 
 /// What a process is begun with.
@@ -67,52 +77,6 @@ pub struct Beginning {
 
 /// So many mounts are made.
 pub const MOST: usize = 16;
-
-/// The words of a command, as the kernel has laid them.
-#[derive(Clone, Debug)]
-pub struct Words {
-    next: *const *const u8,
-    left: usize,
-}
-
-impl Iterator for Words {
-    type Item = &'static [u8];
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.left == 0 {
-            return None;
-        }
-        self.left -= 1;
-        // SAFETY: `left` of them are there, and each ends with 0 (execve(2)).
-        unsafe {
-            let word = *self.next;
-            self.next = self.next.add(1);
-            let mut length = 0;
-            // Volatile: or the compiler would see that this is strlen(3).
-            while word.add(length).read_volatile() != 0 {
-                length += 1;
-            }
-            Some(std::slice::from_raw_parts(word, length))
-        }
-    }
-}
-
-/// Whether two texts are the same, without the C library.
-pub fn is_same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && begins_with(one, other)
-}
-
-/// Whether a text begins with another, without the C library.
-pub fn begins_with(text: &[u8], other: &[u8]) -> bool {
-    let mut place = 0;
-    while place < other.len() {
-        if place >= text.len() || text[place] != other[place] {
-            return false;
-        }
-        place += 1;
-    }
-    true
-}
 
 /// Where program, thread and process meet.
 #[derive(Debug)]
@@ -143,6 +107,23 @@ struct Meeting {
     /// Whether mount events are cut off.
     is_slave: AtomicBool,
 }
+
+/// clone(2) of a thread.
+const THREAD: i32 = libc::CLONE_VM
+    | libc::CLONE_FS
+    | libc::CLONE_FILES
+    | libc::CLONE_SIGHAND
+    | libc::CLONE_THREAD
+    | libc::CLONE_SYSVSEM
+    | libc::CLONE_PARENT_SETTID
+    | libc::CLONE_CHILD_CLEARTID;
+
+/// clone(2) of a process in shared memory, for which its maker stands still.
+const PROCESS: i32 = libc::CLONE_VM
+    | libc::CLONE_VFORK
+    | libc::CLONE_FILES
+    | libc::CLONE_PARENT_SETTID
+    | libc::SIGCHLD;
 
 const NOTHING: u32 = 0;
 const LENT: u32 = 1;
@@ -193,7 +174,8 @@ static THREAD_STACK: Room<{ 16 << 10 }> = Room::new();
 static PROCESS_STACK: Room<{ 512 << 10 }> = Room::new();
 /// The processors but the program's (`cpu_set_t`).
 static OTHERS: Room<128> = Room::new();
-static SIGNALS: Room<64> = Room::new();
+static ALL_SIGNALS: AtomicU64 = AtomicU64::new(u64::MAX);
+static SIGNALS: AtomicU64 = AtomicU64::new(0);
 
 /// Begins a process, if `look` gives namespaces for the command's words.
 ///
@@ -203,62 +185,62 @@ static SIGNALS: Room<64> = Room::new();
 /// the C library's.
 pub unsafe fn begin(stack: *const usize, look: fn(Words) -> Option<Beginning>) {
     // SAFETY: the number of words is there, and they follow it (System V ABI, "Initial Stack").
-    let words = unsafe { Words { next: stack.add(1).cast(), left: *stack } };
+    let words = unsafe { Words::at(stack.add(1).cast(), *stack) };
     let Some(Beginning { new, likely }) = look(words) else { return };
     let it = &MEETING;
     it.likely.store(likely.as_ptr().cast_mut(), Ordering::Relaxed);
     it.likely_length.store(likely.len(), Ordering::Relaxed);
-    let signals = SIGNALS.begin();
-    // SAFETY: the calls get what they expect: 8 bytes of signals, a `cpu_set_t`, a place for a number.
+    it.new.store(new.bits(), Ordering::Relaxed);
+    // The thread must take no signal that the program waits for.
+    // SAFETY: eight bytes each; nobody else is there yet.
     unsafe {
-        let all = signals.add(8);
-        all.cast::<u64>().write(u64::MAX);
-        // The thread must take none that the program waits for.
-        if call(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK as usize,
-            all.addr(),
-            signals.addr(),
-            8,
-            0,
-        ) != 0
-        {
-            return;
+        if set_signals(&ALL_SIGNALS, SIGNALS.as_ptr().addr()) {
+            if !begin_thread() {
+                it.new.store(0, Ordering::Relaxed);
+            }
+            set_signals(&SIGNALS, 0);
         }
+    }
+}
+
+/// # Safety
+///
+/// At `before` are eight bytes, if it is not 0.
+unsafe fn set_signals(blocked: &AtomicU64, before: usize) -> bool {
+    let set = blocked.as_ptr().addr();
+    // SAFETY: the kernel reads eight bytes, and writes as many.
+    unsafe { call(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK as usize, set, before, 8, 0) == 0 }
+}
+
+/// Begins the thread, on another processor if there is one.
+///
+/// # Safety
+///
+/// Nobody else is there yet.
+unsafe fn begin_thread() -> bool {
+    let it = &MEETING;
+    // SAFETY: the calls get what they expect, and the stack is nobody else's.
+    unsafe {
         let own = call(libc::SYS_getpid, 0, 0, 0, 0, 0);
         let program = call(libc::SYS_pidfd_open, own.cast_unsigned(), 0, 0, 0, 0);
-        // Streams that are closed stay so until all three are looked at.
-        if program >= 0 && program < 3 {
-            call(libc::SYS_close, program.cast_unsigned(), 0, 0, 0, 0);
-        } else if program >= 0 {
-            it.program.store(program as i32, Ordering::Relaxed);
-            find_others();
-            const THREAD: i32 = libc::CLONE_VM
-                | libc::CLONE_FS
-                | libc::CLONE_FILES
-                | libc::CLONE_SIGHAND
-                | libc::CLONE_THREAD
-                | libc::CLONE_SYSVSEM
-                | libc::CLONE_PARENT_SETTID
-                | libc::CLONE_CHILD_CLEARTID;
-            it.new.store(new.bits(), Ordering::Relaxed);
+        it.program.store(program as i32, Ordering::Relaxed);
+        find_others();
+        // A stream that is closed is to be found so: it is not this one.
+        if program > libc::STDERR_FILENO as isize {
             let thread = start(THREAD, THREAD_STACK.end(), it.thread.as_ptr(), make);
-            if thread < 0 {
-                it.new.store(0, Ordering::Relaxed);
-                call(libc::SYS_close, program.cast_unsigned(), 0, 0, 0, 0);
-            } else if it.has_others.load(Ordering::Relaxed) {
-                call(
-                    libc::SYS_sched_setaffinity,
-                    thread.cast_unsigned(),
-                    128,
-                    OTHERS.begin().addr(),
-                    0,
-                    0,
-                );
+            if thread > 0 {
+                if it.has_others.load(Ordering::Relaxed) {
+                    let others = OTHERS.begin().addr();
+                    call(libc::SYS_sched_setaffinity, thread.cast_unsigned(), 128, others, 0, 0);
+                }
+                return true;
             }
         }
-        call(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK as usize, signals.addr(), 0, 8, 0);
+        if program >= 0 {
+            call(libc::SYS_close, program.cast_unsigned(), 0, 0, 0, 0);
+        }
     }
+    false
 }
 
 /// Writes down which processors there are besides this one.
@@ -293,11 +275,6 @@ unsafe fn find_others() {
 /// The thread: has the process made.
 extern "C" fn make() -> ! {
     let it = &MEETING;
-    const PROCESS: i32 = libc::CLONE_VM
-        | libc::CLONE_VFORK
-        | libc::CLONE_FILES
-        | libc::CLONE_PARENT_SETTID
-        | libc::SIGCHLD;
     // SAFETY: the calls get what they expect; the process's stack is nobody else's, and `process` never returns.
     unsafe {
         if it.has_others.load(Ordering::Relaxed) {
@@ -376,7 +353,6 @@ unsafe fn make_likely() {
 }
 
 /// Makes a mount; its descriptor, or what is below 0.
-#[allow(clippy::cast_possible_truncation)] // a descriptor is an `int`
 unsafe fn make_one(one: &Likely) -> i32 {
     const CLOSE_ON_EXEC: usize = 1; // FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
     const SET_STRING: usize = 1; // FSCONFIG_SET_STRING
@@ -521,72 +497,23 @@ impl Drop for Early {
     }
 }
 
-unsafe fn wait(word: &AtomicU32, value: u32) {
-    let operation = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize;
-    // SAFETY: the word outlives the call.
-    unsafe { call(libc::SYS_futex, word.as_ptr().addr(), operation, value as usize, 0, 0) };
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-unsafe fn wake(word: &AtomicU32) {
-    let operation = (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as usize;
-    // SAFETY: the word outlives the call.
-    unsafe { call(libc::SYS_futex, word.as_ptr().addr(), operation, i32::MAX as usize, 0, 0) };
-}
-
-/// A system call, whose error is not errno but its negative.
-///
-/// # Safety
-///
-/// The arguments are what the call expects.
-#[inline(always)]
-unsafe fn call(number: i64, a: usize, b: usize, c: usize, d: usize, e: usize) -> isize {
-    let result: isize;
-    // SAFETY: the registers are declared as the kernel leaves them.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") number as isize => result,
-            in("rdi") a,
-            in("rsi") b,
-            in("rdx") c,
-            in("r10") d,
-            in("r8") e,
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack),
-        );
+    #[test]
+    fn a_likely_file_system_lies_nowhere_and_another_is_none() {
+        let one = |name| Likely::FileSystem { name, options: &[], attributes: 0 };
+        // SAFETY: the call that is tested.
+        let made = unsafe { make_one(&one(c"no such file system")) };
+        assert_eq!(made, -1);
+        // SAFETY: as above.
+        assert!(unsafe { make_one(&Likely::Bind(c"/no/such/place")) } < 0);
     }
-    result
-}
 
-/// clone(2) of one that executes `code` on a stack of its own; its id is written to `id`.
-///
-/// # Safety
-///
-/// The stack ends there, aligned to 16 bytes, and is nobody else's.
-unsafe fn start(flags: i32, stack: *mut u8, id: *mut i32, code: extern "C" fn() -> !) -> isize {
-    let result: isize;
-    // SAFETY: this frame is not touched by the new one, who has another stack and comes to no end of `code`.
-    unsafe {
-        asm!(
-            "syscall",
-            "test rax, rax",
-            "jnz 2f",
-            "xor ebp, ebp",
-            "call r12",
-            "ud2",
-            "2:",
-            inlateout("rax") libc::SYS_clone as isize => result,
-            in("rdi") flags as isize,
-            in("rsi") stack,
-            in("rdx") id,
-            in("r10") id,
-            in("r8") null::<u8>(),
-            in("r12") code,
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack),
-        );
+    #[test]
+    fn nothing_is_begun_where_nobody_looked() {
+        assert!(take(UnshareFlags::NEWUSER).is_none() && made().is_empty() && !is_slave());
+        leave();
     }
-    result
 }
