@@ -5,9 +5,9 @@
 //! looks which new namespaces will be wanted, a thread has a process made in them at once, in shared memory:
 //!
 //! ```text
-//! the kernel    _start ─ words ─ thread ─► the C library ─► main ──── take ─ a thread's `lend`
+//! the kernel    words ─ thread ─► the C library ─► main ──── take ─ a thread's `lend`
 //! a thread          └─ clone(NEW…, shared memory), stands still until the exec, as vfork(2) has it ─ stays
-//! the process            └─ waits ──────────────────────────────────────► works
+//! the process            └─ mounts what is likely, waits ──────────────────► works
 //! ```
 //!
 //! Neither has what is local to a thread of the C library's: they are system calls and nothing else, and no function of
@@ -31,7 +31,8 @@ use std::sync::atomic::{
 
 use rustix::thread::UnshareFlags;
 
-/// Has the program begin with `begin`: `early!(f)` where `f` takes the command's words and gives the namespaces.
+/// Has the program begin with `begin`: `program!(f)` where `f` takes the command's words and gives what a process is
+/// begun with. It is linked so by `-e coracle_start` (`.cargo/build.rs`).
 #[macro_export]
 #[doc(hidden)] // it is `early::program`
 macro_rules! sys_early_program {
