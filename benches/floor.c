@@ -5,7 +5,8 @@
  * No C library, no arguments but these, no image, no plan: a process in new namespaces with one id, an overlay over LOWER and
  * SKELETON with the changes in DIRECTORY (which is made, and removed in the end), /proc, /dev and /sys with what is hidden
  * there, files of its own in /etc, the root changed, capabilities dropped, the default FILTER, Landlock, a keyring, a record.
- * What `benches/compare start` shows of it is what a start takes where all is known before; for x86-64. */
+ * What `benches/compare start` shows of it is what a start takes where all is known before; for x86-64. With C_LIBRARY the
+ * same after a C library has begun, as it does in any program that is linked with one. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -260,4 +261,11 @@ __attribute__((used)) static void begin(long *stack) {
     CALL(SYS_exit_group, status != 0);
 }
 
+#ifdef C_LIBRARY
+int main(int count, char **arguments) {
+    (void)count;
+    begin((long *)arguments - 1);
+}
+#else
 asm(".globl _start\n_start:\n mov %rsp, %rdi\n and $-16, %rsp\n call begin\n");
+#endif
