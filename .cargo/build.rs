@@ -15,7 +15,7 @@ fn main() {
     }
     println!("cargo:rerun-if-env-changed=CORACLE_SYMBOLS");
     let set = |name: &str| std::env::var(name).unwrap_or_default();
-    // Who has to relocate itself first cannot begin early (`sys/early.rs`).
+    // Who has to relocate itself first cannot begin early (`sys/early`).
     let is_fixed = set("CARGO_ENCODED_RUSTFLAGS").contains("relocation-model=static");
     if set("CARGO_CFG_TARGET_ARCH") == "x86_64" && is_fixed {
         println!("cargo:rustc-link-arg-bins=-Wl,-e,coracle_start");

@@ -47,8 +47,9 @@ const LINKS: [(&str, &str); 6] = [
     ("/dev/core", "/proc/kcore"),
 ];
 
-const READ_ONLY_MOUNT: u32 = 0x1;
-const NO_SUID: u32 = 0x2; // MOUNT_ATTR_*, linux/mount.h
+// MOUNT_ATTR_*, linux/mount.h
+const NO_CHANGES: u32 = 0x1;
+const NO_SUID: u32 = 0x2;
 const NO_DEV: u32 = 0x4;
 const NO_EXEC: u32 = 0x8;
 
@@ -81,7 +82,7 @@ pub const LIKELY: [Likely; 12] = [
     Likely::FileSystem {
         name: c"sysfs",
         options: &[],
-        attributes: READ_ONLY_MOUNT | NO_SUID | NO_DEV | NO_EXEC,
+        attributes: NO_CHANGES | NO_SUID | NO_DEV | NO_EXEC,
     },
 ];
 

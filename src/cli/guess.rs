@@ -102,7 +102,7 @@ enum Network {
 }
 
 /// Flags that change nothing of what is begun.
-const HARMLESS: [&[u8]; 16] = [
+const HARMLESS: [&[u8]; 17] = [
     b"--rm",
     b"--read-only",
     b"--name",
@@ -119,6 +119,7 @@ const HARMLESS: [&[u8]; 16] = [
     b"--interactive",
     b"--memory",
     b"--cpus",
+    b"--label",
 ];
 
 /// Looks at them. Called before the C library has begun too (`sys::early`): it must call nothing of it.
@@ -142,21 +143,24 @@ fn glance<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Option<Glance> {
             };
         } else if is_any(name, &[b"--privileged"]) {
             glance.privileged = true;
-        } else if is_any(name, &[b"--label"]) || is_any(name, &HARMLESS) {
-        } else if early::begins_with(name, b"--") {
+        } else if !is_any(name, &HARMLESS) && is_doubtful(name) {
             return None;
-        } else if early::begins_with(name, b"-") {
-            // -d, alone or among others, and help.
-            let mut place = 1;
-            while place < word.len() {
-                if word[place] == b'd' || word[place] == b'h' {
-                    return None;
-                }
-                place += 1;
-            }
         }
     }
     Some(glance)
+}
+
+/// Whether a word is a flag of which nothing is known, or has `-d`, alone or among others, or `-h`.
+fn is_doubtful(word: &[u8]) -> bool {
+    let mut place = 0;
+    while place < word.len() && word[0] == b'-' {
+        let is_long = place == 1 && word[1] == b'-';
+        if is_long || word[place] == b'd' || word[place] == b'h' {
+            return true;
+        }
+        place += 1;
+    }
+    false
 }
 
 /// A word before and behind its `=`.

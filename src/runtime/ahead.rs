@@ -9,6 +9,9 @@
 //! the process             └─ mounts ── ids, /proc, /dev, /sys of them ── overlay ── orders ─► steps ─ exec
 //! ```
 //!
+//! Where the namespaces are told by the looks of a command, thread and process are there before the C library is
+//! (`sys::early`), and this thread lends them what they lack.
+//!
 //! The process shares the caller's memory until the exec, so that no page table is copied and no page
 //! either; its stack is its own, and the thread lends it what is thread-local. Descriptors are shared
 //! until the orders come, which is how it gets those that were opened meanwhile; those of the mounts that

@@ -2,6 +2,17 @@
 
 use std::ffi::CStr;
 
+use rustix::thread::UnshareFlags;
+
+/// What a process is begun with.
+#[derive(Clone, Copy, Debug)]
+pub struct Beginning {
+    /// Its namespaces.
+    pub new: UnshareFlags,
+    /// What it makes there while it waits: `early::MOST` of them at most.
+    pub likely: &'static [Likely],
+}
+
 /// A mount that lies nowhere yet, and what it is made of.
 #[derive(Clone, Copy, Debug)]
 pub enum Likely {

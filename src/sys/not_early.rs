@@ -1,11 +1,16 @@
-//! In the place of `early.rs`, for processors that it is not written for: nothing is begun early.
+//! In the place of `early`, for processors that it is not written for: nothing is begun early.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::AtomicI32;
 
 use rustix::thread::UnshareFlags;
 
-pub use super::likely::Likely;
+pub use super::likely::{Beginning, Likely};
+pub use words::{Words, begins_with, is_same};
+
+#[path = "early/words.rs"]
+#[allow(unsafe_code)]
+mod words;
 
 /// None are made.
 pub const MOST: usize = usize::MAX;

@@ -61,20 +61,11 @@ macro_rules! sys_early_program {
     };
 }
 
-pub use super::likely::Likely;
+pub use super::likely::{Beginning, Likely};
 pub use words::{Words, begins_with, is_same};
 
 use raw::{call, start, wait, wake};
 pub use sys_early_program as program;
-
-/// What a process is begun with.
-#[derive(Clone, Copy, Debug)]
-pub struct Beginning {
-    /// Its namespaces.
-    pub new: UnshareFlags,
-    /// What it makes there while it waits: `MOST` of them at most.
-    pub likely: &'static [Likely],
-}
 
 /// So many mounts are made.
 pub const MOST: usize = 16;

@@ -11,7 +11,7 @@ impl Words {
     /// # Safety
     ///
     /// `count` texts that end with 0 are there, for as long as the process lives.
-    pub(super) unsafe fn at(place: *const *const u8, count: usize) -> Self {
+    pub unsafe fn at(place: *const *const u8, count: usize) -> Self {
         Self { next: place, left: count }
     }
 }
