@@ -24,6 +24,8 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::event::Timespec;
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use rustix::thread::{UnshareFlags, futex, gettid};
 
@@ -201,7 +203,7 @@ impl Ahead {
         let copies = orders.ends.descriptors();
         *held(&self.berth.orders) = Some(orders);
         self.berth.change(&UNDECIDED, ORDERED);
-        self.berth.wait_while(ORDERED, false);
+        self.berth.wait_while(ORDERED);
         if let Some(orders) = held(&self.berth.orders).take() {
             return Err(Some(orders));
         }
@@ -267,7 +269,7 @@ impl Berth {
             // The process asked to die with its parent, which to the kernel is the thread. What is let go of in the
             // end is so when the process is ending anyway.
             while held(&self.left).take().is_none() {
-                self.wait_while(OVER, false);
+                self.wait_while(OVER);
             }
         }
         drop(early); // as whose child the process was until now
@@ -293,7 +295,7 @@ impl Berth {
         *held(&self.opened) = ready.descriptors();
         let mut prepared = [false; 2];
         let decision = loop {
-            let decision = self.wait_while(WAITING, self.before.is_some());
+            let decision = self.next_word();
             // What is asked for from now on is another turn.
             self.change(&[PREPARING], WAITING);
             if decision != UNWANTED {
@@ -349,15 +351,39 @@ impl Berth {
         }
     }
 
-    /// Waits until the stage is another one; gives that. Who `spins` looks for a while before it sleeps:
-    /// on a processor that has nothing else to do it takes a tenth of a millisecond to wake up.
-    fn wait_while(&self, stage: u32, spins: bool) -> u32 {
+    /// The process: waits for what becomes of it.
+    ///
+    /// A caller that was killed just as the process came to be may have lost the thread, whose child it is,
+    /// before that asked to die with it, and have been on its way to the end when it was looked for: so the
+    /// process looks again now and then.
+    fn next_word(&self) -> u32 {
+        const NOW_AND_THEN: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        loop {
+            match self.wait_for(WAITING, self.before.is_some(), Some(&NOW_AND_THEN)) {
+                WAITING if spawn::has_ended(&self.caller) => return UNWANTED,
+                WAITING => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits until the stage is another one; gives that.
+    fn wait_while(&self, stage: u32) -> u32 {
+        self.wait_for(stage, false, None)
+    }
+
+    /// The same, no longer than `patience` at a time. Who `spins` looks for a while before it sleeps: on a
+    /// processor that has nothing else to do it takes a tenth of a millisecond to wake up.
+    fn wait_for(&self, stage: u32, spins: bool, patience: Option<&Timespec>) -> u32 {
         let began = Instant::now();
         loop {
             match self.stage.load(Ordering::Acquire) {
                 same if same == stage && spins && began.elapsed() < PATIENCE => spin_loop(),
                 same if same == stage => {
-                    let _ = futex::wait(&self.stage, futex::Flags::PRIVATE, stage, None);
+                    let waited = futex::wait(&self.stage, futex::Flags::PRIVATE, stage, patience);
+                    if waited == Err(Errno::TIMEDOUT) {
+                        return stage;
+                    }
                 }
                 other => return other,
             }

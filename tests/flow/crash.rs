@@ -189,6 +189,31 @@ fn a_killed_run_is_swept() {
     home.coracle(["run", "--rm", "--name", "dead", "--network", "none", &busybox, "true"]).ok();
 }
 
+/// Whatever of them was there already: a container's first process begins before all else does.
+#[test]
+fn runs_that_are_killed_as_they_begin_leave_no_process() {
+    requires!(UserNamespaces, Registry, Image("busybox", "latest"));
+    let (home, busybox) = super::home_with_busybox();
+    let run = ["run", "--rm", "--network", "none", &busybox, "true"];
+    let place = home.path().to_str().unwrap().to_owned();
+    for round in 0..40 {
+        let all: Vec<_> = (0..4).map(|_| home.coracle(run).spawn()).collect();
+        std::thread::sleep(Duration::from_micros(round * 400));
+        for running in &all {
+            running.signal(Signal::SIGKILL);
+        }
+        for running in all {
+            running.wait();
+        }
+    }
+    let is_of_it = |process: std::fs::DirEntry| {
+        let words = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&words).contains(&place)
+    };
+    until("the end of all", || !std::fs::read_dir("/proc").unwrap().flatten().any(is_of_it));
+    home.coracle(run).ok();
+}
+
 #[test]
 fn a_full_disk_is_said_and_leaves_a_whole_store() {
     requires!(UserNamespaces, Program("/usr/bin/unshare"));

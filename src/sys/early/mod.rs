@@ -64,7 +64,7 @@ macro_rules! sys_early_program {
 pub use super::likely::{Beginning, Likely};
 pub use words::{Words, begins_with, is_same};
 
-use raw::{call, start, wait, wake};
+use raw::{call, start, wait, wait_a_while, wake};
 pub use sys_early_program as program;
 
 /// So many mounts are made.
@@ -293,19 +293,17 @@ extern "C" fn process() -> ! {
     // SAFETY: the calls get what they expect. Once `LENT` is seen, the pointers are those of `lend`, which stands still.
     unsafe {
         call(libc::SYS_prctl, libc::PR_SET_PDEATHSIG as usize, libc::SIGKILL as usize, 0, 0, 0);
-        // Who was killed before that will not take it along.
-        let mut polled = libc::pollfd {
-            fd: it.program.load(Ordering::Relaxed),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        let mut is_wanted = call(libc::SYS_poll, (&raw mut polled).addr(), 1, 0, 0, 0) == 0;
+        // Who was killed before that will not take it along, and may be on the way to its end for a while.
+        let mut is_wanted = is_program_there();
         if is_wanted {
             make_likely();
         }
         while is_wanted {
             match it.lent.load(Ordering::Acquire) {
-                NOTHING => wait(&it.lent, NOTHING),
+                NOTHING => {
+                    wait_a_while(&it.lent, NOTHING);
+                    is_wanted = is_program_there();
+                }
                 LENT => {
                     let pointer = it.thread_pointer.load(Ordering::Relaxed);
                     call(libc::SYS_arch_prctl, SET_FS, pointer, 0, 0, 0);
@@ -319,6 +317,14 @@ extern "C" fn process() -> ! {
             call(libc::SYS_exit_group, 0, 0, 0, 0, 0);
         }
     }
+}
+
+/// In the process: whether the program's process has yet to end.
+fn is_program_there() -> bool {
+    let program = MEETING.program.load(Ordering::Relaxed);
+    let mut polled = libc::pollfd { fd: program, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one such structure.
+    unsafe { call(libc::SYS_poll, (&raw mut polled).addr(), 1, 0, 0, 0) == 0 }
 }
 
 /// In the process: makes what is likely.

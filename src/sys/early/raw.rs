@@ -15,6 +15,19 @@ pub(super) unsafe fn wait(word: &AtomicU32, value: u32) {
     unsafe { call(libc::SYS_futex, word.as_ptr().addr(), operation, value as usize, 0, 0) };
 }
 
+/// The same for a tenth of a second at most.
+///
+/// # Safety
+///
+/// As for `wait`.
+pub(super) unsafe fn wait_a_while(word: &AtomicU32, value: u32) {
+    static A_WHILE: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    let operation = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize;
+    let patience = (&raw const A_WHILE).addr();
+    // SAFETY: the word outlives the call.
+    unsafe { call(libc::SYS_futex, word.as_ptr().addr(), operation, value as usize, patience, 0) };
+}
+
 /// Wakes who waits at a futex.
 ///
 /// # Safety
