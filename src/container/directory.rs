@@ -14,6 +14,7 @@ use super::error::Tried;
 use super::link::id_at;
 use super::{Check, Containers, Creation, Error, Health, HealthStatus, Name, Record};
 use crate::bundle::Request;
+use crate::sys::scratch::is_at;
 
 /// A container's directory, held for as long as this lives: nobody else starts or removes it.
 #[derive(Debug)]
@@ -249,14 +250,6 @@ fn edit_lock(directory: &Path) -> Result<OwnedFd, Error> {
             other => return other.map(|()| file).tried("lock", path),
         }
     }
-}
-
-/// Whether an open directory is still the one of this name.
-pub(super) fn is_at(directory: &OwnedFd, path: &Path) -> bool {
-    let (Ok(open), Ok(named)) = (rustix::fs::fstat(directory), rustix::fs::lstat(path)) else {
-        return false;
-    };
-    (open.st_dev, open.st_ino) == (named.st_dev, named.st_ino)
 }
 
 /// Locks a container's directory; `None` when another command holds it.

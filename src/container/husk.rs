@@ -16,9 +16,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::directory::{is_at, lock};
+use super::directory::lock;
 use super::wait::EXIT;
 use super::{Containers, Directory, is_id};
+use crate::sys::scratch::is_at;
 
 /// So many are removed at one start: more than come to be.
 const AT_ONCE: usize = 2;

@@ -7,10 +7,11 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 
-use super::directory::{is_at, lock};
+use super::directory::lock;
 use super::error::Tried;
 use super::link::id_at;
 use super::{Containers, Error, Name, Record, Remains, Status, VERSION};
+use crate::sys::scratch::is_at;
 
 /// Fewer are read in the time that a thread takes to start.
 const ENOUGH_FOR_THREADS: usize = 64;

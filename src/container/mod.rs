@@ -38,10 +38,11 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use serde::de::DeserializeOwned;
 
-use directory::{is_at, lock};
+use directory::lock;
 use error::Tried;
 
 use crate::oci::Digest;
+use crate::sys::scratch::is_at;
 
 pub use creation::{Creation, Rootfs};
 pub use directory::Directory;

@@ -15,11 +15,12 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use nix::sched::CloneFlags;
-use rustix::fs::{CWD, FlockOperation, RenameFlags, XattrFlags};
+use rustix::fs::{CWD, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags};
 use rustix::pipe::PipeFlags;
 
+use crate::sys::scratch::Scratch;
 use crate::{layer, runtime, sys, union, userns};
 
 /// How far an attempt came, and what stopped it.
@@ -148,7 +149,7 @@ pub fn overlay(dir: &Path) -> Result<(), ProbeFailure> {
     let layers = Directories::new(dir).at(Step::Prepare)?;
     attempt(|| {
         enter(CloneFlags::empty())?;
-        let path = |name: &str| layers.path.join(name);
+        let path = |name: &str| layers.0.path().join(name);
         let (lower, upper, work) = (path("lower"), path("upper"), path("work"));
         let point = path("root");
         runtime::mount_overlay(&lower, None, &upper, &work, &point).at(Step::Mount)?;
@@ -160,7 +161,7 @@ pub fn overlay(dir: &Path) -> Result<(), ProbeFailure> {
 /// user may mount that from Linux 6.16 on. What is copied up must be whole.
 pub fn metadata(dir: &Path) -> Result<(), ProbeFailure> {
     let layers = Directories::new(dir).at(Step::Prepare)?;
-    let path = |name: &str| layers.path.join(name);
+    let path = |name: &str| layers.0.path().join(name);
     let (lower, data, upper) = (path("described"), path("lower"), path("upper"));
     let described = File::create_new(lower.join("file")).at(Step::Prepare)?;
     described.set_len(BELOW.len() as u64).at(Step::Prepare)?;
@@ -189,7 +190,7 @@ pub fn metadata(dir: &Path) -> Result<(), ProbeFailure> {
 pub fn fuse(dir: &Path) -> Result<(), ProbeFailure> {
     let layers = Directories::new(dir).at(Step::Prepare)?;
     let flags = XattrFlags::empty();
-    rustix::fs::setxattr(layers.path.join("upper"), "user.overlay.opaque", b"y", flags)
+    rustix::fs::setxattr(layers.0.path().join("upper"), "user.overlay.opaque", b"y", flags)
         .at(Step::Opaque)?;
     attempt(|| {
         enter(CloneFlags::empty())?;
@@ -330,35 +331,21 @@ fn use_overlay(root: &Path) -> Result<(), ProbeFailure> {
 /// What is in each file of a lower layer.
 const BELOW: &str = "below";
 
-/// The layers of an overlay to be tried, removed when dropped.
-struct Directories {
-    path: PathBuf,
-    _lock: File,
-}
+/// The layers of an overlay to be tried, removed when dropped: the kernel leaves work/work of mode 000.
+struct Directories(Scratch);
 
 impl Directories {
     fn new(below: &Path) -> io::Result<Self> {
-        let made = tempfile::Builder::new().prefix("probe-").tempdir_in(below)?;
-        // A sweep of the store takes what nobody locks.
-        let lock = File::open(made.path())?;
-        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        let made = Self { path: made.keep(), _lock: lock };
+        let made = Self(Scratch::new(below)?);
         let mut builder = fs::DirBuilder::new();
         builder.mode(0o755);
         for name in ["lower", "upper", "work", "root", "described", "lower/directory"] {
-            builder.create(made.path.join(name))?;
+            builder.create(made.0.path().join(name))?;
         }
         for name in ["changed", "removed", "renamed", "directory/inner"] {
-            fs::write(made.path.join("lower").join(name), BELOW)?;
+            fs::write(made.0.path().join("lower").join(name), BELOW)?;
         }
         Ok(made)
-    }
-}
-
-impl Drop for Directories {
-    fn drop(&mut self) {
-        // The kernel leaves work/work of mode 000; what stays, a sweep of the store takes.
-        let _ = sys::remove_tree(&self.path);
     }
 }
 
@@ -379,8 +366,8 @@ mod tests {
     fn the_layers_of_an_attempt_do_not_stay() {
         let dir = tempfile::tempdir().expect("a directory");
         let layers = Directories::new(dir.path()).expect("layers");
-        assert!(layers.path.join("lower/directory/inner").exists());
-        fs::create_dir(layers.path.join("work/work")).expect("a directory");
+        assert!(layers.0.path().join("lower/directory/inner").exists());
+        fs::create_dir(layers.0.path().join("work/work")).expect("a directory");
         drop(layers);
         assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0);
     }

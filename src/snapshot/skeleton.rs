@@ -4,15 +4,12 @@
 //! needs to be made in a container's own directory, nor copied up, nor removed at its end. An image
 //! that has something else in a place hides what is here.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
-use tempfile::TempDir;
-
 use super::{At, Error};
+use crate::sys::scratch::Scratch;
 
 /// Its name in the store; another content would take another name.
 const NAME: &str = "skeleton";
@@ -26,7 +23,7 @@ pub fn skeleton(root: &Path) -> Result<PathBuf, Error> {
         return Ok(path);
     }
     // Removed when it is dropped, unless it was renamed; rubbish of `tmp` if this is killed.
-    let (draft, _held) = draft(&root.join("tmp"))?;
+    let draft = Scratch::new(&root.join("tmp")).at("make a directory in", root)?;
     let tree = draft.path().join(NAME);
     for name in DIRECTORIES {
         let directory = tree.join(name);
@@ -45,19 +42,6 @@ pub fn skeleton(root: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// A directory that no sweep of `tmp` removes while its descriptor is held.
-fn draft(tmp: &Path) -> Result<(TempDir, File), Error> {
-    loop {
-        let draft = tempfile::tempdir_in(tmp).at("make a directory in", tmp)?;
-        let Ok(held) = File::open(draft.path()) else { continue };
-        let lock = rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive);
-        // A sweep that came before has it, or has removed it. Where there are no locks there are no sweeps.
-        if lock != Err(Errno::WOULDBLOCK) && draft.path().exists() {
-            return Ok((draft, held));
-        }
-    }
-}
-
 fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {
     fs::set_permissions(path, Permissions::from_mode(mode)).at("set the mode of", path)
 }
@@ -65,17 +49,6 @@ fn set_mode(path: &Path, mode: u32) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_it_is_made_in_is_held() {
-        let root = tempfile::tempdir().expect("a directory");
-        let (draft, held) = draft(root.path()).expect("made");
-        let another = File::open(draft.path()).expect("it");
-        let lock = || rustix::fs::flock(&another, FlockOperation::NonBlockingLockExclusive);
-        assert_eq!(lock(), Err(Errno::WOULDBLOCK));
-        drop(held);
-        assert_eq!(lock(), Ok(()));
-    }
 
     #[test]
     fn it_is_made_once() {

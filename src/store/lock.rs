@@ -7,13 +7,14 @@
 //! hold chains, who waits for a chain holds no blob. `names` is the last of all.
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::error::{At, Error};
+use crate::sys::scratch::is_at;
 
 /// A lock that is held until dropped.
 #[derive(Debug)]
@@ -71,10 +72,4 @@ pub(super) fn flock_file(file: &File, how: How) -> std::io::Result<bool> {
             Err(errno) => return Err(errno.into()),
         }
     }
-}
-
-/// Whether the name still leads to the open file.
-pub(super) fn is_at(file: &File, path: &Path) -> bool {
-    let (Ok(open), Ok(named)) = (file.metadata(), path.symlink_metadata()) else { return false };
-    (open.dev(), open.ino()) == (named.dev(), named.ino())
 }

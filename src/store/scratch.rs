@@ -1,59 +1,38 @@
 //! Unfinished work in `tmp/`, locked while its maker lives.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::syncfs;
 
 use crate::sys;
+use crate::sys::scratch::{is_at, unused_name};
 
 use super::error::{At, Error};
-use super::lock::{How, flock_file, is_at};
+use super::lock::{How, flock_file};
 
 /// A directory of one's own below `tmp/`; removed when dropped.
 #[derive(Debug)]
-pub struct Scratch {
-    path: PathBuf,
-    lock: File,
-}
+pub struct Scratch(sys::scratch::Scratch);
 
 impl Scratch {
     /// A new empty directory.
     pub(super) fn new(tmp: &Path) -> Result<Self, Error> {
-        loop {
-            let path = tmp.join(unused_name());
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
-                made => made.at("make", &path)?,
-            }
-            // A sweep may come between the two calls and take it for rubbish.
-            let Ok(lock) = File::open(&path) else { continue };
-            if flock_file(&lock, How::Try).at("lock", &path)? && is_at(&lock, &path) {
-                return Ok(Self { path, lock });
-            }
-        }
+        sys::scratch::Scratch::new(tmp).map(Self).at("make a directory in", tmp)
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.0.path()
     }
 
     /// Waits until all that was written to the store's file system is on disk. The descriptor is one
     /// that was open before it was written: of what the disk refuses the kernel tells each descriptor
     /// that was there then, and of later ones only the first that asks.
     pub fn write_out(&self) -> Result<(), Error> {
-        syncfs(&self.lock).at("write out", &self.path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed now, a later sweep tries again.
-        let _ = sys::remove_tree(&self.path);
+        syncfs(self.0.directory()).at("write out", self.path())
     }
 }
 
@@ -125,11 +104,4 @@ pub(super) fn sweep(tmp: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-fn unused_name() -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let clock = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    format!("{}-{:x}-{count}", std::process::id(), clock.as_nanos())
 }

@@ -19,6 +19,7 @@ pub mod notify;
 pub mod process;
 pub mod processor;
 mod remove;
+pub mod scratch;
 pub mod seccomp;
 mod size;
 pub mod socket;

@@ -26,6 +26,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::sys::scratch::is_at;
 use error::Tried;
 
 pub use error::Error;
@@ -177,7 +178,10 @@ impl Volumes {
             rustix::fs::mkdir(&draft, Mode::from_raw_mode(0o700)).tried("make", &draft)?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             // A sweep that came between took it for rubbish.
-            let Ok(lock) = rustix::fs::open(&draft, flags, Mode::empty()) else { continue };
+            let lock = match rustix::fs::open(&draft, flags, Mode::empty()) {
+                Err(Errno::NOENT) => continue,
+                opened => opened.tried("open", &draft)?,
+            };
             let locked = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive);
             if locked.is_ok() && is_at(&lock, &draft) {
                 break (draft, lock);
@@ -205,14 +209,6 @@ impl Volumes {
         let digits = random_digits().tried("read random bytes for", &self.tmp)?;
         Ok(self.tmp.join(digits))
     }
-}
-
-/// Whether an open directory is still the one of this name.
-fn is_at(directory: &OwnedFd, path: &Path) -> bool {
-    let (Ok(open), Ok(named)) = (rustix::fs::fstat(directory), rustix::fs::lstat(path)) else {
-        return false;
-    };
-    (open.st_dev, open.st_ino) == (named.st_dev, named.st_ino)
 }
 
 fn make_directory(path: &Path) -> Result<(), Error> {

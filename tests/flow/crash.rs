@@ -198,7 +198,7 @@ fn runs_that_are_killed_as_they_begin_leave_no_process() {
     let place = home.path().to_str().unwrap().to_owned();
     for round in 0..40 {
         let all: Vec<_> = (0..4).map(|_| home.coracle(run).spawn()).collect();
-        std::thread::sleep(Duration::from_micros(round * 400));
+        thread::sleep(Duration::from_micros(round * 400));
         for running in &all {
             running.signal(Signal::SIGKILL);
         }

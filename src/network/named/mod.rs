@@ -30,6 +30,7 @@ use super::plan::{device, metric};
 use super::{
     Addresses, Error, LinkOptions, LinkPlan, Mac, Membership, Settings, Six, Subnet, control,
 };
+use crate::sys::scratch::is_at;
 
 pub use record::{Draft, Network, Pool, Range, Wanted};
 
@@ -397,14 +398,6 @@ fn lock(path: &Path) -> Result<OwnedFd, Error> {
             Err(errno) => return Err(io("lock", path)(errno.into())),
         }
     }
-}
-
-/// Whether an open directory is still the one of this name.
-fn is_at(directory: &OwnedFd, path: &Path) -> bool {
-    let (Ok(open), Ok(named)) = (rustix::fs::fstat(directory), rustix::fs::lstat(path)) else {
-        return false;
-    };
-    (open.st_dev, open.st_ino) == (named.st_dev, named.st_ino)
 }
 
 #[cfg(test)]
