@@ -1,4 +1,5 @@
-//! Links a release without the tables for unwinding, which are a tenth of the program, and with what a start
+//! Links the program so that it begins at `coracle_start` (`sys/early`), and
+//! a release without the tables for unwinding, which are a tenth of the program, and with what a start
 //! executes in one place.
 //!
 //! A release ends at a panic (`panic = "abort"`) and unwinds nothing; without the tables a panic's message comes

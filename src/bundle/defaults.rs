@@ -54,7 +54,7 @@ const NO_DEV: u32 = 0x4;
 const NO_EXEC: u32 = 0x8;
 
 /// Those of `mounts` that every container has unless it is told otherwise.
-pub const LIKELY: [Likely; 12] = [
+pub static LIKELY: [Likely; 12] = [
     Likely::FileSystem { name: c"proc", options: &[], attributes: NO_SUID | NO_DEV | NO_EXEC },
     Likely::FileSystem {
         name: c"tmpfs",

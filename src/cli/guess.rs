@@ -152,49 +152,40 @@ fn glance<'a>(mut words: impl Iterator<Item = &'a [u8]>) -> Option<Glance> {
 
 /// Whether a word is a flag of which nothing is known, or has `-d`, alone or among others, or `-h`.
 fn is_doubtful(word: &[u8]) -> bool {
-    let mut place = 0;
-    while place < word.len() && word[0] == b'-' {
-        let is_long = place == 1 && word[1] == b'-';
-        if is_long || word[place] == b'd' || word[place] == b'h' {
-            return true;
-        }
-        place += 1;
-    }
-    false
+    let asks = |letter: &u8| matches!(*letter, b'd' | b'h');
+    early::begins_with(word, b"--") || early::begins_with(word, b"-") && word.iter().any(asks)
 }
 
 /// A word before and behind its `=`.
 fn halves(word: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let mut place = 0;
-    while place < word.len() {
-        if word[place] == b'=' {
-            return (&word[..place], Some(&word[place + 1..]));
-        }
-        place += 1;
+    match word.iter().position(|letter| *letter == b'=') {
+        Some(place) => (&word[..place], Some(&word[place + 1..])),
+        None => (word, None),
     }
-    (word, None)
 }
 
 fn is_any(word: &[u8], all: &[&[u8]]) -> bool {
-    let mut place = 0;
-    while place < all.len() {
-        if early::is_same(word, all[place]) {
-            return true;
-        }
-        place += 1;
-    }
-    false
+    all.iter().any(|one| early::is_same(word, one))
 }
+
+/// What a container with a network of its own begins with.
+static ALONE: early::Beginning =
+    early::Beginning { new: BESIDE_HOST.new.union(UnshareFlags::NEWNET), likely: &LIKELY };
+
+/// What one with the host's network begins with: the view of the devices is the caller's.
+static BESIDE_HOST: early::Beginning = early::Beginning {
+    new: UnshareFlags::NEWUSER
+        .union(UnshareFlags::NEWNS)
+        .union(UnshareFlags::NEWPID)
+        .union(UnshareFlags::NEWIPC)
+        .union(UnshareFlags::NEWUTS),
+    likely: LIKELY.split_at(LIKELY.len() - 1).0,
+};
 
 /// What a command's container begins with, if that can be told at a glance. Called before the C library has begun
 /// (`sys::early`).
-pub fn beginning(mut words: early::Words) -> Option<early::Beginning> {
+pub fn beginning(mut words: early::Words) -> Option<&'static early::Beginning> {
     const RUNTIME: &[u8] = b"coracle-runtime";
-    const OWN: u32 = UnshareFlags::NEWUSER.bits()
-        | UnshareFlags::NEWNS.bits()
-        | UnshareFlags::NEWPID.bits()
-        | UnshareFlags::NEWIPC.bits()
-        | UnshareFlags::NEWUTS.bits();
     let program = words.next()?;
     if program.len() >= RUNTIME.len()
         && early::is_same(&program[program.len() - RUNTIME.len()..], RUNTIME)
@@ -218,11 +209,10 @@ pub fn beginning(mut words: early::Words) -> Option<early::Beginning> {
     if !is_any(word, &[b"run"]) {
         return None;
     }
-    let (network, likely) = match glance(words)?.network {
-        Network::Host => (0, &LIKELY[..LIKELY.len() - 1]),
-        Network::None | Network::Private => (UnshareFlags::NEWNET.bits(), &LIKELY[..]),
-    };
-    Some(early::Beginning { new: UnshareFlags::from_bits_retain(OWN | network), likely })
+    match glance(words)?.network {
+        Network::Host => Some(&BESIDE_HOST),
+        Network::None | Network::Private => Some(&ALONE),
+    }
 }
 
 #[cfg(test)]

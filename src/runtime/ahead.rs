@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::Timespec;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid};
 use rustix::thread::{UnshareFlags, futex, gettid};
 
 use super::init::{self, Ends};
@@ -114,8 +114,10 @@ impl Ahead {
     pub fn begin(namespaces: &Namespaces, likely: Vec<Mount>) -> Option<Self> {
         let new = spawn::new_ahead(namespaces)?;
         let early = sys::early::take(new);
-        let own = rustix::process::getpid();
-        let caller = rustix::process::pidfd_open(own, PidfdFlags::empty()).ok()?;
+        let caller = match &early {
+            Some(early) => early.program().ok()?,
+            None => rustix::process::pidfd_open(getpid(), PidfdFlags::empty()).ok()?,
+        };
         let elsewhere = Elsewhere::find();
         let berth = Arc::new(Berth {
             stage: AtomicU32::new(WAITING),
@@ -158,7 +160,8 @@ impl Ahead {
     }
 
     /// The namespaces that one is made in; `None` where it is not to be had.
-    pub fn namespaces(namespaces: &Namespaces) -> Option<UnshareFlags> {
+    #[cfg(test)]
+    pub(crate) fn namespaces(namespaces: &Namespaces) -> Option<UnshareFlags> {
         spawn::new_ahead(namespaces)
     }
 

@@ -368,19 +368,14 @@ fn source(source: &Source, attributes: Attributes) -> Result<OwnedFd, Errno> {
         }
         // The descriptor stays the parent's; a copy of the mount lies here.
         Source::Detached(tree) => rustix::io::fcntl_dupfd_cloexec(tree, 3),
-        Source::Tmpfs { .. }
-        | Source::Proc
-        | Source::Sysfs
-        | Source::FileSystem { .. }
-        | Source::Devpts { .. }
-        | Source::Mqueue => match file_system_of(source) {
-            Some((name, options)) => file_system(name, options, attributes),
-            None => Err(Errno::INVAL),
-        },
         Source::Cgroup => match is_cgroup2() {
             true => file_system(c"cgroup2", &[], attributes),
             // A version 1 tree would show the host's groups: an empty directory instead.
             false => file_system(c"tmpfs", &[], attributes),
+        },
+        other => match file_system_of(other) {
+            Some((name, options)) => file_system(name, options, attributes),
+            None => Err(Errno::INVAL),
         },
     }
 }

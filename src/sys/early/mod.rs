@@ -64,7 +64,7 @@ macro_rules! sys_early_program {
 pub use super::likely::{Beginning, Likely};
 pub use words::{Words, begins_with, is_same};
 
-use raw::{call, start, wait, wait_a_while, wake};
+use raw::{call, start, wait, wake};
 pub use sys_early_program as program;
 
 /// So many mounts are made.
@@ -73,8 +73,8 @@ pub const MOST: usize = 16;
 /// Where program, thread and process meet.
 #[derive(Debug)]
 struct Meeting {
-    /// The process's namespaces; 0: there is none.
-    new: AtomicU32,
+    /// What was begun; null for nothing.
+    begun: AtomicPtr<Beginning>,
     /// Whether it is somebody's.
     is_taken: AtomicBool,
     /// A descriptor of the program's process, who must be alive.
@@ -92,9 +92,7 @@ struct Meeting {
     go: AtomicU32,
     /// Whether `OTHERS` holds any.
     has_others: AtomicBool,
-    /// What is to be made, and the descriptors of what is; -1 for none.
-    likely: AtomicPtr<Likely>,
-    likely_length: AtomicUsize,
+    /// Descriptors of what is made of that which is likely; -1 for none.
     made: [AtomicI32; MOST],
     /// Whether mount events are cut off.
     is_slave: AtomicBool,
@@ -117,12 +115,15 @@ const PROCESS: i32 = libc::CLONE_VM
     | libc::CLONE_PARENT_SETTID
     | libc::SIGCHLD;
 
+/// How long the process waits before it looks whether the program is there.
+static A_WHILE: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
 const NOTHING: u32 = 0;
 const LENT: u32 = 1;
 const UNWANTED: u32 = 2;
 
 static MEETING: Meeting = Meeting {
-    new: AtomicU32::new(0),
+    begun: AtomicPtr::new(null_mut()),
     is_taken: AtomicBool::new(false),
     program: AtomicI32::new(-1),
     thread: AtomicI32::new(0),
@@ -133,8 +134,6 @@ static MEETING: Meeting = Meeting {
     over: AtomicU32::new(0),
     go: AtomicU32::new(0),
     has_others: AtomicBool::new(false),
-    likely: AtomicPtr::new(null_mut()),
-    likely_length: AtomicUsize::new(0),
     made: [const { AtomicI32::new(-1) }; MOST],
     is_slave: AtomicBool::new(false),
 };
@@ -165,7 +164,8 @@ static THREAD_STACK: Room<{ 16 << 10 }> = Room::new();
 /// As deep as a launch goes.
 static PROCESS_STACK: Room<{ 512 << 10 }> = Room::new();
 /// The processors but the program's (`cpu_set_t`).
-static OTHERS: Room<128> = Room::new();
+static OTHERS: Room<CPUS> = Room::new();
+const CPUS: usize = 128;
 static ALL_SIGNALS: AtomicU64 = AtomicU64::new(u64::MAX);
 static SIGNALS: AtomicU64 = AtomicU64::new(0);
 
@@ -175,20 +175,18 @@ static SIGNALS: AtomicU64 = AtomicU64::new(0);
 ///
 /// Nothing of the program has run, `stack` is what the kernel has made of its arguments, and `look` calls no function of
 /// the C library's.
-pub unsafe fn begin(stack: *const usize, look: fn(Words) -> Option<Beginning>) {
+pub unsafe fn begin(stack: *const usize, look: fn(Words) -> Option<&'static Beginning>) {
     // SAFETY: the number of words is there, and they follow it (System V ABI, "Initial Stack").
     let words = unsafe { Words::at(stack.add(1).cast(), *stack) };
-    let Some(Beginning { new, likely }) = look(words) else { return };
-    let it = &MEETING;
-    it.likely.store(likely.as_ptr().cast_mut(), Ordering::Relaxed);
-    it.likely_length.store(likely.len(), Ordering::Relaxed);
-    it.new.store(new.bits(), Ordering::Relaxed);
+    let Some(beginning) = look(words) else { return };
+    let begun = &MEETING.begun;
+    begun.store(std::ptr::from_ref(beginning).cast_mut(), Ordering::Relaxed);
     // The thread must take no signal that the program waits for.
     // SAFETY: eight bytes each; nobody else is there yet.
     unsafe {
         if set_signals(&ALL_SIGNALS, SIGNALS.as_ptr().addr()) {
             if !begin_thread() {
-                it.new.store(0, Ordering::Relaxed);
+                begun.store(null_mut(), Ordering::Relaxed);
             }
             set_signals(&SIGNALS, 0);
         }
@@ -223,7 +221,7 @@ unsafe fn begin_thread() -> bool {
             if thread > 0 {
                 if it.has_others.load(Ordering::Relaxed) {
                     let others = OTHERS.begin().addr();
-                    call(libc::SYS_sched_setaffinity, thread.cast_unsigned(), 128, others, 0, 0);
+                    call(libc::SYS_sched_setaffinity, thread.cast_unsigned(), CPUS, others, 0, 0);
                 }
                 return true;
             }
@@ -245,17 +243,17 @@ unsafe fn find_others() {
     let mut here = 0_u32;
     // SAFETY: the kernel writes at most the 128 bytes of the set, and 4 of the number.
     unsafe {
-        let length = call(libc::SYS_sched_getaffinity, 0, 128, set.addr(), 0, 0);
+        let length = call(libc::SYS_sched_getaffinity, 0, CPUS, set.addr(), 0, 0);
         if length <= 0
             || call(libc::SYS_getcpu, (&raw mut here).addr(), 0, 0, 0, 0) != 0
-            || here >= 1024
+            || here as usize >= CPUS * 8
         {
             return;
         }
         let byte = set.add((here / 8) as usize);
         *byte &= !(1 << (here % 8));
         let mut place = 0;
-        while place < 128 {
+        while place < CPUS {
             if *set.add(place) != 0 {
                 MEETING.has_others.store(true, Ordering::Relaxed);
             }
@@ -270,15 +268,15 @@ extern "C" fn make() -> ! {
     // SAFETY: the calls get what they expect; the process's stack is nobody else's, and `process` never returns.
     unsafe {
         if it.has_others.load(Ordering::Relaxed) {
-            call(libc::SYS_sched_setaffinity, 0, 128, OTHERS.begin().addr(), 0, 0);
+            call(libc::SYS_sched_setaffinity, 0, CPUS, OTHERS.begin().addr(), 0, 0);
         }
-        let new = it.new.load(Ordering::Relaxed).cast_signed();
+        let new = begun().map_or(0, |begun| begun.new.bits()).cast_signed();
         start(new | PROCESS, PROCESS_STACK.end(), it.pid.as_ptr(), process);
         it.over.store(1, Ordering::Release);
         wake(&it.over);
         // The process asked to die with its parent, which to the kernel is this thread.
         while it.go.load(Ordering::Acquire) == 0 {
-            wait(&it.go, 0);
+            wait(&it.go, 0, None);
         }
         loop {
             call(libc::SYS_exit, 0, 0, 0, 0, 0);
@@ -301,7 +299,7 @@ extern "C" fn process() -> ! {
         while is_wanted {
             match it.lent.load(Ordering::Acquire) {
                 NOTHING => {
-                    wait_a_while(&it.lent, NOTHING);
+                    wait(&it.lent, NOTHING, Some(&A_WHILE));
                     is_wanted = is_program_there();
                 }
                 LENT => {
@@ -341,11 +339,12 @@ unsafe fn make_likely() {
         return;
     }
     it.is_slave.store(true, Ordering::Release);
-    let mut place = 0;
-    while place < it.likely_length.load(Ordering::Relaxed) && place < MOST {
-        // SAFETY: they are a program's for ever, and so many.
-        let made = unsafe { make_one(&*it.likely.load(Ordering::Relaxed).add(place)) };
-        it.made[place].store(made, Ordering::Release);
+    // Plain loops: to move an iterator the compiler calls memcpy(3) where it does not optimise, and that may not
+    // be there yet.
+    let (likely, mut place) = (likely(), 0);
+    while place < likely.len() && place < MOST {
+        // SAFETY: as of this function.
+        it.made[place].store(unsafe { make_one(&likely[place]) }, Ordering::Release);
         place += 1;
     }
 }
@@ -396,32 +395,38 @@ pub fn is_slave() -> bool {
 
 /// In the process: what it has made.
 pub fn made() -> Vec<(&'static Likely, OwnedFd)> {
-    let it = &MEETING;
-    let all = it.made.iter().enumerate();
-    all.filter_map(|(place, made)| {
+    let made = |(likely, made): (&'static Likely, &AtomicI32)| {
         let made = made.swap(-1, Ordering::AcqRel);
-        // SAFETY: as in `make_likely`; the descriptor is nobody else's from now on.
-        (made >= 0).then(|| unsafe {
-            (&*it.likely.load(Ordering::Relaxed).add(place), OwnedFd::from_raw_fd(made))
-        })
-    })
-    .collect()
+        // SAFETY: the process's own, and nobody else's from now on.
+        (made >= 0).then(|| (likely, unsafe { OwnedFd::from_raw_fd(made) }))
+    };
+    likely().iter().zip(&MEETING.made).filter_map(made).collect()
+}
+
+fn begun() -> Option<&'static Beginning> {
+    // SAFETY: null, or what `begin` has put there, which lives for ever.
+    unsafe { MEETING.begun.load(Ordering::Relaxed).as_ref() }
+}
+
+fn likely() -> &'static [Likely] {
+    begun().map_or(&[], |begun| begun.likely)
 }
 
 /// A process that was begun early.
 #[derive(Debug)]
-pub struct Early(());
+pub struct Early {
+    /// A descriptor of the program's process.
+    program: OwnedFd,
+}
 
 /// The process that was begun, if it is in these namespaces. What is not taken ends.
 pub fn take(new: UnshareFlags) -> Option<Early> {
-    let it = &MEETING;
-    let begun = it.new.load(Ordering::Relaxed);
-    if begun == 0 || it.is_taken.swap(true, Ordering::Relaxed) {
-        return None;
-    }
-    let early = Early(());
+    let begun = begun().filter(|_| !MEETING.is_taken.swap(true, Ordering::Relaxed))?;
+    // SAFETY: what `begin_thread` has opened, taken once.
+    let program = unsafe { OwnedFd::from_raw_fd(MEETING.program.load(Ordering::Relaxed)) };
+    let early = Early { program };
     // Who is not wanted is let go of.
-    (begun == new.bits()).then_some(early)
+    (begun.new == new).then_some(early)
 }
 
 /// Has nobody wait who was begun and is not wanted.
@@ -430,6 +435,11 @@ pub fn leave() {
 }
 
 impl Early {
+    /// A descriptor of this program's process (pidfd_open(2)).
+    pub fn program(&self) -> std::io::Result<OwnedFd> {
+        self.program.try_clone()
+    }
+
     /// Has the process work, with what is local to this thread, and waits until it executes a program or ends. It may
     /// never have come to be; `pid` is written before `work` begins.
     pub fn lend(&self, pid: &AtomicI32, work: &mut dyn FnMut() -> u8) {
@@ -449,7 +459,7 @@ impl Early {
         unsafe {
             wake(&it.lent);
             while it.over.load(Ordering::Acquire) == 0 {
-                wait(&it.over, 0);
+                wait(&it.over, 0, None);
             }
         }
     }
@@ -466,7 +476,7 @@ impl Drop for Early {
         unsafe {
             wake(&it.lent);
             while it.over.load(Ordering::Acquire) == 0 {
-                wait(&it.over, 0);
+                wait(&it.over, 0, None);
             }
             let pid = it.pid.load(Ordering::Relaxed);
             if begun.is_ok() && pid > 0 {
@@ -490,7 +500,6 @@ impl Drop for Early {
                     0,
                 );
             }
-            call(libc::SYS_close, it.program.load(Ordering::Relaxed) as usize, 0, 0, 0, 0);
         }
     }
 }

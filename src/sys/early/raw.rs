@@ -4,27 +4,15 @@ use std::arch::asm;
 use std::ptr::null;
 use std::sync::atomic::AtomicU32;
 
-/// Waits until a futex has another value, or somebody wakes it.
+/// Waits until a futex has another value, or somebody wakes it; no longer than `patience`, if there is one.
 ///
 /// # Safety
 ///
 /// Nothing is local to the thread here; it is a mark that none of it is needed.
-pub(super) unsafe fn wait(word: &AtomicU32, value: u32) {
+pub(super) unsafe fn wait(word: &AtomicU32, value: u32, patience: Option<&libc::timespec>) {
     let operation = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize;
-    // SAFETY: the word outlives the call.
-    unsafe { call(libc::SYS_futex, word.as_ptr().addr(), operation, value as usize, 0, 0) };
-}
-
-/// The same for a tenth of a second at most.
-///
-/// # Safety
-///
-/// As for `wait`.
-pub(super) unsafe fn wait_a_while(word: &AtomicU32, value: u32) {
-    static A_WHILE: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-    let operation = (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize;
-    let patience = (&raw const A_WHILE).addr();
-    // SAFETY: the word outlives the call.
+    let patience = patience.map_or(0, |patience| std::ptr::from_ref(patience).addr());
+    // SAFETY: the words outlive the call.
     unsafe { call(libc::SYS_futex, word.as_ptr().addr(), operation, value as usize, patience, 0) };
 }
 

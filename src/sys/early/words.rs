@@ -45,14 +45,7 @@ pub fn is_same(one: &[u8], other: &[u8]) -> bool {
 
 /// Whether a text begins with another, without the C library.
 pub fn begins_with(text: &[u8], other: &[u8]) -> bool {
-    let mut place = 0;
-    while place < other.len() {
-        if place >= text.len() || text[place] != other[place] {
-            return false;
-        }
-        place += 1;
-    }
-    true
+    text.len() >= other.len() && text.iter().zip(other).all(|(one, other)| one == other)
 }
 
 #[cfg(test)]
